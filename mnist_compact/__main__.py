@@ -1,0 +1,3 @@
+from mnist_compact.app import main
+
+main()
