@@ -1,0 +1,1 @@
+"""The MNIST images: getting the files, splitting them, changing batches."""

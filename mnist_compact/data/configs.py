@@ -1,0 +1,156 @@
+"""Which images are trained on and scored on, and how they are augmented. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from mnist_compact.faults import Faults
+
+if TYPE_CHECKING:
+    from mnist_compact.data.augmentation import Augmentation
+    from mnist_compact.data.datasets import Datasets
+
+MNIST_TRAIN_IMAGES = 60_000
+
+
+@dataclass(kw_only=True, slots=True)
+class DataConfig:
+    """Base of every data option. `evaluated_split` names the split that the scores of a run belong to."""
+
+    evaluated_split: ClassVar[str]
+
+    name: str  # of the option, as typed
+
+    @property
+    def train_size(self) -> int:
+        """Images to train on, known without reading them."""
+        raise NotImplementedError
+
+    def load(self, announce: Callable[[str], None]) -> Datasets:
+        """The images in memory. `announce` is told in a sentence when something takes time."""
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True, slots=True)
+class MnistConfig(DataConfig):
+    """Train on the 60,000 training images, evaluate on the 10,000 test images."""
+
+    evaluated_split: ClassVar[str] = "test"
+
+    root: str | None = None  # folder of the files; null = environment variable or the user's cache folder
+
+    @property
+    def train_size(self) -> int:
+        return MNIST_TRAIN_IMAGES
+
+    def load(self, announce: Callable[[str], None]) -> Datasets:
+        from mnist_compact.data.datasets import load_mnist
+
+        return load_mnist(self.root, announce)
+
+
+@dataclass(kw_only=True, slots=True)
+class HoldoutConfig(DataConfig):
+    """Hold out a class-balanced part of the 60,000 training images; the test images are not even read."""
+
+    evaluated_split: ClassVar[str] = "holdout"
+
+    root: str | None = None  # as in MnistConfig
+    held_out: int = 10_000  # images, a multiple of 10: as many of each class
+    split_seed: int = 0  # fixes which images; independent of the run's seed
+
+    def __post_init__(self) -> None:
+        faults = Faults("data")
+        # The rarest digit, 5, has 5,421 training images.
+        faults.unless(
+            0 < self.held_out <= 50_000 and self.held_out % 10 == 0,
+            "held_out",
+            "must be a multiple of 10 in [10, 50000]",
+            self.held_out,
+        )
+        faults.unless(self.split_seed >= 0, "split_seed", "must be at least 0", self.split_seed)
+        faults.raise_if_any()
+
+    @property
+    def train_size(self) -> int:
+        return MNIST_TRAIN_IMAGES - self.held_out
+
+    def load(self, announce: Callable[[str], None]) -> Datasets:
+        from mnist_compact.data.datasets import load_holdout
+
+        return load_holdout(self.root, self.held_out, self.split_seed, announce)
+
+
+@dataclass(kw_only=True, slots=True)
+class SyntheticConfig(DataConfig):
+    """Ten noisy, shifted glyphs, made on the spot: learnable within an epoch, for tests and first looks."""
+
+    evaluated_split: ClassVar[str] = "synthetic"
+
+    train_images: int = 2_560
+    evaluation_images: int = 500
+    data_seed: int = 0
+
+    def __post_init__(self) -> None:
+        faults = Faults("data")
+        faults.unless(self.train_images >= 10, "train_images", "must be at least 10", self.train_images)
+        faults.unless(self.evaluation_images >= 10, "evaluation_images", "must be at least 10", self.evaluation_images)
+        faults.unless(self.data_seed >= 0, "data_seed", "must be at least 0", self.data_seed)
+        faults.raise_if_any()
+
+    @property
+    def train_size(self) -> int:
+        return self.train_images
+
+    def load(self, announce: Callable[[str], None]) -> Datasets:
+        from mnist_compact.data.datasets import make_synthetic
+
+        return make_synthetic(self.train_images, self.evaluation_images, self.data_seed)
+
+
+@dataclass(kw_only=True, slots=True)
+class AugmentConfig:
+    """How far each training image is moved and changed, drawn uniformly and anew for every image of every batch; 0 = off."""
+
+    name: str  # of the option, as typed
+    rotation_deg: float = 0.0  # within ± this
+    shift_fraction: float = 0.0  # along each axis within ± this part of the 28 px
+    scale_fraction: float = 0.0  # zoom factor within 1 ± this
+    shear: float = 0.0  # tangent of the shear angle within ± this
+    brightness: float = 0.0  # brightness factor within 1 ± this
+    contrast: float = 0.0  # contrast factor about the image's mean within 1 ± this
+    ease_off_epochs: int = 0  # over so many last epochs all strengths decline linearly, to none in the very last
+
+    def __post_init__(self) -> None:
+        faults = Faults("augment")
+        faults.unless(0 <= self.rotation_deg <= 180, "rotation_deg", "must be in [0, 180]", self.rotation_deg)
+        faults.unless(0 <= self.shear <= 1, "shear", "must be in [0, 1]", self.shear)
+        for key in ("shift_fraction", "scale_fraction", "brightness", "contrast"):
+            strength = getattr(self, key)
+            faults.unless(0 <= strength < 1, key, "must be in [0, 1)", strength)
+        faults.unless(self.ease_off_epochs >= 0, "ease_off_epochs", "must be at least 0", self.ease_off_epochs)
+        faults.raise_if_any()
+
+    def build(self) -> Augmentation:
+        from mnist_compact.data.augmentation import Augmentation
+
+        return Augmentation(
+            rotation_deg=self.rotation_deg,
+            shift_fraction=self.shift_fraction,
+            scale_fraction=self.scale_fraction,
+            shear=self.shear,
+            brightness=self.brightness,
+            contrast=self.contrast,
+        )
+
+    def strength(self, epoch: int, epochs: int) -> float:
+        """The part of every strength that acts in `epoch` (1 … `epochs`): 1, or less while easing off, 0 at the end."""
+        if self.ease_off_epochs == 0:
+            return 1.0
+        return min(1.0, (epochs - epoch) / self.ease_off_epochs)
+
+
+DATA: dict[str, type[DataConfig]] = {"mnist": MnistConfig, "holdout": HoldoutConfig, "synthetic": SyntheticConfig}
+AUGMENTS: dict[str, type[AugmentConfig]] = {"augment": AugmentConfig}

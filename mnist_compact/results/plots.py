@@ -1,0 +1,192 @@
+"""Pictures of one run: its curves, its confusion matrix, its worst mistakes.
+
+Each `…_figure` builds a figure from plain data; each `draw_…` reads a run folder and writes the PNG beside the record.
+Figures are made without pyplot: no global state, no window, safe in any thread.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_compact.atomic import replacing
+from mnist_compact.results.curves import QUIET, curves_figure
+from mnist_compact.results.metrics import read_metrics
+from mnist_compact.results.record import RunRecord
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.figure import Figure
+
+CURVES, CONFUSION, MISTAKES = "curves.png", "confusion.png", "mistakes.png"
+MISTAKES_DATA = "mistakes.npz"
+DPI = 120
+MOST_MISTAKES, MISTAKES_IN_A_ROW = 40, 8
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Mistakes:
+    """Misread evaluation images, surest first; arrays of one length n."""
+
+    index: "np.ndarray[Any, Any]"  # place in the split
+    label: "np.ndarray[Any, Any]"
+    predicted: "np.ndarray[Any, Any]"
+    confidence: "np.ndarray[Any, Any]"  # probability given to `predicted`, 0 to 1
+    image: "np.ndarray[Any, Any]"  # (n, 28, 28), 0 to 255
+
+
+def draw_run(folder: Path | str) -> list[Path]:
+    """Draw every picture that the run folder holds the data for; returns the paths written."""
+    folder = Path(folder)
+    drawn = []
+    if not read_metrics(folder).empty:
+        drawn.append(draw_curves(folder))
+    if RunRecord.read(folder).confusion is not None:
+        drawn.append(draw_confusion(folder))
+    if (folder / MISTAKES_DATA).exists():
+        drawn.append(draw_mistakes(folder))
+    return drawn
+
+
+def draw_curves(folder: Path | str) -> Path:
+    """Write curves.png. Raises ValueError when no epoch has been finished, RecordError without a readable record."""
+    record, metrics = RunRecord.read(Path(folder)), read_metrics(folder)
+    if metrics.empty:
+        raise ValueError(f"{folder} has no curves: metrics.csv holds no finished epoch")
+    return _write(curves_figure(metrics, run_title(record)), Path(folder) / CURVES)
+
+
+def draw_confusion(folder: Path | str) -> Path:
+    """Write confusion.png. Raises ValueError when the record has no confusion matrix."""
+    record = RunRecord.read(Path(folder))
+    if record.confusion is None:
+        raise ValueError(f"{folder} has no confusion matrix: the run did not come to its final evaluation")
+    return _write(
+        confusion_figure(record.confusion, f"{run_title(record)}\n{_final(record)}"), Path(folder) / CONFUSION
+    )
+
+
+def draw_mistakes(folder: Path | str) -> Path:
+    """Write mistakes.png. Raises ValueError when mistakes.npz is missing or damaged."""
+    record = RunRecord.read(Path(folder))
+    total = None if record.confusion is None else _errors(record.confusion)
+    figure = mistakes_figure(_read_mistakes(Path(folder)), f"{run_title(record)}\n{_final(record)}", total=total)
+    return _write(figure, Path(folder) / MISTAKES)
+
+
+def run_title(record: RunRecord) -> str:
+    """What was trained: experiment or model, optimizer, parameters and seed."""
+
+    def option(group: str) -> str:
+        chosen = record.config.get(group)
+        return str(chosen.get("name", "?")) if isinstance(chosen, dict) else "?"
+
+    experiment = record.config.get("experiment")
+    model = f"{experiment} ({option('model')})" if experiment else option("model")
+    seed = record.config.get("seed", "?")
+    return f"{model} · {option('optim')} · {record.network.parameters:,} parameters · seed {seed}"
+
+
+def _final(record: RunRecord) -> str:
+    """Which images and which weights the final evaluation used."""
+    scores = [score for score in record.scores if score.split != "train" and score.at == "last"]
+    split = f"{scores[0].split} images" if scores else "evaluation images"
+    return f"{split}, final {'averaged ' if any(score.weights == 'averaged' for score in scores) else ''}weights"
+
+
+def _errors(confusion: list[list[int]]) -> int:
+    return sum(count for i, row in enumerate(confusion) for j, count in enumerate(row) if i != j)
+
+
+def confusion_figure(confusion: list[list[int]], title: str) -> "Figure":
+    """Counts by actual and predicted class; only errors are coloured, so that a few among thousands stand out."""
+    import numpy as np
+    from matplotlib.colors import PowerNorm
+    from matplotlib.figure import Figure
+
+    counts = np.asarray(confusion)
+    classes = len(counts)
+    off = counts * (1 - np.eye(classes, dtype=counts.dtype))
+    figure = Figure(figsize=(9, 8), layout="constrained")
+    axis = figure.subplots()
+    # A square root lifts single errors off the white without drowning the frequent ones.
+    axis.imshow(off, cmap="Reds", norm=PowerNorm(0.5, vmin=0, vmax=max(1, 1.4 * off.max())))
+    for actual, predicted in np.ndindex(counts.shape):
+        right = actual == predicted
+        if right:
+            axis.add_patch(_cell(predicted, actual))
+        if right or counts[actual, predicted]:
+            axis.text(predicted, actual, f"{counts[actual, predicted]}", ha="center", va="center", fontsize=10)
+    for actual, (wrong, total) in enumerate(zip(off.sum(axis=1), counts.sum(axis=1), strict=True)):
+        rate = f"{100 * wrong / total:.2f} %  ({wrong} of {total})" if total else "no image"
+        axis.text(classes - 0.3, actual, rate, va="center", fontsize=9)
+    axis.text(classes - 0.3, -0.75, "error", va="center", fontsize=9, color=QUIET)
+    axis.set_xticks(range(classes))
+    axis.set_yticks(range(classes))
+    axis.set_xlabel("predicted class")
+    axis.set_ylabel("actual class")
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
+    total, wrong = int(counts.sum()), _errors(confusion)
+    rate = f"{wrong:,} of {total:,} wrong ({100 * wrong / total:.2f} %)" if total else "no image"
+    figure.suptitle(f"{title}: {rate}", fontsize=12, parse_math=False)
+    return figure
+
+
+def _cell(x: int, y: int) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x - 0.5, y - 0.5), 1, 1, color="0.92")
+
+
+def _read_mistakes(folder: Path) -> Mistakes:
+    import zipfile
+
+    import numpy as np
+
+    try:
+        with np.load(folder / MISTAKES_DATA, allow_pickle=False) as arrays:
+            return Mistakes(**{name: arrays[name] for name in (field.name for field in fields(Mistakes))})
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{folder / MISTAKES_DATA} cannot be read: {error}") from error
+
+
+def mistakes_figure(mistakes: Mistakes, title: str, *, total: int | None = None) -> "Figure":
+    """Up to 40 mistakes in their order, with label→prediction, confidence and index; `total` counts all there were."""
+    from matplotlib.figure import Figure
+
+    count = min(len(mistakes.index), MOST_MISTAKES)
+    total = len(mistakes.index) if total is None else total
+    rows = max(1, math.ceil(count / MISTAKES_IN_A_ROW))
+    figure = Figure(figsize=(11, 1.1 + 1.75 * rows), layout="constrained")
+    axes = figure.subplots(rows, MISTAKES_IN_A_ROW, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for i, axis in zip(range(count), axes.flat, strict=False):
+        axis.imshow(mistakes.image[i], cmap="gray_r", vmin=0, vmax=255)
+        sure = 100 * float(mistakes.confidence[i])
+        axis.set_title(f"{mistakes.label[i]}→{mistakes.predicted[i]}  {sure:.0f} %", fontsize=11)
+        axis.text(
+            0.5,
+            -0.02,
+            f"#{mistakes.index[i]}",
+            transform=axis.transAxes,
+            ha="center",
+            va="top",
+            fontsize=8,
+            color=QUIET,
+        )
+    if count:
+        headline = f"{count} of {total} mistakes, surest first (label→prediction, confidence, #index)"
+    else:
+        headline = "no mistakes"
+        figure.text(0.5, 0.4, "Every image was read correctly.", ha="center", fontsize=14, color=QUIET)
+    figure.suptitle(f"{title}: {headline}", fontsize=12, parse_math=False)
+    return figure
+
+
+def _write(figure: "Figure", path: Path) -> Path:
+    with replacing(path) as beside:
+        # Without matplotlib's own stamp the same data gives the same file.
+        figure.savefig(beside, dpi=DPI, format="png", metadata={"Software": None})
+    return path

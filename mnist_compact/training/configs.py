@@ -1,0 +1,67 @@
+"""How long, on what and within which limits a network is trained. Torch-free."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from mnist_compact.faults import ConfigError, Faults
+
+
+class Precision(Enum):
+    float32 = "float32"
+    bfloat16 = "bfloat16"  # autocast: convolutions and the head in bfloat16, weights and the loss in float32
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainConfig:
+    name: str  # of the option, as typed
+    epochs: int = 15
+    batch_size: int = 128
+    label_smoothing: float = 0.0  # part of the target spread over all ten classes, in [0, 1); 0 = off
+    average_epochs: int = 0  # over so many last epochs an average of the weights is kept and scored too; 0 = off
+    average_decay: float = 0.998  # of that exponential moving average, per step, in (0, 1)
+    threads: int = 0  # CPU threads; 0 = all cores
+    device: str = "auto"  # cpu, cuda, cuda:1, mps; auto = a GPU if there is one
+    precision: Precision = Precision.float32
+
+    def __post_init__(self) -> None:
+        faults = Faults("train")
+        faults.unless(self.epochs >= 1, "epochs", "must be at least 1", self.epochs)
+        faults.unless(self.batch_size >= 2, "batch_size", "must be at least 2", self.batch_size)
+        faults.unless(0 <= self.label_smoothing < 1, "label_smoothing", "must be in [0, 1)", self.label_smoothing)
+        faults.unless(self.average_epochs >= 0, "average_epochs", "must be at least 0", self.average_epochs)
+        faults.unless(0 < self.average_decay < 1, "average_decay", "must be in (0, 1)", self.average_decay)
+        faults.unless(self.threads >= 0, "threads", "must be at least 0", self.threads)
+        faults.raise_if_any()
+
+
+@dataclass(kw_only=True, slots=True)
+class BudgetConfig:
+    """The limits of the question that is asked; null = no limit."""
+
+    name: str  # of the option, as typed
+    parameters_below: int | None = None  # every learned or frozen weight counts
+    max_epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        faults = Faults("budget")
+        for key in ("parameters_below", "max_epochs"):
+            limit = getattr(self, key)
+            faults.unless(limit is None or limit >= 1, key, "must be at least 1 or null", limit)
+        faults.raise_if_any()
+
+    def check(self, *, parameters: int, epochs: int) -> None:
+        """Raises ConfigError, naming count and limit, for a run that is over the budget."""
+        faults = []
+        if self.parameters_below is not None and parameters >= self.parameters_below:
+            faults.append(
+                f"budget.parameters_below must exceed the network's parameters, got {self.parameters_below:,} "
+                f"for {parameters:,} (budget=none lifts it)"
+            )
+        if self.max_epochs is not None and epochs > self.max_epochs:
+            faults.append(f"train.epochs must be at most budget.max_epochs = {self.max_epochs}, got {epochs}")
+        if faults:
+            raise ConfigError(faults)
+
+
+TRAINS: dict[str, type[TrainConfig]] = {"train": TrainConfig}
+BUDGETS: dict[str, type[BudgetConfig]] = {"budget": BudgetConfig}

@@ -1,0 +1,177 @@
+"""Optimizers as options. Torch-free until `build`; a learning rate here is the peak that a schedule scales."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mnist_compact.faults import Faults
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Optimizer(Protocol):
+    """What the loop and the checkpoint need; every torch.optim.Optimizer has it."""
+
+    param_groups: list[dict[str, Any]]
+
+    def step(self) -> Any: ...
+    def zero_grad(self, set_to_none: bool = True) -> None: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+@dataclass(kw_only=True, slots=True)
+class OptimConfig:
+    """Base of every optimizer option."""
+
+    name: str  # of the option, as typed
+    lr: float  # peak learning rate, above 0
+    weight_decay: float = 0.0  # at least 0; sgd, adam, nadam and rmsprop add it to the gradient, the rest decouple it
+
+    def build(self, model: nn.Module) -> Optimizer:
+        raise NotImplementedError
+
+    def shared_faults(self) -> Faults:
+        # super().__post_init__() does not work in slotted dataclasses on Python 3.11: each leaf calls this instead.
+        faults = Faults("optim")
+        faults.unless(self.lr > 0, "lr", "must be above 0", self.lr)
+        faults.unless(self.weight_decay >= 0, "weight_decay", "must be at least 0", self.weight_decay)
+        return faults
+
+
+@dataclass(kw_only=True, slots=True)
+class SgdConfig(OptimConfig):
+    momentum: float = 0.9  # in [0, 1)
+    nesterov: bool = True
+
+    def __post_init__(self) -> None:
+        faults = self.shared_faults()
+        faults.unless(0 <= self.momentum < 1, "momentum", "must be in [0, 1)", self.momentum)
+        faults.unless(self.momentum > 0 or not self.nesterov, "nesterov", "needs optim.momentum above 0", self.nesterov)
+        faults.raise_if_any()
+
+    def build(self, model: nn.Module) -> Optimizer:
+        import torch
+
+        return torch.optim.SGD(
+            model.parameters(),
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+            fused=True,
+        )
+
+
+@dataclass(kw_only=True, slots=True)
+class AdaptiveConfig(OptimConfig):
+    """Base of the Adam family."""
+
+    beta1: float = 0.9  # in [0, 1)
+    beta2: float = 0.999  # in [0, 1)
+    eps: float = 1e-8  # above 0
+
+    def __post_init__(self) -> None:
+        faults = self.shared_faults()
+        faults.unless(0 <= self.beta1 < 1, "beta1", "must be in [0, 1)", self.beta1)
+        faults.unless(0 <= self.beta2 < 1, "beta2", "must be in [0, 1)", self.beta2)
+        faults.unless(self.eps > 0, "eps", "must be above 0", self.eps)
+        faults.raise_if_any()
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "lr": self.lr,
+            "betas": (self.beta1, self.beta2),
+            "eps": self.eps,
+            "weight_decay": self.weight_decay,
+        }
+
+
+@dataclass(kw_only=True, slots=True)
+class AdamConfig(AdaptiveConfig):
+    def build(self, model: nn.Module) -> Optimizer:
+        import torch
+
+        return torch.optim.Adam(model.parameters(), fused=True, **self.settings())
+
+
+@dataclass(kw_only=True, slots=True)
+class AdamWConfig(AdaptiveConfig):
+    def build(self, model: nn.Module) -> Optimizer:
+        import torch
+
+        return torch.optim.AdamW(model.parameters(), fused=True, **self.settings())
+
+
+@dataclass(kw_only=True, slots=True)
+class NAdamConfig(AdaptiveConfig):
+    def build(self, model: nn.Module) -> Optimizer:
+        import torch
+
+        return torch.optim.NAdam(model.parameters(), foreach=True, **self.settings())
+
+
+@dataclass(kw_only=True, slots=True)
+class RmsPropConfig(OptimConfig):
+    alpha: float = 0.99  # decay of the mean square, in [0, 1)
+    momentum: float = 0.0  # in [0, 1)
+    eps: float = 1e-8  # above 0
+
+    def __post_init__(self) -> None:
+        faults = self.shared_faults()
+        faults.unless(0 <= self.alpha < 1, "alpha", "must be in [0, 1)", self.alpha)
+        faults.unless(0 <= self.momentum < 1, "momentum", "must be in [0, 1)", self.momentum)
+        faults.unless(self.eps > 0, "eps", "must be above 0", self.eps)
+        faults.raise_if_any()
+
+    def build(self, model: nn.Module) -> Optimizer:
+        import torch
+
+        return torch.optim.RMSprop(
+            model.parameters(),
+            lr=self.lr,
+            alpha=self.alpha,
+            momentum=self.momentum,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+            foreach=True,
+        )
+
+
+@dataclass(kw_only=True, slots=True)
+class MuonConfig(OptimConfig):
+    """Muon on the convolutions' weights as matrices, AdamW on all else (norms, biases, a linear head)."""
+
+    momentum: float = 0.95  # in [0, 1)
+    nesterov: bool = True
+    adamw_lr: float = 0.01  # peak learning rate of the rest, above 0
+
+    def __post_init__(self) -> None:
+        faults = self.shared_faults()
+        faults.unless(0 <= self.momentum < 1, "momentum", "must be in [0, 1)", self.momentum)
+        faults.unless(self.adamw_lr > 0, "adamw_lr", "must be above 0", self.adamw_lr)
+        faults.raise_if_any()
+
+    def build(self, model: nn.Module) -> Optimizer:
+        from mnist_compact.training.muon import ConvMuon
+
+        return ConvMuon(
+            model,
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            adamw_lr=self.adamw_lr,
+            weight_decay=self.weight_decay,
+        )
+
+
+OPTIMIZERS: dict[str, type[OptimConfig]] = {
+    "sgd": SgdConfig,
+    "adam": AdamConfig,
+    "adamw": AdamWConfig,
+    "nadam": NAdamConfig,
+    "rmsprop": RmsPropConfig,
+    "muon": MuonConfig,
+}

@@ -1,0 +1,149 @@
+"""Learning-rate schedules: pure functions from progress to a factor of `optim.lr`. Torch-free.
+
+Progress counts steps from 0; a schedule knows how many steps an epoch and a run have. The loop sets each step's rate
+before the step is taken. Schedules act on the learning rate alone; momentum is left as the optimizer has it.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mnist_compact.faults import Faults
+
+Schedule = Callable[[int], float]  # step, from 0 → factor of the optimizer's learning rate
+
+
+def step_decay(epoch: int, *, gamma: float, every_epochs: int, first_epoch: int) -> float:
+    """`gamma` once more for every `every_epochs` whole epochs behind `first_epoch`; epochs count from 1."""
+    return gamma ** (max(0, epoch - first_epoch) // every_epochs)
+
+
+def cosine_between(start: float, end: float, progress: float) -> float:
+    """Half a cosine wave from `start` at progress 0 to `end` at progress 1."""
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def one_cycle(step: int, steps: int, *, warmup_fraction: float, start_factor: float, end_factor: float) -> float:
+    """Up from `start_factor` to 1 and down to `end_factor` at the last step, each half a cosine wave.
+
+    The learning-rate curve of torch.optim.lr_scheduler.OneCycleLR (Smith & Topin 2018, arXiv:1708.07120), whose
+    div_factor is 1 / start_factor and whose final_div_factor is start_factor / end_factor.
+    """
+    peak = warmup_fraction * steps - 1
+    last = steps - 1
+    if step <= peak:
+        return cosine_between(start_factor, 1.0, step / peak if peak > 0 else 1.0)
+    return cosine_between(1.0, end_factor, (step - peak) / (last - peak))
+
+
+def warmup_then(step: int, steps: int, warmup_fraction: float, decay: Callable[[float], float]) -> float:
+    """Linear from near 0 to 1 over the first part of the steps, then `decay` of the progress through the rest.
+
+    The last step still moves: it stands one step before progress 1.
+    """
+    warmup_steps = round(warmup_fraction * steps)
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    return decay((step - warmup_steps) / (steps - warmup_steps))
+
+
+@dataclass(kw_only=True, slots=True)
+class SchedulerConfig:
+    """Base of every scheduler option."""
+
+    name: str  # of the option, as typed
+
+    def build(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True, slots=True)
+class ConstantConfig(SchedulerConfig):
+    def build(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
+        return lambda step: 1.0
+
+
+@dataclass(kw_only=True, slots=True)
+class StepConfig(SchedulerConfig):
+    gamma: float = 0.5  # factor of each decay, in (0, 1]
+    every_epochs: int = 2
+    first_epoch: int = 1  # from which epochs are counted, so that the first decay comes `every_epochs` later
+
+    def __post_init__(self) -> None:
+        faults = Faults("scheduler")
+        faults.unless(0 < self.gamma <= 1, "gamma", "must be in (0, 1]", self.gamma)
+        faults.unless(self.every_epochs >= 1, "every_epochs", "must be at least 1", self.every_epochs)
+        faults.unless(self.first_epoch >= 1, "first_epoch", "must be at least 1", self.first_epoch)
+        faults.raise_if_any()
+
+    def build(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
+        return lambda step: step_decay(
+            step // steps_per_epoch + 1,
+            gamma=self.gamma,
+            every_epochs=self.every_epochs,
+            first_epoch=self.first_epoch,
+        )
+
+
+@dataclass(kw_only=True, slots=True)
+class OneCycleConfig(SchedulerConfig):
+    warmup_fraction: float = 0.3  # part of all steps spent rising, in (0, 1)
+    start_factor: float = 0.04  # of optim.lr at the first step, in (0, 1]
+    end_factor: float = 4e-6  # of optim.lr at the last step, in [0, 1]
+
+    def __post_init__(self) -> None:
+        faults = Faults("scheduler")
+        faults.unless(0 < self.warmup_fraction < 1, "warmup_fraction", "must be in (0, 1)", self.warmup_fraction)
+        faults.unless(0 < self.start_factor <= 1, "start_factor", "must be in (0, 1]", self.start_factor)
+        faults.unless(0 <= self.end_factor <= 1, "end_factor", "must be in [0, 1]", self.end_factor)
+        faults.raise_if_any()
+
+    def build(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
+        return lambda step: one_cycle(
+            step,
+            steps_per_epoch * epochs,
+            warmup_fraction=self.warmup_fraction,
+            start_factor=self.start_factor,
+            end_factor=self.end_factor,
+        )
+
+
+@dataclass(kw_only=True, slots=True)
+class DecayConfig(SchedulerConfig):
+    """Base of the schedules that warm up linearly and then decay towards `end_factor`."""
+
+    warmup_fraction: float = 0.0  # part of all steps, in [0, 1); 0 = none
+    end_factor: float = 0.0  # of optim.lr, approached at the end, in [0, 1]
+
+    def __post_init__(self) -> None:
+        faults = Faults("scheduler")
+        faults.unless(0 <= self.warmup_fraction < 1, "warmup_fraction", "must be in [0, 1)", self.warmup_fraction)
+        faults.unless(0 <= self.end_factor <= 1, "end_factor", "must be in [0, 1]", self.end_factor)
+        faults.raise_if_any()
+
+
+@dataclass(kw_only=True, slots=True)
+class CosineConfig(DecayConfig):
+    def build(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
+        def decay(progress: float) -> float:
+            return cosine_between(1.0, self.end_factor, progress)
+
+        return lambda step: warmup_then(step, steps_per_epoch * epochs, self.warmup_fraction, decay)
+
+
+@dataclass(kw_only=True, slots=True)
+class LinearConfig(DecayConfig):
+    def build(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
+        def decay(progress: float) -> float:
+            return 1.0 + (self.end_factor - 1.0) * progress
+
+        return lambda step: warmup_then(step, steps_per_epoch * epochs, self.warmup_fraction, decay)
+
+
+SCHEDULERS: dict[str, type[SchedulerConfig]] = {
+    "none": ConstantConfig,
+    "step": StepConfig,
+    "onecycle": OneCycleConfig,
+    "cosine": CosineConfig,
+    "linear": LinearConfig,
+}

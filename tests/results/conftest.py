@@ -1,0 +1,117 @@
+"""Run folders made by hand, without training: records through their own `write`, metrics and mistakes beside them."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status
+
+CONFIG: dict[str, Any] = {
+    "data": {"kind": "mnist", "name": "mnist", "holdout": 0},
+    "model": {
+        "kind": "layered",
+        "name": "m3",
+        "dropout": 0.05,
+        "layers": {"conv1": {"width": 8}, "conv2": {"width": 16}},
+        "order": ["conv", "relu", "norm"],
+    },
+    "augment": {"name": "rotate", "rotation_deg": 7},
+    "optim": {"kind": "adam", "name": "adam", "lr": 0.015, "betas": [0.9, 0.999]},
+    "scheduler": {"name": "onecycle", "warmup": None},
+    "train": {"name": "default", "epochs": 3, "batch_size": 128, "shuffle": True},
+    "budget": {"name": "course", "max_parameters": 8000},
+    "seed": 0,
+    "experiment": None,
+}
+CONFUSION = np.diag([100] * 10)
+CONFUSION[4, 9] = 5
+CONFUSION[7, 2] = 1
+
+
+def score(split: str, weights: str, at: str, accuracy: float, *, epoch: int = 3, loss: float = 0.05) -> Score:
+    return Score(
+        split=split,
+        weights=weights,
+        at=at,
+        epoch=epoch,
+        accuracy=accuracy,
+        loss=loss,
+        correct=round(accuracy * 100),
+        total=10_000,
+    )
+
+
+SCORES = [
+    score("train", "raw", "last", 98.25),
+    score("train", "raw", "best", 98.5, epoch=2),
+    score("test", "raw", "last", 99.0),
+    score("test", "raw", "best", 99.05, epoch=2, loss=0.04),
+]
+METRICS = """\
+epoch,learning_rate,train_loss,train_accuracy,test_loss,test_accuracy,test_correct,seconds
+1,0.01,0.5,90.0,0.1,97.0,9700,2.5
+2,0.02,0.2,98.5,0.04,99.05,9905,2.5
+3,0.01,0.1,98.25,0.05,99.0,9900,2.5
+"""
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    """CONFIG with values replaced by their dotted keys, `__` standing for the dot: settings(optim__lr=0.1)."""
+    config = copy.deepcopy(CONFIG)
+    for key, value in changes.items():
+        *groups, last = key.split("__")
+        place = config
+        for group in groups:
+            place = place[group]
+        place[last] = value
+    return config
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    """make_run(name, metrics=…, mistakes=…, **fields of the record) -> the folder tmp_path/name."""
+
+    def make(name: str = "run", *, metrics: str | None = METRICS, mistakes: int | None = None, **fields: Any) -> Path:
+        values: dict[str, Any] = {
+            "status": Status.COMPLETED,
+            "config": settings(),
+            "overrides": ["model=m3"],
+            "scores": SCORES,
+            "epochs_done": 3,
+            "network": NetworkFacts(
+                parameters=3928, trainable_parameters=3900, macs=250_000, receptive_field=24, input_shape=[1, 28, 28]
+            ),
+            "confusion": CONFUSION.tolist(),
+            "seconds": 7.5,
+            "started_at": "2025-11-20T10:00:00+00:00",
+            "finished_at": "2025-11-20T10:00:08+00:00",
+            "environment": {"torch": "2.14"},
+        }
+        folder = tmp_path / name
+        RunRecord(**(values | fields)).write(folder)
+        if metrics is not None:
+            (folder / "metrics.csv").write_text(metrics)
+        if mistakes is not None:
+            write_mistakes(folder, mistakes)
+        return folder
+
+    return make
+
+
+def write_mistakes(folder: Path, count: int) -> None:
+    """`count` mistakes: image i is a block of brightness that no other shares, labelled 4 and taken for 9."""
+    image = np.zeros((count, 28, 28), dtype=np.uint8)
+    for i in range(count):
+        image[i, 4:24, 10:18] = 255 - i
+    np.savez(
+        folder / "mistakes.npz",
+        index=np.arange(count, dtype=np.int64) * 10,
+        label=np.full(count, 4, dtype=np.int64),
+        predicted=np.full(count, 9, dtype=np.int64),
+        confidence=np.linspace(0.995, 0.4, count, dtype=np.float32),
+        image=image,
+    )
