@@ -45,6 +45,15 @@ class EpochResult:
     seconds: float  # training and evaluation
 
 
+@dataclass(slots=True, frozen=True)
+class Totals:
+    """Running sums over an epoch, kept on the device."""
+
+    loss_sum: Tensor
+    correct: Tensor
+    seen: int  # images
+
+
 @dataclass(slots=True)
 class Trainee:
     """What training changes, and so what a checkpoint holds."""
@@ -76,49 +85,63 @@ def fit(
     trainee: Trainee, batches: Batches, plan: Plan, *, first_epoch: int, on_step: Callable[[StepView], None]
 ) -> Iterator[EpochResult]:
     """Train and evaluate epoch after epoch; the caller may stop between two of them. Raises Diverged."""
-    model, optimizer, average = trainee.model, trainee.optimizer, trainee.average
-    for group in optimizer.param_groups:
+    for group in trainee.optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])
-    on_cpu = batches.data.train.images.device.type == "cpu"
     for epoch in range(first_epoch, plan.epochs + 1):
         start = time.perf_counter()
-        torch.manual_seed(derive_seed(plan.seed, "dropout", epoch))
-        if average is not None and epoch == plan.average_from:
-            average.n_averaged.zero_()
-        averaging = average is not None and epoch >= plan.average_from
-        model.train()
-        loss_sum, correct, seen = torch.zeros((), device=batches.data.train.images.device), torch.zeros((), dtype=torch.int64, device=batches.data.train.images.device), 0
-        for step, (images, labels) in enumerate(batches.epoch(epoch, plan.strength(epoch))):
-            factor = plan.schedule((epoch - 1) * len(batches) + step)
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
-            with plan.autocast:
-                logits = model(images)
-                loss = F.cross_entropy(logits, labels, label_smoothing=plan.label_smoothing)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            if averaging:
-                average.update_parameters(model)
-            loss_sum += loss.detach() * len(labels)
-            correct += (logits.detach().argmax(1) == labels).sum()
-            seen += len(labels)
-            # On a GPU reading the loss would wait for it: there divergence is noticed at the end of the epoch.
-            if on_cpu and not math.isfinite(loss_sum.item()):
-                break
-            on_step(StepView(epoch, step + 1, seen, loss_sum, correct, optimizer.param_groups[0]["lr"]))
-        if not math.isfinite(loss_sum.item()):
-            raise Diverged(f"the loss was not finite in epoch {epoch}, after {seen:,} images")
-        evaluation = evaluate(model, batches.data)
-        if averaging:
-            estimate_batchnorm(average, batches.plain(BATCH))
+        totals = train_epoch(trainee, batches, plan, epoch, on_step)
+        evaluation, averaged = evaluate(trainee.model, batches.data), None
+        if trainee.average is not None and epoch >= plan.average_from:
+            estimate_batchnorm(trainee.average, batches.plain(BATCH))
+            averaged = evaluate(trainee.average, batches.data)
         yield EpochResult(
             epoch=epoch,
-            train_loss=loss_sum.item() / seen,
-            train_correct=int(correct),
-            train_total=seen,
-            learning_rate=optimizer.param_groups[0]["lr"],
+            train_loss=totals.loss_sum.item() / totals.seen,
+            train_correct=int(totals.correct),
+            train_total=totals.seen,
+            learning_rate=trainee.optimizer.param_groups[0]["lr"],
             evaluation=evaluation,
-            averaged=evaluate(average, batches.data) if averaging else None,
+            averaged=averaged,
             seconds=time.perf_counter() - start,
         )
+
+
+def train_epoch(
+    trainee: Trainee, batches: Batches, plan: Plan, epoch: int, on_step: Callable[[StepView], None]
+) -> Totals:
+    """One pass over the training images. Raises Diverged: at once on a CPU, at the end of the epoch elsewhere."""
+    model, optimizer, average = trainee.model, trainee.optimizer, trainee.average
+    device = batches.data.train.images.device
+    torch.manual_seed(derive_seed(plan.seed, "dropout", epoch))
+    if average is not None and epoch == plan.average_from:
+        average.n_averaged.zero_()
+    model.train()
+    loss_sum, correct, seen = torch.zeros((), device=device), torch.zeros((), dtype=torch.int64, device=device), 0
+    for step, (images, labels) in enumerate(batches.epoch(epoch, plan.strength(epoch))):
+        learning_rate = set_rate(optimizer, plan.schedule((epoch - 1) * len(batches) + step))
+        with plan.autocast:
+            logits = model(images)
+            loss = F.cross_entropy(logits, labels, label_smoothing=plan.label_smoothing)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if average is not None and epoch >= plan.average_from:
+            average.update_parameters(model)
+        loss_sum += loss.detach() * len(labels)
+        correct += (logits.detach().argmax(1) == labels).sum()
+        seen += len(labels)
+        # Reading the sum of a GPU would make the host wait for it at every step.
+        if device.type == "cpu" and not math.isfinite(loss_sum.item()):
+            break
+        on_step(StepView(epoch, step + 1, seen, loss_sum, correct, learning_rate))
+    if not math.isfinite(loss_sum.item()):
+        raise Diverged(f"the loss was not finite in epoch {epoch}, after {seen:,} images")
+    return Totals(loss_sum, correct, seen)
+
+
+def set_rate(optimizer: Optimizer, factor: float) -> float:
+    """Set every group to `factor` of its peak rate; returns the first group's."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * factor
+    first: float = optimizer.param_groups[0]["lr"]
+    return first

@@ -1,0 +1,162 @@
+"""The tree of all configs, its registration with Hydra, and the ways between Hydra, plain dataclasses and records."""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_compact.data.configs import AUGMENTS, DATA, AugmentConfig, DataConfig
+from mnist_compact.faults import ConfigError
+from mnist_compact.model.configs import MODELS, ModelConfig
+from mnist_compact.training.configs import BUDGETS, TRAINS, BudgetConfig, TrainConfig
+from mnist_compact.training.optimizers import OPTIMIZERS, OptimConfig
+from mnist_compact.training.schedules import SCHEDULERS, SchedulerConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from omegaconf import DictConfig
+
+# Group → kind → class. An option names its kind by the schema in its defaults list; several options may share one.
+GROUPS: dict[str, dict[str, type[Any]]] = {
+    "data": dict(DATA),
+    "model": dict(MODELS),
+    "augment": dict(AUGMENTS),
+    "optim": dict(OPTIMIZERS),
+    "scheduler": dict(SCHEDULERS),
+    "train": dict(TRAINS),
+    "budget": dict(BUDGETS),
+}
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class RunConfig:
+    """Everything one run is determined by, machine and versions aside."""
+
+    data: DataConfig
+    model: ModelConfig
+    augment: AugmentConfig
+    optim: OptimConfig
+    scheduler: SchedulerConfig
+    train: TrainConfig
+    budget: BudgetConfig
+    seed: int = 0
+    experiment: str | None = None  # name of the delta in conf/experiment, if one was used
+
+    def __post_init__(self) -> None:
+        faults = []
+        if self.seed < 0:
+            faults.append(f"seed must be at least 0, got {self.seed}")
+        if self.train.batch_size > self.data.train_size:
+            faults.append(
+                f"train.batch_size must be at most the {self.data.train_size:,} training images, "
+                f"got {self.train.batch_size}"
+            )
+        if self.augment.ease_off_epochs > self.train.epochs:
+            faults.append(
+                f"augment.ease_off_epochs must be at most train.epochs = {self.train.epochs}, "
+                f"got {self.augment.ease_off_epochs}"
+            )
+        if self.train.average_epochs > self.train.epochs:
+            faults.append(
+                f"train.average_epochs must be at most train.epochs = {self.train.epochs}, "
+                f"got {self.train.average_epochs}"
+            )
+        if faults:
+            raise ConfigError(faults)
+
+
+def configuration_folder() -> Path:
+    """conf/ of the checkout or, in an installed wheel, the copy inside the package."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise FileNotFoundError(f"no conf/config.yaml in or beside {package}")
+
+
+def register() -> None:
+    """Tell Hydra the schemas: /schema for the tree and /schema/<group>/<kind> for the options to build on."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    store.store(name="schema", node=RunConfig)
+    for group, kinds in GROUPS.items():
+        for kind, cls in kinds.items():
+            store.store(group=f"schema/{group}", name=kind, node=cls)
+
+
+def to_run_config(cfg: DictConfig) -> RunConfig:
+    """Plain dataclasses from a composed configuration. Raises ConfigError naming every fault of every group."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import MissingMandatoryValue
+
+    parts: dict[str, Any] = {"seed": cfg.seed, "experiment": cfg.experiment}
+    faults: list[str] = []
+    for group in GROUPS:
+        try:
+            parts[group] = OmegaConf.to_object(cfg[group])
+        except ConfigError as error:
+            faults += error.faults
+        except MissingMandatoryValue as error:
+            faults.append(f"{error.full_key or group} must be given, got ???")
+    if faults:
+        raise ConfigError(faults)
+    return RunConfig(**parts)
+
+
+def check_names(run: RunConfig, choices: Mapping[str, Any]) -> None:
+    """An option's file must carry its own name: it is how records and reports tell options apart."""
+    faults = []
+    for group in (*GROUPS, "experiment"):
+        part = getattr(run, group)
+        name = part if group == "experiment" else part.name
+        if name != choices.get(group):
+            key = "experiment" if group == "experiment" else f"{group}.name"
+            faults.append(f"{key} must be {choices.get(group)!r}, the option's name, got {name!r}")
+    if faults:
+        raise ConfigError(faults)
+
+
+def to_record(run: RunConfig) -> dict[str, Any]:
+    """Plain JSON values; each group carries its kind beside its settings."""
+    record: dict[str, Any] = {}
+    for group, kinds in GROUPS.items():
+        part = getattr(run, group)
+        kind = next(kind for kind, cls in kinds.items() if cls is type(part))
+        record[group] = {"kind": kind, **_plain(dataclasses.asdict(part))}
+    return {**record, "seed": run.seed, "experiment": run.experiment}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return value.value if isinstance(value, Enum) else value
+
+
+def from_record(record: Mapping[str, Any]) -> RunConfig:
+    """The run a record describes, without conf/, Hydra or network. Raises ConfigError for one that is not whole."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    parts: dict[str, Any] = {}
+    faults: list[str] = []
+    for group, kinds in GROUPS.items():
+        settings = dict(record.get(group, {}))
+        kind = settings.pop("kind", None)
+        if kind not in kinds:
+            faults.append(f"{group}.kind must be one of {', '.join(kinds)}, got {kind!r}")
+            continue
+        try:
+            parts[group] = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kinds[kind]), settings))
+        except ConfigError as error:
+            faults += error.faults
+        except OmegaConfBaseException as error:
+            faults.append(f"{group}: {str(error).splitlines()[0]}")
+    if faults:
+        raise ConfigError(faults)
+    return RunConfig(**parts, seed=record["seed"], experiment=record["experiment"])
