@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_compact.data.configs import AUGMENTS, DATA, AugmentConfig, DataConfig
-from mnist_compact.faults import ConfigError
+from mnist_compact.faults import ConfigError, nearest
 from mnist_compact.model.configs import MODELS, ModelConfig
 from mnist_compact.training.configs import BUDGETS, TRAINS, BudgetConfig, TrainConfig
 from mnist_compact.training.optimizers import OPTIMIZERS, OptimConfig
@@ -94,7 +94,9 @@ def to_run_config(cfg: DictConfig) -> RunConfig:
     from omegaconf.errors import MissingMandatoryValue
 
     parts: dict[str, Any] = {"seed": cfg.seed, "experiment": cfg.experiment}
-    faults: list[str] = []
+    faults = _unknown_keys(cfg)
+    if faults:  # they would make the conversion below fail in words of its own
+        raise ConfigError(faults)
     for group in GROUPS:
         try:
             parts[group] = OmegaConf.to_object(cfg[group])
@@ -105,6 +107,21 @@ def to_run_config(cfg: DictConfig) -> RunConfig:
     if faults:
         raise ConfigError(faults)
     return RunConfig(**parts)
+
+
+def _unknown_keys(node: DictConfig, place: str = "") -> list[str]:
+    """What `+` has added to a schema that has no such key; Hydra lets it pass."""
+    from omegaconf import DictConfig, OmegaConf
+
+    cls = OmegaConf.get_type(node)
+    known = {field.name for field in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else set(node)
+    faults = [
+        f"{place}{key} is not a key of the configuration.{nearest(str(key), known)}" for key in node if key not in known
+    ]
+    for key, child in node.items_ex(resolve=False):
+        if isinstance(child, DictConfig) and not child._is_none():
+            faults += _unknown_keys(child, f"{place}{key}.")
+    return faults
 
 
 def check_names(run: RunConfig, choices: Mapping[str, Any]) -> None:

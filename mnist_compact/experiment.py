@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+import yaml
 
 from mnist_compact.atomic import replacing
 from mnist_compact.config import RunConfig, from_record, to_record
@@ -152,6 +153,7 @@ def _open(
     record.config["train"]["epochs"] = config.train.epochs
     progress = checkpoint.load(folder, trainee, device) if continued else Progress([])
     record.write(folder)
+    _write_config(folder, record)
     _write_layers(folder, anatomy.rows)
     _write_metrics(folder, progress.rows)
     watcher.started(config, anatomy, str(device), len(batches))
@@ -233,7 +235,11 @@ def _row(result: EpochResult, split: str) -> dict[str, Any]:
 
 def _scores(rows: list[dict[str, Any]], split: str) -> list[Score]:
     scores = []
-    for name, weights, prefix in (("train", "raw", "train"), (split, "raw", split), (split, "averaged", f"{split}_averaged")):
+    for name, weights, prefix in (
+        ("train", "raw", "train"),
+        (split, "raw", split),
+        (split, "averaged", f"{split}_averaged"),
+    ):
         measured = [row for row in rows if row[f"{prefix}_correct"] is not None]
         if not measured:
             continue
@@ -282,6 +288,13 @@ def _write_mistakes(folder: Path, data: Datasets, evaluation: Evaluation) -> Non
             confidence=evaluation.confidence[surest].numpy(),
             image=data.evaluation.images.cpu()[surest].numpy(),
         )
+
+
+def _write_config(folder: Path, record: RunRecord) -> None:
+    """The resolved configuration for people; programs read it in result.json."""
+    with replacing(folder / "config.yaml") as path:
+        header = f"# overrides: {' '.join(record.overrides) or 'none'}\n"
+        path.write_text(header + yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True))
 
 
 def _write_layers(folder: Path, rows: list[LayerRow]) -> None:

@@ -1,5 +1,6 @@
 """Configuration faults, gathered so that one refusal names them all."""
 
+import difflib
 from collections.abc import Iterable
 
 
@@ -33,3 +34,9 @@ class Faults:
     def raise_if_any(self) -> None:
         if self.found:
             raise ConfigError(self.found)
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The words ` Did you mean …?` with the choice most like `word`, or none."""
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""

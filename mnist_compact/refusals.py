@@ -1,14 +1,8 @@
 """Errors that people make, as one clear message: key, rule, value, and the nearest valid choice."""
 
-import difflib
 import re
-from collections.abc import Iterable
 
-
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """' Did you mean …?' or nothing."""
-    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""
+from mnist_compact.faults import nearest
 
 
 def explain(error: Exception) -> str | None:

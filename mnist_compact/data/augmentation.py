@@ -33,7 +33,9 @@ def warp(images: Tensor, maps: Tensor) -> Tensor:
     """Images (N, 28, 28) sampled through maps (N, 2, 3): bilinear, zeros outside."""
     # One product with constant rows makes all grids; F.affine_grid multiplies image by image and takes longer.
     grid = (maps.view(-1, 6) @ _grid_rows(maps.device)).view(-1, SIDE, SIDE, 2)
-    return F.grid_sample(images.unsqueeze(1), grid, mode="bilinear", padding_mode="zeros", align_corners=False).squeeze(1)
+    return F.grid_sample(images.unsqueeze(1), grid, mode="bilinear", padding_mode="zeros", align_corners=False).squeeze(
+        1
+    )
 
 
 def _grid_rows(device: torch.device) -> Tensor:

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from mnist_compact.model.configs import Activation, BlockOrder, DropoutKind, LayerKind, Norm, Pool
+from mnist_compact.model.norm_dropout import Dropout, NormDropout
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     Activation.relu: nn.ReLU,
@@ -12,7 +13,7 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     Activation.hardswish: nn.Hardswish,
 }
 POOLS: dict[Pool, type[nn.Module]] = {Pool.max: nn.MaxPool2d, Pool.avg: nn.AvgPool2d}
-DROPOUTS: dict[DropoutKind, type[nn.Module]] = {DropoutKind.element: nn.Dropout, DropoutKind.channel: nn.Dropout2d}
+DROPOUTS: dict[DropoutKind, type[nn.Module]] = {DropoutKind.element: Dropout, DropoutKind.channel: nn.Dropout2d}
 
 
 def convolution(
@@ -32,7 +33,9 @@ def after_convolution(
 ) -> list[nn.Module]:
     """What every convolution is followed by; keeps the shape."""
     act = ACTIVATIONS[activation]()
-    norms = [nn.BatchNorm2d(width)] if norm is Norm.batch else []
+    if norm is Norm.batch and order is BlockOrder.activation_first and dropout_kind is DropoutKind.element:
+        return [act, NormDropout(width, dropout)]
+    norms = [NormDropout(width)] if norm is Norm.batch else []
     dropouts = [DROPOUTS[dropout_kind](dropout)] if dropout else []
     if order is BlockOrder.norm_first:
         return [*norms, act, *dropouts]
@@ -48,5 +51,7 @@ class Residual(nn.Module):
         self.shortcut = nn.Identity() if channels == width else nn.Conv2d(channels, width, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.body(x) + self.shortcut(x)
+        # An addition hands one gradient to both its branches, and `NormDropout` writes into the one it gets:
+        # the product makes the body's a copy.
+        y: Tensor = self.body(x) * 1.0 + self.shortcut(x)
         return y

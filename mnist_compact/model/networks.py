@@ -65,10 +65,14 @@ def side_after(layer: LayerConfig, side: int) -> int:
 def layer_faults(name: str, layer: LayerConfig, side: int, reached: int) -> list[str]:
     key = f"model.layers.{name}"
     if side + 2 * layer.padding < layer.kernel:
-        return [f"{key}.kernel must fit the {side}×{side} image it gets, got {layer.kernel} with padding {layer.padding}"]
+        return [
+            f"{key}.kernel must fit the {side}×{side} image it gets, got {layer.kernel} with padding {layer.padding}"
+        ]
     faults = []
     if layer.pool is not Pool.none and reached < 2:
-        faults.append(f"{key}.pool must leave something of the {reached}×{reached} image it gets, got {layer.pool.value}")
+        faults.append(
+            f"{key}.pool must leave something of the {reached}×{reached} image it gets, got {layer.pool.value}"
+        )
     if layer.residual and reached != side:
         faults.append(
             f"{key}.residual must keep the image's size (stride 1, padding {layer.kernel // 2}), "

@@ -76,8 +76,8 @@ def _scale(axis: "Axes", values: list[float], measure: str) -> None:
     axis.set_ylim(low, high)
     below = sum(value < low for value in values)
     if below:
-        text = f"{below} {'point' if below == 1 else 'points'} below, from {min(values):.1f} %"
-        axis.annotate(text, (0.02, 0.03), xycoords="axes fraction", fontsize=8, color=QUIET)
+        points = "point" if below == 1 else "points"
+        axis.set_title(f"{axis.get_title()}  ({below} {points} below, down to {min(values):.1f} %)", fontsize=11)
     if low <= TARGET <= high:
         axis.axhline(TARGET, color=QUIET, linestyle="--", linewidth=1, zorder=0)
         axis.annotate(
@@ -96,10 +96,10 @@ def _log_scale(axis: "Axes") -> None:
 
 
 def accuracy_limits(values: list[float]) -> tuple[float, float]:
-    """Limits (per cent) that spread out the better half of the values; early epochs far below may fall outside."""
+    """Limits (per cent) that spread out the better values; at most a fifth, the early epochs far below, fall outside."""
     ordered = sorted(values)
     best, median = ordered[-1], ordered[len(ordered) // 2]
-    low = max(ordered[0], best - max(4 * (best - median), 0.5))
+    low = max(ordered[0], min(ordered[len(ordered) // 5], best - 6 * (best - median)))
     margin = max(0.08 * (best - low), 0.05)
     return low - margin, min(best + margin, 100 + margin / 2)
 

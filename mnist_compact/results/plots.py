@@ -103,6 +103,7 @@ def confusion_figure(confusion: list[list[int]], title: str) -> "Figure":
     import numpy as np
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
     counts = np.asarray(confusion)
     classes = len(counts)
@@ -110,13 +111,18 @@ def confusion_figure(confusion: list[list[int]], title: str) -> "Figure":
     figure = Figure(figsize=(9, 8), layout="constrained")
     axis = figure.subplots()
     # A square root lifts single errors off the white without drowning the frequent ones.
-    axis.imshow(off, cmap="Reds", norm=PowerNorm(0.5, vmin=0, vmax=max(1, 1.4 * off.max())))
-    for actual, predicted in np.ndindex(counts.shape):
-        right = actual == predicted
-        if right:
-            axis.add_patch(_cell(predicted, actual))
-        if right or counts[actual, predicted]:
-            axis.text(predicted, actual, f"{counts[actual, predicted]}", ha="center", va="center", fontsize=10)
+    image = axis.imshow(
+        np.ma.masked_equal(off, 0), cmap="Reds", norm=PowerNorm(0.5, vmin=0, vmax=max(3, off.max()) * 1.5)
+    )
+    for actual, predicted in np.argwhere(counts + np.eye(classes)):
+        dark = image.norm(off[actual, predicted]) > 0.6
+        text = axis.text(predicted, actual, f"{counts[actual, predicted]}", ha="center", va="center", fontsize=10)
+        text.set_color("white" if dark else "black")
+    for edge in np.arange(-0.5, classes):
+        axis.axhline(edge, color="0.9", linewidth=1)
+        axis.axvline(edge, color="0.9", linewidth=1)
+    for i in range(classes):
+        axis.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, color="0.92"))
     for actual, (wrong, total) in enumerate(zip(off.sum(axis=1), counts.sum(axis=1), strict=True)):
         rate = f"{100 * wrong / total:.2f} %  ({wrong} of {total})" if total else "no image"
         axis.text(classes - 0.3, actual, rate, va="center", fontsize=9)
@@ -131,12 +137,6 @@ def confusion_figure(confusion: list[list[int]], title: str) -> "Figure":
     rate = f"{wrong:,} of {total:,} wrong ({100 * wrong / total:.2f} %)" if total else "no image"
     figure.suptitle(f"{title}: {rate}", fontsize=12, parse_math=False)
     return figure
-
-
-def _cell(x: int, y: int) -> Any:
-    from matplotlib.patches import Rectangle
-
-    return Rectangle((x - 0.5, y - 0.5), 1, 1, color="0.92")
 
 
 def _read_mistakes(folder: Path) -> Mistakes:

@@ -21,13 +21,15 @@ def to_rich(frame: "pd.DataFrame", *, width: int | None = None) -> "Group":
     """
     from rich.cells import cell_len
     from rich.console import Group
+    from rich.padding import Padding
 
     cells = {name: [_shown(name, value) for value in frame[name]] for name in frame.columns}
     widths = {
         name: max([cell_len(cell) for cell in column] + [cell_len(word) for word in str(name).split()])
         for name, column in cells.items()
     }
-    return Group(*[_table(frame, cells, widths, names) for names in _packed(widths, width)])
+    tables = [_table(frame, cells, widths, names) for names in _packed(widths, width)]
+    return Group(*tables[:1], *[Padding(table, (1, 0, 0, 0)) for table in tables[1:]])
 
 
 def to_text(frame: "pd.DataFrame") -> str:

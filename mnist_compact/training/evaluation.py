@@ -14,7 +14,7 @@ BATCH = 500  # images: activations of a few MB stay in the processor's cache
 
 @dataclass(slots=True, frozen=True)
 class Evaluation:
-    """One pass over a split: mean cross-entropy in nats, and for every image (N,) the prediction and its probability."""
+    """One pass over a split: mean cross-entropy in nats, and (N,) predictions with their probabilities."""
 
     loss: float
     correct: int

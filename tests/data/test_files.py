@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
@@ -281,7 +282,7 @@ def silent_server() -> Iterator[str]:
 
         thread = threading.Thread(target=take)
         thread.start()
-        yield "http://127.0.0.1:{}".format(server.getsockname()[1])
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
         server.shutdown(socket.SHUT_RDWR)
         thread.join()
         for connection in kept:
@@ -325,7 +326,7 @@ def counting(log: Path) -> Source:
     return Source(name="counting", fetch=fetch)
 
 
-def obtain_at_once(root: Path, log: Path, barrier: "multiprocessing.synchronize.Barrier") -> None:
+def obtain_at_once(root: Path, log: Path, barrier: Barrier) -> None:
     barrier.wait(30)
     assert contents(get(root, counting(log))) == CONTENT
 

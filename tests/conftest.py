@@ -1,0 +1,66 @@
+"""Shared ways to get a configuration and to look on at a run."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+
+from mnist_compact.config import RunConfig, configuration_folder, register, to_run_config
+
+SMALL = ("data=synthetic", "data.train_images=96", "data.evaluation_images=40")
+TINY = (
+    "hydra/help=default",
+    "train.batch_size=32",
+    "train.threads=1",
+    "train.epochs=2",
+)
+
+Configure = Callable[..., RunConfig]
+
+
+@pytest.fixture(scope="session")
+def configure() -> Iterator[Configure]:
+    """Compose conf/ with overrides on top of a run of 2 epochs of 3 steps on synthetic images."""
+    register()
+    with initialize_config_dir(str(configuration_folder())):
+
+        def configured(*overrides: str) -> RunConfig:
+            data = () if any(override.startswith("data=") for override in overrides) else SMALL
+            return to_run_config(compose("config", overrides=[*TINY, *data, *overrides]))
+
+        yield configured
+
+
+class Onlooker:
+    """Watches a run in silence; `at_step` may act within an epoch."""
+
+    def __init__(self, at_step: Callable[[Any], None] = lambda view: None) -> None:
+        self.at_step = at_step
+        self.rows: list[dict[str, Any]] = []
+        self.bests: list[bool] = []
+
+    def announce(self, sentence: str) -> None: ...
+
+    def started(self, *_: Any) -> None: ...
+
+    def stepped(self, view: Any) -> None:
+        self.at_step(view)
+
+    def epoch_done(self, row: dict[str, Any], *, new_best: bool) -> None:
+        self.rows.append(row)
+        self.bests.append(new_best)
+
+    def ended(self, record: Any, folder: Path) -> None: ...
+
+
+@pytest.fixture
+def onlooker() -> type[Onlooker]:
+    return Onlooker
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,134 @@
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from mnist_compact.faults import ConfigError
+from mnist_compact.model.anatomy import describe
+from mnist_compact.model.networks import INPUT_SHAPE
+
+REFERENCE = Path(__file__).parent / "m3_layers.csv"
+
+
+@pytest.mark.parametrize(
+    ("model", "parameters", "field"), [("m1", 3_576, 10), ("m2", 5_668, 14), ("m3", 3_928, 24), ("compact", 7_206, 32)]
+)
+def test_models_meet_their_facts(configure, model, parameters, field):
+    network = configure(f"model={model}").model.build()
+    anatomy = describe(network, INPUT_SHAPE)
+    assert (anatomy.parameters, anatomy.receptive_field) == (parameters, field)
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+    assert network(torch.zeros(2, *INPUT_SHAPE)).shape == (2, 10)
+
+
+def test_m1_has_no_norm_or_dropout_and_m2_has_both(configure):
+    kinds = {
+        model: {row.layer for row in describe(configure(f"model={model}").model.build(), INPUT_SHAPE).rows}
+        for model in ("m1", "m2")
+    }
+    assert not kinds["m1"] & {"BatchNorm2d", "Dropout"}
+    assert {"BatchNorm2d", "Dropout", "AvgPool2d 8x8"} <= kinds["m2"]
+
+
+def test_m3_equals_the_published_table_row_by_row(configure):
+    rows = describe(configure("model=m3").model.build(), INPUT_SHAPE).rows
+    ours = [(row.index, row.layer, row.out_channels, row.out_height, row.out_width, row.parameters) for row in rows]
+    with REFERENCE.open() as file:
+        published = [
+            tuple(value if key == "layer" else int(value) for key, value in row.items()) for row in csv.DictReader(file)
+        ]
+    assert ours == published
+
+
+FAMILY = [
+    ("model=m3",),
+    ("model=compact",),
+    ("model=compact", "model.layers.conv1.stride=2", "model.layers.conv2.pool=none"),
+    (
+        "model=compact",
+        "model.layers.conv3.kind=separable",
+        "model.layers.conv4.kernel=5",
+        "model.layers.conv4.padding=2",
+    ),
+    ("model=compact", "model.layers.conv5.residual=true", "model.layers.conv5.width=9"),
+    ("model=compact", "model.layers.conv2.pool=avg", "model.head.kind=conv1x1", "model.head.hidden=12"),
+    ("model=compact", "model.norm=none", "model.conv_bias=true", "model.activation=silu"),
+    ("model=compact", "model.layers.conv1.width=32", "model.layers.conv2={width: 6, kernel: 1}"),
+]
+
+
+@pytest.mark.parametrize("overrides", FAMILY)
+def test_receptive_field_is_what_the_gradient_of_one_unit_reaches(configure, overrides):
+    network = configure(*overrides, "model.dropout=0").model.build().double().eval()
+    for parameter in network.parameters():
+        torch.nn.init.uniform_(parameter, 0.1, 1.0)  # no gradient cancels or dies
+    for child in network.layers.modules():
+        for name, module in list(child.named_children()):
+            if isinstance(module, torch.nn.MaxPool2d):  # sends the gradient one way only; the mean sees the same window
+                setattr(child, name, torch.nn.AvgPool2d(module.kernel_size, module.stride))
+    # Large enough for one unit's field to lie inside; BatchNorm in evaluation mode keeps places apart.
+    image = torch.rand(1, 1, 120, 120, dtype=torch.float64, requires_grad=True)
+    features = network.layers(image)
+    features[0, 0, features.shape[2] // 2, features.shape[3] // 2].backward()
+    rows, columns = image.grad[0, 0].nonzero().unbind(1)
+    reached = (int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1)
+    field = describe(configure(*overrides).model.build(), INPUT_SHAPE).receptive_field
+    assert reached == (field, field)
+
+
+@pytest.mark.parametrize("overrides", FAMILY)
+def test_multiply_accumulates_agree_with_torchs_counter(configure, overrides):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    network = configure(*overrides).model.build().eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, *INPUT_SHAPE))
+    assert 2 * describe(network, INPUT_SHAPE).macs == counter.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (
+            ("model=m3", "model.layers.conv7.kernel=5"),
+            "model.layers.conv7.kernel must fit the 4×4 image it gets, got 5",
+        ),
+        (
+            (
+                "model=m3",
+                "model.layers.conv7.pool=max",
+                "model.layers.conv7.kernel=3",
+                "model.layers.conv6.pool=none",
+                "model.layers.conv5.pool=max",
+                "model.layers.conv4.pool=max",
+            ),
+            "must fit the",
+        ),
+        (
+            ("model=compact", "model.layers.conv3.residual=true"),
+            "model.layers.conv3.residual must keep the image's size",
+        ),
+        (("model=compact", "model.layers.conv6.pool=max", "model.layers.conv5.pool=max"), "must fit the 2×2 image"),
+    ],
+)
+def test_a_layer_that_does_not_fit_is_refused_by_name(configure, overrides, complaint):
+    with pytest.raises(ConfigError) as refused:
+        configure(*overrides).model.build()
+    assert complaint in str(refused.value)
+
+
+def test_a_residual_layer_adds_its_input(configure):
+    overrides = ("model=compact", "model.layers.conv5={width: 14, padding: 1, residual: true}", "model.dropout=0")
+    network = configure(*overrides).model.build().eval()
+    block = network.layers.conv5[0]
+    x = torch.randn(2, 14, 5, 5)
+    torch.testing.assert_close(block(x), block.body(x) + x)
+
+
+def test_describing_leaves_the_network_as_it_was(configure):
+    network = configure("model=m3").model.build().train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    describe(network, INPUT_SHAPE)
+    assert network.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())

@@ -1,0 +1,85 @@
+"""One contract for every option of every group: it composes, names itself, trains a step, and survives its record."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from mnist_compact.app import ABOUT_GROUPS
+from mnist_compact.config import GROUPS, configuration_folder, from_record, to_record
+from mnist_compact.experiment import run
+
+OPTIONS = {
+    group: sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml"))
+    for group in (*GROUPS, "experiment")
+}
+ALL = [(group, option) for group, options in OPTIONS.items() for option in options]
+# Real images are for the tests marked mnist.
+OFFLINE = [pair for pair in ALL if pair not in {("data", "mnist"), ("data", "holdout")}]
+
+
+def choose(group, option):
+    return f"{group}={option}"
+
+
+def test_every_group_has_options_and_is_explained_in_help():
+    assert all(OPTIONS.values())
+    assert set(ABOUT_GROUPS) == set(OPTIONS)
+    folders = {path.name for path in configuration_folder().iterdir() if path.is_dir()} - {"hydra"}
+    assert folders == set(OPTIONS)
+
+
+@pytest.mark.parametrize(("group", "option"), ALL)
+def test_option_names_itself_and_survives_its_record(configure, group, option):
+    config = configure(choose(group, option))
+    named = config.experiment if group == "experiment" else getattr(config, group).name
+    assert named == option
+    assert from_record(json.loads(json.dumps(to_record(config)))) == config
+
+
+@pytest.mark.parametrize(("group", "option"), OFFLINE)
+def test_option_trains(configure, onlooker, tmp_path, group, option):
+    one_step = ("data.train_images=32", "train.epochs=1") if group != "train" else ("data.train_images=32",)
+    record = run(configure(choose(group, option), *one_step), tmp_path, onlooker())
+    assert record.status == "completed"
+    assert 0 < record.score("train").loss < 20
+
+
+def pairwise(*factors):
+    """The products of the factors, thinned so that every pair of values of two factors is there at least once."""
+    wanted = {
+        ((i, a), (j, b))
+        for (i, first), (j, second) in itertools.combinations(enumerate(factors), 2)
+        for a in first
+        for b in second
+    }
+    chosen = []
+    while wanted:
+        best = max(itertools.product(*factors), key=lambda row: len(pairs_of(row) & wanted))
+        wanted -= pairs_of(best)
+        chosen.append(best)
+    return chosen
+
+
+def pairs_of(row):
+    return set(itertools.combinations(enumerate(row), 2))
+
+
+@pytest.mark.parametrize(
+    ("model", "optim", "scheduler", "augment"),
+    pairwise(OPTIONS["model"], OPTIONS["optim"], OPTIONS["scheduler"], OPTIONS["augment"]),
+)
+def test_pairs_of_options_train(configure, onlooker, tmp_path: Path, model, optim, scheduler, augment):
+    config = configure(
+        f"model={model}",
+        f"optim={optim}",
+        f"scheduler={scheduler}",
+        f"augment={augment}",
+        "data.train_images=32",
+        "train.epochs=1",
+    )
+    config = from_record(to_record(config))
+    record = run(config, tmp_path, onlooker())
+    assert record.status == "completed"
+    assert record.network.parameters == sum(parameter.numel() for parameter in config.model.build().parameters())
