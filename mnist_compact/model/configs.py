@@ -92,7 +92,7 @@ class ModelConfig:
 
 @dataclass(kw_only=True, slots=True)
 class CompactConfig(ModelConfig):
-    """Named layers in an explicit order, then global average pooling and a head. m1, m2 and m3 are points of this family."""
+    """Named layers in an explicit order, global average pooling, a head. m1, m2 and m3 are points of this family."""
 
     layers: dict[str, LayerConfig]
     order: list[str]  # names in `layers`, first to last

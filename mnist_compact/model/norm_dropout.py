@@ -2,8 +2,8 @@
 
 On a CPU a compact network's time goes into moving activations, not into arithmetic, and into drawing a random number
 for every one of them. Here BatchNorm reads its input as long rows in channels-last order, dropout draws only the
-positions it drops, its scale rides on BatchNorm's affine map, and zeros are written in place. `benchmarks/README.md` has
-the figures. On other devices and in other precisions torch's own kernels run.
+positions it drops, its scale rides on BatchNorm's affine map, and zeros are written in place. `benchmarks/README.md`
+has the figures. On other devices and in other precisions torch's own kernels run.
 """
 
 import math

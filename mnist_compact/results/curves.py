@@ -96,7 +96,7 @@ def _log_scale(axis: "Axes") -> None:
 
 
 def accuracy_limits(values: list[float]) -> tuple[float, float]:
-    """Limits (per cent) that spread out the better values; at most a fifth, the early epochs far below, fall outside."""
+    """Limits (per cent) that spread out the better values; at most a fifth, early epochs far below, fall outside."""
     ordered = sorted(values)
     best, median = ordered[-1], ordered[len(ordered) // 2]
     low = max(ordered[0], min(ordered[len(ordered) // 5], best - 6 * (best - median)))

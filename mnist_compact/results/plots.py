@@ -111,13 +111,11 @@ def confusion_figure(confusion: list[list[int]], title: str) -> "Figure":
     figure = Figure(figsize=(9, 8), layout="constrained")
     axis = figure.subplots()
     # A square root lifts single errors off the white without drowning the frequent ones.
-    image = axis.imshow(
-        np.ma.masked_equal(off, 0), cmap="Reds", norm=PowerNorm(0.5, vmin=0, vmax=max(3, off.max()) * 1.5)
-    )
+    top = 1.5 * max(3, off.max())  # the darkest reds are left out: they swallow the figures
+    axis.imshow(np.ma.masked_equal(off, 0), cmap="Reds", norm=PowerNorm(0.5, vmin=0, vmax=top))
     for actual, predicted in np.argwhere(counts + np.eye(classes)):
-        dark = image.norm(off[actual, predicted]) > 0.6
         text = axis.text(predicted, actual, f"{counts[actual, predicted]}", ha="center", va="center", fontsize=10)
-        text.set_color("white" if dark else "black")
+        text.set_color("white" if off[actual, predicted] > 0.36 * top else "black")
     for edge in np.arange(-0.5, classes):
         axis.axhline(edge, color="0.9", linewidth=1)
         axis.axvline(edge, color="0.9", linewidth=1)
@@ -145,7 +143,8 @@ def _read_mistakes(folder: Path) -> Mistakes:
     import numpy as np
 
     try:
-        with np.load(folder / MISTAKES_DATA, allow_pickle=False) as arrays:
+        # Opened here: of a damaged archive np.load leaves the file open.
+        with (folder / MISTAKES_DATA).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return Mistakes(**{name: arrays[name] for name in (field.name for field in fields(Mistakes))})
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{folder / MISTAKES_DATA} cannot be read: {error}") from error

@@ -32,7 +32,7 @@ CONFUSION[4, 9] = 5
 CONFUSION[7, 2] = 1
 
 
-def score(split: str, weights: str, at: str, accuracy: float, *, epoch: int = 3, loss: float = 0.05) -> Score:
+def _score(split: str, weights: str, at: str, accuracy: float, *, epoch: int = 3, loss: float = 0.05) -> Score:
     return Score(
         split=split,
         weights=weights,
@@ -46,10 +46,10 @@ def score(split: str, weights: str, at: str, accuracy: float, *, epoch: int = 3,
 
 
 SCORES = [
-    score("train", "raw", "last", 98.25),
-    score("train", "raw", "best", 98.5, epoch=2),
-    score("test", "raw", "last", 99.0),
-    score("test", "raw", "best", 99.05, epoch=2, loss=0.04),
+    _score("train", "raw", "last", 98.25),
+    _score("train", "raw", "best", 98.5, epoch=2),
+    _score("test", "raw", "last", 99.0),
+    _score("test", "raw", "best", 99.05, epoch=2, loss=0.04),
 ]
 METRICS = """\
 epoch,learning_rate,train_loss,train_accuracy,test_loss,test_accuracy,test_correct,seconds
@@ -59,7 +59,7 @@ epoch,learning_rate,train_loss,train_accuracy,test_loss,test_accuracy,test_corre
 """
 
 
-def settings(**changes: Any) -> dict[str, Any]:
+def _settings(**changes: Any) -> dict[str, Any]:
     """CONFIG with values replaced by their dotted keys, `__` standing for the dot: settings(optim__lr=0.1)."""
     config = copy.deepcopy(CONFIG)
     for key, value in changes.items():
@@ -72,13 +72,23 @@ def settings(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
+def settings() -> Callable[..., dict[str, Any]]:
+    return _settings
+
+
+@pytest.fixture
+def score() -> Callable[..., Score]:
+    return _score
+
+
+@pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Path]:
     """make_run(name, metrics=…, mistakes=…, **fields of the record) -> the folder tmp_path/name."""
 
     def make(name: str = "run", *, metrics: str | None = METRICS, mistakes: int | None = None, **fields: Any) -> Path:
         values: dict[str, Any] = {
             "status": Status.COMPLETED,
-            "config": settings(),
+            "config": _settings(),
             "overrides": ["model=m3"],
             "scores": SCORES,
             "epochs_done": 3,
@@ -96,13 +106,13 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
         if metrics is not None:
             (folder / "metrics.csv").write_text(metrics)
         if mistakes is not None:
-            write_mistakes(folder, mistakes)
+            _write_mistakes(folder, mistakes)
         return folder
 
     return make
 
 
-def write_mistakes(folder: Path, count: int) -> None:
+def _write_mistakes(folder: Path, count: int) -> None:
     """`count` mistakes: image i is a block of brightness that no other shares, labelled 4 and taken for 9."""
     image = np.zeros((count, 28, 28), dtype=np.uint8)
     for i in range(count):

@@ -1,0 +1,75 @@
+import pytest
+import torch
+
+from mnist_compact.data.datasets import Batches, Datasets, Split, balanced_part, make_synthetic
+
+
+@pytest.fixture
+def data():
+    return make_synthetic(100, 30, seed=0)
+
+
+def test_synthetic_images_are_the_same_every_time_and_another_seed_gives_others(data):
+    again, other = make_synthetic(100, 30, seed=0), make_synthetic(100, 30, seed=1)
+    assert torch.equal(data.train.images, again.train.images)
+    assert not torch.equal(data.train.images, other.train.images)
+    assert data.train.images.dtype is torch.uint8
+    assert data.train.images.shape == (100, 28, 28)
+    assert len(data.evaluation) == 30
+
+
+def test_statistics_are_of_the_training_part_alone(data):
+    pixels = data.train.images.double() / 255
+    assert data.mean == pytest.approx(pixels.mean().item())
+    assert data.std == pytest.approx(pixels.std(correction=0).item())
+
+
+@pytest.mark.parametrize(("size", "seed"), [(10, 0), (50, 0), (50, 1)])
+def test_the_held_out_part_is_balanced_and_fixed_by_its_seed(size, seed):
+    labels = torch.arange(10).repeat_interleave(torch.arange(20, 40, 2))
+    held = balanced_part(labels, size, seed)
+    assert torch.bincount(labels[held]).tolist() == [size // 10] * 10
+    assert len(set(held.tolist())) == size
+    assert torch.equal(held, balanced_part(labels, size, seed))
+    assert not torch.equal(held, balanced_part(labels, size, seed + 5))
+
+
+def numbered(count):
+    """A training part whose images can be told apart by their first pixel."""
+    images = torch.zeros(count, 28, 28, dtype=torch.uint8)
+    images[:, 0, 0] = torch.arange(count)
+    split = Split("train", images, torch.arange(count))
+    return Datasets(split, split, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(("count", "size"), [(250, 16), (32, 32), (33, 32), (7, 2)])
+def test_an_epoch_has_every_image_once_with_its_label(configure, count, size):
+    batches = Batches(numbered(count), configure("augment=none").augment.build(), size, seed=3)
+    seen = list(batches.epoch(1, 1.0))
+    assert len(seen) == len(batches) == -(-count // size)
+    assert [len(labels) for _, labels in seen[:-1]] == [size] * (len(seen) - 1)
+    labels = torch.cat([labels for _, labels in seen])
+    pixels = torch.cat([images for images, _ in seen])[:, 0, 0, 0] * 255
+    assert sorted(labels.tolist()) == list(range(count))
+    torch.testing.assert_close(pixels, labels.float())
+
+
+def test_order_and_augmentation_follow_seed_and_epoch_alone(configure):
+    data = make_synthetic(64, 10, seed=0)
+    augmentation = configure("augment=affine").augment.build()
+
+    def epoch(seed, number):
+        return torch.cat([images for images, _ in Batches(data, augmentation, 16, seed).epoch(number, 1.0)])
+
+    first = epoch(0, 1)
+    torch.manual_seed(99)
+    assert torch.equal(first, epoch(0, 1))
+    assert not torch.equal(first, epoch(0, 2))
+    assert not torch.equal(first, epoch(1, 1))
+
+
+def test_images_are_normalised(data):
+    inputs = data.normalised(data.train.images)
+    assert inputs.shape == (100, 1, 28, 28)
+    assert inputs.mean().item() == pytest.approx(0, abs=1e-5)
+    assert inputs.std(correction=0).item() == pytest.approx(1, abs=1e-5)

@@ -1,0 +1,194 @@
+"""The pictures of a run: the lines and cells drawn are the data given, and each file has its size."""
+
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from mnist_compact.results.plots import (
+    Mistakes,
+    confusion_figure,
+    draw_confusion,
+    draw_curves,
+    draw_mistakes,
+    draw_run,
+    mistakes_figure,
+    run_title,
+)
+from mnist_compact.results.record import RecordError, RunRecord, Score
+
+MakeRun = Callable[..., Path]
+
+
+def _size(png: Path) -> tuple[int, int]:
+    head = png.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = struct.unpack(">II", head[16:24])
+    return width, height
+
+
+def _texts(figure: Figure) -> list[str]:
+    return [text.get_text() for axis in figure.axes for text in axis.texts]
+
+
+def _mistakes(count: int) -> Mistakes:
+    return Mistakes(
+        index=np.arange(count) + 500,
+        label=np.full(count, 4),
+        predicted=np.full(count, 9),
+        confidence=np.linspace(0.99, 0.5, count),
+        image=np.arange(count, dtype=np.uint8)[:, None, None] * np.ones((28, 28), np.uint8),
+    )
+
+
+# the files
+
+
+def test_draw_run_writes_all_three_pictures_and_nothing_else(make_run: MakeRun) -> None:
+    folder = make_run(mistakes=6)
+    before = set(folder.iterdir())
+    drawn = draw_run(folder)
+    assert {path.name: _size(path) for path in drawn} == {
+        "curves.png": (1320, 900),
+        "confusion.png": (1080, 960),
+        "mistakes.png": (1320, 342),
+    }
+    assert set(folder.iterdir()) - before == set(drawn)
+    assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_the_same_data_give_the_same_file(make_run: MakeRun) -> None:
+    folder = make_run(mistakes=2)
+    first = [path.read_bytes() for path in draw_run(folder)]
+    assert [path.read_bytes() for path in draw_run(folder)] == first
+
+
+def test_draw_run_leaves_out_what_has_no_data(make_run: MakeRun) -> None:
+    assert draw_run(make_run("none", metrics=None, confusion=None)) == []
+    assert [path.name for path in draw_run(make_run("curves", confusion=None))] == ["curves.png"]
+    assert [path.name for path in draw_run(make_run("zero", metrics=None, mistakes=0))] == [
+        "confusion.png",
+        "mistakes.png",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (draw_curves, "no finished epoch"),
+        (draw_confusion, "no confusion matrix"),
+        (draw_mistakes, r"mistakes\.npz cannot be read"),
+    ],
+)
+def test_drawing_without_data_says_what_is_missing(
+    make_run: MakeRun, draw: Callable[[Path], Path], message: str
+) -> None:
+    folder = make_run(metrics=None, confusion=None)
+    with pytest.raises(ValueError, match=message):
+        draw(folder)
+    assert list(folder.glob("*.png")) == []
+
+
+def test_damaged_mistakes_are_refused_by_name(make_run: MakeRun) -> None:
+    folder = make_run(mistakes=3)
+    whole = (folder / "mistakes.npz").read_bytes()
+    (folder / "mistakes.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"mistakes\.npz cannot be read"):
+        draw_mistakes(folder)
+    np.savez(folder / "mistakes.npz", index=np.arange(3))
+    with pytest.raises(ValueError, match="label"):
+        draw_mistakes(folder)
+
+
+def test_drawing_where_there_is_no_record_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="not a run folder"):
+        draw_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "title"),
+    [
+        ({}, "m3 · adam · 3,928 parameters · seed 0"),
+        ({"experiment": "a$b$"}, "a$b$ (m3) · adam · 3,928 parameters · seed 0"),
+    ],
+)
+def test_the_title_names_the_run(
+    make_run: MakeRun, settings: Callable[..., dict[str, object]], changes: dict[str, object], title: str
+) -> None:
+    folder = make_run(config=settings(**changes), mistakes=1)
+    assert run_title(RunRecord.read(folder)) == title
+    assert len(draw_run(folder)) == 3  # a dollar in a name is no formula
+
+
+# confusion
+
+
+def test_the_confusion_matrix_shows_counts_and_errors_and_colours_errors_only() -> None:
+    confusion = [[98, 2, 0], [0, 50, 0], [0, 0, 0]]
+    figure = confusion_figure(confusion, "t")
+    assert figure.get_suptitle() == "t: 2 of 150 wrong (1.33 %)"
+    (axis,) = figure.axes
+    coloured = axis.images[0].get_array()
+    assert np.argwhere(~np.ma.getmaskarray(coloured)).tolist() == [[0, 1]]
+    written = {text.get_position(): text.get_text() for text in axis.texts}
+    assert (written[0, 0], written[1, 0], written[1, 1]) == ("98", "2", "50")
+    assert (1, 2) not in written
+    assert [written[2.7, row] for row in range(3)] == ["2.00 %  (2 of 100)", "0.00 %  (0 of 50)", "no image"]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("predicted class", "actual class")
+
+
+@pytest.mark.parametrize("confusion", [np.eye(10, dtype=int).tolist(), np.zeros((10, 10), dtype=int).tolist()])
+def test_a_confusion_matrix_without_errors_or_images_can_be_drawn(
+    make_run: MakeRun, confusion: list[list[int]]
+) -> None:
+    assert _size(draw_confusion(make_run(confusion=confusion))) == (1080, 960)
+
+
+# mistakes
+
+
+@pytest.mark.parametrize(("count", "shown", "rows"), [(1, 1, 1), (9, 9, 2), (64, 40, 5)])
+def test_the_sheet_shows_up_to_forty_mistakes_in_their_order(count: int, shown: int, rows: int) -> None:
+    mistakes = _mistakes(count)
+    figure = mistakes_figure(mistakes, "t", total=70)
+    pictured = [axis for axis in figure.axes if axis.images]
+    assert len(figure.axes) == 8 * rows
+    assert len(pictured) == shown
+    for i, axis in enumerate(pictured):
+        assert (axis.images[0].get_array() == i).all()
+        assert axis.get_title() == f"4→9  {100 * mistakes.confidence[i]:.0f} %"
+    assert _texts(figure) == [f"#{500 + i}" for i in range(shown)]
+    assert f"t: {shown} of 70 mistakes" in figure.get_suptitle()
+
+
+def test_no_mistake_is_said_in_words() -> None:
+    figure = mistakes_figure(_mistakes(0), "t")
+    assert figure.get_suptitle() == "t: no mistakes"
+    assert "Every image was read correctly." in [text.get_text() for text in figure.texts]
+
+
+@pytest.mark.parametrize(("weights", "words"), [("raw", "final weights"), ("averaged", "final averaged weights")])
+def test_pictures_of_the_final_network_say_split_and_weights(
+    make_run: MakeRun,
+    score: Callable[..., Score],
+    monkeypatch: pytest.MonkeyPatch,
+    weights: str,
+    words: str,
+) -> None:
+    titles: list[str] = []
+    save = Figure.savefig
+
+    def note_title(figure: Figure, *args: object, **kwargs: object) -> None:
+        titles.append(figure.get_suptitle())
+        save(figure, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", note_title)
+    scores = [score("holdout", "raw", "last", 99.0), score("holdout", weights, "last", 99.0)]
+    draw_run(make_run(scores=scores, metrics=None, mistakes=3))
+    assert [f"holdout images, {words}: " in title for title in titles] == [True, True]
+    assert "6 of 1,006 wrong" in titles[0]
+    assert "3 of 6 mistakes" in titles[1]

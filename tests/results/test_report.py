@@ -1,0 +1,191 @@
+"""The command that prints the report: its formats, its columns, its answers to mistakes."""
+
+import csv
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mnist_compact.report import main
+from mnist_compact.results.tables import load_runs
+
+MakeRun = Callable[..., Path]
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def outputs(make_run: MakeRun, settings: Callable[..., dict[str, object]], tmp_path: Path) -> str:
+    make_run("runs/first", config=settings(optim__lr=0.1))
+    make_run("runs/second", config=settings(optim__lr=0.2), started_at="2025-11-21T10:00:00+00:00")
+    return str(tmp_path / "runs")
+
+
+def _rows(text: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text)))
+
+
+def _refused(capsys: Capture, *arguments: str) -> str:
+    """The one line on stderr with which the command refuses."""
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    return said.err
+
+
+# what is printed
+
+
+def test_the_default_is_the_comparison_with_its_footer(outputs: str, capsys: Capture) -> None:
+    main([outputs])
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    first = next(line for line in lines if line.lstrip().startswith("first"))
+    cells = "first m3 0 3,928 24×24 98.50 98.25 test 99.05 99.00 2 adam onecycle rotate 3 completed"
+    assert " ".join(first.split()) == cells
+    assert "Epochs to converge: the first epoch whose evaluation accuracy (raw weights) lies within 0.1" in said.out
+    assert f"Run folders are under {outputs}." in lines
+    assert said.err == ""
+
+
+def test_without_a_path_outputs_is_read(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_run("outputs/runs/x")
+    monkeypatch.chdir(tmp_path)
+    main(["--out", "report.csv"])
+    assert [row[0] for row in _rows((tmp_path / "report.csv").read_text())] == ["run", "x"]
+
+
+def test_unreadable_records_are_counted(outputs: str, capsys: Capture) -> None:
+    (Path(outputs) / "first" / "result.json").write_text("{")
+    main([outputs])
+    assert "Unreadable records: 1;" in capsys.readouterr().out
+
+
+def test_csv_is_nothing_but_the_table(outputs: str, capsys: Capture) -> None:
+    main([outputs, "--format", "csv"])
+    rows = _rows(capsys.readouterr().out)
+    assert [row[0] for row in rows] == ["run", "first", "second"]
+    assert {len(row) for row in rows} == {len(rows[0])}
+
+
+def test_columns_are_printed_in_the_order_asked(outputs: str, capsys: Capture) -> None:
+    main([outputs, "--columns", "optim.lr,status,optim.lr", "--format", "csv"])
+    assert capsys.readouterr().out == "optim.lr,status\n0.1,completed\n0.2,completed\n"
+
+
+def test_all_prints_every_column_with_a_value(outputs: str, capsys: Capture) -> None:
+    main([outputs, "--all", "--format", "csv"])
+    header = _rows(capsys.readouterr().out)[0]
+    frame = load_runs(outputs)
+    assert header == [name for name in frame if frame[name].notna().any()]
+    assert "optim.lr" in header
+    assert "reason" not in header
+
+
+@pytest.mark.parametrize(
+    ("options", "order"),
+    [
+        ([], ["first", "second", "third"]),
+        (["--sort", "optim.lr", "--descending"], ["second", "first", "third"]),
+        (["--sort", "seconds"], ["third", "first", "second"]),
+        (["--sort", "test_accuracy_last"], ["first", "second", "third"]),  # no value: last
+        (["--sort", "test_accuracy_last", "--descending"], ["first", "second", "third"]),
+    ],
+)
+def test_sort(
+    make_run: MakeRun,
+    settings: Callable[..., dict[str, object]],
+    outputs: str,
+    capsys: Capture,
+    options: list[str],
+    order: list[str],
+) -> None:
+    make_run(
+        "runs/third",
+        scores=[],
+        seconds=1.0,
+        config=settings(optim__lr=0.05),
+        started_at="2025-11-22T10:00:00+00:00",
+    )
+    main([outputs, "--format", "csv", *options])
+    assert [row[0] for row in _rows(capsys.readouterr().out)[1:]] == order
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "beginning"),
+    [
+        ("new/report.csv", [], "run,model"),
+        ("report.md", [], "| run | model"),
+        ("report.txt", [], " "),
+        ("report.md", ["--format", "csv"], "run,model"),
+    ],
+)
+def test_out_writes_a_file_in_the_format_of_its_ending(
+    outputs: str, tmp_path: Path, capsys: Capture, name: str, options: list[str], beginning: str
+) -> None:
+    main([outputs, "--out", str(tmp_path / name), *options])
+    assert (tmp_path / name).read_text().startswith(beginning)
+    assert capsys.readouterr() == ("", "")
+
+
+# what cannot be done
+
+
+def test_no_run_is_a_friendly_line_and_no_error(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main([str(tmp_path), "--out", str(tmp_path / "report.csv")])
+    assert capsys.readouterr() == ("", f"No runs found under {tmp_path}.\n")
+    monkeypatch.chdir(tmp_path)
+    main([])
+    assert capsys.readouterr() == ("", "No runs yet: there is no folder 'outputs' here.\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_columns_are_all_named_with_the_nearest(outputs: str, capsys: Capture) -> None:
+    line = _refused(capsys, outputs, "--columns", "run,test_acuracy_last,zzzz", "--sort", "optim.rl")
+    assert "'test_acuracy_last'; did you mean 'test_accuracy_last'?" in line
+    assert "'zzzz'; --help lists them" in line
+    assert "'optim.rl'; did you mean 'optim.lr'?" in line
+
+
+def test_a_path_that_does_not_exist_is_refused(tmp_path: Path, capsys: Capture) -> None:
+    assert "nowhere" in _refused(capsys, str(tmp_path / "nowhere"))
+
+
+def test_a_file_that_cannot_be_written_is_refused(outputs: str, tmp_path: Path, capsys: Capture) -> None:
+    assert str(tmp_path) in _refused(capsys, outputs, "--out", str(tmp_path))
+
+
+def test_descending_alone_is_refused(outputs: str, capsys: Capture) -> None:
+    assert "--descending needs --sort" in _refused(capsys, outputs, "--descending")
+
+
+def test_help_names_the_columns_and_waits_for_no_heavy_import() -> None:
+    code = """
+import sys
+from mnist_compact.report import main
+try:
+    main(["--help"])
+finally:
+    assert not {"pandas", "matplotlib", "torch", "numpy", "rich"} & sys.modules.keys()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "receptive_field" in done.stdout
+
+
+NASTY = "[bold]x[/bold] [/] :smile:"
+
+
+def test_names_with_brackets_print_literally(make_run: MakeRun, tmp_path: Path, capsys: Capture) -> None:
+    make_run("runs/" + NASTY.replace("/", "|"), reason=NASTY)
+    main([str(tmp_path / "runs"), "--columns", "run,reason"])
+    said = capsys.readouterr().out
+    assert NASTY in said
+    assert NASTY.replace("/", "|") in said

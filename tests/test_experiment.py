@@ -1,0 +1,200 @@
+"""A run from configuration to folder, and back from the folder to its end."""
+
+import csv
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mnist_compact.experiment import check, objective, resume, run
+from mnist_compact.faults import ConfigError
+from mnist_compact.results.record import RunRecord
+from mnist_compact.seeds import derive_seed
+
+FULL = ("model=m3", "train.epochs=4", "train.average_epochs=2", "augment=affine", "augment.ease_off_epochs=2")
+
+
+def weights(folder):
+    return {path.name: load_file(path) for path in sorted((folder / "weights").iterdir())}
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(
+        torch.equal(tensor, second[file][name]) for file in first for name, tensor in first[file].items()
+    )
+
+
+def metrics(folder):
+    with (folder / "metrics.csv").open() as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def whole(configure, tmp_path_factory):
+    """An uninterrupted run with everything on that has a state."""
+    from conftest import Onlooker
+
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("whole")
+    onlooker = Onlooker()
+    record = run(configure(*FULL), folder, onlooker, overrides=["model=m3"])
+    return folder, record, onlooker
+
+
+def test_a_run_leaves_a_complete_folder(whole):
+    folder, record, _ = whole
+    assert {path.name for path in folder.iterdir()} == {
+        "result.json", "config.yaml", "metrics.csv", "layers.csv", "mistakes.npz", "weights", "checkpoint.pt",
+    }  # fmt: skip
+    assert set(weights(folder)) == {
+        "last.safetensors", "best.safetensors", "averaged_last.safetensors", "averaged_best.safetensors",
+    }  # fmt: skip
+    assert RunRecord.read(folder) == record
+    assert record.status == "completed"
+    assert record.overrides == ["model=m3"]
+    assert record.epochs_done == 4
+    assert record.network.parameters == 3_928
+    assert {"torch", "mnist-compact"} <= set(record.environment["versions"])
+
+
+def test_scores_agree_with_the_epochs(whole):
+    folder, record, onlooker = whole
+    rows = metrics(folder)
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
+    last = record.score("synthetic")
+    assert last.correct == int(rows[-1]["synthetic_correct"])
+    assert last.accuracy == pytest.approx(100 * last.correct / last.total)
+    best = record.score("synthetic", at="best")
+    counts = [int(row["synthetic_correct"]) for row in rows]
+    assert (best.correct, best.epoch) == (max(counts), counts.index(max(counts)) + 1)
+    averaged = [row["synthetic_averaged_correct"] for row in rows]
+    assert averaged[:2] == ["", ""]
+    assert record.score("synthetic", weights="averaged").correct == int(averaged[-1])
+    assert objective(record) == record.score("synthetic", weights="averaged").accuracy
+    assert onlooker.bests[0]
+    assert sum(map(sum, record.confusion)) == last.total
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(whole, configure, onlooker, tmp_path):
+    run(configure(*FULL), tmp_path / "again", onlooker())
+    assert same(weights(whole[0]), weights(tmp_path / "again"))
+    run(configure(*FULL, "seed=1"), tmp_path / "other", onlooker())
+    assert not same(weights(whole[0]), weights(tmp_path / "other"))
+
+
+class Killed(BaseException):
+    """As sudden as a kill, for one process: nothing after it runs but `finally`."""
+
+
+@pytest.mark.parametrize("moments", [[(1, 1)], [(2, 2)], [(4, 3)], [(1, 2), (2, 1), (3, 3), (4, 1)]])
+def test_a_run_cut_off_anywhere_ends_in_the_same_bits(whole, configure, onlooker, tmp_path, moments):
+    def killing(epoch, step):
+        def at_step(view):
+            if (view.epoch, view.step) == (epoch, step):
+                raise Killed
+
+        return onlooker(at_step)
+
+    with pytest.raises(Killed):
+        run(configure(*FULL), tmp_path, killing(*moments[0]))
+    for moment in moments[1:]:
+        with pytest.raises(Killed):
+            resume(tmp_path, killing(*moment))
+    assert resume(tmp_path, onlooker()).status == "completed"
+    assert same(weights(whole[0]), weights(tmp_path))
+    assert metrics(tmp_path) == metrics(whole[0])
+
+
+@pytest.mark.parametrize("optim", ["sgd", "muon", "nadam", "rmsprop"])
+def test_every_optimizers_state_comes_back(configure, onlooker, tmp_path, optim):
+    run(configure(f"optim={optim}"), tmp_path / "whole", onlooker())
+
+    def stop(view):
+        if view.epoch == 2:
+            raise KeyboardInterrupt
+
+    run(configure(f"optim={optim}"), tmp_path / "cut", onlooker(stop))
+    resume(tmp_path / "cut", onlooker())
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
+
+
+def test_ctrl_c_is_an_ending_of_its_own(configure, onlooker, tmp_path):
+    def press(view):
+        if view.epoch == 2:
+            raise KeyboardInterrupt
+
+    record = run(configure("train.epochs=3"), tmp_path, onlooker(press))
+    assert (record.status, record.epochs_done) == ("interrupted", 1)
+    assert RunRecord.read(tmp_path).status == "interrupted"
+    assert resume(tmp_path, onlooker()).epochs_done == 3
+
+
+def test_a_run_can_be_lengthened_but_not_shortened(configure, onlooker, tmp_path):
+    run(configure("train.epochs=2"), tmp_path, onlooker())
+    with pytest.raises(ConfigError, match=r"train\.epochs must be at least the run's 2, got 1"):
+        resume(tmp_path, onlooker(), epochs=1)
+    with pytest.raises(ConfigError, match=r"at most budget\.max_epochs = 15, got 16"):
+        resume(tmp_path, onlooker(), epochs=16)
+    record = resume(tmp_path, onlooker(), epochs=3)
+    assert (record.status, record.epochs_done, record.config["train"]["epochs"]) == ("completed", 3, 3)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(configure, onlooker, tmp_path):
+    record = run(configure("optim=sgd", "optim.lr=1e30", "model=m1"), tmp_path, onlooker())
+    assert record.status == "diverged"
+    assert record.reason.startswith("the loss was not finite in epoch 1")
+    assert "NaN" not in (tmp_path / "result.json").read_text()
+
+
+def test_the_reporter_can_end_a_run(configure, onlooker, tmp_path):
+    told = []
+
+    def reporter(epoch, score):
+        told.append((epoch, score))
+        return epoch == 2
+
+    record = run(configure("train.epochs=4"), tmp_path, onlooker(), reporter=reporter)
+    assert (record.status, record.epochs_done) == ("stopped", 2)
+    assert told == [
+        (epoch, pytest.approx(float(row["synthetic_accuracy"]))) for epoch, row in enumerate(metrics(tmp_path), 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (("model=m3", "model.layers.conv4.width=200"), "got 8,000 for"),
+        (("model=m3", "budget.parameters_below=3928"), "got 3,928 for 3,928"),
+        (("train.epochs=16",), "train.epochs must be at most budget.max_epochs = 15, got 16"),
+        (("train.device=abacus",), "train.device must be auto, cpu or a GPU of this machine, got 'abacus'"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_is_written(configure, onlooker, tmp_path, overrides, complaint):
+    config = configure(*overrides)
+    with pytest.raises(ConfigError) as refused:
+        run(config, tmp_path / "run", onlooker())
+    assert complaint in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_budget_can_be_lifted(configure):
+    check(configure("model=m3", "model.layers.conv4.width=200", "train.epochs=16", "budget=none"))
+
+
+def test_a_folder_with_a_run_is_not_written_over(whole, configure, onlooker):
+    before = json.loads((whole[0] / "result.json").read_text())
+    with pytest.raises(ConfigError, match="holds a run already"):
+        run(configure(*FULL), whole[0], onlooker())
+    assert json.loads((whole[0] / "result.json").read_text()) == before
+
+
+def test_bfloat16_and_label_smoothing_train(configure, onlooker, tmp_path):
+    record = run(configure("train.precision=bfloat16", "train.label_smoothing=0.1"), tmp_path, onlooker())
+    assert record.status == "completed"
+
+
+def test_derived_seeds_differ_by_seed_purpose_and_epoch_and_stay_what_they_are():
+    seeds = {derive_seed(seed, purpose, epoch) for seed in range(4) for purpose in ("a", "b") for epoch in range(4)}
+    assert len(seeds) == 32
+    assert derive_seed(0, "weights") == 9046998263711421078

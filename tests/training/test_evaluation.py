@@ -1,0 +1,78 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mnist_compact.data.datasets import make_synthetic
+from mnist_compact.model.norm_dropout import NormDropout
+from mnist_compact.training import evaluation
+from mnist_compact.training.evaluation import estimate_batchnorm, evaluate
+from mnist_compact.training.loop import weight_average
+
+
+def test_evaluation_scores_every_image_once_in_evaluation_mode(configure, monkeypatch):
+    monkeypatch.setattr(evaluation, "BATCH", 32)  # several batches, the last one partial
+    data = make_synthetic(50, 70, seed=0)
+    torch.manual_seed(0)
+    model = configure("model=m3", "model.dropout=0.5").model.build()
+    model(torch.randn(64, 1, 28, 28))
+    scored = evaluate(model, data)
+    model.eval()
+    images = ((data.evaluation.images / 255 - data.mean) / data.std).unsqueeze(1)
+    with torch.no_grad():
+        logits = model(images)
+    assert scored.loss == pytest.approx(F.cross_entropy(logits, data.evaluation.labels).item(), rel=1e-5)
+    assert torch.equal(scored.predicted, logits.argmax(1))
+    torch.testing.assert_close(scored.confidence, logits.softmax(1).max(1).values)
+    assert scored.correct == int((logits.argmax(1) == data.evaluation.labels).sum())
+    assert scored.total == 70
+    assert scored.accuracy == pytest.approx(100 * scored.correct / 70)
+
+
+def test_estimated_statistics_are_those_of_what_each_norm_sees(configure):
+    """Independent reference: hooks collect every norm's input under batch normalisation of one whole batch."""
+    torch.manual_seed(0)
+    model = configure("model=m3", "model.dropout=0.5").model.build()
+    images = torch.randn(40, 1, 28, 28)
+    estimate_batchnorm(model, [images])
+    statistics = [(norm.running_mean.clone(), norm.running_var.clone(), norm.momentum) for norm in norms(model)]
+    seen = []
+    for layer in model.modules():
+        if isinstance(layer, NormDropout):
+            layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model.eval()
+    for norm in norms(model):
+        norm.train()
+    with torch.no_grad():
+        model(images)
+    assert len(seen) == len(statistics) == 7
+    for x, (mean, variance, momentum) in zip(seen, statistics, strict=True):
+        torch.testing.assert_close(mean, x.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(variance, x.var((0, 2, 3)), rtol=1e-4, atol=1e-5)
+        assert momentum == 0.1
+
+
+def norms(model):
+    return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def test_several_batches_count_alike(configure):
+    model = configure("model=m2").model.build()
+    batches = list(torch.randn(3, 16, 1, 28, 28))
+    means = []
+    for batch in batches:
+        estimate_batchnorm(model, [batch])
+        means.append(norms(model)[0].running_mean.clone())
+    estimate_batchnorm(model, batches)
+    torch.testing.assert_close(norms(model)[0].running_mean, torch.stack(means).mean(0))
+
+
+def test_the_average_is_exponential_and_begins_with_the_first_weights():
+    model = nn.Linear(1, 1, bias=False)
+    average = weight_average(model, 0.9)
+    expected = None
+    for value in (1.0, 2.0, 4.0):
+        nn.init.constant_(model.weight, value)
+        average.update_parameters(model)
+        expected = value if expected is None else 0.9 * expected + 0.1 * value
+    assert average.module.weight.item() == pytest.approx(expected)

@@ -1,0 +1,92 @@
+from copy import deepcopy as copy_of
+
+import pytest
+import torch
+from torch import nn
+
+from mnist_compact.training.muon import ConvMuon
+
+OPTIONS = {
+    "sgd": lambda c, p: torch.optim.SGD(
+        p, lr=c.lr, momentum=c.momentum, nesterov=c.nesterov, weight_decay=c.weight_decay
+    ),
+    "adam": lambda c, p: torch.optim.Adam(p, lr=c.lr, betas=(c.beta1, c.beta2), eps=c.eps, weight_decay=c.weight_decay),
+    "adamw": lambda c, p: torch.optim.AdamW(
+        p, lr=c.lr, betas=(c.beta1, c.beta2), eps=c.eps, weight_decay=c.weight_decay
+    ),
+    "nadam": lambda c, p: torch.optim.NAdam(
+        p, lr=c.lr, betas=(c.beta1, c.beta2), eps=c.eps, weight_decay=c.weight_decay
+    ),
+    "rmsprop": lambda c, p: torch.optim.RMSprop(
+        p, lr=c.lr, alpha=c.alpha, momentum=c.momentum, eps=c.eps, weight_decay=c.weight_decay
+    ),
+}
+
+
+def steps(model, optimizer, count=3):
+    x = torch.linspace(-1, 1, 8 * 3 * 6 * 6).view(8, 3, 6, 6)
+    for _ in range(count):
+        optimizer.zero_grad()
+        (model(x).square().mean() + model(x).mean()).backward()
+        optimizer.step()
+    return [parameter.detach().clone() for parameter in model.parameters()]
+
+
+def small_model(memory_format=torch.contiguous_format):
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.Conv2d(4, 5, 1), nn.Flatten(), nn.Linear(80, 2)
+    )
+    return model.to(memory_format=memory_format)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_options_are_torchs_optimizers_with_all_their_settings(configure, option):
+    config = configure(f"optim={option}", "optim.lr=0.01", "optim.weight_decay=0.1").optim
+    ours, plain = small_model(), small_model()
+    mine = steps(ours, config.build(ours))
+    theirs = steps(plain, OPTIONS[option](config, plain.parameters()))
+    for a, b in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+def muon(model):
+    return ConvMuon(model, lr=0.05, momentum=0.9, nesterov=True, adamw_lr=0.01, weight_decay=0.01)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_muon_moves_convolutions_as_torchs_muon_moves_matrices_and_the_rest_as_adamw(memory_format):
+    model, plain = small_model(memory_format), small_model()
+    convolutions = [plain[0].weight, plain[2].weight]
+    matrices = [nn.Parameter(weight.detach().flatten(1).clone()) for weight in convolutions]
+    rest = [parameter for parameter in plain.parameters() if parameter.dim() != 4]
+    reference = torch.optim.Muon(matrices, lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01)
+    adamw = torch.optim.AdamW(rest, lr=0.01, weight_decay=0.01)
+    optimizer = muon(model)
+    x = torch.linspace(-1, 1, 8 * 3 * 6 * 6).view(8, 3, 6, 6)
+    for _ in range(3):
+        for network in (model, plain):
+            network.zero_grad()
+            network(x).square().mean().backward()
+        optimizer.step()
+        for weight, matrix in zip(convolutions, matrices, strict=True):
+            matrix.grad = weight.grad.flatten(1)
+        reference.step()
+        adamw.step()
+        for weight, matrix in zip(convolutions, matrices, strict=True):
+            weight.data.copy_(matrix.view_as(weight))
+    for a, b in zip(model.parameters(), plain.parameters(), strict=True):
+        # Newton-Schulz runs in bfloat16; columns in another order round differently.
+        torch.testing.assert_close(a, b, rtol=0.05, atol=5e-3)
+
+
+def test_muons_state_carries_over():
+    model = small_model(torch.channels_last)
+    optimizer = muon(model)
+    steps(model, optimizer)
+    copy = small_model(torch.channels_last)
+    copy.load_state_dict(model.state_dict())
+    other = muon(copy)
+    other.load_state_dict(copy_of(optimizer.state_dict()))  # torch shares tensors that need no conversion
+    for a, b in zip(steps(model, optimizer), steps(copy, other), strict=True):
+        assert torch.equal(a, b)

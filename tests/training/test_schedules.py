@@ -1,0 +1,58 @@
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from mnist_compact.training.schedules import CosineConfig, LinearConfig, OneCycleConfig, StepConfig, step_decay
+
+
+@pytest.mark.parametrize(("steps_per_epoch", "epochs", "warmup"), [(10, 15, 0.3), (7, 3, 0.5), (469, 2, 0.1)])
+def test_onecycle_is_torchs(steps_per_epoch, epochs, warmup):
+    steps = steps_per_epoch * epochs
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    reference = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=steps, pct_start=warmup)
+    config = OneCycleConfig(name="onecycle", warmup_fraction=warmup, start_factor=1 / 25, end_factor=1 / 25 / 1e4)
+    schedule = config.build(steps_per_epoch=steps_per_epoch, epochs=epochs)
+    for step in range(steps):
+        assert schedule(step) == pytest.approx(reference.get_last_lr()[0], rel=1e-6, abs=1e-9)
+        optimizer.step()
+        if step < steps - 1:
+            reference.step()
+
+
+def test_step_is_the_logged_runs():
+    """The reference programme printed the rate after each epoch: the one of the epoch to come."""
+    with (Path(__file__).parent / "m3_log.csv").open() as file:
+        printed = [float(row["lr_printed_after_epoch"]) for row in csv.DictReader(file)]
+    ours = [0.015 * step_decay(epoch + 1, gamma=0.5, every_epochs=2, first_epoch=7) for epoch in range(1, 16)]
+    assert ours == pytest.approx(printed, abs=5e-7)
+
+
+def test_step_holds_within_an_epoch():
+    schedule = StepConfig(name="step", gamma=0.1, every_epochs=1, first_epoch=2).build(steps_per_epoch=3, epochs=4)
+    assert [schedule(step) for step in range(12)] == pytest.approx([1] * 6 + [0.1] * 3 + [0.01] * 3)
+
+
+@pytest.mark.parametrize(
+    ("config", "factors"),
+    [
+        (LinearConfig(name="linear"), [1, 0.75, 0.5, 0.25]),
+        (LinearConfig(name="linear", warmup_fraction=0.5), [1 / 3, 2 / 3, 1, 0.5]),
+        (LinearConfig(name="linear", end_factor=0.2), [1, 0.8, 0.6, 0.4]),
+        (CosineConfig(name="cosine"), [1, 0.853553, 0.5, 0.146447]),
+        (CosineConfig(name="cosine", end_factor=0.5), [1, 0.926777, 0.75, 0.573223]),
+    ],
+)
+def test_linear_and_cosine_by_a_table(config, factors):
+    schedule = config.build(steps_per_epoch=2, epochs=2)
+    assert [schedule(step) for step in range(4)] == pytest.approx(factors, abs=1e-6)
+
+
+@pytest.mark.parametrize("option", ["none", "step", "onecycle", "cosine", "linear"])
+@pytest.mark.parametrize("epochs", [1, 2, 15])
+def test_factors_lie_between_0_and_1_and_the_peak_is_reached(configure, option, epochs):
+    schedule = configure(f"scheduler={option}").scheduler.build(steps_per_epoch=20, epochs=epochs)
+    factors = [schedule(step) for step in range(20 * epochs)]
+    assert all(0 <= factor <= 1 for factor in factors)
+    assert max(factors) == pytest.approx(1, abs=0.05)
