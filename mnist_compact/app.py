@@ -42,6 +42,10 @@ def main() -> None:
             _launch()
 
 
+class _PastHydra(BaseException):
+    """Carries the error of a single run past Hydra, which would print a line of its own before ours."""
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """One message instead of a traceback for errors that people make; HYDRA_FULL_ERROR=1 shows all of it."""
@@ -51,10 +55,11 @@ def plain_errors() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
-    except Exception as error:
+    except (Exception, _PastHydra) as caught:
+        error = caught.args[0] if isinstance(caught, _PastHydra) else caught
         message = explain(error)
         if wants_all or message is None:
-            raise
+            raise error from error.__cause__
         print(f"mnist_compact: {message}", file=sys.stderr)
         sys.exit(EXIT_REFUSED)
 
@@ -64,7 +69,8 @@ def _launch() -> None:
     from omegaconf import OmegaConf
 
     register()
-    OmegaConf.register_resolver("token", lambda: secrets.token_hex(3), replace=True)
+    token = secrets.token_hex(3)  # one for all: Hydra asks anew for each run of a grid, which share a folder
+    OmegaConf.register_resolver("token", lambda: token, replace=True)
     OmegaConf.register_resolver("describe_groups", describe_groups, replace=True)
     launch = hydra.main(
         config_path=str(configuration_folder()),
@@ -85,13 +91,25 @@ def describe_groups() -> str:
 
 
 def _task(cfg: "DictConfig") -> float | None:
-    """One job of Hydra's: a run in its own folder. Returns the objective, for sweepers."""
+    """What Hydra calls for each of its jobs."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    alone = HydraConfig.get().mode is not RunMode.MULTIRUN
+    try:
+        return _job(cfg, alone=alone)
+    except Exception as error:
+        if alone:
+            raise _PastHydra(error) from error
+        raise
+
+
+def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
+    """A run in its own folder. Returns the objective, for sweepers."""
+    from hydra.core.hydra_config import HydraConfig
+
     job = HydraConfig.get()
     folder = Path(os.path.relpath(job.runtime.output_dir))
-    alone = job.mode is not RunMode.MULTIRUN
     try:
         run = to_run_config(cfg)
         check_names(run, job.runtime.choices)
@@ -116,7 +134,7 @@ def _task(cfg: "DictConfig") -> float | None:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    for path in (folder, folder.parent):
+    for path in (folder, *folder.parents):
         try:
             path.rmdir()
         except OSError:
@@ -141,7 +159,7 @@ def _exit_unless_done(record: "RunRecord", *, alone: bool) -> None:
 
 def _resume(arguments: list[str]) -> None:
     """`resume=<run folder> [train.epochs=N]`: not Hydra's, for the configuration lies in the folder already."""
-    given = dict(argument.split("=", 1) if "=" in argument else (argument, "") for argument in arguments)
+    given = {key: value for key, _, value in (argument.partition("=") for argument in arguments)}
     folder = Path(given.pop("resume"))
     epochs = given.pop("train.epochs", None)
     if given:

@@ -114,13 +114,13 @@ def _unknown_keys(node: DictConfig, place: str = "") -> list[str]:
     from omegaconf import DictConfig, OmegaConf
 
     cls = OmegaConf.get_type(node)
-    known = {field.name for field in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else set(node)
-    faults = [
-        f"{place}{key} is not a key of the configuration.{nearest(str(key), known)}" for key in node if key not in known
-    ]
+    keys = [str(key) for key in node]
+    known = [field.name for field in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else keys
+    unknown = [key for key in keys if key not in known]
+    faults = [f"{place}{key} is not a key of the configuration.{nearest(key, known)}" for key in unknown]
     for key, child in node.items_ex(resolve=False):
         if isinstance(child, DictConfig) and not child._is_none():
-            faults += _unknown_keys(child, f"{place}{key}.")
+            faults += _unknown_keys(child, f"{place}{key!s}.")
     return faults
 
 

@@ -127,9 +127,9 @@ def recipe(run: RunConfig, device: str, steps: int) -> list[str]:
         f"device     {device}, {torch.get_num_threads()} threads, {run.train.precision.value}",
         f"optimizer  {_settings(run.optim)}",
         f"scheduler  {_settings(run.scheduler)}",
-        f"data       {run.data.name}: {run.data.train_size:,} training images, scored on the {run.data.evaluated_split} "
-        f"split; augmentation {run.augment.name}; {run.train.epochs} epochs of {steps} batches of {run.train.batch_size}; "
-        f"seed {run.seed}",
+        f"data       {run.data.name}: {run.data.train_size:,} training images, "
+        f"scored on the {run.data.evaluated_split} split; augmentation {run.augment.name}; "
+        f"{run.train.epochs} epochs of {steps} batches of {run.train.batch_size}; seed {run.seed}",
     ]
 
 

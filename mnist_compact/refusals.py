@@ -13,7 +13,7 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _unknown_option(error.missing_cfg_file, list(error.options or ()))
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} is not of the form key=value: {str(error).splitlines()[0]}"
+        return f"{error.override!r} is not of the form key=value ({_grammar_fault(str(error))})"
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _unfit_key(error)
     if isinstance(error, ValueError):
@@ -21,6 +21,12 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return None
+
+
+def _grammar_fault(message: str) -> str:
+    """The line that says what is wrong, out of Hydra's several."""
+    about = [line for line in message.splitlines() if not line.startswith(("Error ", "See ")) and line.strip(" ^")]
+    return about[0] if about else message
 
 
 def _unknown_option(missing: str, options: list[str]) -> str:

@@ -1,11 +1,12 @@
 """`python -m mnist_compact.report`: tables of finished, running and failed runs."""
 
 import argparse
-import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mnist_compact.faults import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,14 +85,10 @@ def _report(arguments: argparse.Namespace) -> None:
 
 def _check_columns(frame: "pd.DataFrame", wanted: list[str]) -> None:
     """Raises ValueError naming every column that no run has, each with the nearest one there is."""
-    faults = []
-    for name in dict.fromkeys(wanted):
-        if name not in frame.columns:
-            near = difflib.get_close_matches(name, list(frame.columns), n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else "--help lists them"
-            faults.append(f"there is no column {name!r}; {hint}")
+    unknown = [name for name in dict.fromkeys(wanted) if name not in frame.columns]
+    faults = [f"There is no column {name!r}.{nearest(name, frame.columns)}" for name in unknown]
     if faults:
-        raise ValueError("; ".join(faults))
+        raise ValueError(" ".join(faults))
 
 
 def _chosen(frame: "pd.DataFrame", columns: list[str] | None, *, everything: bool) -> tuple["pd.DataFrame", list[str]]:
@@ -123,7 +120,9 @@ def _deliver(table: "pd.DataFrame", notes: list[str], form: str, out: Path | Non
     console = Console()
     if out is None and form == "table" and console.is_terminal:
         console.print(rendering.to_rich(table, width=console.width))
-        console.print(*[Text(note, style="dim") for note in notes], sep="\n")
+        for note in notes:
+            console.print()
+            console.print(Text(note, style="dim"))
         return
     if form == "csv":
         text = rendering.to_csv(table)

@@ -18,8 +18,8 @@ def scaled(images: Tensor) -> Tensor:
 def sampling_maps(rotation: Tensor, zoom: Tensor, shear: Tensor, shift: Tensor) -> Tensor:
     """Matrices (N, 2, 3) that give, for a place in the output, the place in the input it is sampled from.
 
-    The image is sheared (x += shear · y), zoomed, rotated by `rotation` radians clockwise, and shifted by `shift` (2, N),
-    right and down, in parts of its side; all about its centre. Coordinates run from -1 to 1 as in
+    The image is sheared (x += shear · y), zoomed, rotated by `rotation` radians clockwise, and shifted by `shift`
+    (2, N), right and down, in parts of its side; all about its centre. Coordinates run from -1 to 1 as in
     torch.nn.functional.affine_grid.
     """
     cos, sin = rotation.cos() / zoom, rotation.sin() / zoom

@@ -112,7 +112,7 @@ class SyntheticConfig(DataConfig):
 
 @dataclass(kw_only=True, slots=True)
 class AugmentConfig:
-    """How far each training image is moved and changed, drawn uniformly and anew for every image of every batch; 0 = off."""
+    """How far each training image is moved and changed: drawn uniformly, anew for every image each time; 0 = off."""
 
     name: str  # of the option, as typed
     rotation_deg: float = 0.0  # within ± this

@@ -125,7 +125,7 @@ def _with_statistics(train: Split, evaluation: Split) -> Datasets:
 
 @dataclass(slots=True, frozen=True)
 class Batches:
-    """The training part in shuffled, augmented, normalised batches; every image once an epoch, the last batch as it falls."""
+    """Shuffled, augmented, normalised batches of the training part: every image once an epoch, the last batch short."""
 
     data: Datasets
     augmentation: Augmentation

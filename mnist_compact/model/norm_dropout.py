@@ -104,11 +104,14 @@ class NormDropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         norm = self.norm
-        if not norm.training or norm.momentum is None or not fits(x):
+        if not norm.training or norm.momentum is None or not fits(x):  # None: a cumulative mean is being taken
             y: Tensor = norm(x)
             return y if self.dropout is None else self.dropout(y)
         p = self.dropout.p if self.dropout is not None and self.dropout.training else 0.0
         y, mean, variance = _NormDropout.apply(x, norm.weight, norm.bias, norm.eps, p)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        assert norm.num_batches_tracked is not None
         with torch.no_grad():
             count = x.numel() // x.shape[1]
             norm.running_mean.lerp_(mean, norm.momentum)

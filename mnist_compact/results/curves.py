@@ -50,7 +50,7 @@ def _draw_curve(axis: "Axes", metrics: "pd.DataFrame", split: str, measure: str)
     best_raw, shown = None, []
     lines = [("raw weights", f"{split}_{measure}", RAW), ("averaged weights", f"{split}_averaged_{measure}", AVERAGED)]
     for label, column, colour in lines:
-        if column not in metrics:
+        if column not in metrics or metrics[column].isna().all():
             continue
         values = metrics[column].to_numpy()
         shown += [float(value) for value in values if math.isfinite(value)]
@@ -69,7 +69,8 @@ def _draw_curve(axis: "Axes", metrics: "pd.DataFrame", split: str, measure: str)
 
 def _scale(axis: "Axes", values: list[float], measure: str) -> None:
     if measure == "loss":
-        if min(values) > 0:
+        # Over less than a factor of ten a logarithmic axis has too few labelled ticks to be read.
+        if 0 < 10 * min(values) < max(values):
             _log_scale(axis)
         return
     low, high = accuracy_limits(values)

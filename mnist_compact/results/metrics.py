@@ -47,13 +47,15 @@ def read_metrics(folder: Path | str) -> "pd.DataFrame":
     """One row per finished epoch, in order; no row (but an `epoch` column) when metrics.csv is missing or empty.
 
     A line that a kill cut short is left out, and of an epoch done again after a continuation the later row counts.
-    `epoch` and the counts of correct images are Int64, the rest float64.
+    `epoch` and the counts of images (correct, total) are Int64, the rest float64.
     """
     import pandas as pd
 
     header, rows = _read_rows(Path(folder))
     frame = pd.DataFrame(rows, columns=header or ["epoch"], dtype="float64")
-    return frame.astype({name: "Int64" for name in frame.columns if name == "epoch" or name.endswith("_correct")})
+    return frame.astype(
+        {name: "Int64" for name in frame.columns if name == "epoch" or name.endswith(("_correct", "_total"))}
+    )
 
 
 def _read_rows(folder: Path) -> tuple[list[str], list[Row]]:

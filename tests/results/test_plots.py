@@ -1,6 +1,7 @@
 """The pictures of a run: the lines and cells drawn are the data given, and each file has its size."""
 
 import struct
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,7 +59,17 @@ def test_draw_run_writes_all_three_pictures_and_nothing_else(make_run: MakeRun) 
         "mistakes.png": (1320, 342),
     }
     assert set(folder.iterdir()) - before == set(drawn)
-    assert "matplotlib.pyplot" not in sys.modules
+
+
+@pytest.mark.process
+def test_drawing_needs_neither_pyplot_nor_torch(make_run: MakeRun) -> None:
+    code = """
+import sys
+from mnist_compact.results.plots import draw_run
+assert len(draw_run(sys.argv[1])) == 3
+assert not {"matplotlib.pyplot", "torch"} & sys.modules.keys()
+"""
+    subprocess.run([sys.executable, "-c", code, str(make_run(mistakes=1))], check=True)
 
 
 def test_the_same_data_give_the_same_file(make_run: MakeRun) -> None:

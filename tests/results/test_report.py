@@ -2,6 +2,8 @@
 
 import csv
 import io
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -64,6 +66,28 @@ def test_unreadable_records_are_counted(outputs: str, capsys: Capture) -> None:
     (Path(outputs) / "first" / "result.json").write_text("{")
     main([outputs])
     assert "Unreadable records: 1;" in capsys.readouterr().out
+
+
+def test_a_terminal_gets_tables_of_its_width(outputs: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "70"}.items():
+        monkeypatch.setenv(name, value)
+    main([outputs])
+    text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert max(len(line) for line in text.splitlines()) <= 70
+    assert text.count("second") > 1  # it goes on below
+    assert "completed" in text
+    assert "Epochs to converge" in text
+
+
+def test_a_reader_that_closes_the_pipe_is_no_error(outputs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    pipe = os.fdopen(writer, "w")
+    monkeypatch.setattr(sys, "stdout", pipe)
+    main([outputs, "--format", "csv"])
+    assert sys.stdout is None  # so nothing is flushed at exit
+    with pytest.raises(BrokenPipeError):  # the pipe was broken indeed
+        pipe.close()
 
 
 def test_csv_is_nothing_but_the_table(outputs: str, capsys: Capture) -> None:
@@ -149,9 +173,9 @@ def test_no_run_is_a_friendly_line_and_no_error(
 
 def test_unknown_columns_are_all_named_with_the_nearest(outputs: str, capsys: Capture) -> None:
     line = _refused(capsys, outputs, "--columns", "run,test_acuracy_last,zzzz", "--sort", "optim.rl")
-    assert "'test_acuracy_last'; did you mean 'test_accuracy_last'?" in line
-    assert "'zzzz'; --help lists them" in line
-    assert "'optim.rl'; did you mean 'optim.lr'?" in line
+    assert "'test_acuracy_last'. Did you mean 'test_accuracy_last'?" in line
+    assert "There is no column 'zzzz'. There" in line
+    assert "'optim.rl'. Did you mean 'optim.lr'?" in line
 
 
 def test_a_path_that_does_not_exist_is_refused(tmp_path: Path, capsys: Capture) -> None:
@@ -166,6 +190,7 @@ def test_descending_alone_is_refused(outputs: str, capsys: Capture) -> None:
     assert "--descending needs --sort" in _refused(capsys, outputs, "--descending")
 
 
+@pytest.mark.process
 def test_help_names_the_columns_and_waits_for_no_heavy_import() -> None:
     code = """
 import sys

@@ -47,8 +47,8 @@ def test_estimated_statistics_are_those_of_what_each_norm_sees(configure):
         model(images)
     assert len(seen) == len(statistics) == 7
     for x, (mean, variance, momentum) in zip(seen, statistics, strict=True):
-        torch.testing.assert_close(mean, x.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(variance, x.var((0, 2, 3)), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(mean, x.mean((0, 2, 3)), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(variance, x.var((0, 2, 3)), rtol=1e-3, atol=1e-4)
         assert momentum == 0.1
 
 

@@ -1,0 +1,190 @@
+"""What is compared in an epoch: the usual torchvision pipeline, this package, and the convolutions alone."""
+
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torchvision import transforms
+
+from benchmarks.setup import part
+from mnist_compact.config import RunConfig
+from mnist_compact.data.datasets import Batches, Datasets, Split
+from mnist_compact.model.configs import Activation, BlockOrder, CompactConfig, HeadKind, LayerKind, Norm, Pool
+from mnist_compact.model.networks import CompactNetwork
+from mnist_compact.training.evaluation import evaluate
+from mnist_compact.training.loop import Plan, Trainee, train_epoch
+from mnist_compact.training.machine import autocast
+
+HEAD_START = 4  # batches the reference is fed before the clock starts: its workers are then at full speed
+
+
+def per_batch(start: float, batches: int) -> float:
+    """Milliseconds a batch since `start`."""
+    return 1000 * (time.perf_counter() - start) / batches
+
+
+class PilImages(Dataset[tuple[Tensor, int]]):
+    """What torchvision.datasets.MNIST does for an image: a PIL image of the raw bytes, then the transforms."""
+
+    def __init__(self, split: Split, transform: Callable[[Image.Image], Tensor]) -> None:
+        self.split, self.transform = split, transform
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image = Image.fromarray(self.split.images[index].numpy())
+        return self.transform(image), int(self.split.labels[index])
+
+
+def reference_loader(data: Datasets, batches: int, size: int, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
+    """Workers stay alive between measurements, and idle there: a loader hands out no more than one measurement takes."""
+    transform = transforms.Compose(
+        [
+            transforms.ColorJitter(0.1, 0.1),
+            transforms.RandomRotation(7),
+            transforms.ToTensor(),
+            transforms.Normalize((data.mean,), (data.std,)),
+        ]
+    )
+    images = PilImages(data.train, transform)
+    sampler = RandomSampler(images, num_samples=(HEAD_START + batches) * size)
+    return DataLoader(images, size, sampler=sampler, num_workers=workers, persistent_workers=workers > 0)
+
+
+def plain_network(config: CompactConfig) -> nn.Sequential:
+    """The configured network out of torch's own layers, as one would write it down, contiguous memory layout."""
+    plain = config.activation is Activation.relu and config.norm is Norm.batch
+    assert plain and config.head.kind is HeadKind.conv1x1 or not config.dropout, "the reference knows m3 and compact"
+    modules: list[nn.Module] = []
+    channels, side = 1, 28
+    for layer in (config.layers[name] for name in config.order):
+        assert layer.kind is LayerKind.conv and layer.pool is not Pool.avg and layer.stride == 1 and not layer.residual
+        modules.append(nn.Conv2d(channels, layer.width, layer.kernel, padding=layer.padding, bias=config.conv_bias))
+        after: list[nn.Module] = [nn.ReLU(), nn.BatchNorm2d(layer.width)]
+        modules += after if config.block_order is BlockOrder.activation_first else after[::-1]
+        if config.dropout:
+            modules.append(nn.Dropout(config.dropout))
+        channels, side = layer.width, side + 2 * layer.padding - layer.kernel + 1
+        if layer.pool is Pool.max:
+            modules.append(nn.MaxPool2d(2))
+            side //= 2
+    modules.append(nn.AvgPool2d(side))
+    if config.head.kind is HeadKind.conv1x1:
+        modules += [nn.Conv2d(channels, 10, 1, bias=config.head.bias), nn.Flatten()]
+    else:
+        modules += [nn.Flatten(), nn.Linear(channels, 10, bias=config.head.bias)]
+    return nn.Sequential(*modules)
+
+
+class Reference:
+    """The plain eager loop over a DataLoader."""
+
+    def __init__(self, config: RunConfig, loader: DataLoader[tuple[Tensor, Tensor]], batches: int) -> None:
+        assert isinstance(config.model, CompactConfig)
+        self.network, self.loader, self.batches = plain_network(config.model), loader, batches
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.01, weight_decay=1e-4)
+
+    def __call__(self) -> float:
+        """Milliseconds a batch."""
+        self.network.train()
+        loss_sum, correct, start = 0.0, 0, 0.0
+        for step, (images, labels) in enumerate(self.loader):
+            if step == HEAD_START:
+                start = time.perf_counter()
+            self.optimizer.zero_grad()
+            logits = self.network(images)
+            loss = F.cross_entropy(logits, labels)
+            loss.backward()
+            self.optimizer.step()
+            loss_sum += loss.item() * len(labels)
+            correct += int((logits.argmax(1) == labels).sum())
+        return per_batch(start, self.batches)
+
+
+class Ours:
+    """This package's epoch, on the first `batches` batches' worth of training images."""
+
+    def __init__(self, config: RunConfig, data: Datasets, batches: int) -> None:
+        size, epochs = config.train.batch_size, config.train.epochs
+        model = config.model.build()
+        optimizer = config.optim.build(model)
+        for group in optimizer.param_groups:  # as `fit` does
+            group["initial_lr"] = group["lr"]
+        self.trainee = Trainee(model, optimizer)
+        self.batches = Batches(part(data, batches * size), config.augment.build(), size, config.seed)
+        self.plan = Plan(
+            epochs=epochs,
+            schedule=config.scheduler.build(steps_per_epoch=batches, epochs=epochs),
+            strength=lambda epoch: config.augment.strength(epoch, epochs),
+            average_from=epochs + 1,
+            label_smoothing=config.train.label_smoothing,
+            autocast=autocast(torch.device("cpu"), config.train.precision),
+            seed=config.seed,
+        )
+        self.epoch = 0
+
+    def train(self) -> float:
+        """Milliseconds a batch; every call is the next epoch, the first again after the last."""
+        self.epoch = self.epoch % self.plan.epochs + 1
+        start = time.perf_counter()
+        train_epoch(self.trainee, self.batches, self.plan, self.epoch, lambda view: None)
+        return per_batch(start, len(self.batches))
+
+    def load(self) -> float:
+        """Milliseconds a batch of shuffling, assembling and augmenting alone."""
+        start = time.perf_counter()
+        for _ in self.batches.epoch(1, 1.0):
+            pass
+        return per_batch(start, len(self.batches))
+
+    def evaluate(self) -> float:
+        """Milliseconds for all evaluation images."""
+        start = time.perf_counter()
+        evaluate(self.trainee.model, self.batches.data)
+        return per_batch(start, 1)
+
+
+class Floor:
+    """Forward and backward of a network's convolutions, each on an input of its own that lies ready; nothing else.
+
+    Weight gradients for all, input gradients for all but the first. The 1×1 head of m3 counts as a convolution.
+    """
+
+    def __init__(self, network: CompactNetwork, size: int, layout: torch.memory_format, batches: int) -> None:
+        self.batches = batches
+        self.work: list[tuple[nn.Conv2d, Tensor, Tensor, Tensor]] = []
+        for index, (module, shape) in enumerate(convolution_inputs(network, size)):
+            weight = module.weight.detach().clone(memory_format=layout).requires_grad_()
+            x = torch.rand(shape).to(memory_format=layout).requires_grad_(index > 0)
+            with torch.no_grad():
+                gradient = torch.rand_like(module._conv_forward(x, weight, None))
+            self.work.append((module, x, weight, gradient))
+
+    def __call__(self) -> float:
+        """Milliseconds a batch."""
+        start = time.perf_counter()
+        for _ in range(self.batches):
+            for module, x, weight, gradient in self.work:
+                y = module._conv_forward(x, weight, None)
+                torch.autograd.grad(y, (x, weight) if x.requires_grad else (weight,), gradient)
+        return per_batch(start, self.batches)
+
+
+@torch.no_grad()
+def convolution_inputs(network: CompactNetwork, size: int) -> list[tuple[nn.Conv2d, torch.Size]]:
+    """The network's convolutions in order, with the shape each is given for a batch of `size` images."""
+    seen: list[tuple[nn.Conv2d, torch.Size]] = []
+    hooks = [
+        module.register_forward_hook(lambda module, inputs, _: seen.append((module, inputs[0].shape)))
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    network(torch.zeros(size, 1, 28, 28))
+    for hook in hooks:
+        hook.remove()
+    return seen

@@ -1,0 +1,137 @@
+"""What a training step costs: `python -m benchmarks.epoch [--quick] [--json] [--synthetic] [--check] [--threads N]`.
+
+Three networks (m3 with dropout 0.05, without, and the 8K model), each by three contenders in one process, taking turns:
+the usual torchvision pipeline (per-image transforms, DataLoader with 0 or 2 workers, plain layers), this package's
+`train_epoch`, and as a floor the network's convolutions alone in the faster memory layout. Beside them data work,
+evaluation, and the peak memory of a whole run. The allocator settings of `prepare` act on all contenders.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from benchmarks.contenders import Floor, Ours, Reference, reference_loader
+from benchmarks.memory import memory_above_torch
+from benchmarks.setup import configured, images
+from benchmarks.timing import Measure, Must, Samples, Spread, fastest, interleave, machine_line, paired, verdict
+from mnist_compact.training.machine import describe_environment, prepare
+
+NETWORKS = {  # name → what it changes in experiment=m3_reference
+    "m3": (),
+    "m3 without dropout": ("model.dropout=0",),
+    "8K": ("model=compact",),
+}
+LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+EPOCH_STEPS = 469  # 60,000 images in batches of 128
+
+
+def contenders(batches: int, *, synthetic: bool) -> dict[str, Measure]:
+    """Name → a measurement in ms. Names begin with the network's, and the kinds of one contender share a prefix."""
+    data, size = images(synthetic=synthetic), 128
+    loaders = {workers: reference_loader(data, batches, size, workers) for workers in (0, 2)}
+    measures: dict[str, Measure] = {}
+    for name, overrides in NETWORKS.items():
+        config = configured(*overrides)
+        assert config.train.batch_size == size
+        ours = Ours(config, data, batches)
+        measures[f"{name}/ours"] = ours.train
+        for layout, memory_format in LAYOUTS.items():
+            measures[f"{name}/floor/{layout}"] = Floor(config.model.build(), size, memory_format, batches)
+        if name == "m3":
+            measures["data"], measures["evaluation"] = ours.load, ours.evaluate
+    for name, overrides in NETWORKS.items():
+        for workers, loader in loaders.items():
+            measures[f"{name}/reference/{workers} workers"] = Reference(configured(*overrides), loader, batches)
+    return measures
+
+
+def summarise(samples: Samples) -> tuple[dict[str, dict[str, Any]], dict[str, Spread]]:
+    """Per network the times and ratios, and the shares in per cent."""
+    table: dict[str, dict[str, Any]] = {}
+    for name in NETWORKS:
+        ours = f"{name}/ours"
+        reference, floor = fastest(samples, f"{name}/reference"), fastest(samples, f"{name}/floor")
+        table[name] = {
+            "reference": Spread.of(samples[reference]),
+            "ours": Spread.of(samples[ours]),
+            "floor": Spread.of(samples[floor]),
+            "reference/ours": paired(samples[reference], samples[ours]),
+            "ours/floor": paired(samples[ours], samples[floor]),
+            "kinds": f"{reference.rpartition('/')[2]}, {floor.rpartition('/')[2]}",
+        }
+    step = samples["m3/ours"]
+    shares = {
+        "dropout": paired(samples["m3 without dropout/ours"], step, lambda without, ours: 100 * (1 - without / ours)),
+        "data work": paired(samples["data"], step, lambda data, ours: 100 * data / ours),
+        "evaluation": paired(samples["evaluation"], step, lambda once, ours: 100 * once / (EPOCH_STEPS * ours)),
+    }
+    return table, shares
+
+
+def musts(table: dict[str, dict[str, Any]], shares: dict[str, Spread], memory: float) -> list[Must]:
+    return [
+        Must("reference/ours, m3", table["m3"]["reference/ours"], 4, at_least=True),
+        Must("ours/floor, m3 without dropout", table["m3 without dropout"]["ours/floor"], 1.8),
+        Must("dropout, % of the step", shares["dropout"], 15),
+        Must("data work, % of the step", shares["data work"], 8),
+        Must("evaluation of 10,000 images, % of a training epoch", shares["evaluation"], 6),
+        Must("memory of a run above `import torch`, MB", Spread.of([memory]), 300),
+    ]
+
+
+def print_table(table: dict[str, dict[str, Any]], limits: list[Must]) -> None:
+    columns = ("reference", "ours", "floor", "reference/ours", "ours/floor")
+    print("ms a batch of 128; median [lowest–highest] of the rounds, ratios within a round\n")
+    print(f"{'':20}" + "".join(f"{column:>24}" for column in columns) + "  faster kinds")
+    for name, row in table.items():
+        print(f"{name:20}" + "".join(f"{row[column].text():>24}" for column in columns) + f"  {row['kinds']}")
+    print()
+    for must in limits:
+        print(must.text())
+
+
+def print_json(samples: Samples, table: dict[str, dict[str, Any]], limits: list[Must], about: dict[str, Any]) -> None:
+    rows = {
+        name: {key: asdict(value) if isinstance(value, Spread) else value for key, value in row.items()}
+        for name, row in table.items()
+    }
+    record = {**about, "networks": rows, "musts": [must.record() for must in limits], "samples_ms": samples}
+    print(json.dumps(record, indent=2, ensure_ascii=False))
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.epoch", description="What a training step costs.")
+    parser.add_argument("--quick", action="store_true", help="3 rounds of 12 batches, not 9 of 60: a first look")
+    parser.add_argument("--json", action="store_true", help="JSON with every sample in place of the table")
+    parser.add_argument("--synthetic", action="store_true", help="random images in place of MNIST")
+    parser.add_argument("--check", action="store_true", help="exit with 1 and name the musts that are missed")
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0, the default, for all cores")
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = parse()
+    rounds, batches = (3, 12) if options.quick else (9, 60)
+    prepare(options.threads)
+    torch.manual_seed(0)
+    environment = describe_environment(torch.device("cpu"))
+    memory = memory_above_torch(options.threads, synthetic=options.synthetic)
+    samples = interleave(contenders(batches, synthetic=options.synthetic), rounds)
+    table, shares = summarise(samples)
+    limits = musts(table, shares, memory)
+    if options.json:
+        about = {"environment": environment, "rounds": rounds, "batches": batches, "synthetic": options.synthetic}
+        print_json(samples, table, limits, about)
+    else:
+        data = "random images" if options.synthetic else "MNIST"
+        print(f"{machine_line(environment)}\n{rounds} rounds of {batches} batches, {data}")
+        print_table(table, limits)
+    return verdict(limits, check=options.check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

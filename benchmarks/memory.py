@@ -1,0 +1,38 @@
+"""Peak resident memory of whole processes, read by themselves at their end from /proc (Linux only).
+
+Not ru_maxrss: a child's begins at what its parent held when it was started, and a benchmark holds much.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+RECORD_PEAK = """
+import atexit, pathlib, sys
+target = pathlib.Path(sys.argv.pop(1))
+atexit.register(lambda: target.write_text(pathlib.Path("/proc/self/status").read_text()))
+"""
+IMPORT_TORCH = RECORD_PEAK + "import torch"
+RUN = RECORD_PEAK + "from mnist_compact.app import main; main()"
+
+
+def memory_above_torch(threads: int, *, synthetic: bool) -> float:
+    """MB (2²⁰ bytes) that an epoch of experiment=m3_reference, from start to end, takes over a bare `import torch`.
+
+    Synthetic runs use the small set of data=synthetic and say less.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        data = "synthetic" if synthetic else "mnist"
+        run = ("experiment=m3_reference", "train.epochs=1", f"train.threads={threads}", f"data={data}")
+        return peak(RUN, *run, f"hydra.run.dir={folder}/run") - peak(IMPORT_TORCH)
+
+
+def peak(code: str, *arguments: str) -> float:
+    """MB at most resident in a Python process that runs `code`."""
+    with tempfile.TemporaryDirectory() as folder:
+        status = Path(folder) / "status"
+        command = [sys.executable, "-c", code, str(status), *arguments]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=1800)
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024  # from kB, which /proc takes for 1024 bytes

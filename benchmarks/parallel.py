@@ -1,0 +1,106 @@
+"""What runs beside each other are worth: `python -m benchmarks.parallel [--quick] [--json] [--synthetic]`.
+
+Images a second of one run on all cores, against as many single-threaded runs at the same time as there are cores. Each
+run is a process of its own with its own data and the configuration of experiment=m3_reference; all are started and
+warmed up before, and idle on a barrier while it is not their turn. A turn lasts until the slowest of its runs is done.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from multiprocessing.synchronize import Barrier, Event
+
+from benchmarks.setup import configured, images
+from benchmarks.timing import Spread, interleave, machine_line, paired
+
+PATIENCE = 600  # seconds until a run that does not answer counts as lost
+
+
+def run(threads: int, batches: int, synthetic: bool, barrier: Barrier, over: Event) -> None:
+    """A run's process: trains its slice anew each time the barrier opens, and meets the others there when done."""
+    from benchmarks.contenders import Ours
+    from mnist_compact.training.machine import prepare
+
+    try:
+        prepare(threads)
+        ours = Ours(configured(), images(synthetic=synthetic), batches)
+        ours.train()
+        while True:
+            barrier.wait()
+            if over.is_set():
+                return
+            ours.train()
+            barrier.wait()
+    except BaseException:
+        barrier.abort()
+        raise
+
+
+class Runs:
+    """`count` processes with `threads` threads each, which train at the same time when called."""
+
+    def __init__(self, count: int, threads: int, batches: int, *, synthetic: bool) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.images = count * batches * configured().train.batch_size
+        self.barrier, self.over = context.Barrier(count + 1, timeout=PATIENCE), context.Event()
+        arguments = (threads, batches, synthetic, self.barrier, self.over)
+        self.processes = [context.Process(target=run, args=arguments, daemon=True) for _ in range(count)]
+        for process in self.processes:
+            process.start()
+
+    def __call__(self) -> float:
+        """Images a second, all processes together."""
+        self.barrier.wait()
+        start = time.perf_counter()
+        self.barrier.wait()
+        return self.images / (time.perf_counter() - start)
+
+    def end(self) -> None:
+        self.over.set()
+        self.barrier.wait()
+        for process in self.processes:
+            process.join()
+
+
+def measure(cores: int, batches: int, rounds: int, *, synthetic: bool) -> dict[str, list[float]]:
+    alone, beside = (Runs(n, t, batches, synthetic=synthetic) for n, t in ((1, cores), (cores, 1)))
+    contenders: dict[str, Callable[[], float]] = {"alone": alone, "beside": beside}
+    samples = interleave(contenders, rounds)
+    alone.end()
+    beside.end()
+    return samples
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.parallel", description="One run, or one a core.")
+    parser.add_argument("--quick", action="store_true", help="3 rounds of 24 batches, not 9 of 240")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--synthetic", action="store_true", help="random images in place of MNIST")
+    options = parser.parse_args()
+    rounds, batches = (3, 24) if options.quick else (9, 240)
+    cores = os.cpu_count() or 1
+    samples = measure(cores, batches, rounds, synthetic=options.synthetic)
+    import torch
+
+    from mnist_compact.training.machine import describe_environment
+
+    environment = describe_environment(torch.device("cpu"))
+    ratio = paired(samples["beside"], samples["alone"])
+    if options.json:
+        record = {"environment": environment, "cores": cores, "ratio": asdict(ratio), "images_per_second": samples}
+        print(json.dumps(record, indent=2, ensure_ascii=False))
+        return 0
+    print(f"{machine_line(environment)}\n{rounds} rounds of {batches} batches; images a second")
+    print(f"one run on {cores} cores:          {Spread.of(samples['alone']).text(',.0f')}")
+    print(f"{cores} single-threaded runs at once: {Spread.of(samples['beside']).text(',.0f')}")
+    print(f"ratio: {ratio.text()}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""The configuration and the images that the benchmarks train with."""
+
+import torch
+from hydra import compose, initialize_config_dir
+
+from mnist_compact.config import RunConfig, configuration_folder, register, to_run_config
+from mnist_compact.data.datasets import CLASSES, Datasets, Split, load_mnist
+
+TRAIN_IMAGES, EVALUATION_IMAGES = 60_000, 10_000
+
+
+def configured(*overrides: str) -> RunConfig:
+    """experiment=m3_reference (model 3, jitter_rotate, Adam, batch 128) and what `overrides` change in it."""
+    register()
+    with initialize_config_dir(str(configuration_folder())):
+        given = ["hydra/help=default", "experiment=m3_reference", *overrides]
+        return to_run_config(compose("config", overrides=given))
+
+
+def images(*, synthetic: bool) -> Datasets:
+    """MNIST, or as many random images of its size."""
+    if not synthetic:
+        return load_mnist(None, print)
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(name: str, count: int) -> Split:
+        pixels = torch.randint(256, (count, 28, 28), dtype=torch.uint8, generator=generator)
+        return Split(name, pixels, torch.randint(CLASSES, (count,), generator=generator))
+
+    return Datasets(noise("train", TRAIN_IMAGES), noise("synthetic", EVALUATION_IMAGES), mean=0.5, std=0.289)
+
+
+def part(data: Datasets, count: int) -> Datasets:
+    """The same with the first `count` training images only."""
+    train = data.train
+    return Datasets(Split(train.name, train.images[:count], train.labels[:count]), data.evaluation, data.mean, data.std)

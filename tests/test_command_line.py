@@ -1,0 +1,461 @@
+"""The program as people and their shells meet it: whole processes, some of them killed."""
+
+import csv
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+pytestmark = pytest.mark.process
+
+PROGRAM = (sys.executable, "-m", "mnist_compact")
+CONSOLE_SCRIPT = Path(sys.executable).with_name("mnist-compact")
+PATIENCE_S = 120  # of one process; it needs about five
+
+LEFT_OUT = {"HYDRA_FULL_ERROR", "FORCE_COLOR", "TTY_COMPATIBLE", "PYTHONWARNINGS", "COLUMNS"}
+ENVIRONMENT = {
+    **{key: value for key, value in os.environ.items() if key not in LEFT_OUT},
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+SMALL = ("data=synthetic", "data.train_images=256", "train.epochs=2", "train.threads=1")
+TINY = ("data=synthetic", "data.train_images=64", "train.batch_size=32", "train.epochs=1", "train.threads=1")
+# Everything on that has a state which a continuation could lose.
+STATEFUL = (
+    "data=synthetic",
+    "data.train_images=1024",
+    "train.batch_size=32",
+    "train.epochs=6",
+    "train.average_epochs=2",
+    "train.threads=1",
+    "model=m3",
+    "model.dropout=0.1",
+    "augment=affine",
+    "augment.ease_off_epochs=2",
+    "optim=adam",
+)
+
+
+def start(cwd, *arguments, program=PROGRAM, environment=(), **more):
+    return subprocess.Popen(
+        [*program, *arguments],
+        cwd=cwd,
+        env={**ENVIRONMENT, **dict(environment)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
+
+
+def finish(process):
+    try:
+        stdout, stderr = process.communicate(timeout=PATIENCE_S)
+    finally:
+        process.kill()
+    assert "Traceback" not in stdout + stderr
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def call(cwd, *arguments, **more):
+    return finish(start(cwd, *arguments, **more))
+
+
+def succeed(process):
+    """Finish with exit 0 and a silent stderr: warnings would be there."""
+    done = finish(process)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done
+
+
+def refused(done):
+    """The one message of a refused call."""
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("mnist_compact: ")
+    assert done.stderr.count("mnist_compact: ") == 1
+    return done.stderr.removeprefix("mnist_compact: ").removesuffix("\n")
+
+
+def record(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def metrics(folder):
+    """Rows of metrics.csv without the column that a clock wrote."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def weights(folder):
+    """Name to bytes. Names with a dot in front are what a killed process was writing."""
+    return {path.name: path.read_bytes() for path in (folder / "weights").iterdir() if path.name[0] != "."}
+
+
+def tree(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def run_folders(cwd):
+    return sorted(path.parent.relative_to(cwd) for path in cwd.rglob("result.json"))
+
+
+# A single run
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    cwd = tmp_path_factory.mktemp("single")
+    done = succeed(start(cwd, *SMALL, "model=m3", "optim=adam"))
+    (folder,) = run_folders(cwd)
+    return cwd, folder, done.stdout
+
+
+def test_a_run_leaves_its_folder(single):
+    cwd, folder, _ = single
+    assert re.fullmatch(r"outputs/runs/\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d_m3_adam_seed0_[0-9a-f]{6}", folder.as_posix())
+    files = {path.relative_to(cwd / folder).as_posix() for path in (cwd / folder).rglob("*") if path.is_file()}
+    assert files == {
+        "result.json", "config.yaml", "metrics.csv", "layers.csv", "mistakes.npz", "checkpoint.pt",
+        "weights/last.safetensors", "weights/best.safetensors",
+        "curves.png", "confusion.png", "mistakes.png",
+    }  # fmt: skip
+    assert {path.relative_to(cwd).parts[0] for path in cwd.rglob("*")} == {"outputs"}
+
+
+def test_a_run_records_what_was_asked_and_done(single):
+    cwd, folder, _ = single
+    result = record(cwd / folder)
+    assert result["status"] == "completed"
+    assert result["epochs_done"] == 2
+    assert result["overrides"] == [*SMALL, "model=m3", "optim=adam"]
+    assert result["network"]["parameters"] == 3_928
+    assert [row["epoch"] for row in metrics(cwd / folder)] == ["1", "2"]
+    config = yaml.safe_load((cwd / folder / "config.yaml").read_text())
+    assert config == result["config"]
+    assert config["data"]["train_images"] == 256
+
+
+def test_without_a_terminal_only_whole_lines_are_shown(single):
+    _, folder, stdout = single
+    assert not re.search(r"[\r\x1b\x08]", stdout)
+    assert stdout.endswith("\n")
+    lines = stdout.splitlines()
+    assert [line[:10] for line in lines if line.startswith("epoch")] == ["epoch  1/2", "epoch  2/2"]
+    assert any(line.startswith("parameters 3,928: trainable 3,928, not trainable 0") for line in lines)
+    assert any(line.startswith("completed after 2 epochs") and line.endswith(str(folder)) for line in lines)
+    assert lines[-1] == "compare with: python -m mnist_compact.report outputs"
+
+
+@pytest.fixture(scope="module")
+def simultaneous(tmp_path_factory):
+    """Three runs started at the same moment in one place, the last with another seed."""
+    cwd = tmp_path_factory.mktemp("simultaneous")
+    for process in [start(cwd, *TINY, f"seed={seed}") for seed in (0, 0, 1)]:
+        succeed(process)
+    return [cwd / folder for folder in run_folders(cwd)]
+
+
+def test_runs_started_at_the_same_moment_have_folders_of_their_own(simultaneous):
+    assert len(simultaneous) == 3
+    assert [record(folder)["status"] for folder in simultaneous] == ["completed"] * 3
+
+
+def test_the_seed_decides_the_weights_to_the_bit(simultaneous):
+    first, second = (weights(folder) for folder in simultaneous if record(folder)["config"]["seed"] == 0)
+    (other,) = (weights(folder) for folder in simultaneous if record(folder)["config"]["seed"] == 1)
+    assert first == second
+    assert first["last.safetensors"] != other["last.safetensors"]
+
+
+def test_a_diverging_run_says_so(tmp_path):
+    done = call(tmp_path, *TINY, "optim=sgd", "optim.lr=1e30", "train.epochs=3")
+    assert (done.returncode, done.stderr) == (3, "")
+    (folder,) = run_folders(tmp_path)
+    result = record(tmp_path / folder)
+    assert result["status"] == "diverged"
+    assert re.match(r"the loss was not finite in epoch \d, after \d+ images", result["reason"])
+    assert result["reason"] in done.stdout.splitlines()
+
+
+# A grid
+
+
+def test_a_grid_lies_in_one_folder_and_ends_with_a_comparison(tmp_path):
+    stdout = succeed(start(tmp_path, "-m", *TINY, "model=m1,m3", "seed=0,1")).stdout
+    (grid,) = tmp_path.glob("outputs/grids/*/*")
+    runs = [path.name for path in sorted(grid.iterdir()) if path.is_dir()]
+    assert runs == ["0_m1_adam_seed0", "1_m1_adam_seed1", "2_m3_adam_seed0", "3_m3_adam_seed1"]
+    assert [record(grid / run)["status"] for run in runs] == ["completed"] * 4
+    assert len(run_folders(tmp_path)) == 4
+    *_, table, last = stdout.rpartition("compare with:")
+    assert last.splitlines()[-1] == f"4 runs in {grid.relative_to(tmp_path)}"
+    for model, parameters in (("m1", "3,576"), ("m3", "3,928")):
+        rows = [line for line in last.splitlines() if re.search(rf"\b{model}\b", line)]
+        assert len(rows) == 2, table + last
+        assert all(parameters in row for row in rows)
+
+
+# Refusals: nothing is left behind
+
+
+REFUSED = {
+    "unknown key": (["optim.lrr=0.1"], ["optim.lrr", "Did you mean 'lr'?", "weight_decay"]),
+    "unknown option": (["model=m9"], ["model=m9", "Did you mean 'm", "compact, m1, m2, m3"]),
+    "unknown group": (["modle=m3"], ["modle", "Did you mean 'model'?"]),
+    "added key": (["+optim.lrr=0.1"], ["optim.lrr", "Did you mean 'lr'?"]),
+    "wrong type": (["train.epochs=many"], ["train.epochs", "'many'", "Integer"]),
+    "unknown choice": (["model.activation=rleu"], ["model.activation", "'rleu'", "relu, leaky_relu, silu"]),
+    "out of range": (["model.dropout=1.5"], ["model.dropout must be in [0, 1), got 1.5"]),
+    "negative seed": (["seed=-1"], ["seed must be at least 0, got -1"]),
+    "too small an image": (["model.layers.conv7.kernel=5"], ["model.layers.conv7.kernel", "4×4", "got 5"]),
+    "batch above data": (["train.batch_size=1000000"], ["train.batch_size must be at most the 256", "got 1000000"]),
+    "absent GPU": (["train.device=cuda:7"], ["train.device must be", "'cuda:7'"]),
+    "unknown device": (["train.device=abacus"], ["train.device must be auto, cpu", "'abacus'"]),
+    "too many parameters": (["model.layers.conv4.width=200"], ["budget.parameters_below", "8,000", "38,508"]),
+    "too many epochs": (["train.epochs=16"], ["train.epochs must be at most", "15", "got 16"]),
+    "no value": (["optim.lr"], ["'optim.lr' is not of the form key=value"]),
+    "open bracket": (["model.order=[conv1"], ["'model.order=[conv1' is not of the form key=value"]),
+}
+
+
+@pytest.mark.parametrize(("overrides", "told"), REFUSED.values(), ids=REFUSED)
+def test_bad_input_is_refused_in_one_line(tmp_path, overrides, told):
+    message = refused(call(tmp_path, *SMALL, *overrides))
+    assert "\n" not in message
+    assert [words for words in told if words not in message] == [], message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    message = refused(call(tmp_path, *TINY, "hydra.run.dir=file/run"))
+    assert message == "file/run: Not a directory"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_with_a_run_is_not_run_into_again(single):
+    cwd, folder, _ = single
+    before = tree(cwd)
+    message = refused(call(cwd, *SMALL, f"hydra.run.dir={folder}"))
+    assert message == f"the run folder must be new, got {folder}, which holds a run already"
+    assert tree(cwd) == before
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["model.dropout=1.5", "optim.lr=-1"], ["model.dropout must be", "optim.lr must be"]),
+        (["model.layers.conv4.width=200", "train.epochs=16"], ["budget.parameters_below must", "train.epochs must be"]),
+    ],
+    ids=["settings", "budget"],
+)
+def test_two_faults_are_named_at_once(tmp_path, overrides, told):
+    message = refused(call(tmp_path, *SMALL, *overrides))
+    for line, words in zip(message.splitlines(), told, strict=True):
+        assert line.startswith(words)
+    assert list(tmp_path.iterdir()) == []
+
+
+# Looking, without running
+
+
+def imported_by(cwd, *arguments):
+    """What a call prints, and which of the slow imports it did."""
+    code = (
+        "import sys\n"
+        "from mnist_compact.app import main\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert not end.code, end.code\n"
+        "slow = {'torch', 'torchvision', 'pandas', 'optuna', 'matplotlib', 'numpy'}\n"
+        "print(*sorted(slow & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = call(cwd, *arguments, program=(sys.executable, "-c", code))
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr.split()
+
+
+def test_help_explains_every_group_and_imports_nothing_slow(tmp_path):
+    from mnist_compact.app import ABOUT_GROUPS
+
+    stdout, slow = imported_by(tmp_path, "--help")
+    assert slow == []
+    for group, about in ABOUT_GROUPS.items():
+        assert re.search(rf"^{group} .+\n +{re.escape(about)}$", stdout, re.MULTILINE), group
+    for example in ("model=m3 optim=adam", "-m model=m1,m2,m3 seed=0,1", "resume=", "--cfg job"):
+        assert f"python -m mnist_compact {example}" in stdout
+    assert "mnist_compact.report" in stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_configuration_is_shown_and_nothing_slow_imported(tmp_path):
+    stdout, slow = imported_by(tmp_path, "--cfg", "job", "optim.lr=0.025")
+    assert slow == []
+    config = yaml.safe_load(stdout)
+    assert config["optim"]["lr"] == 0.025
+    assert set(config) == {
+        "data", "model", "augment", "optim", "scheduler", "train", "budget", "seed", "experiment",
+    }  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not CONSOLE_SCRIPT.exists(), reason="the package is not installed beside this Python")
+class TestConsoleScript:
+    def test_is_the_module(self, tmp_path):
+        arguments = ("--cfg", "job", "model=m1")
+        by_name = succeed(start(tmp_path, *arguments, program=(CONSOLE_SCRIPT,)))
+        assert by_name.stdout == succeed(start(tmp_path, *arguments)).stdout
+        assert "name: m1" in by_name.stdout
+
+    @pytest.mark.parametrize(
+        ("typed", "offered"),
+        [("model=", {"model=compact", "model=m1", "model=m2", "model=m3"}), ("optim.l", {"optim.lr="})],
+    )
+    def test_completes_words(self, tmp_path, typed, offered):
+        line = f"mnist-compact {typed}"
+        shell = {"COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_CWORD": "1"}
+        done = succeed(start(tmp_path, "-sc", "query=bash", program=(CONSOLE_SCRIPT,), environment=shell))
+        assert set(done.stdout.split()) == offered
+
+
+# Killed, interrupted, resumed
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The run that is never interrupted."""
+    cwd = tmp_path_factory.mktemp("whole")
+    succeed(start(cwd, *STATEFUL, "hydra.run.dir=run"))
+    return cwd / "run"
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert process.poll() is None, "the process ended before the moment to kill it"
+        assert time.monotonic() < deadline, "the moment to kill it never came"
+        time.sleep(0.002)
+
+
+def kill(process):
+    process.kill()
+    process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == -signal.SIGKILL, "the process ended before it was killed"
+
+
+def assert_same_run(folder, whole):
+    assert weights(folder) == weights(whole)
+    assert set(weights(whole)) == {
+        "last.safetensors", "best.safetensors", "averaged_last.safetensors", "averaged_best.safetensors",
+    }  # fmt: skip
+    assert metrics(folder) == metrics(whole)
+    assert len(metrics(folder)) == 6
+    of_clock = {"seconds", "started_at", "finished_at", "environment", "overrides"}
+    ended, expected = ({k: v for k, v in record(path).items() if k not in of_clock} for path in (folder, whole))
+    assert ended == expected
+    assert ended["status"] == "completed"
+    with np.load(folder / "mistakes.npz") as mistakes, np.load(whole / "mistakes.npz") as expected_mistakes:
+        assert mistakes.files == expected_mistakes.files
+        for name in mistakes.files:
+            np.testing.assert_array_equal(mistakes[name], expected_mistakes[name])
+    assert {"curves.png", "confusion.png", "mistakes.png"} <= {path.name for path in folder.iterdir()}
+
+
+def test_a_run_killed_five_times_ends_as_if_never_killed(whole, tmp_path):
+    folder = tmp_path / "run"
+    epoch_s = record(whole)["seconds"] / 6
+    moments = random.Random(0)
+
+    process = start(tmp_path, *STATEFUL, "hydra.run.dir=run")
+    wait_for((folder / "result.json").exists, process)
+    kill(process)
+    assert not (folder / "checkpoint.pt").exists()
+    assert record(folder)["status"] == "running"
+
+    for kills in range(4):
+        before, written = record(folder)["epochs_done"], (folder / "result.json").stat().st_ino
+        process = start(tmp_path, "resume=run")
+        if kills % 2:  # within the first epoch done anew, nothing gained
+
+            def reached(written=written):
+                return (folder / "result.json").stat().st_ino != written
+        else:
+
+            def reached(before=before):
+                return record(folder)["epochs_done"] > before
+
+        wait_for(reached, process)
+        time.sleep(moments.uniform(0, 0.8) * epoch_s)
+        kill(process)
+        assert record(folder)["status"] == "running"
+
+    done = succeed(start(tmp_path, "resume=run"))
+    shown = [line for line in done.stdout.splitlines() if line.startswith("epoch")]
+    assert 0 < len(shown) < 6
+    assert_same_run(folder, whole)
+
+
+def test_ctrl_c_keeps_what_was_done_and_tells_how_to_go_on(whole, tmp_path):
+    folder = tmp_path / "run"
+    # A shell that started the tests in the background has told its children to ignore SIGINT.
+    process = start(
+        tmp_path,
+        *STATEFUL,
+        "hydra.run.dir=run",
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    wait_for((folder / "checkpoint.pt").exists, process)
+    process.send_signal(signal.SIGINT)
+    done = finish(process)
+    assert (done.returncode, done.stderr) == (130, "")
+    assert record(folder)["status"] == "interrupted"
+    assert 1 <= record(folder)["epochs_done"] < 6
+    assert done.stdout.splitlines()[-1] == "go on with: python -m mnist_compact resume=run"
+
+    succeed(start(tmp_path, "resume=run"))
+    assert_same_run(folder, whole)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["optim.lr=0.1"], "resume takes no other change than train.epochs upwards, got optim.lr"),
+        (["train.epochs=5"], "train.epochs must be at least the run's 6, got 5"),
+        (["train.epochs=16"], "train.epochs must be at most budget.max_epochs = 15, got 16"),
+        (["train.epochs=more"], "train.epochs must be a whole number, got 'more'"),
+    ],
+)
+def test_resume_refuses_other_changes(whole, arguments, told):
+    before = tree(whole)
+    assert refused(call(whole.parent, "resume=run", *arguments)) == told
+    assert tree(whole) == before
+
+
+def test_resume_refuses_a_folder_without_a_run(tmp_path):
+    assert refused(call(tmp_path, "resume=nowhere")).startswith("nowhere is not a run folder: result.json cannot be")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resume_goes_on_for_more_epochs(single, tmp_path):
+    cwd, folder, _ = single
+    shutil.copytree(cwd / folder, tmp_path / "run")
+    stdout = succeed(start(tmp_path, "resume=run", "train.epochs=3")).stdout
+    assert [line[:10] for line in stdout.splitlines() if line.startswith("epoch")] == ["epoch  3/3"]
+    result = record(tmp_path / "run")
+    assert result["status"] == "completed"
+    assert result["epochs_done"] == result["config"]["train"]["epochs"] == 3
+    first, second, third = metrics(tmp_path / "run")
+    assert [first, second] == metrics(cwd / folder)
+    assert third["epoch"] == "3"
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["train"]["epochs"] == 3
