@@ -59,7 +59,7 @@ def reference_loader(data: Datasets, batches: int, size: int, workers: int) -> D
 def plain_network(config: CompactConfig) -> nn.Sequential:
     """The configured network out of torch's own layers, as one would write it down, contiguous memory layout."""
     plain = config.activation is Activation.relu and config.norm is Norm.batch
-    assert plain and config.head.kind is HeadKind.conv1x1 or not config.dropout, "the reference knows m3 and compact"
+    assert (plain and config.head.kind is HeadKind.conv1x1) or not config.dropout, "the reference knows m3 and compact"
     modules: list[nn.Module] = []
     channels, side = 1, 28
     for layer in (config.layers[name] for name in config.order):

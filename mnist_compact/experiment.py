@@ -1,32 +1,36 @@
 """One run, top to bottom: from a configuration to a run folder."""
 
-import csv
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
-import yaml
 
-from mnist_compact.atomic import replacing
+from mnist_compact.artefacts import (
+    append_metrics,
+    confusion_matrix,
+    metrics_row,
+    network_facts,
+    scores_of,
+    write_config,
+    write_layers,
+    write_metrics,
+    write_mistakes,
+)
 from mnist_compact.config import RunConfig, from_record, to_record
-from mnist_compact.data.datasets import CLASSES, Batches, Datasets
+from mnist_compact.data.datasets import Batches, Datasets
 from mnist_compact.faults import ConfigError
-from mnist_compact.model.anatomy import Anatomy, LayerRow, count_parameters, describe
+from mnist_compact.model.anatomy import Anatomy, count_parameters, describe
 from mnist_compact.model.networks import INPUT_SHAPE
 from mnist_compact.results import record as record_file
-from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status
+from mnist_compact.results.record import RunRecord, Status
 from mnist_compact.seeds import derive_seed
 from mnist_compact.training import checkpoint
 from mnist_compact.training.checkpoint import Progress
-from mnist_compact.training.evaluation import Evaluation
 from mnist_compact.training.loop import Diverged, EpochResult, Plan, StepView, Trainee, fit, weight_average
 from mnist_compact.training.machine import autocast, describe_environment, prepare, resolve_device
-
-MOST_MISTAKES = 64  # kept with their pixels
 
 
 class Watcher(Protocol):
@@ -145,7 +149,7 @@ def _open(
         status=Status.RUNNING,
         config=to_record(config),
         overrides=overrides,
-        network=_facts(anatomy),
+        network=network_facts(anatomy),
         started_at=_now(),
         environment=describe_environment(device),
     )
@@ -153,9 +157,9 @@ def _open(
     record.config["train"]["epochs"] = config.train.epochs
     progress = checkpoint.load(folder, trainee, device) if continued else Progress([])
     record.write(folder)
-    _write_config(folder, record)
-    _write_layers(folder, anatomy.rows)
-    _write_metrics(folder, progress.rows)
+    write_config(folder, record)
+    write_layers(folder, anatomy.rows)
+    write_metrics(folder, progress.rows)
     watcher.started(config, anatomy, str(device), len(batches))
     return Session(config, folder, data, batches, trainee, record, progress)
 
@@ -174,7 +178,7 @@ def _train(session: Session, watcher: Watcher, reporter: Reporter) -> bool:
     )
     first = progress.epoch + 1
     for result in fit(session.trainee, session.batches, plan, first_epoch=first, on_step=watcher.stepped):
-        row = _row(result, session.data.evaluation.name)
+        row = metrics_row(result, session.data.evaluation.name)
         progress.rows.append(row)
         new_best = _keep(session, result)
         watcher.epoch_done(row, new_best=new_best)
@@ -187,18 +191,18 @@ def _keep(session: Session, result: EpochResult) -> bool:
     """Put an epoch on disk, the checkpoint last: what it does not know of is done again, and comes out the same."""
     folder, record, rows = session.folder, session.record, session.progress.rows
     split = session.data.evaluation.name
-    record.scores = _scores(rows, split)
+    record.scores = scores_of(rows, split)
     record.epochs_done = result.epoch
     record.seconds = sum(row["seconds"] for row in rows)
     final = result.averaged or result.evaluation
-    record.confusion = _confusion(session.data, final)
-    _append_metrics(folder, rows)
-    _write_mistakes(folder, session.data, final)
-    weights = [("", session.trainee.model, "raw", result.evaluation)]
+    record.confusion = confusion_matrix(session.data, final)
+    append_metrics(folder, rows)
+    write_mistakes(folder, session.data, final)
+    weights = [("", session.trainee.model, "raw")]
     if session.trainee.average is not None and result.averaged is not None:
-        weights.append(("averaged_", session.trainee.average.module, "averaged", result.averaged))
+        weights.append(("averaged_", session.trainee.average.module, "averaged"))
     new_best = False
-    for prefix, model, kind, _ in weights:
+    for prefix, model, kind in weights:
         checkpoint.save_weights(folder / "weights" / f"{prefix}last.safetensors", model)
         best = record.score(split, weights=kind, at="best")
         assert best is not None
@@ -214,111 +218,6 @@ def objective(record: RunRecord) -> float:
     """What a search maximises: accuracy at the last epoch done, of the averaged weights once there are any."""
     final = [score for score in record.scores if score.at == "last" and score.split != "train"]
     return next((score for score in final if score.weights == "averaged"), final[0]).accuracy
-
-
-def _row(result: EpochResult, split: str) -> dict[str, Any]:
-    """One line of metrics.csv; accuracies in per cent."""
-    row: dict[str, Any] = {
-        "epoch": result.epoch,
-        "learning_rate": result.learning_rate,
-        "train_loss": result.train_loss,
-        "train_accuracy": 100 * result.train_correct / result.train_total,
-        "train_correct": result.train_correct,
-        "train_total": result.train_total,
-    }
-    for prefix, evaluation in ((split, result.evaluation), (f"{split}_averaged", result.averaged)):
-        row[f"{prefix}_loss"] = evaluation.loss if evaluation else None
-        row[f"{prefix}_accuracy"] = evaluation.accuracy if evaluation else None
-        row[f"{prefix}_correct"] = evaluation.correct if evaluation else None
-    return {**row, f"{split}_total": result.evaluation.total, "seconds": result.seconds}
-
-
-def _scores(rows: list[dict[str, Any]], split: str) -> list[Score]:
-    scores = []
-    for name, weights, prefix in (
-        ("train", "raw", "train"),
-        (split, "raw", split),
-        (split, "averaged", f"{split}_averaged"),
-    ):
-        measured = [row for row in rows if row[f"{prefix}_correct"] is not None]
-        if not measured:
-            continue
-        best = max(measured, key=lambda row: row[f"{prefix}_correct"])  # the first of equals
-        scores += [
-            Score(
-                split=name,
-                weights=weights,
-                at=at,
-                epoch=row["epoch"],
-                accuracy=row[f"{prefix}_accuracy"],
-                loss=row[f"{prefix}_loss"],
-                correct=row[f"{prefix}_correct"],
-                total=row[f"{name}_total"],
-            )
-            for at, row in (("last", measured[-1]), ("best", best))
-        ]
-    return scores
-
-
-def _facts(anatomy: Anatomy) -> NetworkFacts:
-    return NetworkFacts(
-        parameters=anatomy.parameters,
-        trainable_parameters=anatomy.trainable_parameters,
-        macs=anatomy.macs,
-        receptive_field=anatomy.receptive_field,
-        input_shape=list(anatomy.input_shape),
-    )
-
-
-def _confusion(data: Datasets, evaluation: Evaluation) -> list[list[int]]:
-    pairs = data.evaluation.labels.cpu() * CLASSES + evaluation.predicted
-    counts: list[list[int]] = torch.bincount(pairs, minlength=CLASSES**2).view(CLASSES, CLASSES).tolist()
-    return counts
-
-
-def _write_mistakes(folder: Path, data: Datasets, evaluation: Evaluation) -> None:
-    wrong = (evaluation.predicted != data.evaluation.labels.cpu()).nonzero().flatten()
-    surest = wrong[evaluation.confidence[wrong].argsort(descending=True, stable=True)][:MOST_MISTAKES]
-    with replacing(folder / "mistakes.npz") as path:
-        np.savez_compressed(
-            path,
-            index=surest.numpy(),
-            label=data.evaluation.labels.cpu()[surest].numpy(),
-            predicted=evaluation.predicted[surest].numpy(),
-            confidence=evaluation.confidence[surest].numpy(),
-            image=data.evaluation.images.cpu()[surest].numpy(),
-        )
-
-
-def _write_config(folder: Path, record: RunRecord) -> None:
-    """The resolved configuration for people; programs read it in result.json."""
-    with replacing(folder / "config.yaml") as path:
-        header = f"# overrides: {' '.join(record.overrides) or 'none'}\n"
-        path.write_text(header + yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True))
-
-
-def _write_layers(folder: Path, rows: list[LayerRow]) -> None:
-    with replacing(folder / "layers.csv") as path, path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(LayerRow)])
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-
-
-def _write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
-    """The whole file anew: a run killed between row and checkpoint has a row too many."""
-    with replacing(folder / "metrics.csv") as path, path.open("w", newline="") as file:
-        if rows:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-
-
-def _append_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
-    with (folder / "metrics.csv").open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[-1]))
-        if len(rows) == 1:
-            writer.writeheader()
-        writer.writerow(rows[-1])
 
 
 def _now() -> str:

@@ -1,0 +1,126 @@
+"""What a run leaves in its folder besides the record: written by the experiment, read by `mnist_compact.results`."""
+
+import csv
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from mnist_compact.atomic import replacing
+from mnist_compact.data.datasets import CLASSES, Datasets
+from mnist_compact.model.anatomy import Anatomy, LayerRow
+from mnist_compact.results.record import NetworkFacts, RunRecord, Score
+from mnist_compact.training.evaluation import Evaluation
+from mnist_compact.training.loop import EpochResult
+
+MOST_MISTAKES = 64  # kept with their pixels
+
+Row = dict[str, Any]  # a line of metrics.csv
+
+
+def metrics_row(result: EpochResult, split: str) -> Row:
+    """One line of metrics.csv; accuracies in per cent."""
+    row: Row = {
+        "epoch": result.epoch,
+        "learning_rate": result.learning_rate,
+        "train_loss": result.train_loss,
+        "train_accuracy": 100 * result.train_correct / result.train_total,
+        "train_correct": result.train_correct,
+        "train_total": result.train_total,
+    }
+    for prefix, evaluation in ((split, result.evaluation), (f"{split}_averaged", result.averaged)):
+        row[f"{prefix}_loss"] = evaluation.loss if evaluation else None
+        row[f"{prefix}_accuracy"] = evaluation.accuracy if evaluation else None
+        row[f"{prefix}_correct"] = evaluation.correct if evaluation else None
+    return {**row, f"{split}_total": result.evaluation.total, "seconds": result.seconds}
+
+
+def scores_of(rows: list[Row], split: str) -> list[Score]:
+    scores = []
+    for name, weights, prefix in (
+        ("train", "raw", "train"),
+        (split, "raw", split),
+        (split, "averaged", f"{split}_averaged"),
+    ):
+        measured = [row for row in rows if row[f"{prefix}_correct"] is not None]
+        if not measured:
+            continue
+        best = max(measured, key=lambda row: row[f"{prefix}_correct"])  # the first of equals
+        scores += [
+            Score(
+                split=name,
+                weights=weights,
+                at=at,
+                epoch=row["epoch"],
+                accuracy=row[f"{prefix}_accuracy"],
+                loss=row[f"{prefix}_loss"],
+                correct=row[f"{prefix}_correct"],
+                total=row[f"{name}_total"],
+            )
+            for at, row in (("last", measured[-1]), ("best", best))
+        ]
+    return scores
+
+
+def network_facts(anatomy: Anatomy) -> NetworkFacts:
+    return NetworkFacts(
+        parameters=anatomy.parameters,
+        trainable_parameters=anatomy.trainable_parameters,
+        macs=anatomy.macs,
+        receptive_field=anatomy.receptive_field,
+        input_shape=list(anatomy.input_shape),
+    )
+
+
+def confusion_matrix(data: Datasets, evaluation: Evaluation) -> list[list[int]]:
+    pairs = data.evaluation.labels.cpu() * CLASSES + evaluation.predicted
+    counts: list[list[int]] = torch.bincount(pairs, minlength=CLASSES**2).view(CLASSES, CLASSES).tolist()
+    return counts
+
+
+def write_mistakes(folder: Path, data: Datasets, evaluation: Evaluation) -> None:
+    wrong = (evaluation.predicted != data.evaluation.labels.cpu()).nonzero().flatten()
+    surest = wrong[evaluation.confidence[wrong].argsort(descending=True, stable=True)][:MOST_MISTAKES]
+    with replacing(folder / "mistakes.npz") as path:
+        np.savez_compressed(
+            path,
+            index=surest.numpy(),
+            label=data.evaluation.labels.cpu()[surest].numpy(),
+            predicted=evaluation.predicted[surest].numpy(),
+            confidence=evaluation.confidence[surest].numpy(),
+            image=data.evaluation.images.cpu()[surest].numpy(),
+        )
+
+
+def write_config(folder: Path, record: RunRecord) -> None:
+    """The resolved configuration for people; programs read it in result.json."""
+    with replacing(folder / "config.yaml") as path:
+        header = f"# overrides: {' '.join(record.overrides) or 'none'}\n"
+        path.write_text(header + yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True))
+
+
+def write_layers(folder: Path, rows: list[LayerRow]) -> None:
+    with replacing(folder / "layers.csv") as path, path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(LayerRow)])
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def write_metrics(folder: Path, rows: list[Row]) -> None:
+    """The whole file anew: a run killed between row and checkpoint has a row too many."""
+    with replacing(folder / "metrics.csv") as path, path.open("w", newline="") as file:
+        if rows:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def append_metrics(folder: Path, rows: list[Row]) -> None:
+    with (folder / "metrics.csv").open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[-1]))
+        if len(rows) == 1:
+            writer.writeheader()
+        writer.writerow(rows[-1])

@@ -1,0 +1,81 @@
+"""Who may import whom. The walls of the house are in CONTRIBUTING.md; this holds them."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "mnist_compact"
+GROUND = {"atomic", "faults", "seeds"}  # small modules that anyone may stand on
+MAY_IMPORT = {
+    "atomic": set(),
+    "faults": set(),
+    "seeds": set(),
+    "data": set(),
+    "model": set(),
+    "training": {"data", "model"},
+    "results": set(),
+    "config": {"data", "model", "training"},
+    "artefacts": {"data", "model", "training", "results"},
+    "experiment": {"artefacts", "config", "data", "model", "training", "results"},
+    "display": {"config", "model", "training", "results"},
+    "refusals": {"config"},
+    "comparison": {"results"},
+    "report": {"results"},
+    "app": {"config", "comparison", "display", "experiment", "refusals", "results"},
+    "__main__": {"app"},
+    "__init__": {"results"},
+}
+THIRD_PARTY = {  # room → libraries that only it may import, at any depth
+    "torchvision": {"data"},
+    "hydra": {"app", "comparison", "config", "refusals"},
+    "omegaconf": {"app", "comparison", "config", "refusals"},
+    "pandas": {"results", "report"},
+    "matplotlib": {"results"},
+    "torch": {"data", "model", "training", "experiment", "artefacts", "display"},
+}
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "conf" not in path.relative_to(PACKAGE).parts[:1])
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imports_of(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield node.module
+            if node.module == "mnist_compact":
+                yield from (f"mnist_compact.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_its_walls_allow(path):
+    room = room_of(path)
+    assert room in MAY_IMPORT, f"a new room: say in MAY_IMPORT what {room} may import"
+    for name in imports_of(path):
+        parts = name.split(".")
+        if parts[0] == "mnist_compact" and len(parts) > 1:
+            assert parts[1] in MAY_IMPORT[room] | GROUND | {room}, f"{path} imports {name}"
+        elif parts[0] in THIRD_PARTY:
+            assert room in THIRD_PARTY[parts[0]], f"{path} imports {name}"
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["data.configs", "model.configs", "training.configs", "training.optimizers", "training.schedules", "config", "app"],
+)
+def test_configuration_does_not_wait_for_torch(module):
+    script = f"import sys, mnist_compact.{module}; print([n for n in ('torch', 'pandas', 'optuna', 'matplotlib') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_files_stay_small():
+    long = {str(path.relative_to(PACKAGE)): path.read_text().count("\n") for path in SOURCES}
+    assert {name: lines for name, lines in long.items() if lines > 250} == {}
