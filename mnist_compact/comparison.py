@@ -14,12 +14,16 @@ class CompareRuns(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         from rich.console import Console
 
-        from mnist_compact.results.rendering import to_rich
+        from mnist_compact.results.rendering import to_rich, to_text
         from mnist_compact.results.tables import compare_runs
 
         folder = Path(os.path.relpath(config.hydra.sweep.dir))
         runs = sorted(path.parent for path in folder.glob("*/result.json"))
         if runs:
             console = Console(highlight=False)
-            console.print(to_rich(compare_runs(runs), width=console.width if console.is_terminal else None))
+            table = compare_runs(runs)
+            if console.is_terminal:
+                console.print(to_rich(table, width=console.width))
+            else:
+                print(to_text(table))  # rich would squeeze it into 80 columns
             console.print(f"{len(runs)} runs in {folder}", markup=False, soft_wrap=True)

@@ -6,7 +6,7 @@ A run folder holds
     config.yaml             the resolved configuration, for people
     metrics.csv             a row an epoch, flushed as it happens
     layers.csv              the layer table
-    mistakes.npz            the evaluation images the final weights got wrong, surest first (see `Mistakes`)
+    mistakes.npz            the evaluation images the final weights got wrong, surest first (see plots.py)
     weights/*.safetensors   last and best; averaged_last and averaged_best with averaged weights
     checkpoint.pt           all a continuation needs
     *.png                   curves, confusion matrix, worst mistakes

@@ -1,0 +1,37 @@
+"""On the real images, fetched on first use."""
+
+import pytest
+
+from mnist_compact.data.datasets import load_holdout, load_mnist
+from mnist_compact.experiment import run
+
+pytestmark = pytest.mark.mnist
+
+
+def test_mnist_is_what_everybody_knows():
+    data = load_mnist(None, print)
+    assert (len(data.train), len(data.evaluation), data.evaluation.name) == (60_000, 10_000, "test")
+    assert data.train.labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert data.mean == pytest.approx(0.1307, abs=5e-5)
+    assert data.std == pytest.approx(0.3081, abs=5e-5)
+
+
+def test_holdout_reads_no_test_image(tmp_path):
+    """In a folder that has only the training files, and where nothing could be fetched."""
+    from mnist_compact.data.files import TRAINING_FILES, obtain
+
+    for name, path in obtain(None, TRAINING_FILES).items():
+        (tmp_path / name).write_bytes(path.read_bytes())
+    data = load_holdout(str(tmp_path), 10_000, 0, print)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(TRAINING_FILES)
+    assert (len(data.train), len(data.evaluation), data.evaluation.name) == (50_000, 10_000, "holdout")
+    assert data.evaluation.labels.bincount().tolist() == [1_000] * 10
+    whole = load_mnist(None, print)
+    assert data.train.images.long().sum() + data.evaluation.images.long().sum() == whole.train.images.long().sum()
+
+
+def test_one_epoch_of_m3_learns(configure, onlooker, tmp_path):
+    overrides = ("data=mnist", "train.batch_size=128", "train.epochs=1", "train.threads=2", "augment=none")
+    record = run(configure("model=m3", *overrides), tmp_path, onlooker())
+    assert record.score("test").accuracy > 97.5
+    assert record.score("test").total == 10_000
