@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -41,8 +42,8 @@ class PilImages(Dataset[tuple[Tensor, int]]):
         return self.transform(image), int(self.split.labels[index])
 
 
-def reference_loader(data: Datasets, batches: int, size: int, workers: int) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Workers stay alive between measurements, and idle there: a loader hands out no more than one measurement takes."""
+def reference_loader(data: Datasets, batches: int, size: int, workers: int) -> DataLoader[Any]:
+    """Its workers stay alive between measurements, idle: it hands out no more than one measurement takes."""
     transform = transforms.Compose(
         [
             transforms.ColorJitter(0.1, 0.1),
@@ -63,7 +64,8 @@ def plain_network(config: CompactConfig) -> nn.Sequential:
     modules: list[nn.Module] = []
     channels, side = 1, 28
     for layer in (config.layers[name] for name in config.order):
-        assert layer.kind is LayerKind.conv and layer.pool is not Pool.avg and layer.stride == 1 and not layer.residual
+        assert (layer.kind, layer.stride, layer.residual) == (LayerKind.conv, 1, False)
+        assert layer.pool is not Pool.avg
         modules.append(nn.Conv2d(channels, layer.width, layer.kernel, padding=layer.padding, bias=config.conv_bias))
         after: list[nn.Module] = [nn.ReLU(), nn.BatchNorm2d(layer.width)]
         modules += after if config.block_order is BlockOrder.activation_first else after[::-1]
@@ -84,7 +86,7 @@ def plain_network(config: CompactConfig) -> nn.Sequential:
 class Reference:
     """The plain eager loop over a DataLoader."""
 
-    def __init__(self, config: RunConfig, loader: DataLoader[tuple[Tensor, Tensor]], batches: int) -> None:
+    def __init__(self, config: RunConfig, loader: DataLoader[Any], batches: int) -> None:
         assert isinstance(config.model, CompactConfig)
         self.network, self.loader, self.batches = plain_network(config.model), loader, batches
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.01, weight_decay=1e-4)
@@ -99,7 +101,7 @@ class Reference:
             self.optimizer.zero_grad()
             logits = self.network(images)
             loss = F.cross_entropy(logits, labels)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             loss_sum += loss.item() * len(labels)
             correct += int((logits.argmax(1) == labels).sum())

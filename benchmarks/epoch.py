@@ -105,7 +105,9 @@ def print_json(samples: Samples, table: dict[str, dict[str, Any]], limits: list[
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.epoch", description="What a training step costs.")
-    parser.add_argument("--quick", action="store_true", help="3 rounds of 12 batches, not 9 of 60: a first look")
+    parser.add_argument(
+        "--quick", action="store_true", help="3 rounds of 12 batches, not 9 of 60; memory as with --synthetic"
+    )
     parser.add_argument("--json", action="store_true", help="JSON with every sample in place of the table")
     parser.add_argument("--synthetic", action="store_true", help="random images in place of MNIST")
     parser.add_argument("--check", action="store_true", help="exit with 1 and name the musts that are missed")
@@ -119,7 +121,7 @@ def main() -> int:
     prepare(options.threads)
     torch.manual_seed(0)
     environment = describe_environment(torch.device("cpu"))
-    memory = memory_above_torch(options.threads, synthetic=options.synthetic)
+    memory = memory_above_torch(options.threads, synthetic=options.synthetic or options.quick)
     samples = interleave(contenders(batches, synthetic=options.synthetic), rounds)
     table, shares = summarise(samples)
     limits = musts(table, shares, memory)

@@ -1,5 +1,7 @@
 """The configuration and the images that the benchmarks train with."""
 
+from functools import cache
+
 import torch
 from hydra import compose, initialize_config_dir
 
@@ -11,10 +13,15 @@ TRAIN_IMAGES, EVALUATION_IMAGES = 60_000, 10_000
 
 def configured(*overrides: str) -> RunConfig:
     """experiment=m3_reference (model 3, jitter_rotate, Adam, batch 128) and what `overrides` change in it."""
-    register()
+    _register_once()
     with initialize_config_dir(str(configuration_folder())):
         given = ["hydra/help=default", "experiment=m3_reference", *overrides]
         return to_run_config(compose("config", overrides=given))
+
+
+@cache
+def _register_once() -> None:
+    register()
 
 
 def images(*, synthetic: bool) -> Datasets:

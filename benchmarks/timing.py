@@ -27,16 +27,18 @@ class Spread:
 
 
 def interleave(contenders: Mapping[str, Measure], rounds: int) -> Samples:
-    """One untimed turn for everyone, then `rounds` rounds in which each gets its turn. Progress goes to stderr."""
+    """One untimed turn for everyone, then `rounds` rounds in which each gets its turn. Terminals see the progress."""
     samples: Samples = {name: [] for name in contenders}
     for turn in range(rounds + 1):
         for name, measure in contenders.items():
             label = f"round {turn}/{rounds}: {name}" if turn else f"warm-up: {name}"
-            print(f"\r\033[K{label}", end="", file=sys.stderr, flush=True)
+            if sys.stderr.isatty():
+                print(f"\r\033[K{label}", end="", file=sys.stderr, flush=True)
             value = measure()
             if turn:
                 samples[name].append(value)
-    print("\r\033[K", end="", file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
     return samples
 
 

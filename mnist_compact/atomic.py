@@ -6,6 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_PREFIX = ".writing."
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers killed in the middle left in `folder` and below. Only where no other writer is at work."""
+    for left in folder.rglob(f"{_PREFIX}*"):
+        left.unlink(missing_ok=True)
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -15,7 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The ending stays last: writers such as matplotlib choose the format by it.
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}{path.suffix}")
+    beside = path.with_name(f"{_PREFIX}{os.getpid()}.{secrets.token_hex(4)}.{path.name}")
     try:
         yield beside
         with beside.open("rb") as written:

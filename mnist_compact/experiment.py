@@ -19,6 +19,7 @@ from mnist_compact.artefacts import (
     write_metrics,
     write_mistakes,
 )
+from mnist_compact.atomic import sweep
 from mnist_compact.config import RunConfig, from_record, to_record
 from mnist_compact.data.datasets import Batches, Datasets
 from mnist_compact.faults import ConfigError
@@ -112,6 +113,7 @@ def _conduct(
     reporter: Reporter,
     continued: RunRecord | None = None,
 ) -> RunRecord:
+    sweep(folder)
     session = _open(config, folder, watcher, overrides, continued)
     record = session.record
     try:
