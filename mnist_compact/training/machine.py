@@ -32,7 +32,8 @@ def resolve_device(name: str) -> torch.device:
 
 
 def prepare(threads: int) -> None:
-    """Set the threads (0 = all cores) and let the allocator keep what a step frees."""
+    """Set the threads (0 = all cores), treat denormals as zero, and let the allocator keep what a step frees."""
+    torch.set_flush_denormal(True)  # before the first parallel work: threads inherit it
     torch.set_num_threads(threads or os.cpu_count() or 1)
     libc = ctypes.CDLL(None) if os.name == "posix" else None
     if libc is not None and hasattr(libc, "mallopt"):
