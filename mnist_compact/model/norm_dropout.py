@@ -23,7 +23,7 @@ def drop_positions(size: int, p: float) -> Tensor:
     """
     expected = size * p
     draws = int(expected + 6 * math.sqrt(expected) + 12)
-    # 1 - u lies in (0, 1]; log of it rather than log1p of -u, which has no vectorised kernel and takes three times as long.
+    # log of 1 - u, which lies in (0, 1]; log1p of -u has no vectorised kernel and takes three times as long.
     gaps = torch.rand(draws).neg_().add_(1).log_().mul_(1 / math.log1p(-p))
     positions = gaps.to(torch.int64).add_(1).cumsum(0).sub_(1)
     reached = int(positions[-1]) + 1
