@@ -22,7 +22,7 @@ class RunningFigures(ProgressColumn):
     """Loss, accuracy, images/s and learning rate so far in the epoch."""
 
     def render(self, task: Task) -> Text:
-        return Text(task.fields["figures"], style="cyan")
+        return Text(task.fields["figures"], style="cyan", no_wrap=True, overflow="ellipsis")
 
 
 class TerminalWatcher:
@@ -49,7 +49,7 @@ class TerminalWatcher:
         if self.console.is_terminal:
             self.bar = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=None),
+                BarColumn(bar_width=8),
                 RunningFigures(),
                 TimeRemainingColumn(compact=True),
                 console=self.console,
@@ -68,8 +68,8 @@ class TerminalWatcher:
         loss, accuracy = view.loss_sum.item() / view.seen, 100 * view.correct.item() / view.seen
         speed = view.seen / max(now - self.epoch_start, 1e-3)
         figures = (
-            f"batch {view.step}  loss {loss:.4f}  accuracy {accuracy:.2f} %  "
-            f"{speed:,.0f} images/s  lr {view.learning_rate:.3g}"
+            f"batch {view.step} loss {loss:.4f} accuracy {accuracy:.2f} % {speed:,.0f} images/s "
+            f"lr {view.learning_rate:.2g}"
         )
         description = f"epoch {view.epoch}/{self.epochs}"
         self.bar.update(self.task_id, completed=view.seen, description=description, figures=figures)

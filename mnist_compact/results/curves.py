@@ -63,7 +63,7 @@ def _draw_curve(axis: "Axes", metrics: "pd.DataFrame", split: str, measure: str)
     if shown:
         _scale(axis, shown, measure)
     if len(axis.get_lines()) > 1:
-        axis.legend(fontsize=9, frameon=False, loc="upper right" if measure == "loss" else "lower right")
+        axis.legend(fontsize=9, frameon=False, loc="upper right" if measure == "loss" else "best")
     return best_raw
 
 
