@@ -56,7 +56,7 @@ class Onlooker:
     def ended(self, record: Any, folder: Path) -> None: ...
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def onlooker() -> type[Onlooker]:
     return Onlooker
 

@@ -31,15 +31,12 @@ def metrics(folder):
 
 
 @pytest.fixture(scope="module")
-def whole(configure, tmp_path_factory):
+def whole(configure, onlooker, tmp_path_factory):
     """An uninterrupted run with everything on that has a state."""
-    from conftest import Onlooker
-
-    torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("whole")
-    onlooker = Onlooker()
-    record = run(configure(*FULL), folder, onlooker, overrides=["model=m3"])
-    return folder, record, onlooker
+    watcher = onlooker()
+    record = run(configure(*FULL), folder, watcher, overrides=["model=m3"])
+    return folder, record, watcher
 
 
 def test_a_run_leaves_a_complete_folder(whole):
