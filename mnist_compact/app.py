@@ -134,7 +134,7 @@ def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    for path in (folder, *list(folder.parents)[:2]):  # with the date's folder and runs/, if they were made for it alone
+    for path in (folder, *list(folder.parents)[:3]):  # and the date, runs and outputs, if empty
         try:
             path.rmdir()
         except OSError:
