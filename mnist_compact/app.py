@@ -1,5 +1,6 @@
 """The command line: `python -m mnist_compact key=value …`."""
 
+import logging
 import os
 import secrets
 import sys
@@ -145,6 +146,7 @@ def _draw(folder: Path, record: "RunRecord") -> None:
     if record.epochs_done:
         from mnist_compact.results.plots import draw_run
 
+        logging.getLogger("matplotlib").setLevel(logging.WARNING)  # its first use would tell of fonts
         draw_run(folder)
 
 

@@ -98,9 +98,19 @@ def test_a_run_cut_off_anywhere_ends_in_the_same_bits(whole, configure, onlooker
     for moment in moments[1:]:
         with pytest.raises(Killed):
             resume(tmp_path, killing(*moment))
-    assert resume(tmp_path, onlooker()).status == "completed"
+    last = onlooker()
+    assert resume(tmp_path, last).status == "completed"
+    done_before = max(epoch for epoch, _ in moments) - 1  # what was finished is not done again
+    assert [row["epoch"] for row in last.rows] == list(range(done_before + 1, 5))
     assert same(weights(whole[0]), weights(tmp_path))
     assert metrics(tmp_path) == metrics(whole[0])
+
+
+def test_a_lengthened_run_averages_over_its_own_last_epochs(configure, onlooker, tmp_path):
+    run(configure("train.epochs=2", "train.average_epochs=1"), tmp_path, onlooker())
+    resume(tmp_path, onlooker(), epochs=4)
+    averaged_steps = torch.load(tmp_path / "checkpoint.pt")["average"]["n_averaged"]
+    assert averaged_steps.item() == 3  # 96 images in batches of 32, once
 
 
 @pytest.mark.parametrize("optim", ["sgd", "muon", "nadam", "rmsprop"])
