@@ -1,5 +1,6 @@
 """What is compared in an epoch: the usual torchvision pipeline, this package, and the convolutions alone."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,11 +15,13 @@ from torchvision import transforms
 from benchmarks.setup import part
 from mnist_compact.config import RunConfig
 from mnist_compact.data.datasets import Batches, Datasets, Split
+from mnist_compact.display import TerminalWatcher
 from mnist_compact.model.configs import Activation, BlockOrder, CompactConfig, HeadKind, LayerKind, Norm, Pool
 from mnist_compact.model.networks import CompactNetwork
 from mnist_compact.training.evaluation import evaluate
-from mnist_compact.training.loop import Plan, Trainee, train_epoch
+from mnist_compact.training.loop import Plan, StepView, train_epoch
 from mnist_compact.training.machine import autocast
+from mnist_compact.training.step import Step, Trainee
 
 HEAD_START = 4  # batches the reference is fed before the clock starts: its workers are then at full speed
 
@@ -42,17 +45,21 @@ class PilImages(Dataset[tuple[Tensor, int]]):
         return self.transform(image), int(self.split.labels[index])
 
 
+def usual_transforms(data: Datasets) -> Callable[[Image.Image], Tensor]:
+    """torchvision's counterpart of augment=jitter_rotate."""
+    steps = [
+        transforms.ColorJitter(0.1, 0.1),
+        transforms.RandomRotation(7),
+        transforms.ToTensor(),
+        transforms.Normalize((data.mean,), (data.std,)),
+    ]
+    composed: Callable[[Image.Image], Tensor] = transforms.Compose(steps)
+    return composed
+
+
 def reference_loader(data: Datasets, batches: int, size: int, workers: int) -> DataLoader[Any]:
     """Its workers stay alive between measurements, idle: it hands out no more than one measurement takes."""
-    transform = transforms.Compose(
-        [
-            transforms.ColorJitter(0.1, 0.1),
-            transforms.RandomRotation(7),
-            transforms.ToTensor(),
-            transforms.Normalize((data.mean,), (data.std,)),
-        ]
-    )
-    images = PilImages(data.train, transform)
+    images = PilImages(data.train, usual_transforms(data))
     sampler = RandomSampler(images, num_samples=(HEAD_START + batches) * size)
     return DataLoader(images, size, sampler=sampler, num_workers=workers, persistent_workers=workers > 0)
 
@@ -115,9 +122,7 @@ class Ours:
         size, epochs = config.train.batch_size, config.train.epochs
         model = config.model.build()
         optimizer = config.optim.build(model)
-        for group in optimizer.param_groups:  # as `fit` does
-            group["initial_lr"] = group["lr"]
-        self.trainee = Trainee(model, optimizer)
+        self.model = model
         self.batches = Batches(part(data, batches * size), config.augment.build(), size, config.seed)
         self.plan = Plan(
             epochs=epochs,
@@ -126,28 +131,35 @@ class Ours:
             average_from=epochs + 1,
             label_smoothing=config.train.label_smoothing,
             autocast=autocast(torch.device("cpu"), config.train.precision),
+            watch_loss=True,
             seed=config.seed,
         )
+        self.step = Step(Trainee(model, optimizer), self.plan.label_smoothing, self.plan.autocast)
         self.epoch = 0
 
     def train(self) -> float:
         """Milliseconds a batch; every call is the next epoch, the first again after the last."""
         self.epoch = self.epoch % self.plan.epochs + 1
         start = time.perf_counter()
-        train_epoch(self.trainee, self.batches, self.plan, self.epoch, lambda view: None)
+        train_epoch(self.step, self.batches, self.plan, self.epoch, lambda view: None)
         return per_batch(start, len(self.batches))
 
     def load(self) -> float:
-        """Milliseconds a batch of shuffling, assembling and augmenting alone."""
+        """Milliseconds a batch of all but the step: shuffling, assembling, augmenting, the tally and who looks on."""
+        step, watcher = self.step, TerminalWatcher()
+        logits, loss, seen = torch.zeros(self.batches.size, 10), torch.zeros(()), 0
         start = time.perf_counter()
-        for _ in self.batches.epoch(1, 1.0):
-            pass
+        for index, (_, labels) in enumerate(self.batches.epoch(1, 1.0), start=1):
+            step.tally(logits, loss, labels)
+            seen += len(labels)
+            assert math.isfinite(step.loss_sum.item())
+            watcher.stepped(StepView(1, index, seen, step.loss_sum, step.correct, 0.01))
         return per_batch(start, len(self.batches))
 
     def evaluate(self) -> float:
         """Milliseconds for all evaluation images."""
         start = time.perf_counter()
-        evaluate(self.trainee.model, self.batches.data)
+        evaluate(self.model, self.batches.data)
         return per_batch(start, 1)
 
 

@@ -8,7 +8,6 @@ warmed up before, and idle on a barrier while it is not their turn. A turn lasts
 import argparse
 import json
 import multiprocessing
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -17,17 +16,20 @@ from multiprocessing.synchronize import Barrier, Event
 
 from benchmarks.setup import configured, images
 from benchmarks.timing import Spread, interleave, machine_line, paired
+from mnist_compact.cores import cores
 
 PATIENCE = 600  # seconds until a run that does not answer counts as lost
 
 
 def run(threads: int, batches: int, synthetic: bool, barrier: Barrier, over: Event) -> None:
     """A run's process: trains its slice anew each time the barrier opens, and meets the others there when done."""
+    import torch
+
     from benchmarks.contenders import Ours
     from mnist_compact.training.machine import prepare
 
     try:
-        prepare(threads)
+        prepare(threads, torch.device("cpu"))
         ours = Ours(configured(), images(synthetic=synthetic), batches)
         ours.train()
         while True:
@@ -83,8 +85,8 @@ def main() -> int:
     parser.add_argument("--synthetic", action="store_true", help="random images in place of MNIST")
     options = parser.parse_args()
     rounds, batches = (3, 24) if options.quick else (9, 240)
-    cores = os.cpu_count() or 1
-    samples = measure(cores, batches, rounds, synthetic=options.synthetic)
+    count = cores()
+    samples = measure(count, batches, rounds, synthetic=options.synthetic)
     import torch
 
     from mnist_compact.training.machine import describe_environment
@@ -92,12 +94,12 @@ def main() -> int:
     environment = describe_environment(torch.device("cpu"))
     ratio = paired(samples["beside"], samples["alone"])
     if options.json:
-        record = {"environment": environment, "cores": cores, "ratio": asdict(ratio), "images_per_second": samples}
+        record = {"environment": environment, "cores": count, "ratio": asdict(ratio), "images_per_second": samples}
         print(json.dumps(record, indent=2, ensure_ascii=False))
         return 0
     print(f"{machine_line(environment)}\n{rounds} rounds of {batches} batches; images a second")
-    print(f"one run on {cores} cores:          {Spread.of(samples['alone']).text(',.0f')}")
-    print(f"{cores} single-threaded runs at once: {Spread.of(samples['beside']).text(',.0f')}")
+    print(f"one run on {count} cores:          {Spread.of(samples['alone']).text(',.0f')}")
+    print(f"{count} single-threaded runs at once: {Spread.of(samples['beside']).text(',.0f')}")
     print(f"ratio: {ratio.text()}")
     return 0
 

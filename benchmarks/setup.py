@@ -1,11 +1,9 @@
 """The configuration and the images that the benchmarks train with."""
 
-from functools import cache
-
 import torch
-from hydra import compose, initialize_config_dir
 
-from mnist_compact.config import RunConfig, configuration_folder, register, to_run_config
+from mnist_compact.composition import composed
+from mnist_compact.config import RunConfig
 from mnist_compact.data.datasets import CLASSES, Datasets, Split, load_mnist
 
 TRAIN_IMAGES, EVALUATION_IMAGES = 60_000, 10_000
@@ -13,15 +11,7 @@ TRAIN_IMAGES, EVALUATION_IMAGES = 60_000, 10_000
 
 def configured(*overrides: str) -> RunConfig:
     """experiment=m3_reference (model 3, jitter_rotate, Adam, batch 128) and what `overrides` change in it."""
-    _register_once()
-    with initialize_config_dir(str(configuration_folder())):
-        given = ["hydra/help=default", "experiment=m3_reference", *overrides]
-        return to_run_config(compose("config", overrides=given))
-
-
-@cache
-def _register_once() -> None:
-    register()
+    return composed("experiment=m3_reference", *overrides)
 
 
 def images(*, synthetic: bool) -> Datasets:

@@ -10,12 +10,11 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.timing import Must, Spread, interleave, machine_line, paired, verdict
+from benchmarks.timing import Must, Spread, interleave, machine_line, paired, timed, verdict
 
 BARE_APP = """
 import hydra
@@ -58,14 +57,8 @@ def commands(folder: Path, *, synthetic: bool) -> dict[str, list[str]]:
     }
 
 
-def timed(command: list[str], folder: Path) -> Callable[[], float]:
-    def measure() -> float:
-        """Seconds."""
-        start = time.perf_counter()
-        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=300)
-        return time.perf_counter() - start
-
-    return measure
+def calling(command: list[str], folder: Path) -> Callable[[], object]:
+    return lambda: subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=300)
 
 
 def main() -> int:
@@ -78,7 +71,9 @@ def main() -> int:
     rounds = 3 if options.quick else 15
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        contenders = {key: timed(line, folder) for key, line in commands(folder, synthetic=options.synthetic).items()}
+        contenders = {
+            key: timed(calling(line, folder)) for key, line in commands(folder, synthetic=options.synthetic).items()
+        }
         samples = interleave(contenders, rounds)
     import torch
 

@@ -2,6 +2,7 @@
 
 import statistics
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from operator import truediv
@@ -24,6 +25,16 @@ class Spread:
 
     def text(self, form: str = ".2f") -> str:
         return f"{self.median:{form}} [{self.lowest:{form}}–{self.highest:{form}}]"
+
+
+def timed(turn: Callable[[], object]) -> Measure:
+    def measure() -> float:
+        """Seconds."""
+        start = time.perf_counter()
+        turn()
+        return time.perf_counter() - start
+
+    return measure
 
 
 def interleave(contenders: Mapping[str, Measure], rounds: int) -> Samples:

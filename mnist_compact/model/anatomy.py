@@ -87,7 +87,7 @@ def describe(model: nn.Module, input_shape: tuple[int, int, int]) -> Anatomy:
     ]
     was_training = model.training
     try:
-        with torch.no_grad():
+        with torch.enable_grad():  # without, layers that fuse their parts would not call them one by one
             model.eval()(torch.zeros(1, *input_shape))
     finally:
         model.train(was_training)

@@ -1,9 +1,13 @@
 """The building blocks of the compact family. N images, C channels, height H and width W in px."""
 
+from collections.abc import Callable
+from functools import partial
+
 from torch import Tensor, nn
 
 from mnist_compact.model.configs import Activation, BlockOrder, DropoutKind, LayerKind, Norm, Pool
-from mnist_compact.model.norm_dropout import Dropout, NormDropout
+from mnist_compact.model.norm_dropout import Dropout, NormDropout, Relu
+from mnist_compact.model.pooling import MaxPool
 
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     Activation.relu: nn.ReLU,
@@ -12,7 +16,7 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     Activation.gelu: nn.GELU,
     Activation.hardswish: nn.Hardswish,
 }
-POOLS: dict[Pool, type[nn.Module]] = {Pool.max: nn.MaxPool2d, Pool.avg: nn.AvgPool2d}
+POOLS: dict[Pool, Callable[[], nn.Module]] = {Pool.max: MaxPool, Pool.avg: partial(nn.AvgPool2d, 2)}
 DROPOUTS: dict[DropoutKind, type[nn.Module]] = {DropoutKind.element: Dropout, DropoutKind.channel: nn.Dropout2d}
 
 
@@ -32,14 +36,15 @@ def after_convolution(
     width: int, *, activation: Activation, norm: Norm, order: BlockOrder, dropout: float, dropout_kind: DropoutKind
 ) -> list[nn.Module]:
     """What every convolution is followed by; keeps the shape."""
+    first = order is BlockOrder.activation_first
+    if norm is Norm.batch and activation is Activation.relu and dropout_kind is DropoutKind.element:
+        return [NormDropout(width, dropout, Relu.before if first else Relu.after)]
     act = ACTIVATIONS[activation]()
-    if norm is Norm.batch and order is BlockOrder.activation_first and dropout_kind is DropoutKind.element:
+    if norm is Norm.batch and first and dropout_kind is DropoutKind.element:
         return [act, NormDropout(width, dropout)]
     norms = [NormDropout(width)] if norm is Norm.batch else []
     dropouts = [DROPOUTS[dropout_kind](dropout)] if dropout else []
-    if order is BlockOrder.norm_first:
-        return [*norms, act, *dropouts]
-    return [act, *norms, *dropouts]
+    return [act, *norms, *dropouts] if first else [*norms, act, *dropouts]
 
 
 class Residual(nn.Module):

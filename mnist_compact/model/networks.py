@@ -104,7 +104,7 @@ def build_layer(config: CompactConfig, layer: LayerConfig, channels: int) -> nn.
     if layer.residual:
         modules = [Residual(nn.Sequential(*modules), channels, layer.width)]
     if layer.pool is not Pool.none:
-        modules.append(POOLS[layer.pool](2))
+        modules.append(POOLS[layer.pool]())
     return nn.Sequential(*modules)
 
 

@@ -1,147 +1,154 @@
-"""BatchNorm and dropout in few passes over memory, for CPUs.
+"""BatchNorm, ReLU and dropout as one layer, by the kernels of `kernels.py` on CPUs.
 
 On a CPU a compact network's time goes into moving activations, not into arithmetic, and into drawing a random number
-for every one of them. Here BatchNorm reads its input as long rows in channels-last order, dropout draws only the
-positions it drops, its scale rides on BatchNorm's affine map, and zeros are written in place. `benchmarks/README.md`
-has the figures. On other devices and in other precisions torch's own kernels run.
+for every one of them. `benchmarks/README.md` has the figures. On other devices and in other precisions torch's own
+layers run.
 """
 
 import math
+from enum import Enum
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-
-def drop_positions(size: int, p: float) -> Tensor:
-    """Ascending positions in [0, size), each there independently with probability `p` in (0, 1).
-
-    The gaps between drops of a Bernoulli process are geometric, so about size · p numbers are drawn and not size
-    (Devroye 1986, Non-Uniform Random Variate Generation, X.2). From torch's global random state.
-    """
-    expected = size * p
-    draws = int(expected + 6 * math.sqrt(expected) + 12)
-    # log of 1 - u, which lies in (0, 1]; log1p of -u has no vectorised kernel and takes three times as long.
-    gaps = torch.rand(draws).neg_().add_(1).log_().mul_(1 / math.log1p(-p))
-    positions = gaps.to(torch.int64).add_(1).cumsum(0).sub_(1)
-    reached = int(positions[-1]) + 1
-    if reached < size:  # about once in a billion calls the draws do not reach the end
-        return torch.cat((positions, drop_positions(size - reached, p) + reached))
-    return positions[: torch.searchsorted(positions, size)]
+from mnist_compact.model import kernels
+from mnist_compact.model.drops import drop, drop_guide
+from mnist_compact.model.layout import fits, images_of, rows_of
+from mnist_compact.model.team import BLOCKS, Array
 
 
-def _rows(images: Tensor) -> Tensor:
-    """(N, C, H, W) as a matrix (N·H, W·C); no copy for channels-last. Long rows are what vector units like."""
-    n, channels, height, width = images.shape
-    return images.permute(0, 2, 3, 1).reshape(n * height, width * channels).contiguous()
+class Relu(Enum):
+    """Where the rectification stands in a `NormDropout`."""
+
+    none = "none"
+    before = "before"  # the norm
+    after = "after"  # the norm, before dropout
 
 
-def _images(rows: Tensor, shape: torch.Size) -> Tensor:
-    n, channels, height, width = shape
-    return rows.view(n, height, width, channels).permute(0, 3, 1, 2)
+Draws = tuple[int, Array, float]
 
 
-def _channel_sums(first: Tensor, second: Tensor, channels: int) -> tuple[Tensor, Tensor]:
-    sums = torch.stack((first.sum(0), second.sum(0))).view(2, -1, channels).sum(1)
-    return sums[0], sums[1]
+def _draws(p: float) -> Draws:
+    """Seed (from torch's global random state), guide and log(1 - p): what the kernels drop by. p = 0 drops nothing."""
+    if not p:
+        return 0, NO_GUIDE, 0.0
+    return int(torch.randint(2**63 - 1, ()).item()), drop_guide(p), math.log1p(-p)
+
+
+NO_GUIDE = np.empty(0, np.int32)
 
 
 class _NormDropout(torch.autograd.Function):
-    """y = dropout(norm(x)): (N, C, H, W) → the same, with the batch mean and variance (C,) besides."""
+    """(N, C, H, W) → the same, in training; moves the norm's running statistics."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, p: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        width, keep, rows = x.shape[3], 1 - p, _rows(x)
-        count = x.numel() // x.shape[1]
-        squares = rows * rows
-        mean, moment = (total / count for total in _channel_sums(rows, squares, x.shape[1]))
-        variance = torch.addcmul(moment, mean, mean, value=-1).clamp_(min=0)
-        inverse = (variance + eps).rsqrt_()
-        scale = weight * inverse / keep
-        shift = torch.addcmul(bias / keep, mean, scale, value=-1)
-        out = torch.addcmul(shift.repeat(width), rows, scale.repeat(width), out=squares)
-        dropped = None
-        if p:
-            dropped = drop_positions(out.numel(), p)
-            out.view(-1).index_fill_(0, dropped, 0)
-        ctx.save_for_backward(rows, mean, inverse, scale, dropped)
-        ctx.shape, ctx.keep = x.shape, keep
-        ctx.mark_non_differentiable(mean, variance)
-        return _images(out, x.shape), mean, variance
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, norm: nn.BatchNorm2d, p: float, relu: Relu
+    ) -> Tensor:
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        n, channels, height, width = x.shape
+        x = x.contiguous(memory_format=torch.channels_last)
+        y = torch.empty_like(x)
+        # mean, variance; then a row a block of rows, of sums and of products
+        sums = torch.empty(2 + 2 * BLOCKS, channels, dtype=torch.float64)
+        mean, row = sums.data_ptr(), 8 * channels
+        seed, guide, log_keep = _draws(p)
+        known = (
+            *(x.data_ptr(), y.data_ptr(), weight.data_ptr()),
+            *(mean, mean + row, mean + 2 * row, mean + (2 + BLOCKS) * row),
+            *(n * height, width * channels, channels, norm.eps, relu is Relu.before, relu is Relu.after),
+            *(seed, guide.ctypes.data, log_keep),
+        )
+        running = (norm.running_mean.data_ptr(), norm.running_var.data_ptr(), norm.momentum)
+        kernels.forward(x.dtype, *known, bias.data_ptr(), *running)
+        # Beside the graph, not in it: `save_for_backward` costs more than the smaller layers' work. The tensors are
+        # kept for their memory; y itself would keep its own graph alive.
+        ctx.known, ctx.kept = known, (x, y.detach(), weight, sums, guide)
+        return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        rows, mean, inverse, scale, dropped = ctx.saved_tensors
-        width, count, g = ctx.shape[3], rows.numel() // ctx.shape[1], _rows(gradient)
-        if dropped is not None:
-            # In place: in a chain of layers this gradient has no other reader, and `Residual` sees to its own.
-            g.view(-1).index_fill_(0, dropped, 0)
-        products = g * rows
-        sum_g, sum_gx = _channel_sums(g, products, ctx.shape[1])
-        sum_gn = torch.addcmul(sum_gx, sum_g, mean, value=-1) * inverse  # Σ g · normalised x
-        slope = scale * inverse * sum_gn / -count
-        constant = -(slope * mean + sum_g * scale / count)
-        dx = torch.addcmul(constant.repeat(width), rows, slope.repeat(width), out=products)
-        dx.addcmul_(g, scale.repeat(width))
-        return _images(dx, ctx.shape), sum_gn / ctx.keep, sum_g / ctx.keep, None, None
-
-
-def fits(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype is torch.float32
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        # In place: in a chain of layers this gradient has no other reader, and `Residual` sees to its own.
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        of_weight, of_bias = torch.empty(2, gradient.shape[1], dtype=gradient.dtype)
+        kernels.backward(gradient.dtype, *ctx.known, gradient.data_ptr(), of_weight.data_ptr(), of_bias.data_ptr())
+        return gradient, of_weight, of_bias, None, None, None
 
 
 class NormDropout(nn.Module):
-    """BatchNorm2d, then dropout of single activations with probability `p`; 0 = off. Keeps the shape (N, C, H, W)."""
+    """BatchNorm2d, then dropout of single activations with probability `p` (0 = off), and where `relu` says, a ReLU.
 
-    def __init__(self, channels: int, p: float = 0.0) -> None:
+    Keeps the shape (N, C, H, W). Backwards it works in place, on a gradient that nobody else may read.
+    """
+
+    def __init__(self, channels: int, p: float = 0.0, relu: Relu = Relu.none) -> None:
         super().__init__()
+        self.relu = relu
+        self.rectifier = None if relu is Relu.none else nn.ReLU()
         self.norm = nn.BatchNorm2d(channels)
         self.dropout = Dropout(p) if p else None
 
     def forward(self, x: Tensor) -> Tensor:
         norm = self.norm
-        if not norm.training or norm.momentum is None or not fits(x):  # None: a cumulative mean is being taken
-            y: Tensor = norm(x)
-            return y if self.dropout is None else self.dropout(y)
+        if not fits(x) or norm.momentum is None:  # None: a cumulative mean is being taken
+            return self._plain(x)
+        if not norm.training:
+            return self._plain(x) if torch.is_grad_enabled() else self._evaluate(x)
         p = self.dropout.p if self.dropout is not None and self.dropout.training else 0.0
-        y, mean, variance = _NormDropout.apply(x, norm.weight, norm.bias, norm.eps, p)
+        y: Tensor = _NormDropout.apply(x, norm.weight, norm.bias, norm, p, self.relu)
+        assert norm.num_batches_tracked is not None
+        norm.num_batches_tracked += 1
+        return y
+
+    def _plain(self, x: Tensor) -> Tensor:
+        """By torch's own layers."""
+        if self.rectifier is not None and self.relu is Relu.before:
+            x = self.rectifier(x)
+        x = self.norm(x)
+        if self.rectifier is not None and self.relu is Relu.after:
+            x = self.rectifier(x)
+        return x if self.dropout is None else self.dropout(x)
+
+    def _evaluate(self, x: Tensor) -> Tensor:
+        """With the running statistics, in place, in one pass."""
+        norm, rows = self.norm, rows_of(x)
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        assert norm.num_batches_tracked is not None
-        with torch.no_grad():
-            count = x.numel() // x.shape[1]
-            norm.running_mean.lerp_(mean, norm.momentum)
-            norm.running_var.lerp_(variance * (count / max(count - 1, 1)), norm.momentum)
-            norm.num_batches_tracked.add_(1)
-        return y
+        scale = norm.weight.detach() * torch.rsqrt(norm.running_var + norm.eps)
+        shift = norm.bias.detach() - norm.running_mean * scale
+        before, after = self.relu is Relu.before, self.relu is Relu.after
+        kernels.affine(rows, rows, scale.numpy(), shift.numpy(), before, after, 0, len(rows))
+        return images_of(rows, x.shape)
 
 
 class _Dropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
-        ctx.keep = 1 - p
-        y = x / ctx.keep
-        ctx.dropped = drop_positions(y.numel(), p)
-        return _zeroed(y, ctx.dropped)
+        ctx.p, ctx.draws = p, _draws(p)
+        return _dropped(x, p, ctx.draws)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _zeroed(gradient / ctx.keep, ctx.dropped), None
+        return _dropped(gradient, ctx.p, ctx.draws), None
 
 
-def _zeroed(x: Tensor, positions: Tensor) -> Tensor:
-    """`x` with zeros written at `positions`, counted in channels-last order, so that both passes count alike."""
-    flat = x.permute(0, 2, 3, 1).reshape(-1) if x.dim() == 4 else x.reshape(-1)
-    flat.index_fill_(0, positions, 0)
+def _dropped(x: Tensor, p: float, draws: Draws) -> Tensor:
+    """x / (1 - p) with zeros at places counted in channels-last order, so that both passes count alike."""
+    seed, guide, log_keep = draws
     if x.dim() == 4:
-        return _images(flat, x.shape)
-    return flat.view(x.shape)
+        rows = rows_of(x) / np.float32(1 - p)
+        drop(rows, np.uint64(seed), guide, log_keep)
+        return images_of(rows, x.shape)
+    y = (x / (1 - p)).contiguous()
+    drop(y.numpy().reshape(len(y), -1), np.uint64(seed), guide, log_keep)
+    return y
 
 
 class Dropout(nn.Dropout):

@@ -9,9 +9,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mnist_compact.atomic import replacing
-from mnist_compact.training.loop import Trainee
+from mnist_compact.training.step import Trainee
 
 FILENAME = "checkpoint.pt"
+METADATA = "mnist_compact"  # key in a file of weights: what the network is and which input it takes, as JSON
 
 
 @dataclass(slots=True)
@@ -50,8 +51,11 @@ def load(folder: Path, trainee: Trainee, device: torch.device) -> Progress:
     return Progress(state["rows"])
 
 
-def save_weights(path: Path, model: nn.Module) -> None:
-    """Weights and BatchNorm statistics under the network's own names, as safetensors."""
+def save_weights(path: Path, model: nn.Module, about: str) -> None:
+    """Weights and BatchNorm statistics under the network's own names, as safetensors; `about` is its one metadatum.
+
+    One, since safetensors keeps several in no order: equal weights shall be equal files.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with replacing(path) as beside:
-        save_file(tensors, beside)
+        save_file(tensors, beside, {METADATA: about})

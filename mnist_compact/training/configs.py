@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from mnist_compact.faults import ConfigError, Faults
+from mnist_compact.faults import ConfigError, Faults, OverBudget
 
 
 class Precision(Enum):
@@ -50,15 +50,17 @@ class BudgetConfig:
         faults.raise_if_any()
 
     def check(self, *, parameters: int, epochs: int) -> None:
-        """Raises ConfigError, naming count and limit, for a run that is over the budget."""
-        faults = []
-        if self.parameters_below is not None and parameters >= self.parameters_below:
+        """Raises ConfigError, naming count and limit, for a run that is over the budget: OverBudget for parameters."""
+        below, faults = self.parameters_below, []
+        if below is not None and parameters >= below:
             faults.append(
-                f"budget.parameters_below must exceed the network's parameters, got {self.parameters_below:,} "
-                f"for {parameters:,} (budget=none lifts it)"
+                f"budget.parameters_below must exceed the network's parameters, got {below:,} for {parameters:,} "
+                "(budget=none lifts it)"
             )
         if self.max_epochs is not None and epochs > self.max_epochs:
             faults.append(f"train.epochs must be at most budget.max_epochs = {self.max_epochs}, got {epochs}")
+        if below is not None and parameters >= below:
+            raise OverBudget(faults, parameters=parameters, below=below)
         if faults:
             raise ConfigError(faults)
 

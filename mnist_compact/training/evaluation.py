@@ -1,13 +1,13 @@
 """Scoring a network on a split, and BatchNorm statistics that belong to its weights."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist_compact.data.datasets import Datasets
+from mnist_compact.data.datasets import Datasets, Split
 
 BATCH = 500  # images: activations of a few MB stay in the processor's cache
 
@@ -31,16 +31,20 @@ class Evaluation:
         return 100 * self.correct / self.total
 
 
-@torch.inference_mode()
 def evaluate(model: nn.Module, data: Datasets) -> Evaluation:
     """Score on the evaluation part. In float32, whatever the training's precision. Leaves the model in eval mode."""
     model.eval()
-    images, labels = data.evaluation.images, data.evaluation.labels
-    log_probabilities = torch.cat([model(data.normalised(part)).log_softmax(1) for part in images.split(BATCH)])
+    return score(lambda images: model(data.normalised(images)), data.evaluation)
+
+
+@torch.inference_mode()
+def score(classify: Callable[[Tensor], Tensor], split: Split) -> Evaluation:
+    """Score what makes logits (N, 10) of uint8 images (N, 28, 28)."""
+    log_probabilities = torch.cat([classify(part).log_softmax(1) for part in split.images.split(BATCH)])
     confidence, predicted = log_probabilities.exp().max(1)
     return Evaluation(
-        loss=F.nll_loss(log_probabilities, labels).item(),
-        correct=int((predicted == labels).sum()),
+        loss=F.nll_loss(log_probabilities, split.labels).item(),
+        correct=int((predicted == split.labels).sum()),
         predicted=predicted.cpu(),
         confidence=confidence.cpu(),
     )

@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 
+from mnist_compact.cores import cores
 from mnist_compact.faults import ConfigError
 from mnist_compact.training.configs import Precision
 
-PACKAGES = ("torch", "torchvision", "hydra-core", "optuna", "numpy")
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
+PACKAGES = ("torch", "torchvision", "hydra-core", "optuna", "numpy", "numba")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -31,19 +33,37 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def prepare(threads: int) -> None:
-    """Set the threads (0 = all cores), treat denormals as zero, and let the allocator keep what a step frees."""
+def prepare(threads: int, device: torch.device) -> None:
+    """Set the threads (0 = all cores), treat denormals as zero, and let the allocator keep what a step frees.
+
+    A GPU becomes the current one, and computes convolutions in full float32 by algorithms that repeat themselves.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # streams and captured graphs are the current device's
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.allow_tf32 = False
     torch.set_flush_denormal(True)  # before the first parallel work: threads inherit it
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    torch.set_num_threads(threads or cores())
     libc = ctypes.CDLL(None) if os.name == "posix" else None
     if libc is not None and hasattr(libc, "mallopt"):
         # glibc hands large freed blocks back to the kernel at every step, which then has to clear them again.
-        for option, value in ((-3, 1 << 30), (-1, (1 << 31) - 1), (-2, 1 << 24)):  # mmap, trim, top pad
-            libc.mallopt(option, value)
+        if not libc.mallopt(M_MMAP_THRESHOLD, 1 << 30):
+            libc.mallopt(M_MMAP_THRESHOLD, 1 << 25)  # the most that older versions take
+        libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+        libc.mallopt(M_TOP_PAD, 1 << 24)
+
+
+def release_memory() -> None:
+    """Give what training has freed back to the kernel, which the settings of `prepare` put off until told."""
+    libc = ctypes.CDLL(None) if os.name == "posix" else None
+    if libc is not None and hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision is Precision.bfloat16)
+    # Without the cache of converted weights, which would outlive a captured step; each is used once a step anyway.
+    enabled = precision is Precision.bfloat16
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:

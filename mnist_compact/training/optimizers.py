@@ -10,6 +10,8 @@ from mnist_compact.faults import Faults
 if TYPE_CHECKING:
     from torch import nn
 
+    from mnist_compact.training.flat import FlatOptimizer, Rule
+
 
 class Optimizer(Protocol):
     """What the loop and the checkpoint need; every torch.optim.Optimizer has it."""
@@ -33,6 +35,11 @@ class OptimConfig:
     def build(self, model: nn.Module) -> Optimizer:
         raise NotImplementedError
 
+    def flat(self, model: nn.Module, rule: Rule) -> FlatOptimizer:
+        from mnist_compact.training.flat import FlatOptimizer
+
+        return FlatOptimizer(list(model.parameters()), rule, self.lr)
+
     def shared_faults(self) -> Faults:
         # super().__post_init__() does not work in slotted dataclasses on Python 3.11: each leaf calls this instead.
         faults = Faults("optim")
@@ -53,16 +60,9 @@ class SgdConfig(OptimConfig):
         faults.raise_if_any()
 
     def build(self, model: nn.Module) -> Optimizer:
-        import torch
+        from mnist_compact.training.rules import Sgd
 
-        return torch.optim.SGD(
-            model.parameters(),
-            lr=self.lr,
-            momentum=self.momentum,
-            nesterov=self.nesterov,
-            weight_decay=self.weight_decay,
-            fused=True,
-        )
+        return self.flat(model, Sgd(momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -80,37 +80,33 @@ class AdaptiveConfig(OptimConfig):
         faults.unless(self.eps > 0, "eps", "must be above 0", self.eps)
         faults.raise_if_any()
 
-    def settings(self) -> dict[str, Any]:
-        return {
-            "lr": self.lr,
-            "betas": (self.beta1, self.beta2),
-            "eps": self.eps,
-            "weight_decay": self.weight_decay,
-        }
+    def settings(self) -> dict[str, float]:
+        """What the rules of this family have in common."""
+        return {"beta1": self.beta1, "beta2": self.beta2, "eps": self.eps, "weight_decay": self.weight_decay}
 
 
 @dataclass(kw_only=True, slots=True)
 class AdamConfig(AdaptiveConfig):
     def build(self, model: nn.Module) -> Optimizer:
-        import torch
+        from mnist_compact.training.rules import Adam
 
-        return torch.optim.Adam(model.parameters(), fused=True, **self.settings())
+        return self.flat(model, Adam(decoupled=False, **self.settings()))
 
 
 @dataclass(kw_only=True, slots=True)
 class AdamWConfig(AdaptiveConfig):
     def build(self, model: nn.Module) -> Optimizer:
-        import torch
+        from mnist_compact.training.rules import Adam
 
-        return torch.optim.AdamW(model.parameters(), fused=True, **self.settings())
+        return self.flat(model, Adam(decoupled=True, **self.settings()))
 
 
 @dataclass(kw_only=True, slots=True)
 class NAdamConfig(AdaptiveConfig):
     def build(self, model: nn.Module) -> Optimizer:
-        import torch
+        from mnist_compact.training.rules import NAdam
 
-        return torch.optim.NAdam(model.parameters(), foreach=True, **self.settings())
+        return self.flat(model, NAdam(**self.settings()))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -127,17 +123,10 @@ class RmsPropConfig(OptimConfig):
         faults.raise_if_any()
 
     def build(self, model: nn.Module) -> Optimizer:
-        import torch
+        from mnist_compact.training.rules import RmsProp
 
-        return torch.optim.RMSprop(
-            model.parameters(),
-            lr=self.lr,
-            alpha=self.alpha,
-            momentum=self.momentum,
-            eps=self.eps,
-            weight_decay=self.weight_decay,
-            foreach=True,
-        )
+        rule = RmsProp(alpha=self.alpha, momentum=self.momentum, eps=self.eps, weight_decay=self.weight_decay)
+        return self.flat(model, rule)
 
 
 @dataclass(kw_only=True, slots=True)

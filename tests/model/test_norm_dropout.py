@@ -2,40 +2,56 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from mnist_compact.model import norm_dropout
+from mnist_compact.model import drops, norm_dropout
 from mnist_compact.model.blocks import Residual
-from mnist_compact.model.norm_dropout import Dropout, NormDropout, drop_positions
+from mnist_compact.model.norm_dropout import Dropout, NormDropout, Relu
 
 SHAPES = [(16, 8, 26, 26), (32, 10, 2, 2), (9, 14, 5, 7), (8, 3, 1, 1)]
 FORMATS = [torch.channels_last, torch.contiguous_format]
 
 
+def drop_positions(size, p, seed, rows=100):
+    """Where the kernels drop in a matrix of `rows` rows, counted in channels-last order."""
+    kept = np.ones((rows, size // rows), np.float32)
+    drops.drop(kept, np.uint64(seed), drops.drop_guide(p), math.log1p(-p))
+    return torch.from_numpy((kept.reshape(-1) == 0).nonzero()[0])
+
+
+def seed_drawn_after(seed):
+    torch.manual_seed(seed)
+    return torch.randint(2**63 - 1, ()).item()
+
+
 @pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("relu", Relu)
 @pytest.mark.parametrize("p", [0.0, 0.05, 0.5])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_norm_dropout_is_batchnorm_then_dropout(monkeypatch, shape, p, memory_format):
+def test_norm_dropout_is_batchnorm_relu_and_dropout(monkeypatch, shape, p, relu, memory_format):
     monkeypatch.setattr(norm_dropout, "fits", lambda x: True)  # in double precision, for tight bounds
     torch.manual_seed(0)
     x = (2 * torch.randn(shape) + 1).double().contiguous(memory_format=memory_format)
     gradient = torch.randn(shape).double().contiguous(memory_format=memory_format)
-    ours, plain = NormDropout(shape[1], p).double(), nn.BatchNorm2d(shape[1]).double()
+    ours, plain = NormDropout(shape[1], p, relu).double(), nn.BatchNorm2d(shape[1]).double()
     for norm in (ours.norm, plain):
         nn.init.uniform_(norm.weight, generator=torch.Generator().manual_seed(1))
         nn.init.uniform_(norm.bias, generator=torch.Generator().manual_seed(2))
     inputs = [x.clone().requires_grad_(), x.clone().requires_grad_()]
 
-    torch.manual_seed(5)
-    y = ours(inputs[0])
-    torch.manual_seed(5)
     keep = torch.ones(x.numel()).double()
     if p:
-        keep[drop_positions(x.numel(), p)] = 0
+        keep[drop_positions(x.numel(), p, seed_drawn_after(5), rows=shape[0] * shape[2])] = 0
+    torch.manual_seed(5)
+    y = ours(inputs[0])
     n, c, h, w = shape
-    expected = plain(inputs[1]) * keep.view(n, h, w, c).permute(0, 3, 1, 2) / (1 - p)
+    expected = plain(inputs[1].relu() if relu is Relu.before else inputs[1])
+    if relu is Relu.after:
+        expected = expected.relu()
+    expected = expected * keep.view(n, h, w, c).permute(0, 3, 1, 2) / (1 - p)
     torch.testing.assert_close(y, expected)
 
     y.backward(gradient.clone(memory_format=memory_format))
@@ -47,12 +63,25 @@ def test_norm_dropout_is_batchnorm_then_dropout(monkeypatch, shape, p, memory_fo
         torch.testing.assert_close(ours.norm.get_buffer(name), buffer)
 
 
-def test_evaluation_is_plain_batchnorm():
-    layer = NormDropout(4, 0.5)
+@pytest.mark.parametrize("relu", Relu)
+def test_evaluation_is_plain_batchnorm_and_relu(relu):
+    layer = NormDropout(4, 0.5, relu)
     layer(torch.randn(8, 4, 6, 6))
     layer.eval()
     x = torch.randn(3, 4, 6, 6)
-    assert torch.equal(layer(x), layer.norm(x))
+    expected = layer.norm(x.relu() if relu is Relu.before else x)
+    expected = expected.relu() if relu is Relu.after else expected
+    torch.testing.assert_close(layer(x.clone()), expected)  # with gradients on: torch's own layers
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x.clone()), expected)
+
+
+@pytest.mark.parametrize("relu", [Relu.before, Relu.after])
+def test_what_is_not_a_number_stays_so(relu):
+    """A diverged network must not be rectified into a healthy one."""
+    x = torch.randn(4, 3, 5, 5)
+    x[0, 1, 2, 2] = torch.nan
+    assert NormDropout(3, 0.0, relu)(x)[:, 1].isnan().any()
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (64, 30)])
@@ -74,15 +103,10 @@ def test_dropout_is_off_in_evaluation():
 @pytest.mark.parametrize("p", [0.001, 0.05, 0.3, 0.9])
 def test_positions_are_independent_bernoulli_draws(p):
     """Rate, pairs of neighbours, and spread of the count, each within 5 standard errors."""
-    torch.manual_seed(3)
     size, times = 100_000, 60
     kept = torch.zeros(times, size, dtype=torch.bool)
-    for row in kept:
-        positions = drop_positions(size, p)
-        assert positions[0] >= 0
-        assert positions[-1] < size
-        assert (positions.diff() > 0).all()
-        row[positions] = True
+    for seed, row in enumerate(kept):
+        row[drop_positions(size, p, seed)] = True
     total = size * times
     assert abs(kept.float().mean() - p) < 5 * math.sqrt(p * (1 - p) / total)
     pairs = (kept[:, 1:] & kept[:, :-1]).float().mean()
@@ -93,18 +117,32 @@ def test_positions_are_independent_bernoulli_draws(p):
     assert abs(kept[:, -100:].float().mean() - p) < 6 * math.sqrt(p * (1 - p) / (100 * times))
 
 
-def test_positions_reach_the_end_when_the_first_draws_do_not(monkeypatch):
-    draws, real = [], torch.rand
+@pytest.mark.parametrize("p", [0.001, 0.05, 0.5])
+def test_the_guide_changes_no_draw(p):
+    by_logarithms = np.ones((100, 2000), np.float32)
+    undecided = np.full_like(drops.drop_guide(p), -1)
+    drops.drop(by_logarithms, np.uint64(9), undecided, math.log1p(-p))
+    positions = torch.from_numpy((by_logarithms.reshape(-1) == 0).nonzero()[0])
+    assert torch.equal(drop_positions(200_000, p, 9), positions)
 
-    def short_first(n):
-        draws.append(n)
-        return real(n) * 1e-3 if len(draws) == 1 else real(n)  # small draws are short gaps
 
-    monkeypatch.setattr(norm_dropout.torch, "rand", short_first)
-    positions = drop_positions(10_000, 0.01)
-    assert len(draws) > 1
-    assert positions[-1] > 5_000
-    assert (positions.diff() > 0).all()
+@pytest.mark.parametrize("threads", [2, 3, 5, 17, 40])
+@pytest.mark.parametrize("relu", Relu)
+def test_no_bit_depends_on_the_number_of_threads(relu, threads):
+    def everything(threads):
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
+        layer, x = NormDropout(6, 0.1, relu), torch.randn(11, 6, 9, 9).requires_grad_()
+        y = layer(x)
+        y.backward(torch.randn(y.shape))
+        return [y, x.grad, *(p.grad for p in layer.parameters()), *layer.buffers()]
+
+    for one, several in zip(everything(1), everything(threads), strict=True):
+        assert torch.equal(one, several)
+
+
+def test_the_guide_decides_nearly_all():
+    assert (drops.drop_guide(0.05) >= 0).mean() > 0.95
 
 
 def test_residual_gradients_are_not_spoilt_by_dropout_in_place():

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from mnist_compact.training.flat import FlatParameters
 from mnist_compact.training.muon import ConvMuon
 
 OPTIONS = {
@@ -90,3 +91,37 @@ def test_muons_state_carries_over():
     other.load_state_dict(copy_of(optimizer.state_dict()))  # torch shares tensors that need no conversion
     for a, b in zip(steps(model, optimizer), steps(copy, other), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_the_arithmetic_is_the_same_with_tensors_for_numbers(configure, option):
+    """What a captured graph replays."""
+    config = configure(f"optim={option}", "optim.lr=0.01", "optim.weight_decay=0.1").optim
+    models = small_model(), small_model()
+    optimizers = [config.build(model) for model in models]
+    for step in (1, 2, 3):
+        for model in models:
+            model.zero_grad()
+            model(torch.linspace(-1, 1, 8 * 108).view(8, 3, 6, 6)).square().mean().backward()
+        optimizers[0].step()
+        optimizers[1].update(torch.tensor(0.01), torch.tensor(float(step)))
+    for a, b in zip(*(model.parameters() for model in models), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_parameters_share_a_vector_and_keep_shape_layout_and_values():
+    model = small_model(torch.channels_last)
+    before = [(p.detach().clone(), p.stride()) for p in model.parameters()]
+    flat = FlatParameters.of(list(model.parameters()))
+    for parameter, (values, stride) in zip(model.parameters(), before, strict=True):
+        assert torch.equal(parameter, values)
+        assert parameter.stride() == stride
+    flat.vector.zero_()
+    assert all(not parameter.any() for parameter in model.parameters())
+
+
+def test_a_parameter_outside_the_loss_is_told(configure):
+    model = small_model()
+    optimizer = configure("optim=sgd").optim.build(model)
+    with pytest.raises(AssertionError, match="took no part"):
+        optimizer.step()

@@ -1,0 +1,130 @@
+"""This package's search against Hydra's stock sweeper: `python -m benchmarks.search [--real | --record] [--quick] …`.
+
+Plainly: both are replayed on recorded curves of a reduced real MNIST (question.yaml), until what the stock sweeper's 24
+trials find is first reached. With --real both run once, one after the other, for wall-clock, cores and
+overhead. With --record the curves are made.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from benchmarks.search import curves as recorded
+from benchmarks.search.contest import STOCK_TRIALS, WORKERS, Contest, Standing
+from benchmarks.search.curves import Curves
+from benchmarks.search.question import Question
+from benchmarks.search.real import compare
+from benchmarks.search.report import as_record, as_text
+from benchmarks.timing import Must, Spread, machine_line, verdict
+from mnist_compact.cores import cores
+from mnist_compact.faults import ConfigError
+from mnist_compact.training.machine import describe_environment
+
+OURS = "ours"  # as `hydra/sweeper=compact` comes
+LIMITS = {"epochs": 1 / 2, "seconds": 1 / 3}  # of the stock sweeper's
+OVERHEAD_PERCENT = 2.0
+
+
+def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--real", action="store_true", help="run both sweepers once, in place of replays")
+    kind.add_argument(
+        "--record", action="store_true", help="train the points that the curves lack, in place of replays"
+    )
+    parser.add_argument("--curves", type=Path, default=recorded.FILE, metavar="FILE")
+    parser.add_argument("--points", type=int, metavar="N", help="record at most N more")
+    parser.add_argument("--replays", type=int, metavar="N", help="default: 100")
+    parser.add_argument("--sampler", default="tpe_joint", help="of this package's search (default: %(default)s)")
+    parser.add_argument("--stock-sampler", metavar="SAMPLER", help="of the stock sweeper (default: the same)")
+    parser.add_argument(
+        "--pruners", nargs="+", default=[], metavar="PRUNER",
+        help="beside the default: options of hydra/sweeper/pruner or classes of optuna.pruners, maybe with settings: "
+        "percentile:percentile=25,n_min_trials=4; --real takes the first",
+    )  # fmt: skip
+    parser.add_argument(
+        "--launcher", default="processes", help="of the stock sweeper's real run (default: %(default)s)"
+    )
+    parser.add_argument("--quick", action="store_true", help="20 replays; with --real 4 trials of 3 epochs")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--synthetic", action="store_true", help="no MNIST, for a look at --record or --real")
+    parser.add_argument("--check", action="store_true", help="exit with 1 and name what is missed")
+    options = parser.parse_args()
+    if options.synthetic and not options.real and options.curves == recorded.FILE:
+        parser.error("--synthetic needs --curves: the committed ones are of real MNIST")
+    return options
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description="Against the stock sweeper.")
+    options = options_of(parser)
+    question = Question.read(synthetic=options.synthetic)
+    try:
+        if options.record:
+            recorded.record(question, options.curves, at_most=options.points, processes=cores())
+            return 0
+        return real(question, options) if options.real else replays(question, options)
+    except (ConfigError, HydraException, OmegaConfBaseException) as error:  # the latter for samplers and pruners
+        parser.error(str(error))
+
+
+def replays(question: Question, options: argparse.Namespace) -> int:
+    curves = Curves.read(options.curves, question)
+    missing = sum(point not in curves.at for point in question.grid())
+    if missing:
+        raise ConfigError([f"{options.curves} lacks {missing} points; --record goes on with them"])
+    ours = {
+        OURS: question.frozen(sampler=options.sampler),
+        "ours, rates by branches": question.frozen(sampler=options.sampler, branched=True),
+        **{f"ours, {pruner}": question.frozen(sampler=options.sampler, pruner=pruner) for pruner in options.pruners},
+    }
+    stock = question.frozen(sampler=options.stock_sampler or options.sampler)
+    count = options.replays or (20 if options.quick else 100)
+    found = Contest(curves, stock, ours, WORKERS).replays(count, cores())
+    standings = [Standing.of(name, found.costs) for name in found.costs]
+    judged = standings[1]
+    musts = [
+        Must("epochs, ours/stock", judged.epochs_ratio, LIMITS["epochs"]),
+        Must("simulated seconds, ours/stock", judged.seconds_ratio, LIMITS["seconds"]),
+    ]
+    if options.json:
+        print(json.dumps(as_record(curves, found, standings, musts), indent=2, ensure_ascii=False))
+    else:
+        print(*as_text(curves, found, standings, musts), sep="\n")
+    return verdict(musts, check=options.check)
+
+
+def real(question: Question, options: argparse.Namespace) -> int:
+    if options.quick:
+        question = question.shortened(epochs=3)
+    done = compare(
+        question,
+        sampler=options.sampler,
+        stock_sampler=options.stock_sampler or options.sampler,
+        pruner=next(iter(options.pruners), None),
+        launcher=options.launcher,
+        trials=4 if options.quick else STOCK_TRIALS,
+        steps=20 if options.quick else 300,
+    )
+    share = done.overhead_percent
+    musts = [Must("overhead a trial, % of a 15-epoch m3 trial", Spread(share, share, share), OVERHEAD_PERCENT)]
+    environment = describe_environment(torch.device("cpu"))
+    if options.json:
+        record = {"environment": environment, **asdict(done), "musts": [must.record() for must in musts]}
+        print(json.dumps(record, indent=2, ensure_ascii=False))
+        return verdict(musts, check=options.check)
+    print(machine_line(environment))
+    print(f"stock with launcher {options.launcher}, then ours; {cores()} workers each")
+    print(done.stock.text(), done.ours.text(), sep="\n")
+    print(f"ours beyond training: {done.overhead_s:.2f} s a trial; m3, 15 epochs, one thread: {done.m3_trial_s:.0f} s")
+    print(*(must.text() for must in musts), sep="\n")
+    return verdict(musts, check=options.check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""The recorded curves: every point of the question's grid, trained once to its end. A CSV file that is committed."""
+
+import csv
+import io
+import json
+import multiprocessing
+import os
+import random
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.search.question import Point, Question
+from mnist_compact.atomic import replacing
+from mnist_compact.experiment import run
+from mnist_compact.faults import ConfigError
+from mnist_compact.results.record import NetworkFacts, Score, Status
+from mnist_compact.search.frozen import Composer
+from mnist_compact.search.proposals import space_of
+from mnist_compact.search.worker import Log
+from mnist_compact.training.machine import describe_environment
+
+FILE = Path(__file__).with_name("curves.csv")
+
+
+@dataclass(slots=True, frozen=True)
+class Curve:
+    parameters: int
+    accuracies: tuple[float, ...]  # per cent, on the held-out images, after each epoch
+    seconds: tuple[float, ...]  # of each epoch's training and evaluation
+
+    @property
+    def epoch_s(self) -> float:
+        """What an epoch takes in a replay: the median, for what slows the machine for a while says nothing."""
+        return statistics.median(self.seconds)
+
+    @property
+    def trial_s(self) -> float:
+        return self.epoch_s * len(self.seconds)
+
+
+@dataclass(slots=True, frozen=True)
+class Curves:
+    """`environment` is the recording machine's, as in the record of a run."""
+
+    question: Question
+    environment: dict[str, Any]
+    at: Mapping[Point, Curve]
+
+    @property
+    def epochs(self) -> int:
+        return len(next(iter(self.at.values())).accuracies)
+
+    def write(self, path: Path) -> None:
+        text = io.StringIO()
+        head = {"overrides": self.question.overrides, "environment": self.environment}
+        text.write(f"# {json.dumps(head)}\n")
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow([*(axis.key for axis in self.question.axes), "parameters", "accuracies", "seconds"])
+        for point in self.question.grid():
+            if point in self.at:
+                curve = self.at[point]
+                accuracies = " ".join(f"{accuracy:.3f}" for accuracy in curve.accuracies)
+                seconds = " ".join(f"{second:.3f}" for second in curve.seconds)
+                rows.writerow([*point, curve.parameters, accuracies, seconds])
+        with replacing(path) as whole:
+            whole.write_text(text.getvalue())
+
+    @classmethod
+    def read(cls, path: Path, question: Question) -> "Curves":
+        """Raises ConfigError where there are none, or those of another question."""
+        if not path.exists():
+            raise ConfigError([f"{path} does not exist; --record makes it"])
+        with path.open(newline="") as file:
+            head = json.loads(file.readline().removeprefix("# "))
+            rows = list(csv.DictReader(file))
+        if head["overrides"] != list(question.overrides):
+            raise ConfigError([f"{path} was recorded with {' '.join(head['overrides'])}: give another --curves"])
+        points = {tuple(question.told(point)): point for point in question.grid()}
+        at = {}
+        for row in rows:
+            told = tuple(f"{axis.key}={row.get(axis.key)}" for axis in question.axes)
+            if told not in points:
+                raise ConfigError([f"{path} was recorded on another grid, for it holds {' '.join(told)}"])
+            accuracies, seconds = (tuple(map(float, row[name].split())) for name in ("accuracies", "seconds"))
+            at[points[told]] = Curve(int(row["parameters"]), accuracies, seconds)
+        return cls(question, head["environment"], at)
+
+
+def record(question: Question, path: Path, *, at_most: int | None, processes: int) -> Curves:
+    """Train what `path` lacks, in an order drawn once, so that a slow hour of the machine favours no part of the grid.
+
+    Single-threaded, `processes` at a time. The file is whole after every point: interrupted, the same call goes on.
+    """
+    torch.set_num_threads(1)
+    recorded = Curves.read(path, question) if path.exists() else Curves(question, {}, {})
+    at, environment = dict(recorded.at), describe_environment(torch.device("cpu"))
+    grid = list(question.grid())
+    order = random.Random(0).sample(grid, len(grid))
+    missing = [point for point in order if point not in at][:at_most]
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes about to be started
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        for point, curve in pool.imap_unordered(train, [(point, question.synthetic) for point in missing]):
+            at[point] = curve
+            Curves(question, environment, at).write(path)
+            told = f"{curve.accuracies[-1]:6.2f} %  {curve.trial_s:5.1f} s  {' '.join(question.told(point))}"
+            print(f"{len(at)}/{len(grid)}  {told}", file=sys.stderr, flush=True)
+    return Curves(question, environment, at)
+
+
+def train(task: tuple[Point, bool]) -> tuple[Point, Curve]:
+    point, synthetic = task
+    return point, recorder(synthetic).train(point)
+
+
+@cache
+def recorder(synthetic: bool) -> "Recorder":
+    """One a process."""
+    return Recorder(Question.read(synthetic=synthetic))
+
+
+class Recorder(Log):
+    """Trains points of a question as a worker of the search would; the images are loaded once."""
+
+    def __init__(self, question: Question) -> None:
+        frozen = question.frozen(sampler="tpe")
+        self.question, self.composer = question, Composer(frozen, space_of(frozen).fixed)
+        self.data = self.composer.run_config([]).data.load(print)
+
+    def epoch_done(self, row: dict[str, Any], *, new_best: bool) -> None:
+        self.seconds.append(row["seconds"])
+
+    def train(self, point: Point) -> Curve:
+        """Raises RuntimeError for a run that does not come to its end."""
+        config = self.composer.run_config(self.question.told(point))
+        config.train.threads = 1
+        accuracies: list[float] = []
+        self.seconds: list[float] = []
+
+        def note(score: Score, network: NetworkFacts) -> bool:
+            accuracies.append(score.accuracy)
+            return False
+
+        with tempfile.TemporaryDirectory() as folder:
+            done = run(config, Path(folder) / "run", self, reporter=note, data=self.data)
+        if done.status is not Status.COMPLETED:
+            raise RuntimeError(f"{' '.join(self.question.told(point))}: {done.status}, {done.reason}")
+        return Curve(done.network.parameters, tuple(accuracies), tuple(self.seconds))

@@ -1,0 +1,143 @@
+"""Both sweepers for real, one after the other, with the question's space: wall-clock, epochs, cores, overhead."""
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+import torch
+from optuna.trial import FrozenTrial
+
+from benchmarks.contenders import Ours
+from benchmarks.search.question import Question, pruner_overrides
+from benchmarks.setup import TRAIN_IMAGES, configured, images
+from mnist_compact.cores import cores
+from mnist_compact.results.record import FILENAME, RunRecord, Status, objective
+from mnist_compact.search.ledger import quieten
+from mnist_compact.search.storage import open_storage
+from mnist_compact.training.machine import prepare
+
+ROOT = Path(__file__).parents[2]
+M3_EPOCHS = 15
+
+
+@dataclass(slots=True, frozen=True)
+class Outcome:
+    """`training_s` is the sum over trials of training and evaluation, `cpu_s` of all processes of the search."""
+
+    name: str
+    wall_s: float
+    cpu_s: float
+    trials: int
+    epochs: int
+    training_s: float
+    best: float
+
+    @property
+    def utilisation(self) -> float:
+        """The part of the cores' time that was used."""
+        return self.cpu_s / (self.wall_s * cores())
+
+    def text(self) -> str:
+        trained = self.training_s / (self.wall_s * cores())
+        return (
+            f"{self.name:6} {self.wall_s:6.0f} s  {self.trials} trials, {self.epochs} epochs  best {self.best:.2f} %  "
+            f"of the cores' time {self.utilisation:.0%} used, {trained:.0%} within trials' epochs"
+        )
+
+
+@dataclass(slots=True, frozen=True)
+class Comparison:
+    stock: Outcome
+    ours: Outcome
+    overhead_s: float  # a trial of ours, beyond training and evaluation
+    m3_trial_s: float  # 15 epochs of experiment=m3_reference on one thread
+
+    @property
+    def overhead_percent(self) -> float:
+        return 100 * self.overhead_s / self.m3_trial_s
+
+
+def compare(
+    question: Question, *, sampler: str, stock_sampler: str, pruner: str | None, launcher: str, trials: int, steps: int
+) -> Comparison:
+    """`launcher` is the stock sweeper's. Raises CalledProcessError for a search that fails."""
+    m3_trial_s = m3_trial(steps, synthetic=question.synthetic)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        both = [f"hydra.sweeper.n_trials={trials}", f"hydra.sweeper.n_jobs={cores()}", *question.arguments()]
+        stock = [
+            *("hydra/sweeper=optuna", f"hydra/sweeper/sampler={stock_sampler}", "hydra.sweeper.sampler.seed=0"),
+            *("hydra.sweeper.direction=maximize", f"hydra.sweep.dir={folder}/stock", f"hydra/launcher={launcher}"),
+        ]
+        ours = [
+            *("hydra/sweeper=compact", f"hydra/sweeper/sampler={sampler}"),
+            *("hydra.sweeper.study_name=ours", f"hydra.sweeper.folder={folder}"),
+            *pruner_overrides(pruner),
+        ]
+        return Comparison(
+            measured("stock", [*stock, *both], folder / "stock"),
+            measured("ours", [*ours, *both], folder / "ours" / "trials"),
+            overhead(trials_of(folder / "ours")),
+            m3_trial_s,
+        )
+
+
+def measured(name: str, arguments: list[str], runs: Path) -> Outcome:
+    """Runs a search to its end; its trials' folders lie in `runs`."""
+    command = [sys.executable, "-m", "mnist_compact", "-m", *arguments]
+    cpu, start = children_cpu_s(), time.perf_counter()
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=7200)
+    wall_s, cpu_s = time.perf_counter() - start, children_cpu_s() - cpu
+    records = [RunRecord.read(path.parent) for path in runs.glob(f"*/{FILENAME}")]
+    return Outcome(
+        name,
+        wall_s,
+        cpu_s,
+        trials=len(records),
+        epochs=sum(record.epochs_done for record in records),
+        training_s=sum(record.seconds for record in records),
+        best=max(objective(record) for record in records if record.status is Status.COMPLETED),
+    )
+
+
+def children_cpu_s() -> float:
+    """Of all child processes that have ended, theirs included."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def trials_of(folder: Path) -> list[FrozenTrial]:
+    quieten()
+    return optuna.load_study(study_name=folder.name, storage=open_storage(f"sqlite:///{folder}/study.db")).trials
+
+
+def overhead(trials: Iterable[FrozenTrial]) -> float:
+    """Seconds a trial that a worker neither trained nor evaluated, between its first proposal and its last result."""
+    by_worker: dict[str, list[FrozenTrial]] = defaultdict(list)
+    for trial in trials:
+        by_worker[trial.user_attrs["lease"]["worker"]].append(trial)
+    spent, count = 0.0, 0
+    for theirs in by_worker.values():
+        begun = min(trial.datetime_start for trial in theirs if trial.datetime_start)
+        ended = max(trial.datetime_complete for trial in theirs if trial.datetime_complete)
+        spent += (ended - begun).total_seconds() - sum(trial.user_attrs["seconds"] for trial in theirs)
+        count += len(theirs)
+    return spent / count
+
+
+def m3_trial(steps: int, *, synthetic: bool) -> float:
+    """Seconds that 15 epochs of experiment=m3_reference take on one thread, from so many steps and one evaluation."""
+    prepare(1, torch.device("cpu"))
+    torch.manual_seed(0)
+    config = configured()
+    ours = Ours(config, images(synthetic=synthetic), steps)
+    ours.train()
+    step_ms, evaluation_ms = ours.train(), ours.evaluate()
+    return M3_EPOCHS * (TRAIN_IMAGES / config.train.batch_size * step_ms + evaluation_ms) / 1000

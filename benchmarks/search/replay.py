@@ -1,0 +1,157 @@
+"""Both sweepers' ways with trials, played on recorded curves against a simulated clock.
+
+Stock, as `OptunaSweeperImpl.sweep` of hydra-optuna-sweeper does it: as many trials as workers are asked for together,
+trained to their end, waited for, and told in the order they were asked. Ours, as `mnist_compact.search.worker` does it:
+each worker asks for a trial of its own as soon as its last has ended, scores are reported after every epoch, and the
+pruner may end a trial after any but its last. Sampler, space and pruner are the real ones, only training is played.
+What a trial costs beyond training (see `real.py`) is left out on both sides.
+"""
+
+import heapq
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import optuna
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+
+from mnist_compact.search.frozen import Frozen
+from mnist_compact.search.proposals import WHITELIST, pruner_of, space_of
+
+
+class Recording(Protocol):
+    """A trial's course, known beforehand."""
+
+    @property
+    def accuracies(self) -> Sequence[float]: ...
+    @property
+    def epoch_s(self) -> float: ...
+
+
+Play = Callable[[list[str]], Recording | None]  # a proposal's overrides → how its trial goes; None: nothing is left
+
+
+@dataclass(slots=True, frozen=True)
+class Cost:
+    """Until something happened: epochs trained by all workers, and seconds on the simulated clock."""
+
+    epochs: int
+    seconds: float
+
+
+@dataclass(slots=True, frozen=True)
+class Completed:
+    at_s: float
+    score: float
+
+
+@dataclass(slots=True, frozen=True)
+class Replay:
+    epoch_ends: tuple[float, ...]  # of every epoch of every trial, s
+    completed: tuple[Completed, ...]
+    trials: int  # begun
+
+    def best_of(self, trials: int) -> float:
+        """Of the first so many complete trials."""
+        return max(done.score for done in self.completed[:trials])
+
+    def until(self, score: float) -> Cost | None:
+        """What it cost until a complete trial first had at least this score: all epochs ended by then, whosever."""
+        moments = [done.at_s for done in self.completed if done.score >= score]
+        if not moments:
+            return None
+        first = min(moments)
+        return Cost(sum(end <= first for end in self.epoch_ends), first)
+
+
+def with_barrier(frozen: Frozen, play: Play, *, seed: int, workers: int, trials: int) -> Replay:
+    """The stock sweeper's `trials` trials."""
+    space, study = space_of(frozen), new_study(seed)
+    study.sampler = sampler_of(frozen, seed)
+    ends: list[float] = []
+    completed: list[Completed] = []
+    clock = 0.0
+    for begun in range(0, trials, workers):
+        asked = [study.ask() for _ in range(min(workers, trials - begun))]
+        played = [course for trial in asked if (course := play(space.suggest(trial, _nothing)))]
+        assert len(played) == len(asked)
+        for trial, course in zip(asked, played, strict=True):
+            moments = [clock + epoch * course.epoch_s for epoch in range(1, len(course.accuracies) + 1)]
+            ends += moments
+            completed.append(Completed(moments[-1], course.accuracies[-1]))
+            study.tell(trial, course.accuracies[-1])
+        clock = max(done.at_s for done in completed[-len(asked) :])
+    return Replay(tuple(ends), tuple(completed), trials)
+
+
+@dataclass(slots=True)
+class Running:
+    trial: Trial
+    course: Recording
+    begun_s: float
+    epoch: int = 1  # under way
+
+    @property
+    def epoch_end_s(self) -> float:
+        return self.begun_s + self.epoch * self.course.epoch_s
+
+
+def without_barrier(frozen: Frozen, play: Play, *, seed: int, workers: int, target: float, most_epochs: int) -> Replay:
+    """This package's search, until a complete trial has at least the target, or so many epochs have been trained.
+
+    Or until there is nothing left to play.
+    """
+    space, pruner, study = space_of(frozen), pruner_of(frozen), new_study(seed)
+    ends: list[float] = []
+    completed: list[Completed] = []
+    queue: list[tuple[float, int, Running]] = []  # by the end of the epoch under way
+
+    def begin(moment: float) -> None:
+        study.sampler = sampler_of(frozen, f"{seed}/{len(study.trials)}")  # afresh for every trial, as `Proposer` does
+        trial = study.ask()
+        course = play(space.suggest(trial, _nothing))
+        if course is not None:
+            running = Running(trial, course, moment)
+            heapq.heappush(queue, (running.epoch_end_s, trial.number, running))
+
+    for _ in range(workers):
+        begin(0.0)
+    while queue and len(ends) < most_epochs:
+        moment, number, running = heapq.heappop(queue)
+        ends.append(moment)
+        score = running.course.accuracies[running.epoch - 1]
+        study._storage.set_trial_intermediate_value(running.trial._trial_id, running.epoch, score)
+        if running.epoch == len(running.course.accuracies):
+            study.tell(number, score)
+            completed.append(Completed(moment, score))
+            if score >= target:
+                break
+            begin(moment)
+        elif pruner.prune(study, study._storage.get_trial(running.trial._trial_id)):
+            study.tell(number, state=TrialState.PRUNED)
+            begin(moment)
+        else:
+            running.epoch += 1
+            heapq.heappush(queue, (running.epoch_end_s, number, running))
+    return Replay(tuple(ends), tuple(completed), len(study.trials))
+
+
+def new_study(seed: int) -> Study:
+    """In memory. Named, for Hyperband draws a trial's bracket by the study's name."""
+    return optuna.create_study(study_name=f"replay {seed}", direction="maximize")
+
+
+def sampler_of(frozen: Frozen, seed: int | str) -> BaseSampler:
+    node = {**frozen["settings"]["sampler"], "seed": random.Random(seed).getrandbits(31)}
+    sampler: BaseSampler = instantiate(OmegaConf.create(node), _execution_whitelist_=WHITELIST)
+    return sampler
+
+
+def _nothing(key: str) -> Any:
+    """What a branch may hang on beyond the space: here on nothing."""
+    return None

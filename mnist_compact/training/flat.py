@@ -1,0 +1,95 @@
+"""All parameters of a network as one vector, so that an update is a handful of operations and not dozens.
+
+A compact network has some thousand weights in dozens of tensors: visiting each costs several times the arithmetic, and
+torch.optim besides imports the compiler at its first use, 150 MB of it (`benchmarks/README.md`).
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+Scalar = float | Tensor  # a tensor where the update is part of a captured graph
+
+
+class Rule(Protocol):
+    """How weights follow from gradients; every vector is (size,)."""
+
+    def initial(self, weights: Tensor) -> dict[str, Tensor]:
+        """The state before the first step."""
+        ...
+
+    def __call__(self, weights: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: Scalar, step: Scalar) -> None:
+        """Change `weights` and `state` in place. `step` counts from 1; `gradient` stays as it is."""
+        ...
+
+
+@dataclass(slots=True)
+class FlatParameters:
+    """Parameters that share one vector, and views of a second one that their gradients are gathered in."""
+
+    parameters: list[nn.Parameter]
+    vector: Tensor
+    gradient: Tensor
+    views: list[Tensor]
+
+    @classmethod
+    def of(cls, parameters: list[nn.Parameter]) -> "FlatParameters":
+        """Each parameter keeps its shape and memory format. `Module.to` another device would part them again."""
+        first = parameters[0]
+        assert all((p.dtype, p.device) == (first.dtype, first.device) for p in parameters)
+        vector = torch.empty(sum(p.numel() for p in parameters), dtype=first.dtype, device=first.device)
+        gradient, views, start = torch.zeros_like(vector), [], 0
+        for parameter in parameters:
+            layout = (parameter.shape, torch.empty_like(parameter).stride(), start)
+            place = vector.as_strided(*layout)
+            parameter.data = place.copy_(parameter.detach())
+            views.append(gradient.as_strided(*layout))
+            start += parameter.numel()
+        return cls(parameters, vector, gradient, views)
+
+    def gather(self) -> None:
+        """Copy the parameters' gradients, which autograd leaves in tensors of their own, into `gradient`."""
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        assert len(gradients) == len(self.views), "a parameter took no part in the loss"
+        torch._foreach_copy_(self.views, gradients)
+
+
+class FlatOptimizer:
+    """`rule` on all of `parameters` at once, with torch.optim's interface."""
+
+    def __init__(self, parameters: list[nn.Parameter], rule: Rule, lr: float) -> None:
+        self.flat = FlatParameters.of(parameters)
+        self.rule = rule
+        self.state = rule.initial(self.flat.vector)
+        self.steps = 0
+        self.param_groups: list[dict[str, Any]] = [{"lr": lr}]
+
+    def step(self) -> None:
+        self.steps += 1
+        self.update(self.param_groups[0]["lr"], self.steps)
+
+    @torch.no_grad()
+    def update(self, lr: Scalar, step: Scalar) -> None:
+        """The work of a step alone. With tensors for numbers it can be captured once and replayed with others."""
+        self.flat.gather()
+        self.rule(self.flat.vector, self.flat.gradient, self.state, lr, step)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for parameter in self.flat.parameters:
+            if set_to_none:
+                parameter.grad = None
+            elif parameter.grad is not None:
+                parameter.grad.zero_()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps, "state": dict(self.state), "param_groups": [dict(g) for g in self.param_groups]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        assert set(state_dict["state"]) == set(self.state), "the state is another rule's"
+        self.steps = state_dict["steps"]
+        for name, vector in self.state.items():
+            vector.copy_(state_dict["state"][name])
+        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
+            group.update(saved)

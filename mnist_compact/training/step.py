@@ -1,0 +1,165 @@
+"""One training step: forward, backward, update, average, tally. On a GPU its kernels are captured once and replayed."""
+
+from collections import Counter
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mnist_compact.model.networks import INPUT_SHAPE
+from mnist_compact.training.flat import FlatOptimizer
+from mnist_compact.training.optimizers import Optimizer
+
+Work = Callable[[], None]
+WARM_UP = 3  # steps before a capture, as torch.cuda.graph wants: libraries choose their kernels in them
+
+
+class WeightAverage:
+    """Exponential moving average of a network's weights, in a network of its own. The first update copies them."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.module = deepcopy(model)
+        self.decay = decay
+        self.begun = False
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        averaged: list[Tensor] = list(self.module.parameters())
+        weights: list[Tensor] = list(model.parameters())
+        if self.begun:
+            torch._foreach_lerp_(averaged, weights, 1 - self.decay)
+        else:
+            torch._foreach_copy_(averaged, weights)
+        self.begun = True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"module": self.module.state_dict(), "begun": self.begun}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.module.load_state_dict(state_dict["module"])
+        self.begun = state_dict["begun"]
+
+
+@dataclass(slots=True)
+class Trainee:
+    """What training changes, and so what a checkpoint holds."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    average: WeightAverage | None = None
+
+
+class Step:
+    """The work of a step, kernel by kernel. `loss_sum` and `correct` add up until `clear`, on the device."""
+
+    def __init__(self, trainee: Trainee, label_smoothing: float, autocast: torch.autocast) -> None:
+        self.trainee, self.label_smoothing, self.autocast = trainee, label_smoothing, autocast
+        for group in trainee.optimizer.param_groups:
+            group.setdefault("initial_lr", group["lr"])  # the peak, which a schedule scales
+        device = next(trainee.model.parameters()).device
+        self.loss_sum = torch.zeros((), device=device)
+        self.correct = torch.zeros((), dtype=torch.int64, device=device)
+
+    def clear(self) -> None:
+        self.loss_sum.zero_()
+        self.correct.zero_()
+
+    def __call__(self, images: Tensor, labels: Tensor, *, averaging: bool) -> None:
+        self.work(images, labels, averaging=averaging, update=self.trainee.optimizer.step)
+
+    def work(self, images: Tensor, labels: Tensor, *, averaging: bool, update: Work) -> None:
+        model, average = self.trainee.model, self.trainee.average
+        with self.autocast:
+            logits = model(images)
+            loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        loss.backward()
+        update()
+        self.trainee.optimizer.zero_grad()
+        if average is not None and averaging:
+            average.update(model)
+        self.tally(logits.detach(), loss.detach(), labels)
+
+    def tally(self, logits: Tensor, loss: Tensor, labels: Tensor) -> None:
+        self.loss_sum += loss * len(labels)
+        self.correct += (logits.argmax(1) == labels).sum()
+
+
+class Recorder(Protocol):
+    """How work becomes something that can be replayed."""
+
+    def warm_up(self, work: Work) -> None:
+        """Do the work, as it has to be done a few times before it is recorded."""
+        ...
+
+    def record(self, work: Work) -> Work:
+        """Take down the work without doing it; returns what does it."""
+        ...
+
+
+class CudaGraphs:
+    """As torch's notes on CUDA graphs have it: warm up on a side stream, then capture."""
+
+    def warm_up(self, work: Work) -> None:
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            work()
+        torch.cuda.current_stream().wait_stream(aside)
+
+    def record(self, work: Work) -> Work:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            work()
+        return graph.replay
+
+
+class CapturedStep(Step):
+    """The same from tensors that stay in their places, so that whole batches can replay what one of them recorded.
+
+    The short last batch, and the first update of an average, which differs from all others, run kernel by kernel.
+    """
+
+    def __init__(self, step: Step, batch_size: int, recorder: Recorder) -> None:
+        super().__init__(step.trainee, step.label_smoothing, step.autocast)
+        assert isinstance(step.trainee.optimizer, FlatOptimizer)
+        self.optimizer, self.batch_size, self.recorder = step.trainee.optimizer, batch_size, recorder
+        device = self.loss_sum.device
+        self.images = torch.zeros(batch_size, *INPUT_SHAPE, device=device)
+        self.labels = torch.zeros(batch_size, dtype=torch.int64, device=device)
+        self.rate, self.count = torch.zeros((), device=device), torch.zeros((), device=device)
+        self.replays: dict[bool, Work] = {}  # averaging → replay
+        self.warmed: Counter[bool] = Counter()
+
+    def __call__(self, images: Tensor, labels: Tensor, *, averaging: bool) -> None:
+        average = self.trainee.average
+        begins = averaging and average is not None and not average.begun
+        if len(labels) != self.batch_size or begins:
+            return super().__call__(images, labels, averaging=averaging)
+        self.optimizer.steps += 1
+        self.images.copy_(images)
+        self.labels.copy_(labels)
+        self.rate.fill_(self.optimizer.param_groups[0]["lr"])
+        self.count.fill_(self.optimizer.steps)
+        if self.warmed[averaging] < WARM_UP:
+            self.warmed[averaging] += 1
+            return self.recorder.warm_up(lambda: self._whole_batch(averaging))
+        if averaging not in self.replays:
+            self.replays[averaging] = self.recorder.record(lambda: self._whole_batch(averaging))
+        self.replays[averaging]()
+
+    def _whole_batch(self, averaging: bool) -> None:
+        update = partial(self.optimizer.update, self.rate, self.count)
+        self.work(self.images, self.labels, averaging=averaging, update=update)
+
+
+def fastest_step(trainee: Trainee, batch_size: int, label_smoothing: float, autocast: torch.autocast) -> Step:
+    """On a GPU a captured step, if the optimizer's arithmetic can be captured; elsewhere a plain one."""
+    step = Step(trainee, label_smoothing, autocast)
+    if step.loss_sum.device.type == "cuda" and isinstance(trainee.optimizer, FlatOptimizer):
+        return CapturedStep(step, batch_size, CudaGraphs())
+    return step

@@ -1,0 +1,111 @@
+"""The step that is captured on a GPU, its logic on the CPU; and that no epoch makes a device's host wait."""
+
+from copy import deepcopy
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mnist_compact.data.datasets import Batches
+from mnist_compact.model import norm_dropout
+from mnist_compact.training.configs import Precision
+from mnist_compact.training.loop import Plan, train_epoch
+from mnist_compact.training.machine import autocast
+from mnist_compact.training.step import WARM_UP, CapturedStep, Step, Trainee, WeightAverage, fastest_step
+
+
+class Replayed:
+    """A recorder for the CPU: to replay is to do the recorded work again."""
+
+    def __init__(self):
+        self.warmed, self.recorded, self.replayed = 0, 0, 0
+
+    def warm_up(self, work):
+        self.warmed += 1
+        work()
+
+    def record(self, work):
+        self.recorded += 1
+
+        def replay():
+            self.replayed += 1
+            work()
+
+        return replay
+
+
+@pytest.fixture
+def setting(configure):
+    """A trainee, its 13 batches (the last one short) and a plan with averaging from the second of two epochs."""
+    config = configure("model=m3", "model.dropout=0.1", "augment=affine", "data.train_images=200", "optim.lr=0.01")
+    data = config.data.load(print)
+    torch.manual_seed(0)
+    model = config.model.build()
+    trainee = Trainee(model, config.optim.build(model), WeightAverage(model, 0.9))
+    plan = Plan(
+        epochs=2,
+        schedule=lambda step: 1 / (1 + step),
+        strength=lambda epoch: 1.0,
+        average_from=2,
+        label_smoothing=0.1,
+        autocast=autocast(torch.device("cpu"), Precision.float32),
+        watch_loss=False,
+        seed=0,
+    )
+    return trainee, Batches(data, config.augment.build(), 16, 0), plan
+
+
+def test_a_replayed_step_trains_as_a_plain_one(setting, configure):
+    trainee, batches, plan = setting
+    weights = deepcopy(trainee.model.state_dict())
+    results = []
+    recorder = Replayed()
+    for captured in (False, True):
+        model = configure("model=m3", "model.dropout=0.1").model.build()
+        model.load_state_dict(weights)
+        fresh = Trainee(model, configure("optim=sgd", "optim.lr=0.01").optim.build(model), WeightAverage(model, 0.9))
+        step = Step(fresh, plan.label_smoothing, plan.autocast)
+        if captured:
+            step = CapturedStep(step, batches.size, recorder)
+        for epoch in (1, 2):
+            train_epoch(step, batches, plan, epoch, lambda view: None)
+        results.append((fresh, step.loss_sum, step.correct))
+    (plain, *plain_tally), (replayed, *replayed_tally) = results
+    for ours, theirs in ((replayed.model, plain.model), (replayed.average.module, plain.average.module)):
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(replayed_tally, plain_tally, rtol=1e-3, atol=1e-3)
+    assert replayed.optimizer.steps == plain.optimizer.steps == 26
+    assert recorder.recorded == 2, "with and without averaging"
+    assert recorder.warmed == 2 * WARM_UP
+    # 12 whole batches an epoch: less the warm-up and, in the second, the update that begins the average
+    assert recorder.replayed == (12 - WARM_UP) + (12 - WARM_UP - 1)
+
+
+def test_the_cpu_takes_the_plain_step(setting):
+    trainee, batches, plan = setting
+    assert type(fastest_step(trainee, batches.size, 0.0, plan.autocast)) is Step
+
+
+class NoReading(TorchDispatchMode):
+    """Fails on operations that bring a value from the device to Python, for which a host would have to wait."""
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        name = str(function)
+        assert not any(word in name for word in ("_local_scalar_dense", "nonzero", "is_nonzero", "equal.")), name
+        return function(*arguments, **(options or {}))
+
+
+def test_no_step_of_an_epoch_waits_for_the_device(monkeypatch, setting):
+    monkeypatch.setattr(norm_dropout, "fits", lambda x: False)  # as off the CPU
+    trainee, batches, plan = setting
+    step, seen = CapturedStep(Step(trainee, 0.0, plan.autocast), batches.size, Replayed()), []
+    plan_of_last = deepcopy(plan)
+
+    def reads_only_after_the_epoch(view):
+        seen.append(view.step)
+
+    epoch = NoReading()
+    with epoch, pytest.raises(AssertionError, match="_local_scalar_dense"):
+        train_epoch(step, batches, plan_of_last, 2, reads_only_after_the_epoch)
+    assert len(seen) == len(batches), "the one value that is read is the loss at the end of the epoch"
