@@ -1,7 +1,13 @@
-"""Configuration faults, gathered so that one refusal names them all."""
+"""What goes wrong: exit codes, and configuration faults gathered so that one refusal names them all."""
 
 import difflib
 from collections.abc import Iterable
+
+EXIT_FAILED = 1  # work that was begun did not come to its end, or did not come out
+EXIT_REFUSED = 2  # nothing was begun
+EXIT_DIVERGED = 3
+EXIT_WITHOUT_DATA = 4  # of a worker: the next would do no better
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 class ConfigError(ValueError):
@@ -10,6 +16,23 @@ class ConfigError(ValueError):
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = list(faults)
         super().__init__("\n".join(self.faults))
+
+
+class WorkFault(ValueError):
+    """Work that was begun cannot be finished. `status` is what the program should exit with."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class OverBudget(ConfigError):
+    """A network with `parameters` where fewer than `below` are allowed."""
+
+    def __init__(self, faults: Iterable[str], *, parameters: int, below: int) -> None:
+        super().__init__(faults)
+        self.parameters = parameters
+        self.below = below
 
 
 class Faults:

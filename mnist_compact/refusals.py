@@ -1,8 +1,12 @@
 """Errors that people make, as one clear message: key, rule, value, and the nearest valid choice."""
 
 import re
+import shlex
+import sys
 
 from mnist_compact.faults import nearest
+
+PREFIX = "mnist_compact: "  # of the one message
 
 
 def explain(error: Exception) -> str | None:
@@ -14,6 +18,8 @@ def explain(error: Exception) -> str | None:
         return _unknown_option(error.missing_cfg_file, list(error.options or ()))
     if isinstance(error, OverrideParseException):
         return f"{error.override!r} is not of the form key=value ({_grammar_fault(str(error))})"
+    if isinstance(error, HydraException) and "sweep type : INTERVAL" in str(error):
+        return _interval_in_a_grid(sys.argv[1:])
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _unfit_key(error)
     if isinstance(error, ValueError):
@@ -27,6 +33,15 @@ def _grammar_fault(message: str) -> str:
     """The line that says what is wrong, out of Hydra's several."""
     about = [line for line in message.splitlines() if not line.startswith(("Error ", "See ")) and line.strip(" ^")]
     return about[0] if about else message
+
+
+def _interval_in_a_grid(arguments: list[str]) -> str:
+    """An interval has no members to run one by one; a search takes it as it stands."""
+    intervals = [argument for argument in arguments if re.match(r"[^=]+=.*\binterval\(", argument)]
+    rest = [a for a in arguments if a not in ("-m", "--multirun") and not a.startswith("hydra/sweeper=")]
+    line = shlex.join(["python", "-m", "mnist_compact", "-m", "hydra/sweeper=compact", *rest])
+    named = " and ".join(intervals) or "hydra.sweeper.params"
+    return f"{named}: a grid cannot run through an interval. A search can: {line}"
 
 
 def _unknown_option(missing: str, options: list[str]) -> str:

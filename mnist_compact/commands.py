@@ -1,0 +1,28 @@
+"""How every command but training ends: what went wrong in one line on stderr, and an exit code."""
+
+import sys
+from collections.abc import Callable
+
+from mnist_compact.faults import EXIT_INTERRUPTED, EXIT_REFUSED, WorkFault
+
+
+def conclude(name: str, work: Callable[[], int | None], *, interrupted: str = "interrupted") -> None:
+    """Do `work` for the command `name` and exit with its code, unless that is 0 or None.
+
+    What cannot be done (ValueError, OSError) gives 2, what was begun and cannot be finished the fault's own code;
+    Ctrl-C gives 130 and the words `interrupted`.
+    """
+    try:
+        status = work()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, `head` say, has seen enough; nothing must be flushed at exit
+        sys.stdout = None
+        status = 0
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        status = error.status if isinstance(error, WorkFault) else EXIT_REFUSED
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{name}: {interrupted}\n")
+        status = EXIT_INTERRUPTED
+    if status:
+        raise SystemExit(status)

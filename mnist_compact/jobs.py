@@ -1,0 +1,182 @@
+"""Jobs side by side, each a process of its own: whatever ends one of them leaves the others alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnist_compact.faults import EXIT_REFUSED, WorkFault
+from mnist_compact.refusals import PREFIX
+from mnist_compact.results.record import RecordError, RunRecord, Status, objective
+
+LOG = "log.txt"
+POLL_S = 0.05
+HEARD_S = 1.0  # a terminal's Ctrl-C reaches every process within it; twice could cut short what the first has begun
+ENDING_S = 20.0  # for interrupted runs to write their records and draw their curves
+LAST_WORDS_BYTES = 20_000
+# Colours and bars are for terminals; HYDRA_FULL_ERROR is set by app.plain_errors, for this process alone.
+NOT_FOR_JOBS = {"FORCE_COLOR", "TTY_COMPATIBLE", "HYDRA_FULL_ERROR"}
+
+
+class JobFault(WorkFault):
+    """A job was refused or has failed. `status` is what its whole grid should exit with."""
+
+
+@dataclass(slots=True, frozen=True)
+class Job:
+    """A command that leaves a run in `folder`."""
+
+    number: int  # from 0; people count from 1
+    told: str  # what tells it from the others
+    command: list[str]
+    folder: Path
+    threads: int | None  # None = whatever the environment says
+
+
+@dataclass(slots=True, frozen=True)
+class Outcome:
+    """How a job ended: with a value, or with a fault."""
+
+    said: str  # to the user, as it ended
+    value: float | None = None  # the objective; None for a run that diverged in its first epoch
+    fault: str = ""
+    refused: bool = False  # the fault is in the configuration
+
+
+def how_ended(code: int) -> str:
+    """Of a process with this exit code, such as: ended by signal 9 (Killed: out of memory?)"""
+    if code >= 0:
+        return f"ended with exit status {code}"
+    memory = ": out of memory?" if -code == signal.SIGKILL else ""
+    return f"ended by signal {-code} ({signal.strsignal(-code)}{memory})"
+
+
+def run_all(jobs: list[Job], workers: int, total: int) -> dict[int, Outcome]:
+    """Number → outcome, at most `workers` at a time; prints a line for each job as it ends.
+
+    Whatever ends this call early, Ctrl-C and SIGTERM too, interrupts the jobs under way and waits for them.
+    """
+    assert workers > 0 or not jobs
+    outcomes: dict[int, Outcome] = {}
+
+    def ended(job: Job, outcome: Outcome) -> None:
+        outcomes[job.number] = outcome
+        print(f"{job.number + 1}/{total}  {job.told}   {outcome.said}", flush=True)
+
+    waiting, running = jobs[::-1], list[_Process]()
+    with exit_on_signals():
+        try:
+            while waiting or running:
+                while waiting and len(running) < workers:
+                    job = waiting.pop()
+                    try:
+                        running.append(_Process(job))
+                    except OSError as error:
+                        ended(job, Outcome(f"failed: {error}", fault=str(error)))
+                time.sleep(POLL_S)
+                for process in [process for process in running if process.popen.poll() is not None]:
+                    running.remove(process)
+                    ended(process.job, process.outcome())
+        finally:
+            _interrupt([process.popen for process in running])
+    return outcomes
+
+
+class _Process:
+    """A job under way."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.began = time.monotonic()
+        environment = {key: value for key, value in os.environ.items() if key not in NOT_FOR_JOBS}
+        if job.threads is not None:
+            environment["OMP_NUM_THREADS"] = str(job.threads)
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with (job.folder / LOG).open("ab") as log:  # a folder that holds a run already keeps that run's log
+            self.log_start = log.tell()
+            self.popen = subprocess.Popen(
+                job.command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def outcome(self) -> Outcome:
+        """How it ended. The exit status comes first: a refused or killed job's folder may hold another run's record."""
+        code, took = self.popen.returncode, f"{time.monotonic() - self.began:.0f} s"
+        if code == EXIT_REFUSED:
+            message = "; ".join(self._log().rpartition(PREFIX)[2].strip().splitlines())
+            self._leave_nothing()
+            return Outcome(f"refused: {message}", fault=message, refused=True)
+        if code < 0:
+            return self._failed(how_ended(code))
+        try:
+            record = RunRecord.read(self.job.folder)
+        except RecordError as error:
+            return self._failed(self._last_line() or str(error))
+        value = objective(record) if record.scores else None
+        if record.status is Status.DIVERGED:
+            return Outcome(f"diverged: {record.reason}   {took}", value)
+        if code or value is None:
+            return self._failed(record.reason or self._last_line() or how_ended(code))
+        return Outcome(f"{value:.2f} %   {took}", value)
+
+    def _failed(self, reason: str) -> Outcome:
+        return Outcome(f"failed: {reason}", fault=f"{reason}; see {self.job.folder / LOG}")
+
+    def _log(self) -> str:
+        with (self.job.folder / LOG).open("rb") as log:
+            log.seek(max(self.log_start, log.seek(0, os.SEEK_END) - LAST_WORDS_BYTES))
+            return log.read().decode(errors="replace")
+
+    def _last_line(self) -> str:
+        return next(iter(self._log().strip().splitlines()[-1:]), "")
+
+    def _leave_nothing(self) -> None:
+        """After a refusal, as without a grid."""
+        if not self.log_start and [path.name for path in self.job.folder.iterdir()] == [LOG]:
+            (self.job.folder / LOG).unlink()
+            self.job.folder.rmdir()
+
+
+def _interrupt(running: list[subprocess.Popen[bytes]]) -> None:
+    """End them all, gently if they let us."""
+    try:
+        # Jobs started in the background of a script ignore SIGINT, as this process does.
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        _wait(running, 0 if ignored else HEARD_S)
+        for process in running:
+            process.send_signal(signal.SIGTERM if ignored else signal.SIGINT)  # does nothing to one that has ended
+        _wait(running, ENDING_S)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def _wait(running: list[subprocess.Popen[bytes]], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while any(process.poll() is None for process in running) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+
+
+@contextmanager
+def exit_on_signals() -> Iterator[None]:
+    """Let `kill`, or a terminal that is closed, unwind the stack, so that no work outlives who has begun it."""
+
+    def leave(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, leave) for number in heard}  # under nohup the terminal may go
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,131 @@
+"""What a search is refused for before its study is founded: nothing of it is found out in the middle."""
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
+from typing import Any
+
+import optuna
+from omegaconf import DictConfig, OmegaConf
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import BaseSampler
+
+from mnist_compact.faults import ConfigError, Faults
+from mnist_compact.refusals import explain
+from mnist_compact.search.frozen import Composer, Frozen
+from mnist_compact.search.objectives import OBJECTIVES
+from mnist_compact.search.places import is_below
+from mnist_compact.search.proposals import pruner_of, sampler_of, space_of
+from mnist_compact.training.machine import resolve_device
+
+REHEARSED = 3  # proposals: the first ones of many samplers are random
+
+
+def check_settings(config: DictConfig) -> None:
+    """Raises ConfigError naming every key of `hydra.sweeper` that is out of range."""
+    sweeper, faults, known = config.hydra.sweeper, Faults("hydra.sweeper"), ", ".join(OBJECTIVES)
+    for name in sweeper.objectives:
+        faults.unless(name in OBJECTIVES, "objectives", f"must be out of {known}", name)
+    faults.unless(bool(sweeper.objectives), "objectives", f"must name at least one of {known}", [])
+    for key, least in {"n_trials": 1, "n_jobs": 0, "target_trials": 1, "max_failures": 0, "max_refusals": 1}.items():
+        faults.unless(sweeper[key] >= least, key, f"must be at least {least}", sweeper[key])
+    limit, target, name = sweeper.time_limit_minutes, sweeper.target, sweeper.study_name
+    faults.unless(limit is None or limit > 0, "time_limit_minutes", "must be above 0", limit)
+    faults.unless(target is None or math.isfinite(target), "target", "must be finite", target)
+    faults.unless(target is None or len(sweeper.objectives) < 2, "target", "needs a single objective", target)
+    faults.unless(name is None or is_below(name), "study_name", f"must be a folder's below {sweeper.folder}", name)
+    primary = config.hydra.job.config_name
+    if primary != "config":
+        faults.found.append(f"--config-name must be left out of a search, which composes config.yaml, got {primary}")
+    faults.raise_if_any()
+
+
+def check_keys(composer: Composer, frozen: Frozen) -> None:
+    """Every searched key and option must exist wherever its branch is taken, and none may score on the test split.
+
+    A device that is not here or too many epochs are a proposal's own fault, unless each of these has one. Raises
+    ConfigError.
+    """
+    space, unfit = space_of(frozen), list[str]()
+    for name, parameters, when in [
+        ("params", space.parameters, {}),
+        *((f"branches.{branch.name}.params", branch.parameters, branch.when) for branch in space.branches),
+    ]:
+        values = {parameter.key: _values(parameter.distribution) for parameter in parameters}
+        turns = range(max(map(len, values.values()), default=0))  # so every value is composed once a condition
+        for chosen, turn in product(product(*when.values()), turns):
+            condition = [f"{key}={value}" for key, value in zip(when, chosen, strict=True)]
+            point = [f"{key}={options[turn % len(options)]}" for key, options in values.items()]
+            try:
+                unfit.append(_unfit(composer.composed([*condition, *point])))
+            except Exception as error:
+                raise ConfigError([f"hydra.sweeper.{name}: {explain(error) or error}"]) from error
+    if all(unfit):
+        raise ConfigError([unfit[0]])
+
+
+def _unfit(composed: DictConfig) -> str:
+    """Why nothing that shares this device, these epochs and this budget may train; empty where it may."""
+    budget: Any = OmegaConf.to_object(composed.budget)
+    try:
+        resolve_device(composed.train.device)
+        budget.check(parameters=0, epochs=composed.train.epochs)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+def rehearse(frozen: Frozen, known: dict[str, Any]) -> None:
+    """A few proposals in memory, for a worker would die of what its sampler or pruner cannot do.
+
+    Raises ConfigError.
+    """
+    objectives = [OBJECTIVES[name] for name in frozen["settings"]["objectives"]]
+    kind = "pruner"
+    try:
+        with _quiet():
+            pruner = pruner_of(frozen)
+            kind = "sampler"
+            sampler = sampler_of(frozen, "rehearsal")
+            if not isinstance(sampler, BaseSampler):
+                raise ValueError("a grid needs no search: the line without hydra/sweeper=compact runs it")
+            study = optuna.create_study(
+                directions=[objective.direction for objective in objectives], sampler=sampler, pruner=pruner
+            )
+            for _ in range(REHEARSED):
+                kind = "sampler"
+                trial = study.ask()
+                space_of(frozen).suggest(trial, known.get)
+                if len(objectives) == 1:
+                    kind = "pruner"
+                    trial.report(objectives[0].worst, step=1)
+                    trial.should_prune()
+                kind = "sampler"
+                study.tell(trial, [objective.worst for objective in objectives])
+    except Exception as error:
+        target = frozen["settings"][kind]["_target_"].rpartition(".")[2]
+        raise ConfigError([f"hydra/sweeper/{kind} must be one that works here, got {target}: {error}"]) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The workers will warn of what is to be warned of."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def _values(distribution: BaseDistribution) -> list[Any]:
+    """All choices, or of a range its lower end."""
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, FloatDistribution | IntDistribution)
+    return [distribution.low]

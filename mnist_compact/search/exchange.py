@@ -1,0 +1,199 @@
+"""A study as one small file: to be committed, shown, and gone on with on another machine.
+
+The file is gzip-compressed JSON whose bytes depend on the study alone. It does not hold the leases, which are of this
+machine. Of what samplers keep at the study it holds how far a quasi-random sequence has come; the rest, which may name
+trials by ids of this storage, they work out again.
+"""
+
+import gzip
+import io
+import json
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.storages import BaseStorage
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from mnist_compact.atomic import replacing
+from mnist_compact.faults import ConfigError
+from mnist_compact.search.ledger import FIXED
+
+SCHEMA_VERSION = 1
+SEQUENCE = "qmc:"  # what attributes with a sequence's position begin with
+OF_AN_ATTEMPT = {"lease", "attempts", "overrides", "folder", "parameters", "refused", "reason", "seconds"}
+
+Exchange = dict[str, Any]  # plain JSON
+
+
+def load(storage: BaseStorage, name: str) -> Study:
+    """Raises ConfigError where there is no study of this name."""
+    try:
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError as error:
+        names = ", ".join(sorted(study.study_name for study in storage.get_all_studies())) or "none"
+        raise ConfigError([f"there is no study {name!r} in this storage, but {names}"]) from error
+
+
+def export_study(storage: BaseStorage, name: str) -> Exchange:
+    """All there is to know of a study. A RUNNING trial is given as WAITING with its point, to be tried again.
+
+    Raises ConfigError where there is no study of this name.
+    """
+    study = load(storage, name)
+    kept = storage.get_study_system_attrs(study._study_id)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "directions": [direction.name.lower() for direction in study.directions],
+        "metric_names": study.metric_names,
+        "user_attrs": _sorted(study.user_attrs),
+        "system_attrs": _sorted({key: value for key, value in kept.items() if key.startswith(SEQUENCE)}),
+        "trials": [_entry(trial) for trial in study.get_trials(deepcopy=False)],
+    }
+
+
+def write(path: Path, exchange: Exchange) -> None:
+    """Write the file whole or not at all; equal studies give equal bytes."""
+    packed = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as file:
+        file.write(json.dumps(exchange, separators=(",", ":")).encode())
+    with replacing(path) as beside:
+        beside.write_bytes(packed.getvalue())
+
+
+def read(path: Path) -> Exchange:
+    """What `write` wrote. Raises ConfigError for a file that is damaged, something else, or of another schema."""
+    try:
+        exchange = json.loads(gzip.decompress(path.read_bytes()))
+    except (gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
+        raise ConfigError([f"{path} is damaged or no exported study: {error}"]) from error
+    if not isinstance(exchange, dict) or "schema_version" not in exchange:
+        raise ConfigError([f"{path} is no exported study: it names no schema_version"])
+    if exchange["schema_version"] != SCHEMA_VERSION:
+        raise ConfigError(
+            [f"{path} has schema_version {exchange['schema_version']!r}; this version reads {SCHEMA_VERSION}"]
+        )
+    if not isinstance(exchange.get("name"), str):
+        raise ConfigError([f"{path} is damaged: it does not name its study"])
+    return exchange
+
+
+def import_study(exchange: Exchange, storage: BaseStorage, name: str) -> Study:
+    """The study under `name`, its trials with their numbers; nothing is left of it where that fails.
+
+    Raises ConfigError where the name is taken or the content is not what `export_study` gives.
+    """
+    with _damage():
+        trials = [_trial(entry) for entry in exchange["trials"]]
+        directions = [StudyDirection[direction.upper()] for direction in exchange["directions"]]
+        metric_names, attributes = exchange["metric_names"], dict(exchange["user_attrs"])
+        positions = dict(exchange.get("system_attrs", {}))  # earlier versions wrote none
+        if [trial.number for trial in trials] != list(range(len(trials))):
+            raise ValueError("its trials are not numbered in order")
+    try:
+        study = optuna.create_study(storage=storage, study_name=name, directions=directions)
+    except optuna.exceptions.DuplicatedStudyError as error:
+        raise ConfigError([f"a study {name!r} exists there already; --name <name> imports it as another"]) from error
+    try:
+        with _damage():
+            for trial in trials:
+                study.add_trial(trial)
+            if metric_names is not None:
+                _name_metrics(study, metric_names)
+            for key, value in positions.items():
+                storage.set_study_system_attr(study._study_id, key, value)
+            for key, value in sorted(attributes.items(), key=lambda item: item[0] == "founded"):  # last: it is whole
+                study.set_user_attr(key, value)
+    except BaseException:
+        optuna.delete_study(study_name=name, storage=storage)
+        raise
+    return study
+
+
+def _name_metrics(study: Study, names: list[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names(names)
+
+
+def _entry(trial: FrozenTrial) -> dict[str, Any]:
+    if trial.state is TrialState.RUNNING:
+        return _waiting(trial)
+    return {
+        "number": trial.number,
+        "state": trial.state.name,
+        "values": trial.values,
+        "params": _sorted(trial.params),
+        "distributions": {
+            name: distribution_to_json(distribution) for name, distribution in _sorted(trial.distributions).items()
+        },
+        "intermediate_values": {str(step): value for step, value in _sorted(trial.intermediate_values).items()},
+        "user_attrs": {key: value for key, value in _sorted(trial.user_attrs).items() if key != "lease"},
+        "system_attrs": _sorted(trial.system_attrs),
+        "start": _written(trial.datetime_start),
+        "end": _written(trial.datetime_complete),
+    }
+
+
+def _waiting(trial: FrozenTrial) -> dict[str, Any]:
+    """The trial before it began: whoever takes it up judges it, gives it a folder and reports afresh."""
+    point = {**trial.system_attrs.get(FIXED, {}), **trial.params}
+    return {
+        "number": trial.number,
+        "state": TrialState.WAITING.name,
+        "values": None,
+        "params": {},
+        "distributions": {},
+        "intermediate_values": {},
+        "user_attrs": {key: value for key, value in _sorted(trial.user_attrs).items() if key not in OF_AN_ATTEMPT},
+        "system_attrs": {FIXED: _sorted(point)},
+        "start": None,
+        "end": None,
+    }
+
+
+def _trial(entry: Mapping[str, Any]) -> FrozenTrial:
+    return FrozenTrial(
+        number=entry["number"],
+        state=TrialState[entry["state"]],
+        value=None,
+        values=entry["values"],
+        datetime_start=_time(entry["start"]),
+        datetime_complete=_time(entry["end"]),
+        params=dict(entry["params"]),
+        distributions={name: json_to_distribution(text) for name, text in entry["distributions"].items()},
+        user_attrs=dict(entry["user_attrs"]),
+        system_attrs=dict(entry["system_attrs"]),
+        intermediate_values={int(step): value for step, value in entry["intermediate_values"].items()},
+        trial_id=-1,  # the storage gives it one of its own
+    )
+
+
+def _sorted(mapping: Mapping[Any, Any]) -> dict[Any, Any]:
+    """By key, whatever order the storage has. Values stay as they are: in `frozen` the order of keys has a meaning."""
+    return dict(sorted(mapping.items()))
+
+
+def _written(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
+
+
+def _time(written: str | None) -> datetime | None:
+    return None if written is None else datetime.fromisoformat(written)
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """ConfigError for content that was not written by `export_study`."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError([f"the exported study is damaged: {type(error).__name__}: {error}"]) from error

@@ -1,0 +1,177 @@
+"""What a study is about, frozen at its start: later edits of YAML change nothing in it."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from mnist_compact.changes import changes
+from mnist_compact.config import GROUPS, RunConfig, check_names, configuration_folder, to_run_config
+from mnist_compact.faults import ConfigError
+from mnist_compact.search.configs import CONTINUABLE, register
+from mnist_compact.search.source import GROUP, sweeps_folder
+
+Frozen = dict[str, Any]  # plain JSON: it lies in the study and travels with its export
+KNOWN = (*GROUPS, "tracker", "experiment", "hydra", GROUP)  # a folder beside conf/ may hold much that is no group
+
+
+def freeze(sweeper: DictConfig, arguments: list[str], beside: Sequence[Path] = ()) -> Frozen:
+    """Everything that decides what a trial is: the files, the search's settings, the command line.
+
+    Of the folders `beside` conf/, such as Hydra's --config-dir, the groups that this program has.
+    """
+    settings = OmegaConf.to_container(sweeper, resolve=True, enum_to_str=True)
+    assert isinstance(settings, dict)
+    leave_out = {*CONTINUABLE, "study_name", "folder", "_target_", "defaults"}
+    conf, sweeps = configuration_folder(), sweeps_folder()
+    paths = [(path, conf) for path in conf.rglob("*.yaml")]
+    paths += [(path, root) for root in beside for group in KNOWN for path in (root / group).rglob("*.yaml")]
+    paths += [(path, sweeps.parent) for path in sweeps.rglob("*.yaml")]
+    files: dict[str, str] = {}
+    for path, root in paths:
+        files.setdefault(path.relative_to(root).as_posix(), path.read_text())  # Hydra, too, takes the first it finds
+    return {
+        "settings": {str(key): value for key, value in settings.items() if key not in leave_out},
+        "arguments": arguments,
+        "files": dict(sorted(files.items())),
+    }
+
+
+def folders_beside(config: DictConfig) -> list[Path]:
+    """Where Hydra looks for options besides conf/ and sweeps/: --config-dir, and files of hydra.searchpath."""
+    sources = config.hydra.runtime.config_sources
+    return [Path(source.path) for source in sources if source.schema == "file" and source.provider != "main"]
+
+
+def differences(then: Frozen, now: Frozen) -> list[str]:
+    """Lines `what: then → now`, for what a trial is made of. Comments and the files' layout do not count."""
+    lines = changes(sorted(then["arguments"]), sorted(now["arguments"]), "arguments")
+    lines += changes(_fast(then["settings"]), _fast(now["settings"]), "hydra.sweeper")
+    for name in sorted(_in_use(then)):  # of the sweeper's own settings the resolved ones count
+        first, second = (_parsed(frozen["files"].get(name)) for frozen in (then, now))
+        lines += changes(first, second, name)
+    return lines
+
+
+def _in_use(frozen: Frozen) -> set[str]:
+    """The files that a trial may be made of: what the line and the space choose, else config.yaml, and their defaults.
+
+    Rather one too many than one too few.
+    """
+    files, settings = frozen["files"], frozen["settings"]
+    words = (word.lstrip("+").partition("=") for word in frozen["arguments"])
+    asked = [*settings["params"].items(), *((key, value) for key, _, value in words)]
+    said = dict(_option(key, value, files) for key, value in asked)
+    branched = [
+        _option(key, value, files)
+        for branch in settings["branches"].values()
+        for key, value in branch["params"].items()
+    ]
+    deltas = [said[group][0] for group in ("experiment", GROUP) if len(said.get(group, ())) == 1]
+    decided = {*said, *(group for name in deltas for group, _ in _defaults(name, files))}
+    usual = [(group, names) for group, names in _defaults("config.yaml", files) if group not in decided]
+    used, waiting = {"config.yaml"}, [name for _, names in (*said.items(), *branched, *usual) for name in names]
+    while waiting:
+        name = waiting.pop()
+        if name not in used:
+            used.add(name)
+            waiting += [other for _, names in _defaults(name, files) for other in names]
+    return {name for name in used if not name.startswith("hydra/")}
+
+
+def _option(group: str, value: Any, files: dict[str, str]) -> tuple[str, list[str]]:
+    """A group and the file of its option; of what is no single option, such as a sweep, all files of the group."""
+    name = f"{group}/{value}.yaml"
+    if name in files or value in (None, "null"):
+        return group, [name] if name in files else []
+    return group, [other for other in files if other.startswith(f"{group}/")]
+
+
+def _defaults(name: str, files: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
+    """Groups that a file's defaults list decides, and the files it takes there."""
+    home = name.rpartition("/")[0]
+    parsed: Any = OmegaConf.to_container(OmegaConf.create(files[name]), resolve=False)
+    for entry in parsed.get("defaults", []):
+        if isinstance(entry, str):  # another file of the same group to stand on, a schema, _self_
+            place = _from_root(home, entry)
+            yield place.rpartition("/")[0], [f"{place}.yaml"] if f"{place}.yaml" in files else []
+            continue
+        for key, value in entry.items():
+            group = _from_root(home, key.split()[-1])  # behind `override` or `optional`
+            for option in value if isinstance(value, list) else [value]:
+                yield _option(group, option, files)
+
+
+def _from_root(home: str, place: str) -> str:
+    place = place.partition("@")[0]
+    return place[1:] if place.startswith("/") else f"{home}/{place}".strip("/")
+
+
+def _fast(settings: dict[str, Any]) -> dict[str, Any]:
+    """Without what may differ, some of which earlier versions have frozen."""
+    return {key: value for key, value in settings.items() if key not in CONTINUABLE}
+
+
+def _parsed(text: str | None) -> Any:
+    """Without what a question says of the search, which is compared as settings."""
+    parsed: Any = {} if text is None else OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    return {key: value for key, value in parsed.items() if key != "hydra"}
+
+
+class Composer:
+    """Composes runs out of the frozen files. One a process: Hydra keeps its state in a global."""
+
+    def __init__(self, frozen: Frozen, fixed: Sequence[str]) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix="mnist_compact_")
+        for name, text in frozen["files"].items():
+            path = Path(self.folder.name) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        register()
+        self.before = GlobalHydra.instance().hydra  # the application's own, while it runs
+        GlobalHydra.instance().clear()
+        initialize_config_dir(self.folder.name)
+        self.fixed = list(fixed)
+
+    def close(self) -> None:
+        GlobalHydra.instance().hydra = self.before
+        self.folder.cleanup()
+
+    def composed(self, overrides: list[str]) -> DictConfig:
+        """Raises ConfigError for a configuration that scores on the test split: by it nothing is chosen."""
+        cfg = compose("config", overrides=["hydra/help=default", *self.fixed, *overrides], return_hydra_config=True)
+        data: Any = OmegaConf.get_type(cfg.data)
+        if data.evaluated_split == "test":
+            name = cfg.hydra.runtime.choices.data
+            raise ConfigError([f"data must not score a search on the test split, got data={name}; take data=holdout"])
+        return cfg
+
+    def run_config(self, overrides: list[str]) -> RunConfig:
+        """Raises ConfigError, as for a single run."""
+        cfg = self.composed(overrides)
+        choices = dict(cfg.hydra.runtime.choices)
+        with open_dict(cfg):
+            del cfg["hydra"]
+        run = to_run_config(cfg)
+        check_names(run, choices)
+        return run
+
+    def known(self) -> dict[str, Any]:
+        """Key → value of what all trials share; a group's key gives the name of its option."""
+        cfg = self.composed([])
+        flat = _flat(OmegaConf.to_container(cfg, resolve=False, enum_to_str=True), "")
+        return {**flat, **{group: cfg.hydra.runtime.choices[group] for group in GROUPS}}
+
+
+def _flat(node: Any, place: str) -> dict[str, Any]:
+    if isinstance(node, dict):
+        found: dict[str, Any] = {}
+        for key, value in node.items():
+            if place or key != "hydra":
+                found |= _flat(value, f"{place}.{key}".lstrip("."))
+        return found
+    return {place: node}

@@ -1,0 +1,244 @@
+"""The study as its workers see it: who works on what, how many count, and what is to be done next.
+
+Trials carry user attributes of ours: `lease` (who works on it, renewed while it lives), `attempts`, `overrides`,
+`folder`, and where they ended so one of `refused` (why it does not count; `withdrawn` besides, where its network is not
+to blame) and `reason`. A trial whose worker died stays RUNNING until another takes over its
+lease, and goes on in its folder after its last finished epoch: same number, same folder, nothing done twice.
+
+A worker that must end for want of its storage cannot hand its trial back there; it leaves a mark beside its lock file,
+and the attempt does not count.
+"""
+
+import contextlib
+import socket
+import time
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.trial import FrozenTrial, TrialState
+
+from mnist_compact.results.record import RecordError, RunRecord, Status
+from mnist_compact.search.storage import TROUBLE, StorageLost, Watch, open_storage
+
+LEASE_S = 90.0  # how long a worker elsewhere may be silent before its trial is taken over
+UNLEASED_S = 120.0  # how long a trial elsewhere may be between its creation and its lease
+MAX_ATTEMPTS = 2
+EXCUSED = ".excused"  # ending of a worker's mark
+FIXED = "fixed_params"  # Optuna's system attribute of a trial that waits, or waited, with its point
+
+
+def quieten() -> None:
+    """Optuna tells of every trial and of what is experimental; the search has its own view, and pins the version."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+
+@dataclass(slots=True, frozen=True)
+class Tally:
+    """How many trials there are of each kind."""
+
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+    refused: int
+    waiting: int  # enqueued, not begun
+
+    @property
+    def ended(self) -> int:
+        """What counts towards `n_trials`."""
+        return self.complete + self.pruned + self.failed
+
+
+def is_refused(trial: FrozenTrial) -> bool:
+    """Whether it trained nothing and counts towards nothing, be it over budget, not to be built, or withdrawn."""
+    return "refused" in trial.user_attrs
+
+
+def is_withdrawn(trial: FrozenTrial) -> bool:
+    return "withdrawn" in trial.user_attrs
+
+
+def tally(trials: Iterable[FrozenTrial]) -> Tally:
+    counts = dict.fromkeys(TrialState, 0)
+    refused = 0
+    for trial in trials:
+        if not is_refused(trial):
+            counts[trial.state] += 1
+        elif not is_withdrawn(trial):
+            refused += 1
+    return Tally(
+        counts[TrialState.COMPLETE],
+        counts[TrialState.PRUNED],
+        counts[TrialState.FAIL],
+        counts[TrialState.RUNNING],
+        refused,
+        counts[TrialState.WAITING],
+    )
+
+
+class Ledger:
+    """A study and its storage, for one worker or for the parent."""
+
+    def __init__(
+        self, folder: Path, url: str, study_name: str, worker: str, *, private: bool, wait_s: float | None = None
+    ) -> None:
+        self.folder, self.worker, self.private = folder, worker, private
+        self.watch = Watch(url)
+        with self.watch.over():
+            self.storage = open_storage(url, create=False, wait_s=wait_s)
+            self.study = optuna.load_study(study_name=study_name, storage=self.storage)
+        self.lock_path = lock_of(folder, worker)
+        self.lock_path.parent.mkdir(parents=True, exist_ok=True)
+        self.alive = FileLock(self.lock_path)  # held as long as this process lives
+        self.seen: dict[int, tuple[Any, float]] = {}  # trial → its lease, and since when it has been that one
+        self.claims = FileLock(folder / "claims.lock")  # one proposal or claim at a time on this machine
+
+    def trials(self) -> list[FrozenTrial]:
+        """Raises StorageLost."""
+        with self.watch.over():
+            return self.study.get_trials(deepcopy=False)
+
+    def has_room(self, n_trials: int) -> bool:
+        counted = tally(self.trials())
+        return counted.ended + counted.running < n_trials
+
+    def is_surplus(self, number: int, n_trials: int) -> bool:
+        """Whether a trial just begun is one too many: machines cannot share `claims`, so two may see the last place.
+
+        Of two new trials the lower number has it. One that had waited was numbered long before it began: it gives way
+        to all others, lest the last to look overlook one that has already stayed.
+        """
+        trials = self.trials()
+        had_waited = FIXED in trials[number].system_attrs
+        rivals = (other for other in trials if had_waited or FIXED in other.system_attrs or other.number < number)
+        counted = tally(other for other in rivals if other.number != number)
+        return counted.ended + counted.running >= n_trials
+
+    def lease(self, trial_id: int) -> None:
+        """Say that this worker has the trial, to be said again before LEASE_S have passed."""
+        lease = {"worker": self.worker, "host": socket.gethostname(), "lock": str(self.lock_path)}
+        self.note(trial_id, lease={**lease, "said": time.time()})  # no more than a mark that differs each time
+
+    def hand_back(self) -> None:
+        """Told to stop is not to have died: whoever goes on has this worker's trial at once, and all its attempts."""
+        for trial in self.trials():
+            if is_at(self.worker, trial):
+                self.note(trial._trial_id, attempts=0, lease={"worker": None})
+
+    @contextlib.contextmanager
+    def excused(self) -> Iterator[None]:
+        """What ends in the loss of the storage leaves this worker's mark."""
+        try:
+            yield
+        except (StorageLost, *TROUBLE):
+            excuse(self.lock_path)
+            raise
+
+    def holds(self, trial_id: int) -> bool:
+        return _holder(self.storage.get_trial(trial_id)) == self.worker
+
+    def note(self, trial_id: int, **attributes: Any) -> None:
+        for name, value in attributes.items():
+            self.storage.set_trial_user_attr(trial_id, name, value)
+
+    def take_over(self, trials: list[FrozenTrial]) -> FrozenTrial | None:
+        """A trial whose worker is gone, now leased to this one. Those that lost two workers end as FAILED.
+
+        To be called under `claims`.
+        """
+        for trial in trials:
+            if trial.state is not TrialState.RUNNING or self._is_worked_on(trial):
+                continue
+            attempts = trial.user_attrs.get("attempts", 0) - _was_excused(trial)
+            if "overrides" not in trial.user_attrs:
+                self.withdraw(trial.number, "its worker died before it began")
+            elif attempts >= MAX_ATTEMPTS:
+                self._give_up(trial, f"its worker died {attempts} times")
+            else:
+                self.lease(trial._trial_id)
+                self.note(trial._trial_id, attempts=attempts + 1)
+                if self.private or self._won(trial._trial_id):
+                    return trial
+        return None
+
+    def _give_up(self, trial: FrozenTrial, reason: str) -> None:
+        print(f"trial {trial.number}: {reason}", flush=True)
+        home = self.folder / trial.user_attrs["folder"]
+        try:
+            record = RunRecord.read(home)
+        except RecordError:  # its worker died before it could write one, or on another machine
+            pass
+        else:
+            record.status, record.reason = Status.FAILED, reason
+            record.write(home)
+        self.note(trial._trial_id, reason=reason)
+        self.study.tell(trial.number, state=TrialState.FAIL)
+
+    def _won(self, trial_id: int) -> bool:
+        """Machines cannot share a file lock: of two that claim at once, the one that wrote last has it."""
+        time.sleep(1.0)
+        return self.holds(trial_id)
+
+    def _is_worked_on(self, trial: FrozenTrial) -> bool:
+        lease = trial.user_attrs.get("lease")
+        if lease is None:
+            return not self.private and self._unchanged_s(trial.number, lease) < UNLEASED_S
+        if lease["worker"] in (self.worker, None):
+            return False  # this worker asks for work, so it is not at it; or it was handed back
+        lock = Path(lease["lock"])
+        if lease["host"] == socket.gethostname() and lock.exists():
+            return not _can_be_taken(lock)
+        return self._unchanged_s(trial.number, lease) < LEASE_S
+
+    def _unchanged_s(self, number: int, lease: Any) -> float:
+        """For how long this lease was seen, by this process's own clock: those of other machines may be wrong."""
+        if number not in self.seen or self.seen[number][0] != lease:
+            self.seen[number] = lease, time.monotonic()
+        return time.monotonic() - self.seen[number][1]
+
+    def withdraw(self, number: int, reason: str) -> None:
+        """The trial never began and does not count; an enqueued point waits again."""
+        trial = self.trials()[number]
+        self.note(trial._trial_id, refused=reason, withdrawn=True)
+        if FIXED in trial.system_attrs:  # first: a kill in between may repeat the point, and does not lose it
+            self.study.enqueue_trial(trial.system_attrs[FIXED])
+        self.study.tell(number, state=TrialState.FAIL)
+
+
+def lock_of(folder: Path, worker: str) -> Path:
+    return (folder / "workers" / f"{worker}.lock").resolve()
+
+
+def excuse(lock: Path) -> None:
+    """Leave the mark of the worker with this lock: its end is no fault of its trial."""
+    with contextlib.suppress(OSError):  # the folder may be gone as well; what has been lost is said anyway
+        lock.with_suffix(EXCUSED).touch()
+
+
+def _was_excused(trial: FrozenTrial) -> bool:
+    lease = trial.user_attrs.get("lease", {})
+    return "lock" in lease and Path(lease["lock"]).with_suffix(EXCUSED).exists()
+
+
+def is_at(worker: str, trial: FrozenTrial) -> bool:
+    return trial.state is TrialState.RUNNING and _holder(trial) == worker
+
+
+def _holder(trial: FrozenTrial) -> str | None:
+    holder: str | None = trial.user_attrs.get("lease", {}).get("worker")
+    return holder
+
+
+def _can_be_taken(path: Path) -> bool:
+    """Whether nobody alive holds the lock: the system takes locks from the dead."""
+    try:
+        with FileLock(path, timeout=0):
+            return True
+    except Timeout:
+        return False

@@ -1,0 +1,208 @@
+"""The parent of a search: founds or joins the study, keeps its workers at work, shows how it goes."""
+
+import hashlib
+import json
+import os
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from omegaconf import DictConfig, OmegaConf
+
+from mnist_compact.config import tracker_of
+from mnist_compact.cores import cores
+from mnist_compact.faults import EXIT_FAILED, ConfigError, WorkFault
+from mnist_compact.jobs import exit_on_signals
+from mnist_compact.results.record import RunRecord
+from mnist_compact.search.checks import check_keys, check_settings, rehearse
+from mnist_compact.search.founding import Charter, is_there
+from mnist_compact.search.frozen import Composer, Frozen, folders_beside, freeze
+from mnist_compact.search.ledger import Ledger, is_at, quieten, tally
+from mnist_compact.search.proposals import point_of, space_of
+from mnist_compact.search.storage import StorageLost, in_words, patiently
+from mnist_compact.search.verdict import Settings, Stop, stop_of
+from mnist_compact.search.view import View
+from mnist_compact.search.workforce import Workforce
+
+POLL_S = 0.5
+GLANCE_S = 1.0  # at most, at a storage that may be locked
+MAX_DEATHS = 5  # times in a row that workers died without a trial ended in between
+AGAIN = "the same line again goes on"
+
+
+@dataclass(slots=True, frozen=True)
+class Outcome:
+    """What a search returns to Hydra."""
+
+    study_name: str
+    folder: Path
+    reason: str
+
+
+class Parent:
+    def __init__(self, config: DictConfig, arguments: list[str]) -> None:
+        sweeper = config.hydra.sweeper
+        self.config, self.sweeper = config, sweeper
+        question = config.hydra.runtime.choices.get("sweeps")
+        self.frozen = freeze(sweeper, held_out(config, arguments), folders_beside(config))
+        self.name = sweeper.study_name or question or f"search_{digits_of(self.frozen)}"
+        self.folder, self.private = Path(sweeper.folder) / self.name, not sweeper.storage
+        self.url = sweeper.storage or f"sqlite:///{self.folder}/study.db"
+        self.settings = Settings(
+            n_trials=sweeper.n_trials,
+            target=sweeper.target,
+            target_trials=sweeper.target_trials,
+            max_failures=sweeper.max_failures,
+            max_refusals=sweeper.max_refusals,
+            maximize=list(sweeper.objectives) == ["accuracy"],
+        )
+        self.workers = Workforce(
+            self.folder,
+            url=self.url,
+            study_name=self.name,
+            private=self.private,
+            jobs=sweeper.n_jobs or cores(),
+            settings=self.settings,
+        )
+
+    def search(self) -> Outcome:
+        """Until the study is done, the time is up, Ctrl-C or a signal to end; the study is consistent after each."""
+        quieten()
+        try:
+            self.check()
+            self._make_folder()
+            with exit_on_signals():
+                return self._search()
+        except StorageLost as lost:
+            raise WorkFault(f"{lost}; {lost.remedy} {AGAIN}", EXIT_FAILED) from lost
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                [f"hydra.sweeper.folder must be writable, got {self.folder} ({error.strerror})"]
+            ) from error
+
+    def _search(self) -> Outcome:
+        charter = Charter(self.name, self.folder, self.url, self.private, self.frozen, self.points)
+        with FileLock(self.folder / "claims.lock"), in_words(self.url):
+            charter.found_or_join()
+        view = View(self.name, self.folder, self.url, self.settings, self.workers.jobs)
+        ledger = patiently(self._ledger, self.url, view.say)
+        view.begin(patiently(ledger.trials, self.url, view.say))
+        left_out = 0 if self.points is None else len(self.sweeper.enqueue) - len(self.points)
+        if left_out:
+            view.say(f"of the points to try first {left_out} repeat others, or contradict the command line: left out")
+        if len(self.sweeper.objectives) > 1:
+            view.say("several objectives: nothing is pruned, for pruners compare by one")
+        stop: Stop | None = None
+        reason = "stopped"
+        try:
+            stop = self._watch(ledger, view)
+            reason = stop.reason
+        except (KeyboardInterrupt, SystemExit):
+            reason = f"interrupted: {AGAIN}"
+            view.say("stopping: the workers hand back their trials")
+            raise
+        except StorageLost:
+            reason = ""
+            raise
+        finally:
+            try:
+                view.close()
+            finally:  # the terminal may be gone, and with it the place to write
+                self.workers.dismiss()
+            if reason:
+                patiently(lambda: self._conclude(ledger, view, reason), self.url, view.say)
+        assert stop is not None
+        if stop.failed:
+            raise WorkFault(stop.reason, EXIT_FAILED)
+        return Outcome(self.name, self.folder, stop.reason)
+
+    def _conclude(self, ledger: Ledger, view: View, reason: str) -> None:
+        with ledger.watch.over():
+            view.end(ledger.study, reason)
+
+    def _ledger(self) -> Ledger:
+        worker = f"parent-{os.getpid()}"
+        return Ledger(self.folder, self.url, self.name, worker, private=self.private, wait_s=GLANCE_S)
+
+    def check(self) -> None:
+        """Raises ConfigError for what cannot be searched. Writes nothing; of the study it sees whether it is there.
+
+        Raises StorageLost for one that is locked and stays so.
+        """
+        check_settings(self.config)
+        with closing(Composer(self.frozen, space_of(self.frozen).fixed)) as composer:
+            composer.run_config([])
+            tracker_of(composer.composed([])).check()
+            self.known = composer.known()
+            check_keys(composer, self.frozen)
+        rehearse(self.frozen, self.known)
+        there = patiently(lambda: is_there(self.name, self.url, GLANCE_S), self.url, _say)
+        self.points = None if there else self._points()
+
+    def _points(self) -> list[dict[str, Any]]:
+        """To be tried first: each once, of those that the command line leaves possible."""
+        entries: Any = OmegaConf.to_container(self.sweeper.enqueue, resolve=True)
+        points: list[dict[str, Any]] = []
+        for point in map(self._point, entries):
+            if point is not None and point not in points:
+                points.append(point)
+        return points
+
+    def _point(self, entry: dict[str, Any]) -> dict[str, Any] | None:
+        space = space_of(self.frozen)
+        if "run" in entry:
+            found = point_of(RunRecord.read(Path(entry.pop("run"))).config, space.keys())
+            entry = space.within({**found, **entry}, self.known.get)
+        return space.named(entry, self.known.get)
+
+    def _watch(self, ledger: Ledger, view: View) -> Stop:
+        started, deaths, ended = time.monotonic(), 0, -1
+        limit = self.sweeper.time_limit_minutes
+        while True:
+            died = self.workers.part_with_ended()
+            trials = patiently(ledger.trials, self.url, view.say)  # after it: what each of the dead was at
+            counted = tally(trials)
+            if counted.ended != ended:
+                ended, deaths = counted.ended, 0
+            view.update(trials)
+            done = stop_of(trials, self.settings)
+            deaths += bool(died)
+            for name, how in died.items():
+                left = "".join(f" in trial {trial.number}" for trial in trials if is_at(name, trial))
+                said = f"{how}{left}; its last words: {self.workers.last_words(name)}"
+                if deaths > MAX_DEATHS:
+                    raise WorkFault(f"workers died {deaths} times in a row; the last {said}", EXIT_FAILED)
+                view.say(f"worker {name} {said}")
+            if limit is not None and time.monotonic() - started > 60 * limit:
+                return Stop(f"the time limit of {limit:g} minutes is reached, {AGAIN}")
+            if done is not None and not self.workers:
+                return done
+            while done is None and len(self.workers) < self.workers.jobs:
+                self.workers.hire()
+            time.sleep(POLL_S)
+
+
+def _say(line: str) -> None:
+    """Before there is a view."""
+    print(line, flush=True)
+
+
+def held_out(config: DictConfig, arguments: list[str]) -> list[str]:
+    """With data=holdout where nobody has said what to score on: the default of plain runs is the test split."""
+    said = any(argument.lstrip("+").startswith("data=") for argument in arguments)
+    if said or config.hydra.runtime.choices.get("sweeps") or config.hydra.runtime.choices.data != "mnist":
+        return arguments
+    return [*arguments, "data=holdout"]
+
+
+def digits_of(frozen: Frozen) -> str:
+    """Eight that tell one search from another, for one without a name: the same line again has the same."""
+    asked = {"settings": frozen["settings"], "arguments": sorted(frozen["arguments"])}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]

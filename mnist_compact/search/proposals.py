@@ -1,0 +1,160 @@
+"""From the sampler's proposals to a run that may train: what is over budget or cannot be built is refused at once."""
+
+import random
+from collections.abc import Container
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from mnist_compact.config import RunConfig
+from mnist_compact.experiment import check
+from mnist_compact.faults import ConfigError, OverBudget
+from mnist_compact.refusals import explain
+from mnist_compact.results.finding import TRIALS
+from mnist_compact.search.frozen import Composer, Frozen
+from mnist_compact.search.ledger import Ledger, is_refused
+from mnist_compact.search.objectives import OBJECTIVES
+from mnist_compact.search.space import SearchSpace
+
+# They look at complete trials alone; TPE also at pruned ones, which no pruner and no "best" takes for results. CMA-ES,
+# random and quasi-random ones learn nothing from a refusal.
+LEARN_FROM_COMPLETE = (optuna.samplers.GPSampler, optuna.samplers.NSGAIISampler, optuna.samplers.NSGAIIISampler)
+WHITELIST = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.*")
+
+
+@dataclass(slots=True, frozen=True)
+class Job:
+    """A trial to train: `folder` is relative to the study's."""
+
+    number: int
+    trial_id: int
+    config: RunConfig
+    overrides: list[str]
+    folder: Path
+
+
+class Proposer:
+    """Asks the sampler until a proposal may train."""
+
+    def __init__(self, ledger: Ledger, frozen: Frozen) -> None:
+        self.ledger, self.frozen = ledger, frozen
+        self.space = space_of(frozen)
+        self.composer = Composer(frozen, self.space.fixed)
+        self.known = self.composer.known()
+
+    def propose(self, n_trials: int, max_refusals: int) -> Job | None:
+        """The next job, leased to this worker; None once the study is full or too many were refused in a row.
+
+        To be called under the ledger's `claims`.
+        """
+        study = self.ledger.study
+        for _ in range(max_refusals):
+            if not self.ledger.has_room(n_trials):
+                return None
+            study.sampler = sampler_of(self.frozen, self._occasion())
+            trial = study.ask()
+            self.ledger.lease(trial._trial_id)
+            if not self.ledger.private and self.ledger.is_surplus(trial.number, n_trials):
+                self.ledger.withdraw(trial.number, "another machine has begun the last trial")
+                return None
+            overrides = self.space.suggest(trial, self.known.get)
+            job = self._judge(trial, overrides)
+            if job is not None:
+                return job
+        return None
+
+    def _occasion(self) -> str:
+        """No two proposals have the same: one that waited adds no trial, and machines do not take turns."""
+        begun = sum(trial.state is not TrialState.WAITING for trial in self.ledger.trials())
+        return str(begun) if self.ledger.private else f"{self.ledger.worker}/{begun}"
+
+    def job(self, trial_id: int, number: int, overrides: list[str]) -> Job:
+        """A job begun before, by another worker."""
+        config = self.composer.run_config(overrides)
+        return Job(number, trial_id, config, overrides, trial_folder(number))
+
+    def _judge(self, trial: Trial, overrides: list[str]) -> Job | None:
+        parameters, unbuildable, reason = 0, 0, ""
+        try:
+            config = self.composer.run_config(overrides)
+            below = config.budget.parameters_below
+            count = check(config)
+            parameters = 0 if below is None else count - below + 1
+            self.ledger.note(trial._trial_id, parameters=count)
+        except OverBudget as error:
+            parameters, reason = error.parameters - error.below + 1, str(error)
+            self.ledger.note(trial._trial_id, parameters=error.parameters)
+        except (ConfigError, HydraException, OmegaConfBaseException) as error:
+            unbuildable, reason = 1, explain(error) or str(error)
+        trial.set_constraint("parameters", parameters)
+        trial.set_constraint("unbuildable", unbuildable)
+        if reason:
+            self._refuse(trial, reason)
+            return None
+        folder = trial_folder(trial.number)
+        self.ledger.note(trial._trial_id, attempts=1, folder=str(folder), overrides=overrides)
+        return Job(trial.number, trial._trial_id, config, overrides, folder)
+
+    def _refuse(self, trial: Trial, reason: str) -> None:
+        """Told with its violated constraint as a trial that the sampler learns from."""
+        self.ledger.note(trial._trial_id, refused=reason)
+        objectives, sampler = self.frozen["settings"]["objectives"], self.ledger.study.sampler
+        if len(objectives) == 1 and not isinstance(sampler, LEARN_FROM_COMPLETE):
+            self.ledger.study.tell(trial, state=TrialState.PRUNED)
+        else:
+            self.ledger.study.tell(trial, [OBJECTIVES[name].worst for name in objectives])
+
+
+def space_of(frozen: Frozen) -> SearchSpace:
+    settings = frozen["settings"]
+    return SearchSpace.parse(settings["params"], settings["branches"], frozen["arguments"])
+
+
+def sampler_of(frozen: Frozen, occasion: str) -> BaseSampler:
+    """The sampler, afresh for every proposal: seeded by the occasion, so that no two of them repeat each other."""
+    node, seed = dict(frozen["settings"]["sampler"]), frozen["settings"]["seed"]
+    if "QMC" in node["_target_"]:
+        node["seed"] = seed  # all workers walk along one sequence
+    elif "seed" in node:
+        node["seed"] = random.Random(f"{seed}/{occasion}").getrandbits(31)
+    sampler: BaseSampler = instantiate(OmegaConf.create(node), _execution_whitelist_=WHITELIST)
+    return sampler
+
+
+def pruner_of(frozen: Frozen) -> optuna.pruners.BasePruner:
+    pruner: optuna.pruners.BasePruner = instantiate(
+        OmegaConf.create(frozen["settings"]["pruner"]), _execution_whitelist_=WHITELIST
+    )
+    return pruner
+
+
+class Trained(Study):
+    """A study as pruners are to see it: without what was refused, some of which is told as complete."""
+
+    def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
+        return [trial for trial in super().get_trials(deepcopy, states) if not is_refused(trial)]
+
+
+def trial_folder(number: int) -> Path:
+    return Path(TRIALS) / f"{number:04d}"
+
+
+def point_of(config: dict[str, Any], keys: set[str]) -> dict[str, Any]:
+    """The values that a record's configuration has for keys of a space; a group's key has its option's name."""
+    point = {}
+    for key in sorted(keys):
+        node: Any = config
+        for part in key.split("."):
+            node = node.get(part) if isinstance(node, dict) else None
+        if node is not None:
+            point[key] = node["name"] if isinstance(node, dict) else node
+    return point

@@ -1,0 +1,42 @@
+"""The questions in sweeps/ as Hydra's group `sweeps`, without making a group of every folder beside it."""
+
+import builtins
+from pathlib import Path
+
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.object_type import ObjectType
+
+GROUP = "sweeps"
+
+
+def sweeps_folder() -> Path:
+    """sweeps/ of the checkout or, in an installed wheel, the copy inside the package."""
+    package = Path(__file__).resolve().parents[1]
+    return next(
+        (folder for folder in (package / GROUP, package.parent / GROUP) if any(folder.glob("*.yaml"))), package / GROUP
+    )
+
+
+class SweepsSource(FileConfigSource):
+    """Hydra config source `sweeps://`: one group, whose options are the files of `sweeps_folder`."""
+
+    def __init__(self, provider: str, path: str) -> None:
+        super().__init__(provider, f"{self.scheme()}://{sweeps_folder().parent}")
+
+    @staticmethod
+    def scheme() -> str:
+        return GROUP
+
+    def available(self) -> bool:
+        return sweeps_folder().is_dir()
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path in ("", GROUP)
+
+    def is_config(self, config_path: str) -> bool:
+        return config_path.startswith(f"{GROUP}/") and super().is_config(config_path)
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
+        if config_path == "":
+            return [GROUP] if results_filter in (None, ObjectType.GROUP) else []
+        return super().list(config_path, results_filter) if config_path == GROUP else []

@@ -1,0 +1,175 @@
+"""Where a study is kept: opened by its URL, watched while a search goes on, spoken of in words when it is lost."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+JOURNAL = "journal://"
+WAIT_S = 60.0  # for a SQLite file that is locked; `?timeout=<seconds>` in its URL says otherwise
+TROUBLE = (StorageInternalError, SQLAlchemyError)  # what storages raise: no fault of the trial they are told of
+
+T = TypeVar("T")
+
+
+class StorageLost(RuntimeError):
+    """The storage has gone or does not answer. `remedy` begins the sentence on how to go on."""
+
+    def __init__(self, what: str, remedy: str, *, locked: bool = False) -> None:
+        super().__init__(what)
+        self.remedy, self.locked = remedy, locked
+
+
+def open_storage(url: str, *, create: bool = True, wait_s: float | None = None) -> BaseStorage:
+    """An Optuna URL, or journal:///path. Without `create` a file that is not there is an error.
+
+    A locked SQLite file is waited for `wait_s`, by default as long as the URL says.
+    """
+    file = file_of(url)
+    if url.startswith(JOURNAL):
+        assert file is not None
+        if create:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        return JournalStorage(_Journal(str(file)))
+    if file is None:
+        return RDBStorage(url)
+
+    def connect() -> sqlite3.Connection:  # SQLAlchemy would make the file anew, now or for a later connection
+        place = f"{file.resolve().as_uri()}?mode={'rwc' if create else 'rw'}"
+        wait = wait_of(url) if wait_s is None else wait_s
+        return sqlite3.connect(place, uri=True, timeout=wait, check_same_thread=False)
+
+    return RDBStorage(url, engine_kwargs={"creator": connect})
+
+
+def file_of(url: str) -> Path | None:
+    """The one file that this storage is; None for a server's, for SQLite with options of its own, for no URL."""
+    if url.startswith(JOURNAL):
+        return Path(url.removeprefix(JOURNAL))
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return None
+    plain = parsed.get_backend_name() == "sqlite" and not parsed.query.keys() - {"timeout"}
+    return Path(parsed.database) if plain and parsed.database and parsed.database != ":memory:" else None
+
+
+def shown(url: str) -> str:
+    """The URL as it may be printed: without a password."""
+    try:
+        parsed = None if url.startswith(JOURNAL) else make_url(url)
+    except ArgumentError:
+        return url
+    return parsed.render_as_string(hide_password=True) if parsed and parsed.password else url
+
+
+def wait_of(url: str) -> float:
+    """How long in seconds a locked storage is waited for before it counts as lost."""
+    return WAIT_S if url.startswith(JOURNAL) else float(str(make_url(url).query.get("timeout", WAIT_S)))
+
+
+def patiently(read: Callable[[], T], url: str, tell: Callable[[str], None]) -> T:
+    """What `read` gives once the storage is free, waited for as long as its URL says; raises StorageLost.
+
+    Where each reading waits only shortly, Ctrl-C is heard: within SQLite it is not.
+    """
+    wait_s, began, told = wait_of(url), time.monotonic(), False
+    while True:
+        try:
+            return read()
+        except StorageLost as lost:
+            if not lost.locked or time.monotonic() - began > wait_s:
+                raise
+            if not told:
+                tell(f"{lost}: waiting for up to {wait_s:g} s")
+            told = True
+
+
+class Watch:
+    """Over a storage that exists: `with watch.over():` raises StorageLost for all that goes wrong with it."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.file = url, file_of(url)
+        self.first = self._identity()
+
+    @contextmanager
+    def over(self) -> Iterator[None]:
+        self._look()
+        try:
+            with in_words(self.url):
+                yield
+        except StorageLost:
+            self._look()  # the name's absence says more than what it led to
+            raise
+
+    def _look(self) -> None:
+        """An open file can be read long after its name is gone: whoever only reads would not notice."""
+        now = self._identity()
+        if self.file is not None and now is None:
+            raise StorageLost(f"the study's storage {self.file} is gone", "put it back, and")
+        if now != self.first:
+            raise StorageLost(f"the study's storage {self.file} was exchanged for another file", "if that is meant,")
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = None if self.file is None else self.file.stat()
+        except OSError:
+            return None
+        return found and (found.st_dev, found.st_ino)
+
+
+@contextmanager
+def in_words(url: str) -> Iterator[None]:
+    """StorageLost for what a storage's driver raises."""
+    try:
+        yield
+    except TROUBLE as error:
+        said = str(error.__cause__ or error).partition("\n")[0]
+        if is_locked(error):
+            raise locked(url) from error
+        raise StorageLost(f"the study's storage fails ({said})", "when that is mended,") from error
+
+
+def is_locked(error: BaseException) -> bool:
+    return "database is locked" in f"{error} {error.__cause__}"
+
+
+def locked(url: str) -> StorageLost:
+    what = f"the study's storage {file_of(url) or ''} is locked by another process"
+    return StorageLost(what, "when it is free,", locked=True)
+
+
+class _Journal(JournalFileBackend):
+    """Fails as other storages do, and never begins a second file where the first is gone."""
+
+    def __init__(self, path: str) -> None:
+        with _trouble():
+            os.stat(path)
+        super().__init__(path)
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        with _trouble():
+            yield from super().read_logs(log_number_from)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        with _trouble():
+            os.stat(self._file_path)
+            super().append_logs(logs)
+
+
+@contextmanager
+def _trouble() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:  # the file, a line of it, its lock
+        raise StorageInternalError(str(error)) from error

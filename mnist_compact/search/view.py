@@ -1,0 +1,149 @@
+"""How a search goes, for people: one live table on a terminal, plain lines elsewhere; at the end, what was found."""
+
+import math
+import re
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from mnist_compact.results.summary import BAR
+from mnist_compact.search.account import best, ranked
+from mnist_compact.search.ledger import Tally, is_refused, tally
+from mnist_compact.search.storage import JOURNAL, shown
+from mnist_compact.search.verdict import Settings, over
+
+REFRESH_S = 2.0
+
+
+class View:
+    def __init__(self, name: str, folder: Path, url: str, settings: Settings, jobs: int) -> None:
+        self.console = Console(highlight=False)
+        self.name, self.folder, self.url, self.settings, self.jobs = name, folder, url, settings, jobs
+        self.live: Live | None = None
+        self.told: set[int] = set()
+        self.start, self.ended_before, self.last = time.monotonic(), 0, 0.0
+
+    def begin(self, trials: Sequence[FrozenTrial]) -> None:
+        counted = tally(trials)
+        self.ended_before = counted.ended
+        self.told = {trial.number for trial in trials if trial.state.is_finished()}
+        verb = "begins" if all(trial.state is TrialState.WAITING for trial in trials) else "goes on"
+        self.say(f"study {self.name} {verb} in {self.folder}: {_counts(counted)}; {self.jobs} workers")
+        place = shlex.quote(shown(self.url).removeprefix(JOURNAL))  # the dashboard takes a journal by its path
+        self.say(f"to watch it in a browser: optuna-dashboard {place}   (pip install optuna-dashboard)")
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
+            self.live = Live(console=self.console, auto_refresh=False, transient=True)
+            self.live.start()
+
+    def update(self, trials: Sequence[FrozenTrial]) -> None:
+        if time.monotonic() - self.last < REFRESH_S:
+            return
+        self.last = time.monotonic()
+        self._tell_ended(trials)
+        if self.live is not None:
+            self.live.update(self.picture(trials), refresh=True)
+
+    def close(self) -> None:
+        """Take the table away; lines can still be said."""
+        if self.live is not None:
+            self.live.stop()
+
+    def end(self, study: Study, reason: str) -> None:
+        trials = study.get_trials(deepcopy=False)
+        found = findings(study, self.settings)
+        self._tell_ended(trials)
+        for line in (f"{reason}: {_counts(tally(trials))}", *found):
+            self.say(line)
+
+    def say(self, line: str) -> None:
+        self.console.print(line, markup=False, soft_wrap=True)
+
+    def _tell_ended(self, trials: Sequence[FrozenTrial]) -> None:
+        """A line for each trial that has ended since, on a terminal only for failures."""
+        for trial in trials:
+            if trial.number in self.told or is_refused(trial) or not trial.state.is_finished():
+                continue
+            self.told.add(trial.number)
+            if self.live is None or trial.state is TrialState.FAIL:
+                self.say(trial_line(trial))
+
+    def picture(self, trials: Sequence[FrozenTrial]) -> Group:
+        """How the search stands; the running trials last, for where there are many the end may be cut off."""
+        counted, order = tally(trials), ranked(trials, maximize=self.settings.maximize)
+        lines = [
+            f"{self.name}: {counted.ended} of {self.settings.n_trials} trials have ended",
+            _counts(counted),
+            *([self._pace(counted)] if counted.ended > self.ended_before else []),
+            *([f"best: {trial_line(order[0])}"] if order and len(order[0].values) == 1 else []),
+        ]
+        # The last line is empty: a terminal's ^C at the end of a full one would move what is to be erased.
+        return Group(*map(_cut, lines), "", _running(trials), "")
+
+    def _pace(self, counted: Tally) -> str:
+        speed = (counted.ended - self.ended_before) / (time.monotonic() - self.start)
+        hours, minutes = divmod(math.ceil((self.settings.n_trials - counted.ended) / speed / 60), 60)
+        return f"{3600 * speed:.1f} trials/hour, about {f'{hours} h ' if hours else ''}{minutes} min left"
+
+
+def _running(trials: Sequence[FrozenTrial]) -> Table:
+    table = Table(box=box.SIMPLE, expand=True, show_edge=False, pad_edge=False)
+    for heading in ("trial", "epoch", "score"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("point", ratio=1)  # gives way, since it alone may wrap; its cells are cut instead
+    for trial in trials:
+        if trial.state is TrialState.RUNNING and "overrides" in trial.user_attrs:
+            epoch = max(trial.intermediate_values, default=None)
+            reached = ("", "") if epoch is None else (str(epoch), f"{trial.intermediate_values[epoch]:.4g}")
+            table.add_row(str(trial.number), *reached, _cut(" ".join(trial.user_attrs["overrides"])))
+    return table
+
+
+def _cut(line: str) -> Text:
+    """As much as there is room for, with four digits of each number that a sampler drew."""
+    short = re.sub(r"(?<==)\d+\.\d+(?:e-?\d+)?", lambda number: f"{float(number[0]):.4g}", line)
+    return Text(short, no_wrap=True, overflow="ellipsis")
+
+
+def _counts(counted: Tally) -> str:
+    return (
+        f"{counted.complete} complete, {counted.pruned} pruned, {counted.failed} failed, {counted.running} under way, "
+        f"{counted.refused} refused" + (f", {counted.waiting} waiting" if counted.waiting else "")
+    )
+
+
+def trial_line(trial: FrozenTrial) -> str:
+    """Such as: trial 12  complete  99.31  7,206 parameters  152 s  optim=sgd optim.lr=0.1"""
+    score = " / ".join(f"{value:.4g}" for value in trial.values) if trial.values else trial.user_attrs.get("reason", "")
+    size = f"{trial.user_attrs['parameters']:,} parameters  " if "parameters" in trial.user_attrs else ""
+    seconds = f"{trial.user_attrs['seconds']:.0f} s  " if "seconds" in trial.user_attrs else ""
+    point = " ".join(trial.user_attrs.get("overrides", []))
+    return f"trial {trial.number}  {trial.state.name.lower()}  {score}  {size}{seconds}{point}"
+
+
+def findings(study: Study, settings: Settings) -> list[str]:
+    """Every configuration past the target, or by how much the best falls short; of several objectives the front.
+
+    Without a target accuracies are held against the mission's bar.
+    """
+    found = best(study)
+    if not found:
+        return ["no trial is complete"]
+    if len(study.directions) > 1:
+        return [f"Pareto set of {len(found)}:", *(f"  {trial_line(trial)}" for trial in found)]
+    target = BAR if settings.target is None and study.metric_names == ["accuracy"] else settings.target
+    if target is None:
+        return [f"best: {trial_line(found[0])}"]
+    passed = over(found, target, maximize=settings.maximize)
+    if passed:
+        return [f"{len(passed)} past {target:g}:", *(f"  {trial_line(trial)}" for trial in passed)]
+    short = abs(target - found[0].values[0])
+    return [f"none past {target:g}; best is {trial_line(found[0])}, short by {short:.4g}"]

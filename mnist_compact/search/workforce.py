@@ -1,0 +1,94 @@
+"""The worker processes of one parent: hired, parted with, dismissed."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from mnist_compact.cores import cores
+from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, EXIT_WITHOUT_DATA, ConfigError, WorkFault
+from mnist_compact.jobs import how_ended
+from mnist_compact.search.ledger import excuse, lock_of
+from mnist_compact.search.verdict import Settings
+from mnist_compact.search.worker import Assignment
+
+PATIENCE_S = 20.0  # for workers that are told to stop: they finish a step, not an epoch
+
+
+class Workforce:
+    """At most `jobs` workers at a time, which share the cores evenly."""
+
+    def __init__(
+        self, folder: Path, *, url: str, study_name: str, private: bool, jobs: int, settings: Settings
+    ) -> None:
+        self.folder, self.url, self.study_name, self.private = folder, url, study_name, private
+        self.jobs, self.settings = jobs, settings
+        self.at_work: list[tuple[subprocess.Popen[bytes], str]] = []
+        self.hired, self.token = 0, secrets.token_hex(3)  # two machines may share a host's name and a process id
+
+    def __len__(self) -> int:
+        return len(self.at_work)
+
+    def hire(self) -> None:
+        name = f"{socket.gethostname()}-{os.getpid()}-{self.token}-{self.hired}"
+        self.hired += 1
+        threads = max(1, cores() // self.jobs)
+        folder = self.folder / "workers"
+        folder.mkdir(exist_ok=True)
+        assignment = folder / f"{name}.json"
+        Assignment(
+            folder=str(self.folder),
+            url=self.url,
+            study_name=self.study_name,
+            worker=name,
+            private=self.private,
+            threads=threads,
+            parent=os.getpid(),
+            settings=self.settings,
+        ).write(assignment)
+        with self._log(name).open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mnist_compact.search.worker", str(assignment)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+                start_new_session=True,  # Ctrl-C is the parent's, which tells the workers in its own way
+            )
+        self.at_work.append((process, name))
+
+    def part_with_ended(self) -> dict[str, str]:
+        """Forget workers that have ended; name → how, of those that died. Raises ConfigError for what one refused.
+
+        Raises WorkFault where one could not have its data: the next could not either.
+        """
+        codes = [(process.poll(), name) for process, name in self.at_work]
+        self.at_work = [worker for worker, (code, _) in zip(self.at_work, codes, strict=True) if code is None]
+        for code, name in codes:
+            if code == EXIT_REFUSED:
+                raise ConfigError([f"a worker was refused: {self.last_words(name)}"])
+            if code == EXIT_WITHOUT_DATA:
+                raise WorkFault(f"the data cannot be had: {self.last_words(name)}; see {self._log(name)}", EXIT_FAILED)
+        return {name: how_ended(code) for code, name in codes if code}
+
+    def last_words(self, name: str) -> str:
+        lines = self._log(name).read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "nothing"
+
+    def _log(self, name: str) -> Path:
+        return self.folder / "workers" / f"{name}.log"
+
+    def dismiss(self) -> None:
+        for process, _ in self.at_work:
+            process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + PATIENCE_S
+        for process, name in self.at_work:
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:  # it may wait for a storage that is locked, and is deaf within SQLite
+                excuse(lock_of(self.folder, name))
+                process.kill()
+                process.wait()

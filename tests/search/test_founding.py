@@ -1,0 +1,142 @@
+"""Founding and joining: one study of a name, whoever comes first, and never another's."""
+
+import dataclasses
+import sqlite3
+from contextlib import closing
+
+import optuna
+import pytest
+from hydra_plugins.hydra_optuna_sweeper.config import TPESamplerConfig
+from omegaconf import OmegaConf
+from optuna.trial import TrialState
+
+from mnist_compact.faults import ConfigError
+from mnist_compact.search import founding
+from mnist_compact.search.configs import CompactSweeperConfig, NopPrunerConfig
+from mnist_compact.search.founding import Charter, is_there
+from mnist_compact.search.frozen import freeze
+from mnist_compact.search.storage import StorageLost
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # as `quieten` does
+
+POINTS = [{"optim.lr": 0.01}, {"optim.lr": 0.02}]
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/shared.db"
+
+
+@pytest.fixture
+def charter(tmp_path, url):
+    """For a machine: one storage, a folder each."""
+
+    def of(machine="one", *, lr="interval(0.001,0.1)"):
+        sweeper = OmegaConf.structured(CompactSweeperConfig)
+        sweeper.sampler, sweeper.pruner, sweeper.params = TPESamplerConfig(), NopPrunerConfig(), {"optim.lr": lr}
+        return Charter("probe", tmp_path / machine, url, False, freeze(sweeper, ["data=holdout"], []), POINTS)
+
+    return of
+
+
+def loaded(url):
+    return optuna.load_study(study_name="probe", storage=url)
+
+
+def test_the_first_founds_and_the_second_joins(charter, url):
+    charter("one").found_or_join()
+    charter("two").found_or_join()
+    assert [trial.state for trial in loaded(url).trials] == [TrialState.WAITING] * len(POINTS)
+
+
+@pytest.mark.parametrize("reading", [lambda url, charter: is_there("probe", url, 0.2), lambda url, charter: charter()])
+def test_a_database_that_is_locked_at_the_start_is_told_as_such(charter, tmp_path, reading):
+    url = f"sqlite:///{tmp_path}/shared.db?timeout=0.2"
+    charter().found_or_join()
+    with closing(sqlite3.connect(tmp_path / "shared.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StorageLost, match=r"shared\.db is locked by another process") as lost:
+            reading(url, lambda: dataclasses.replace(charter(), url=url).found_or_join())
+        assert (lost.value.locked, lost.value.remedy) == (True, "when it is free,")
+    assert is_there("probe", url, 0.2)
+
+
+def trained_in(folder):
+    (folder / "trials/0000").mkdir(parents=True)
+
+
+def test_a_folder_goes_on_with_its_own_study_and_takes_no_other(charter, url, tmp_path):
+    """Trials have the same numbers everywhere: another study's would be resumed as this one's."""
+    charter("one").found_or_join()
+    trained_in(tmp_path / "one")
+    charter("one").found_or_join()
+    (tmp_path / "shared.db").rename(tmp_path / "aside.db")
+    charter("two").found_or_join()
+    with pytest.raises(ConfigError, match="one holds trials of another study: move them"):
+        charter("one").found_or_join()
+    (tmp_path / "one/trials").rename(tmp_path / "moved")
+    charter("one").found_or_join()
+    trained_in(tmp_path / "one")
+    charter("one").found_or_join()
+
+
+def test_trials_of_a_study_before_there_were_ids_are_none_of_a_newer_one(charter, tmp_path):
+    charter("two").found_or_join()
+    trained_in(tmp_path / "one")
+    with pytest.raises(ConfigError, match="holds trials of another study"):
+        charter("one").found_or_join()
+
+
+def test_a_study_without_an_id_goes_on_in_its_folder_and_takes_no_others_trials(charter, url, tmp_path):
+    """It was founded by an earlier version."""
+    charter("one").found_or_join()
+    older = create_older(url)
+    trained_in(tmp_path / "old")
+    charter("old").found_or_join()
+    trained_in(tmp_path / "one")
+    with pytest.raises(ConfigError, match="holds trials of another study"):
+        charter("one").found_or_join()
+    assert "id" not in older.user_attrs
+
+
+def create_older(url):
+    """The study `probe` as it would be without its id."""
+    attributes = loaded(url).user_attrs
+    optuna.delete_study(study_name="probe", storage=url)
+    study = optuna.create_study(study_name="probe", storage=url, direction="maximize")
+    for key in ("frozen", "founded"):
+        study.set_user_attr(key, attributes[key])
+    return study
+
+
+def test_other_settings_are_refused_with_the_difference(charter):
+    charter().found_or_join()
+    with pytest.raises(ConfigError, match=r"begun with other settings:\n.*optim\.lr"):
+        charter(lr="interval(0.001,0.5)").found_or_join()
+
+
+def test_a_study_of_others_is_left_as_it_is(charter, url, monkeypatch):
+    monkeypatch.setattr(founding, "FOUNDING_S", 0.0)
+    theirs = optuna.create_study(study_name="probe", storage=url)
+    theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    with pytest.raises(ConfigError, match="that this program has not begun"):
+        charter().found_or_join()
+    assert len(loaded(url).trials) == 3
+
+
+def test_an_empty_study_of_others_is_left_too(charter, url, monkeypatch):
+    monkeypatch.setattr(founding, "FOUNDING_S", 0.0)
+    optuna.create_study(study_name="probe", storage=url).set_user_attr("theirs", True)
+    with pytest.raises(ConfigError, match="that this program has not begun"):
+        charter().found_or_join()
+    assert loaded(url).user_attrs == {"theirs": True}
+
+
+def test_what_a_founder_that_died_has_left_is_founded_anew(charter, url, monkeypatch):
+    monkeypatch.setattr(founding, "FOUNDING_S", 0.0)
+    half = optuna.create_study(study_name="probe", storage=url, direction="maximize")
+    half.set_user_attr("frozen", charter().frozen)
+    half.enqueue_trial(POINTS[0])
+    charter().found_or_join()
+    assert len(loaded(url).trials) == len(POINTS)
+    assert loaded(url).user_attrs["founded"]

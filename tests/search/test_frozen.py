@@ -1,0 +1,151 @@
+"""What a study is about, and when a line is another study's."""
+
+from contextlib import closing
+from copy import deepcopy
+
+import pytest
+from hydra_plugins.hydra_optuna_sweeper.config import RandomSamplerConfig
+from omegaconf import OmegaConf
+
+from mnist_compact.search.configs import CONTINUABLE, Branch, CompactSweeperConfig, NopPrunerConfig
+from mnist_compact.search.frozen import Composer, differences, freeze
+from mnist_compact.search.parent import digits_of, held_out
+
+
+@pytest.fixture
+def sweeper():
+    config = OmegaConf.structured(CompactSweeperConfig)
+    config.sampler = RandomSamplerConfig()
+    config.pruner = NopPrunerConfig()
+    return config
+
+
+def test_what_may_differ_is_no_difference(sweeper):
+    then = freeze(sweeper, ["sweeps=smoke"])
+    for key, value in {"n_trials": 99, "n_jobs": 7, "target": 99.4, "storage": "sqlite:///x.db"}.items():
+        assert key in CONTINUABLE
+        sweeper[key] = value
+    assert differences(then, freeze(sweeper, ["sweeps=smoke"])) == []
+
+
+def test_every_other_change_is_named(sweeper):
+    then = freeze(sweeper, ["model=m3"])
+    assert "model=m1" in " ".join(differences(then, freeze(sweeper, ["model=m1"])))
+    sweeper.params = {"optim.lr": "interval(0.1,0.2)"}
+    (line,) = differences(then, freeze(sweeper, ["model=m3"]))
+    assert "params.optim.lr" in line
+
+
+def test_edited_yaml_is_named_but_not_its_comments_or_new_options(sweeper):
+    then = freeze(sweeper, ["optim=sgd"])
+    now = deepcopy(then)
+    now["files"]["optim/sgd.yaml"] = "# another comment\n" + now["files"]["optim/sgd.yaml"]
+    now["files"]["optim/brand_new.yaml"] = "lr: 1\n"
+    now["files"]["hydra/help/mnist_compact.yaml"] += "\nmore: words\n"
+    assert differences(then, now) == []
+    now["files"]["optim/sgd.yaml"] = now["files"]["optim/sgd.yaml"].replace("momentum: 0.9", "momentum: 0.777")
+    (line,) = differences(then, now)
+    assert "momentum" in line
+    assert "0.777" in line
+
+
+QUESTION = "# @package _global_\ndefaults:\n  - override /model: own\n  - override /optim: muon\n"
+OWN = "defaults: [m3, _self_]\nname: own\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "words", "counts"),
+    [
+        ("config.yaml", (), True),
+        ("optim/adam.yaml", (), True),  # what config.yaml takes
+        ("optim/adam.yaml", ("optim=sgd",), False),
+        ("optim/sgd.yaml", ("optim=sgd",), True),
+        ("optim/sgd.yaml", ("optim=choice(sgd,adamw)",), True),
+        ("optim/nadam.yaml", ("optim=choice(sgd,adamw)",), True),  # rather one too many
+        ("optim/nadam.yaml", ("optim.lr=interval(0.01,0.1)",), False),
+        ("train/standard.yaml", ("train=quick",), True),  # which stands on it
+        ("train/quick.yaml", (), False),
+        ("model/m3.yaml", ("sweeps=own",), True),  # the question's model stands on it
+        ("model/m2.yaml", ("sweeps=own",), False),
+        ("optim/muon.yaml", ("sweeps=own",), True),
+        ("optim/adam.yaml", ("sweeps=own",), False),
+        ("optim/adam.yaml", ("sweeps=own", "optim=adam"), True),
+        ("scheduler/onecycle.yaml", ("sweeps=own",), True),  # which it leaves to config.yaml
+        ("experiment/m3_logged.yaml", ("experiment=m3_logged",), True),
+        ("scheduler/step.yaml", ("experiment=m3_logged",), True),
+        ("scheduler/onecycle.yaml", ("experiment=m3_logged",), False),
+        ("scheduler/onecycle.yaml", ("experiment=choice(m3_logged,under_8k)",), True),
+        ("experiment/m3_logged.yaml", (), False),
+        ("hydra/launcher/processes.yaml", (), False),
+    ],
+)
+def test_an_edited_option_counts_only_where_a_trial_may_be_made_of_it(sweeper, file, words, counts):
+    then = freeze(sweeper, list(words))
+    then["files"] |= {"sweeps/own.yaml": QUESTION, "model/own.yaml": OWN}
+    now = deepcopy(then)
+    now["files"][file] += "\nedited: true\n"
+    assert bool(differences(then, now)) == counts
+
+
+def test_the_options_of_a_branch_count(sweeper):
+    sweeper.branches = {"long": Branch(when={"train.epochs": [15]}, params={"optim": "choice(sgd, adamw)"})}
+    then = freeze(sweeper, [])
+    for file in ("optim/sgd.yaml", "optim/adam.yaml"):
+        now = deepcopy(then)
+        now["files"][file] += "\nedited: true\n"
+        assert differences(then, now)
+
+
+def test_groups_of_a_folder_beside_conf_are_frozen_and_composed_and_conf_comes_first(sweeper, tmp_path):
+    for name, text in {
+        "optim/own.yaml": "defaults: [sgd, _self_]\nname: own\nlr: 0.123\n",
+        "optim/sgd.yaml": "lr: not looked at\n",
+        "outputs/one.yaml": "no: group\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    plain, frozen = freeze(sweeper, []), freeze(sweeper, [], beside=[tmp_path])
+    assert frozen["files"].keys() - plain["files"].keys() == {"optim/own.yaml"}
+    assert frozen["files"]["optim/sgd.yaml"] == plain["files"]["optim/sgd.yaml"]
+    (tmp_path / "optim/own.yaml").unlink()
+    with closing(Composer(frozen, ["data=synthetic"])) as composer:
+        assert composer.run_config(["optim=own"]).optim.lr == 0.123
+
+
+def test_a_search_without_a_name_is_named_after_what_it_asks(sweeper):
+    words = ["optim.lr=interval(0.01,0.1)", "model=m1"]
+    name = digits_of(freeze(sweeper, words))
+    assert len(name) == 8
+    sweeper.n_trials += 10
+    assert digits_of(freeze(sweeper, words[::-1])) == name
+    assert digits_of(freeze(sweeper, [words[0], "model=m2"])) != name
+    sweeper.objectives = ["loss"]
+    assert digits_of(freeze(sweeper, words)) != name
+
+
+def test_of_the_questions_only_the_one_that_is_asked_matters(sweeper):
+    then = freeze(sweeper, ["sweeps=smoke"])
+    now = deepcopy(then)
+    now["files"]["sweeps/pareto.yaml"] += "\nseed: 7\n"
+    now["files"]["sweeps/smoke.yaml"] = now["files"]["sweeps/smoke.yaml"].replace("n_trials: 8", "n_trials: 9")
+    assert differences(then, now) == []
+    now["files"]["sweeps/smoke.yaml"] = now["files"]["sweeps/smoke.yaml"].replace(
+        "train_images: 512", "train_images: 99"
+    )
+    (line,) = differences(then, now)
+    assert "smoke" in line
+    assert "99" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "choices", "expected"),
+    [
+        (["optim.lr=interval(0.1,0.2)"], {"data": "mnist"}, ["optim.lr=interval(0.1,0.2)", "data=holdout"]),
+        (["data=mnist"], {"data": "mnist"}, ["data=mnist"]),  # refused later, in words
+        (["data=synthetic"], {"data": "synthetic"}, ["data=synthetic"]),
+        (["sweeps=own"], {"data": "mnist", "sweeps": "own"}, ["sweeps=own"]),  # a question says itself
+    ],
+)
+def test_an_ad_hoc_search_scores_on_held_out_images(arguments, choices, expected):
+    config = OmegaConf.create({"hydra": {"runtime": {"choices": choices}}})
+    assert held_out(config, arguments) == expected

@@ -1,0 +1,221 @@
+"""Whole searches as processes of their own, killed at random moments: totals stay exact, nothing is done twice."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from processes import kill, wait_for
+
+from mnist_compact.search.ledger import is_refused, tally
+from mnist_compact.search.storage import open_storage
+
+pytestmark = pytest.mark.process
+
+LINE = [
+    *(sys.executable, "-m", "mnist_compact", "-m", "sweeps=smoke", "hydra.sweeper.n_jobs=2"),
+    *("data.evaluation_images=100", "train.batch_size=32", "hydra.sweeper.max_failures=30"),
+]
+N = 8
+KILLS = 10  # a test
+
+
+def start(folder, *more, images=256, trials=N, env=None):
+    command = [*LINE, f"data.train_images={images}", f"hydra.sweeper.n_trials={trials}", *more]
+    return subprocess.Popen(
+        command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=_hear
+    )
+
+
+def _hear():
+    """What started the tests, a shell's background or nohup, may have told its children to ignore these."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=240)
+    return output
+
+
+def trials_of(folder, name="smoke", url=None):
+    storage = open_storage(url or f"sqlite:///{folder}/outputs/sweeps/{name}/study.db")
+    return optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+
+
+def workers_of(folder, name="smoke"):
+    """Process ids of the workers alive, found by their assignments: only what this test has started."""
+    found = []
+    for assignment in (folder / f"outputs/sweeps/{name}/workers").glob("*.json"):
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = process.read_bytes().split(b"\0")
+            except OSError:
+                continue
+            ours = str(assignment.relative_to(folder)).encode() in words
+            if ours and os.path.samefile(process.parent / "cwd", folder):
+                found.append(int(process.parent.name))
+    return found
+
+
+def has_begun(folder, name="smoke"):
+    database = folder / "outputs/sweeps" / name / "study.db"
+    return (
+        bool(workers_of(folder, name))
+        and database.exists()
+        and any(trial.intermediate_values for trial in trials_of(folder, name))
+    )
+
+
+def epochs_told(folder):
+    """By all trials together; none before the first worker, when the study is being founded."""
+    if not any(folder.glob("outputs/sweeps/smoke/workers/*.json")):
+        return 0
+    return sum(len(trial.intermediate_values) for trial in trials_of(folder))
+
+
+def strike(folder, search, victims, generator):
+    """Kill `victims()` at a random moment after the next epoch is told; whether that interrupted a trial."""
+    before = epochs_told(folder)
+    wait_for(lambda: search.poll() is not None or epochs_told(folder) > before)
+    time.sleep(generator.uniform(0, 1.5))
+    return bool(tally(trials_of(folder)).running and kill(victims()))
+
+
+def check_exact(folder, name="smoke", total=N):
+    """Exactly `total` count, each with a folder of its own that holds its own record; no point twice."""
+    trials = trials_of(folder, name)
+    counted = tally(trials)
+    assert (counted.ended, counted.running) == (total, 0)
+    trained = [trial for trial in trials if not is_refused(trial) and trial.state is not TrialState.WAITING]
+    for trial in trained:
+        if trial.state is TrialState.COMPLETE:
+            home = folder / "outputs/sweeps" / name / trial.user_attrs["folder"]
+            record = json.loads((home / "result.json").read_text())
+            assert record["status"] == "completed"
+            assert record["overrides"] == trial.user_attrs["overrides"]
+            assert list(trial.intermediate_values) == [1, 2, 3]
+            rows = (home / "metrics.csv").read_text().strip().splitlines()
+            assert len(rows) == 4, "a header and a row an epoch"
+    points = [tuple(sorted(trial.params.items())) for trial in trials if trial.params]
+    assert len(set(points)) == len(points)
+    assert {path.name for path in (folder / "outputs/sweeps" / name / "trials").iterdir()} == {
+        f"{trial.number:04d}" for trial in trained
+    }
+
+
+def test_a_search_reaches_its_total_and_the_same_line_adds_nothing(tmp_path):
+    first = finish(start(tmp_path))
+    assert f"all {N} trials have ended" in first
+    check_exact(tmp_path)
+    again = finish(start(tmp_path))
+    assert "goes on" in again
+    check_exact(tmp_path)
+    more = finish(start(tmp_path, f"hydra.sweeper.n_trials={N + 2}"))
+    assert f"all {N + 2} trials have ended" in more
+    check_exact(tmp_path, total=N + 2)
+
+
+LONG = {"images": 4096, "trials": 16}  # trials long enough to be met at work, and enough of them
+
+
+def test_killed_workers_are_replaced_and_their_trials_go_on(tmp_path):
+    generator, interrupted = random.Random(1), 0
+    search = start(tmp_path, **LONG)
+    while interrupted < KILLS and search.poll() is None:
+        interrupted += strike(tmp_path, search, lambda: workers_of(tmp_path)[:1], generator)
+    output = finish(search)
+    if "workers died" in output:  # so many in a row that the search gave up, in words
+        output += finish(start(tmp_path, **LONG))
+    assert re.search(r"worker \S+ ended by signal 9 \(Killed: out of memory\?\) in trial \d+; its last words: ", output)
+    assert f"all {LONG['trials']} trials have ended" in output
+    check_exact(tmp_path, total=LONG["trials"])
+    assert interrupted == KILLS
+
+
+@pytest.mark.parametrize("workers_too", [False, True], ids=["parent", "parent and workers"])
+def test_a_killed_search_leaves_no_workers_and_the_same_line_goes_on(tmp_path, workers_too):
+    generator, interrupted = random.Random(2 + workers_too), 0
+    while interrupted < KILLS:
+        search = start(tmp_path, **LONG)
+        met = strike(
+            tmp_path, search, lambda pid=search.pid: [pid, *(workers_of(tmp_path) if workers_too else [])], generator
+        )
+        search.communicate(timeout=30)
+        wait_for(lambda: not workers_of(tmp_path), seconds=10)
+        assert met or tally(trials_of(tmp_path)).ended < LONG["trials"], "the search was over before enough kills"
+        interrupted += met
+    finish(start(tmp_path, **LONG))
+    check_exact(tmp_path, total=LONG["trials"])
+    if not workers_too:
+        assert tally(trials_of(tmp_path)).failed == 0, "workers that outlive their search hand back what they were at"
+
+
+def test_two_parents_share_one_total(tmp_path):
+    first = start(tmp_path)
+    wait_for(lambda: has_begun(tmp_path) or first.poll() is not None)
+    second = start(tmp_path)
+    outputs = [finish(search) for search in (first, second)]
+    assert all(f"all {N} trials have ended" in output for output in outputs)
+    check_exact(tmp_path)
+
+
+def test_of_two_machines_that_share_a_total_one_is_killed_and_the_other_takes_its_trials(tmp_path):
+    """Folders and names of their own, a journal in common: nothing but a lease that falls silent tells of the death."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, socket\nsocket.gethostname = lambda: os.environ['MACHINE']\n"
+    )
+    url, line = f"journal://{tmp_path}/study.log", {"images": 4096, "trials": 6}
+    searches = {}
+    for name in ("killed", "left"):
+        (tmp_path / name).mkdir()
+        env = {**os.environ, "PYTHONPATH": str(tmp_path), "MACHINE": name}
+        searches[name] = start(tmp_path / name, f"hydra.sweeper.storage={url}", env=env, **line)
+    wait_for(lambda: at_work(url) == set(searches), seconds=120)
+    assert kill([searches["killed"].pid, *workers_of(tmp_path / "killed")]) == 3
+    searches["killed"].communicate()
+    output = finish(searches["left"])
+    assert "all 6 trials have ended: 6 complete, 0 pruned, 0 failed" in output
+    trained = [trial for trial in trials_of(tmp_path, url=url) if trial.state is TrialState.COMPLETE]
+    assert len({tuple(sorted(trial.params.items())) for trial in trained}) == len(trained) == 6
+    for trial in trained:
+        homes = [tmp_path / name / "outputs/sweeps/smoke" / trial.user_attrs["folder"] for name in searches]
+        records = [json.loads((home / "result.json").read_text()) for home in homes if (home / "result.json").exists()]
+        assert [record["status"] for record in records].count("completed") == 1
+
+
+def at_work(url):
+    """The machines whose workers have trials."""
+    if not Path(url.removeprefix("journal://")).exists():
+        return set()
+    try:
+        running = [trial for trial in trials_of(None, url=url) if trial.state is TrialState.RUNNING]
+    except KeyError:  # not founded yet
+        return set()
+    return {trial.user_attrs["lease"]["host"] for trial in running if "overrides" in trial.user_attrs}
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_search_told_to_end_leaves_the_study_consistent_and_says_how_to_go_on(tmp_path, signal_number):
+    """By Ctrl-C, by kill, by a terminal that closes."""
+    line = {"images": 4096, "trials": 4}  # long enough to be met at work
+    search = start(tmp_path, **line)
+    wait_for(lambda: has_begun(tmp_path) or search.poll() is not None)
+    search.send_signal(signal_number)
+    output = finish(search)
+    assert search.returncode == 128 + signal_number
+    assert "the same line again goes on" in output
+    assert not workers_of(tmp_path)
+    left = [trial.user_attrs for trial in trials_of(tmp_path) if trial.state is TrialState.RUNNING]
+    handed_back = {"attempts": 0, "lease": {"worker": None}}
+    assert all(told | handed_back == told for told in left), "at once, and with all attempts"
+    finish(start(tmp_path, **line))
+    check_exact(tmp_path, total=line["trials"])

@@ -1,0 +1,261 @@
+"""Who works on what, and how many count."""
+
+import time
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from mnist_compact.search.ledger import LEASE_S, MAX_ATTEMPTS, UNLEASED_S, Ledger, tally
+from mnist_compact.search.storage import StorageLost
+from mnist_compact.search.verdict import Settings, Stop, stop_of
+
+
+@pytest.fixture(params=["sqlite", "journal"])
+def ledger_of(request, tmp_path):
+    url = f"sqlite:///{tmp_path}/study.db" if request.param == "sqlite" else f"journal://{tmp_path}/study.log"
+    from mnist_compact.search.storage import open_storage
+
+    optuna.create_study(study_name="s", storage=open_storage(url), direction="maximize")
+    return lambda worker, private=True: Ledger(tmp_path, url, "s", worker, private=private)
+
+
+def begun(ledger, **attributes):
+    trial = ledger.study.ask()
+    ledger.lease(trial._trial_id)
+    ledger.note(trial._trial_id, overrides=["x=1"], attempts=1, **attributes)
+    return trial
+
+
+def settings(**changes):
+    usual = {"n_trials": 5, "target": None, "target_trials": 1, "max_failures": 3, "max_refusals": 4, "maximize": True}
+    return Settings(**{**usual, **changes})
+
+
+def test_a_live_peers_trial_is_never_taken(ledger_of, monkeypatch):
+    ours, theirs = ledger_of("ours"), ledger_of("theirs")
+    with theirs.alive:
+        trial = begun(theirs)
+        assert ours.take_over(ours.trials()) is None
+        monkeypatch.setattr("time.monotonic", lambda now=time.monotonic: now() + 1000)
+        assert ours.take_over(ours.trials()) is None, "silent for long, but alive on this machine"
+        assert ours.trials()[trial.number].user_attrs["lease"]["worker"] == "theirs"
+
+
+def test_a_dead_workers_trial_is_taken_over_once_and_keeps_its_number(ledger_of):
+    ours, theirs = ledger_of("ours"), ledger_of("theirs")
+    trial = begun(theirs)  # its lock is held by nobody: it is dead
+    theirs.lock_path.touch()
+    taken = ours.take_over(ours.trials())
+    assert taken.number == trial.number
+    assert ours.holds(trial._trial_id)
+    other = ledger_of("other")
+    with ours.alive:
+        assert other.take_over(other.trials()) is None
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Both clocks of the process that looks; `monotonic` and `wall` set them forward."""
+
+    class Clock:
+        monotonic = wall = 0.0
+
+    monkeypatch.setattr("time.monotonic", lambda now=time.monotonic: now() + Clock.monotonic)
+    monkeypatch.setattr("time.time", lambda now=time.time: now() + Clock.wall)
+    return Clock
+
+
+@pytest.fixture
+def elsewhere(ledger_of, monkeypatch):
+    """A worker of another machine, and a trial that it has begun; `leases` says that it still has it."""
+    theirs = ledger_of("theirs")
+
+    def leases(trial_id):
+        with monkeypatch.context() as patch:
+            patch.setattr("socket.gethostname", lambda: "elsewhere")
+            theirs.lease(trial_id)
+
+    trial = begun(theirs)
+    leases(trial._trial_id)
+    return trial, leases
+
+
+def test_elsewhere_a_lease_must_be_silent_for_long_first(ledger_of, elsewhere, clock):
+    trial, _ = elsewhere
+    ours = ledger_of("ours")
+    assert ours.take_over(ours.trials()) is None
+    clock.monotonic += LEASE_S - 1
+    assert ours.take_over(ours.trials()) is None
+    clock.monotonic += 2
+    assert ours.take_over(ours.trials()).number == trial.number
+
+
+@pytest.mark.parametrize("skew_s", [-1e6, 1e6])
+def test_a_clock_that_is_wrong_takes_no_trial_that_is_still_leased(ledger_of, elsewhere, clock, skew_s):
+    trial, leases = elsewhere
+    clock.wall = skew_s
+    ours = ledger_of("ours")
+    for _ in range(10):
+        assert ours.take_over(ours.trials()) is None
+        clock.monotonic += 0.9 * LEASE_S
+        leases(trial._trial_id)
+    assert ours.take_over(ours.trials()) is None
+
+
+def test_a_trial_handed_back_is_taken_at_once_with_all_its_attempts(ledger_of, monkeypatch):
+    ours, theirs = ledger_of("ours"), ledger_of("theirs")
+    trial = begun(theirs)
+    theirs.hand_back()
+    monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+    taken = ours.take_over(ours.trials())
+    assert taken.number == trial.number
+    assert ours.trials()[trial.number].user_attrs["attempts"] == 1
+    theirs.hand_back()
+    assert ours.holds(trial._trial_id), "what is no longer one's own cannot be handed back"
+
+
+def test_on_shared_storages_a_new_trial_has_time_to_be_leased(ledger_of, clock):
+    ours = ledger_of("ours", private=False)
+    ours.study.ask()
+    assert ours.take_over(ours.trials()) is None
+    clock.monotonic += UNLEASED_S - 1
+    ours.take_over(ours.trials())
+    assert tally(ours.trials()).running == 1
+    clock.monotonic += 2
+    ours.take_over(ours.trials())
+    assert tally(ours.trials()).running == 0
+
+
+def test_a_trial_that_lost_two_workers_has_failed(ledger_of):
+    ledger = ledger_of("ours")
+    trial = ledger.study.ask()
+    ledger.note(
+        trial._trial_id,
+        overrides=[],
+        folder="trials/0000",
+        attempts=MAX_ATTEMPTS,
+        lease={"worker": None},
+    )
+    assert ledger.take_over(ledger.trials()) is None
+    (left,) = ledger.trials()
+    assert left.state is TrialState.FAIL
+    assert "died 2 times" in left.user_attrs["reason"]
+    assert tally(ledger.trials()).ended == 1
+
+
+def test_a_worker_that_lost_its_storage_costs_its_trial_no_attempt(ledger_of):
+    def attempts(worker):
+        """After one more has taken the trial over, and gone."""
+        ledger = ledger_of(worker)
+        ledger.lock_path.touch()
+        taken = ledger.take_over(ledger.trials()) is not None
+        return ledger, taken, ledger.trials()[0].user_attrs["attempts"]
+
+    begun(ledger_of("first"), folder="trials/0000")
+    ledger_of("first").lock_path.touch()
+    for number in range(MAX_ATTEMPTS + 1):
+        ledger, taken, counted = attempts(f"lost{number}")
+        assert (taken, counted) == (True, MAX_ATTEMPTS), "the first one's and this one's"
+        with pytest.raises(StorageLost), ledger.excused():
+            raise StorageLost("it is gone", "put it back, and")
+    assert attempts("killed")[1:] == (True, MAX_ATTEMPTS)
+    ledger, taken, _ = attempts("late")
+    assert not taken
+    assert "died 2 times" in ledger.trials()[0].user_attrs["reason"]
+
+
+def test_a_trial_that_never_began_does_not_count_and_its_point_waits_again(ledger_of):
+    ledger = ledger_of("ours")
+    ledger.study.enqueue_trial({"x": 3})
+    ledger.study.ask()  # and dies before it has said what it does
+    assert ledger.take_over(ledger.trials()) is None
+    counted = tally(ledger.trials())
+    assert (counted.ended, counted.running, counted.refused) == (0, 0, 0), "no network was refused"
+    assert ledger.study.ask().suggest_int("x", 0, 9) == 3
+
+
+def test_a_trial_one_too_many_gives_way(ledger_of):
+    first, second = ledger_of("first", private=False), ledger_of("second", private=False)
+    ended(first, TrialState.COMPLETE, 99.0)
+    assert first.has_room(2)
+    assert second.has_room(2)
+    numbers = [begun(ledger).number for ledger in (first, second)]
+    assert not first.is_surplus(numbers[0], 2), "the lower number stays, whoever looks first"
+    assert second.is_surplus(numbers[1], 2)
+    second.withdraw(numbers[1], "another machine was first")
+    counted = tally(first.trials())
+    assert (counted.ended, counted.running, counted.refused) == (1, 1, 0)
+    assert not first.has_room(2)
+
+
+def test_a_point_that_had_waited_gives_way_to_one_that_has_stayed_though_its_number_is_lower(ledger_of):
+    ledger = ledger_of("ours", private=False)
+    ledger.study.enqueue_trial({"x": 3})
+    ledger.study.add_trial(optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={"overrides": []}))
+    assert not ledger.is_surplus(1, 1)
+    late = begun(ledger)
+    assert late.number == 0
+    assert ledger.is_surplus(late.number, 1)
+    assert ledger.is_surplus(1, 1), "nor does it stay where both may be looking at once"
+    ledger.withdraw(late.number, "another machine was first")
+    assert not ledger.is_surplus(1, 1)
+    assert ledger.study.ask().suggest_int("x", 0, 9) == 3
+
+
+def ended(ledger, state, value=None, **attributes):
+    trial = begun(ledger, **attributes)
+    ledger.study.tell(trial, value, state=state)
+
+
+def test_a_trial_that_lost_its_last_worker_has_failed_in_its_record_too(ledger_of, configure, onlooker, tmp_path):
+    from mnist_compact.experiment import run
+    from mnist_compact.results.record import RunRecord, Status
+
+    run(configure("train.epochs=1"), tmp_path / "trials/0000", onlooker())
+    record = RunRecord.read(tmp_path / "trials/0000")
+    record.status = Status.RUNNING  # as a kill leaves it
+    record.write(tmp_path / "trials/0000")
+    dead = ledger_of("dead")
+    trial = begun(dead, folder="trials/0000")
+    dead.note(trial._trial_id, attempts=MAX_ATTEMPTS, lease={"worker": None})
+    assert ledger_of("alive").take_over(dead.trials()) is None
+    reason = f"its worker died {MAX_ATTEMPTS} times"
+    record = RunRecord.read(tmp_path / "trials/0000")
+    assert (record.status, record.reason) == (Status.FAILED, reason)
+    (told,) = dead.trials()
+    assert (told.state, told.user_attrs["reason"]) == (TrialState.FAIL, reason)
+
+
+def test_what_counts_and_what_stops(ledger_of):
+    ledger = ledger_of("ours")
+    ended(ledger, TrialState.COMPLETE, 99.0)
+    ended(ledger, TrialState.PRUNED, refused="over budget")
+    ended(ledger, TrialState.PRUNED)
+    ended(ledger, TrialState.FAIL)
+    begun(ledger)
+    counted = tally(ledger.trials())
+    assert (counted.complete, counted.pruned, counted.failed, counted.running, counted.refused) == (1, 1, 1, 1, 1)
+    assert stop_of(ledger.trials(), settings(n_trials=4)) is None
+    assert stop_of(ledger.trials(), settings(n_trials=3)) == Stop("all 3 trials have ended")
+    stop = stop_of(ledger.trials(), settings(max_failures=0))
+    assert (stop.reason[:15], stop.failed) == ("1 trials have f", True)
+    stop = stop_of(ledger.trials(), settings(target=98.5))
+    assert stop == Stop("1 trials are past the target of 98.5")
+    assert stop_of(ledger.trials(), settings(target=98.5, target_trials=2)) is None
+    assert stop_of(ledger.trials(), settings(target=99.0)) is None, "past it, not at it"
+
+
+def test_many_refusals_in_a_row_stop_with_a_hint(ledger_of):
+    ledger = ledger_of("ours")
+    ended(ledger, TrialState.COMPLETE, 99.0)
+    for _ in range(4):
+        ended(ledger, TrialState.PRUNED, refused="over budget")
+    ended(ledger, TrialState.FAIL, refused="another machine was first", withdrawn=True)
+    stop = stop_of(ledger.trials(), settings())
+    assert stop.failed
+    assert stop.reason.startswith("4 proposals in a row were refused"), "to give way is not to be refused"
+    assert "the last since over budget: " in stop.reason
+    assert "larger hydra.sweeper.max_refusals" in stop.reason
+    ended(ledger, TrialState.COMPLETE, 99.0)
+    assert stop_of(ledger.trials(), settings()) is None

@@ -1,0 +1,145 @@
+"""A storage that is locked or goes away in the middle of a search: waited for, or the end in words; nothing is lost."""
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+
+import pytest
+from filelock import FileLock, Timeout
+from processes import wait_for
+from test_killed_searches import N, check_exact, finish, has_begun, start, trials_of, workers_of
+
+from mnist_compact.search.ledger import MAX_ATTEMPTS, tally
+
+pytestmark = pytest.mark.process
+
+DATABASE = "outputs/sweeps/smoke/study.db"
+SHORT = f'hydra.sweeper.storage="sqlite:///{DATABASE}?timeout=3"'
+
+
+def locked(database):
+    connection = sqlite3.connect(database, timeout=60, isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    return closing(connection)
+
+
+def begun(folder, *words):
+    search = start(folder, *words)
+    wait_for(lambda: has_begun(folder) or search.poll() is not None)
+    return search
+
+
+def check_end_in_words(folder, search, *said):
+    output = finish(search)
+    assert search.returncode == 1, output
+    assert "Traceback" not in output
+    assert len(output.splitlines()) < N + 8
+    last = output.splitlines()[-1]
+    for words in ("mnist_compact: the study's storage", *said, "the same line again goes on"):
+        assert words in last
+    assert not workers_of(folder)
+
+
+def test_a_locked_database_is_waited_for_and_nothing_is_lost(tmp_path):
+    search = begun(tmp_path)
+    with locked(tmp_path / DATABASE):
+        time.sleep(12)
+        assert search.poll() is None
+    output = finish(search)
+    assert search.returncode == 0, output
+    assert "locked by another process: waiting" in output
+    assert f"all {N} trials have ended: " in output
+    check_exact(tmp_path)
+
+
+def test_a_database_that_stays_locked_ends_the_search_in_words(tmp_path):
+    search = begun(tmp_path, SHORT)
+    with locked(tmp_path / DATABASE):
+        check_end_in_words(tmp_path, search, "locked by another process", "when it is free")
+    assert tally(trials_of(tmp_path)).failed == 0, "a lost storage is no fault of a trial"
+    finish(start(tmp_path, SHORT))
+    check_exact(tmp_path)
+
+
+def test_a_database_that_is_locked_at_the_start_is_waited_for_once_and_the_end_told_in_words(tmp_path):
+    finish(start(tmp_path, SHORT, trials=1))
+    with locked(tmp_path / DATABASE):
+        began = time.monotonic()
+        search = start(tmp_path, SHORT, trials=2)
+        output = finish(search)
+    assert search.returncode == 1
+    assert output.count("locked by another process: waiting for up to 3 s\n") == 1
+    assert output.endswith("locked by another process; when it is free, the same line again goes on\n")
+    assert time.monotonic() - began < 60
+    assert "all 2 trials have ended" in finish(start(tmp_path, SHORT, trials=2))
+
+
+def test_a_trial_that_loses_its_storage_more_often_than_it_may_lose_workers_goes_on(tmp_path):
+    def begin():
+        return start(tmp_path, SHORT, images=2048, trials=1)
+
+    met = []
+    for _ in range(MAX_ATTEMPTS + 1):
+        search = begin()
+        wait_for(lambda: trial_at_work(tmp_path) is not None, seconds=120)
+        met.append(trial_at_work(tmp_path))
+        with locked(tmp_path / DATABASE):
+            check_end_in_words(tmp_path, search, "locked by another process")
+    assert met == [met[0]] * len(met), "in its first epoch each time"
+    assert "all 1 trials have ended: 1 complete, 0 pruned, 0 failed" in finish(begin())
+    check_exact(tmp_path, total=1)
+
+
+def trial_at_work(folder):
+    """The number of the trial that a live worker has begun, or None."""
+    names = {path.stem for path in (folder / "outputs/sweeps/smoke/workers").glob("*.lock") if alive(path)}
+    for trial in trials_of(folder) if names else ():
+        if "overrides" in trial.user_attrs and trial.user_attrs["lease"]["worker"] in names:
+            return trial.number
+    return None
+
+
+def alive(lock):
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def test_a_database_moved_away_ends_the_search_in_words_and_put_back_it_goes_on(tmp_path):
+    search = begun(tmp_path)
+    (tmp_path / DATABASE).rename(tmp_path / "aside.db")
+    check_end_in_words(tmp_path, search, f"{DATABASE} is gone", "put it back")
+    again = start(tmp_path)
+    output = finish(again)
+    assert again.returncode == 2
+    assert "put it back, or choose another study_name" in output
+    assert not (tmp_path / DATABASE).exists(), "nothing is begun in its place"
+    (tmp_path / "aside.db").rename(tmp_path / DATABASE)
+    assert tally(trials_of(tmp_path)).failed == 0
+    assert f"all {N} trials have ended: " in finish(start(tmp_path))
+    check_exact(tmp_path)
+
+
+def test_an_exchanged_database_is_noticed(tmp_path):
+    search = begun(tmp_path)
+    (tmp_path / "other.db").write_bytes((tmp_path / DATABASE).read_bytes())
+    os.replace(tmp_path / "other.db", tmp_path / DATABASE)
+    check_end_in_words(tmp_path, search, "exchanged for another file")
+
+
+@pytest.mark.parametrize("what", ["study.log", "."], ids=["file", "folder"])
+def test_a_journal_that_vanishes_ends_the_search_in_words_and_is_not_begun_anew(tmp_path, what):
+    url = f"journal://{tmp_path}/journal/study.log"
+    search = start(tmp_path, f"hydra.sweeper.storage={url}")
+    journal = tmp_path / "journal" / "study.log"
+    wait_for(lambda: journal.exists() and b'"op_code":7' in journal.read_bytes())  # an epoch was reported
+    (tmp_path / "journal" / what).resolve().rename(tmp_path / "aside")
+    check_end_in_words(tmp_path, search, f"{journal} is gone", "put it back")
+    assert not journal.exists()
+    (tmp_path / "aside").rename((tmp_path / "journal" / what).resolve())
+    finish(start(tmp_path, f"hydra.sweeper.storage={url}"))
+    counted = tally(trials_of(tmp_path, url=url))
+    assert (counted.complete + counted.pruned, counted.failed, counted.running) == (N, 0, 0)

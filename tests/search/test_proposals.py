@@ -1,0 +1,121 @@
+"""Proposals of several machines for one study, which share its storage and no lock."""
+
+from contextlib import ExitStack, closing
+
+import optuna
+import pytest
+from hydra import compose
+from optuna.trial import TrialState
+
+from mnist_compact.search.account import best
+from mnist_compact.search.frozen import freeze
+from mnist_compact.search.ledger import Ledger, is_refused, tally
+from mnist_compact.search.objectives import OBJECTIVES
+from mnist_compact.search.proposals import Proposer, sampler_of
+from mnist_compact.search.storage import open_storage
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # as the search itself does
+
+TINY = ("hydra/help=default", "sweeps=smoke", "hydra/sweeper/sampler=random")
+
+
+@pytest.fixture(params=["sqlite", "journal"])
+def machines(request, configure, tmp_path):
+    """Proposers of two machines: folders and so locks of their own."""
+    url = f"sqlite:///{tmp_path}/study.db" if request.param == "sqlite" else f"journal://{tmp_path}/study.log"
+    optuna.create_study(study_name="s", storage=open_storage(url), direction="maximize")
+    config = compose("config", overrides=list(TINY), return_hydra_config=True)
+    frozen = freeze(config.hydra.sweeper, ["sweeps=smoke"])
+    with ExitStack() as open_ones:
+        proposers = []
+        for host in ("here", "there"):
+            ledger = Ledger(tmp_path / host, url, "s", host, private=False)
+            proposers.append(Proposer(ledger, frozen))
+            open_ones.enter_context(closing(proposers[-1].composer))
+        yield proposers
+
+
+def test_of_two_machines_that_see_the_last_place_one_gets_it(machines):
+    first, second = machines
+    jobs, ask = [], second.ledger.study.ask
+
+    def ask_late():
+        jobs.append(first.propose(1, 500))  # after the second has seen that there is room
+        return ask()
+
+    second.ledger.study.ask = ask_late
+    assert second.propose(1, 500) is None
+    (job,) = jobs
+    trials = first.ledger.trials()
+    assert tally(trials).running == 1
+    assert trials[job.number].state is TrialState.RUNNING
+    assert "another machine" in trials[-1].user_attrs["refused"]
+    assert not trials[-1].params, "no sampler learns from it"
+    first.ledger.study.tell(job.number, 50.0)
+    assert tally(second.ledger.trials()).ended == 1
+    assert not second.ledger.has_room(1)
+
+
+@pytest.fixture
+def proposer_of(configure, tmp_path):
+    """Proposers of a study of their own, private unless `url` says where it lies."""
+    with ExitStack() as open_ones:
+
+        def made(space, *words, points=(), worker="ours", url=None):
+            where = url or f"sqlite:///{tmp_path}/study.db"
+            bare = ("hydra/help=default", "hydra/sweeper=compact")
+            config = compose("config", overrides=[*bare, *words], return_hydra_config=True)
+            frozen = freeze(config.hydra.sweeper, ["data=synthetic", "model=compact", *space])
+            objectives = frozen["settings"]["objectives"]
+            directions = [OBJECTIVES[name].direction for name in objectives]
+            study = optuna.create_study(
+                study_name="s", storage=open_storage(where), directions=directions, load_if_exists=True
+            )
+            for point in points:
+                study.enqueue_trial(point)
+            proposer = Proposer(Ledger(tmp_path / worker, where, "s", worker, private=url is None), frozen)
+            open_ones.enter_context(closing(proposer.composer))
+            return proposer
+
+        yield made
+
+
+RATES = ("optim=choice(sgd,adamw)", "optim.lr=interval(0.01,0.1)")
+
+
+@pytest.mark.parametrize("sampler", ["tpe_joint", "random"])
+def test_points_that_leave_something_free_are_completed_differently(proposer_of, sampler):
+    proposer = proposer_of(RATES, f"hydra/sweeper/sampler={sampler}", points=[{"optim": "sgd"}] * 3)
+    jobs = [proposer.propose(5, 5) for _ in range(5)]
+    trials = proposer.ledger.trials()
+    assert [trials[job.number].params["optim"] for job in jobs[:3]] == ["sgd"] * 3
+    assert len({trial.params["optim.lr"] for trial in trials}) == 5
+
+
+def test_machines_of_one_name_propose_different_points(proposer_of, tmp_path):
+    """Workers have a token of their own: that of the host may be any container's."""
+    url = f"sqlite:///{tmp_path}/shared.db"
+    first, second = (proposer_of(RATES, worker=worker, url=url) for worker in ("vm-1-a1b2c3-0", "vm-1-d4e5f6-0"))
+    occasions = {first._occasion(), second._occasion()}
+    assert len(occasions) == 2
+    assert len({sampler_of(first.frozen, occasion)._rng.rng.randint(2**31) for occasion in occasions}) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "state"),
+    [
+        (("hydra/sweeper/sampler=tpe_joint",), TrialState.PRUNED),
+        (("hydra/sweeper/sampler=nsgaii",), TrialState.COMPLETE),
+        (("hydra/sweeper/sampler=gp",), TrialState.COMPLETE),
+        (("hydra/sweeper/sampler=tpe_joint", "hydra.sweeper.objectives=[accuracy,parameters]"), TrialState.COMPLETE),
+    ],
+)
+def test_a_refusal_is_told_as_the_sampler_hears_it(proposer_of, words, state):
+    """GP and genetic samplers read complete trials alone; by one that is refused no best or pruner goes."""
+    proposer = proposer_of(("model.layers.conv6.width=range(300,400)",), *words)
+    assert proposer.propose(1, 1) is None
+    (trial,) = proposer.ledger.trials()
+    assert (trial.state, is_refused(trial)) == (state, True)
+    assert max(trial.constraints.values()) > 0
+    assert tally([trial]).ended == 0
+    assert best(proposer.ledger.study) == []

@@ -1,0 +1,75 @@
+"""The questions in sweeps/: each says what it asks, composes, and can be searched as it stands."""
+
+from contextlib import closing
+from itertools import chain, product
+
+import pytest
+from hydra import compose
+from optuna.distributions import CategoricalDistribution
+
+from mnist_compact.experiment import check
+from mnist_compact.faults import ConfigError, OverBudget
+from mnist_compact.search.frozen import Composer
+from mnist_compact.search.parent import Parent
+from mnist_compact.search.proposals import space_of
+from mnist_compact.search.source import SweepsSource, sweeps_folder
+
+QUESTIONS = sorted(path.stem for path in sweeps_folder().glob("*.yaml"))
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_question_says_what_it_asks_and_can_be_searched(configure, question):
+    header = (sweeps_folder() / f"{question}.yaml").read_text().partition("\ndefaults:")[0]
+    for word in ("question:", "searched:", "nuisance", "fixed:", "budget:"):
+        assert word in header.lower()
+    # `configure` has Hydra look at conf/ as long as the tests run.
+    config = compose("config", overrides=["hydra/help=default", f"sweeps={question}"], return_hydra_config=True)
+    parent = Parent(config, [f"sweeps={question}"])
+    parent.check()  # the split, every key and option, every enqueued point
+    assert parent.name == question
+    assert space_of(parent.frozen).keys()
+
+
+def options(space):
+    """Overrides, one for each choice or end of a range of the space, with the condition it has."""
+    for when, parameters in (({}, space.parameters), *((branch.when, branch.parameters) for branch in space.branches)):
+        for parameter, condition in product(parameters, product(*when.values())):
+            found = parameter.distribution
+            ends = found.choices if isinstance(found, CategoricalDistribution) else (found.low, found.high)
+            yield from ([*map("=".join, zip(when, condition, strict=True)), f"{parameter.key}={end}"] for end in ends)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_no_choice_is_dead(configure, question):
+    """Each makes a run that can be built where the rest is as it comes, or with one other choice beside it.
+
+    What is over the budget there need not be so elsewhere.
+    """
+    config = compose("config", overrides=["hydra/help=default", f"sweeps={question}"], return_hydra_config=True)
+    frozen = Parent(config, [f"sweeps={question}"]).frozen
+    space = space_of(frozen)
+    with closing(Composer(frozen, space.fixed)) as composer:
+
+        def builds(*chosen):
+            try:
+                check(composer.run_config(list(chain(*chosen))))
+            except OverBudget:
+                return True
+            except ConfigError:
+                return False
+            return True
+
+        found = list(options(space))
+        assert not [one for one in found if not builds(one) and not any(builds(other, one) for other in found)]
+
+
+def test_sweeps_is_the_only_group_its_source_offers():
+    source = SweepsSource("test", "sweeps://questions")
+    assert source.available()
+    assert source.list("", None) == ["sweeps"]
+    assert source.list("sweeps", None) == QUESTIONS
+    for beside in ("tests", "outputs", "conf", "mnist_compact"):
+        assert not source.is_group(beside)
+        assert source.list(beside, None) == []
+    assert not source.is_config("conf/config")

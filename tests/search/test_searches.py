@@ -1,0 +1,248 @@
+"""Searches as a user types them: what is refused before the first trial, and what a search ends with."""
+
+import json
+import re
+import subprocess
+import sys
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from mnist_compact.config import GROUPS
+from mnist_compact.search.ledger import is_refused, tally
+from mnist_compact.search.storage import open_storage
+
+pytestmark = pytest.mark.process
+
+SMALL = ("data.train_images=256", "data.evaluation_images=100", "train.batch_size=32", "train.epochs=1")
+SMOKE = ("sweeps=smoke", *SMALL, "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1")
+AD_HOC = ("hydra/sweeper=compact", "data=synthetic", *SMALL, "hydra.sweeper.study_name=ad_hoc")
+
+
+def search(folder, *words, multirun=True):
+    command = [sys.executable, "-m", "mnist_compact", *(["-m"] if multirun else []), *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
+
+
+def trials_of(folder, name, url=None):
+    storage = open_storage(url or f"sqlite:///{folder}/outputs/sweeps/{name}/study.db")
+    return optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("sweeps=under_8k", "data=mnist"),
+            "must not score a search on the test split",
+        ),
+        ((*AD_HOC, "model=m3"), "at least one key"),
+        ((*AD_HOC, "model.layers.conv77.width=range(4,9)"), "conv77"),
+        ((*AD_HOC, "optim.momentun=interval(0.1,0.9)"), "momentun"),
+        ((*AD_HOC, "optim=choice(sgd,adamm)"), "adamm"),
+        ((*SMOKE, "hydra.sweeper.objectives=[speed]"), "'speed'"),
+        ((*SMOKE, "hydra.sweeper.n_trials=0"), "n_trials must be at least 1"),
+        ((*SMOKE, "hydra.sweeper.n_jobs=-1", "hydra.sweeper.target_trials=0"), "n_jobs must be at least 0"),
+        ((*SMOKE, "hydra.sweeper.study_name=../../elsewhere"), "study_name must be a folder's below"),
+        (("sweeps=under_8k", "data=choice(holdout,mnist)"), "test split"),
+        ((*SMOKE, "hydra.sweeper.pruner.percentile=500"), "hydra/sweeper/pruner must be one that works here"),
+        ((*SMOKE, "hydra/sweeper/sampler=grid"), "hydra/sweeper/sampler must be one that works here"),
+        ((*SMOKE, "+hydra.sweeper.enqueue=[{model.dropout: 7.0}]"), "must lie in"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_in_words_before_any_trial(tmp_path, words, said):
+    done = search(tmp_path, *words)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("study.db"))
+
+
+def test_a_question_without_m_says_so(tmp_path):
+    done = search(tmp_path, *SMOKE, multirun=False)
+    assert done.returncode == 2
+    assert "add -m" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_and_a_storage_that_is_not_there(tmp_path):
+    (tmp_path / "taken").write_text("a file where the folder should be")
+    done = search(tmp_path, *SMOKE, "hydra.sweeper.folder=taken")
+    assert done.returncode == 2
+    assert "hydra.sweeper.folder" in done.stderr
+    done = search(tmp_path, *SMOKE, "hydra.sweeper.storage=sqlite:////nowhere/at/all/study.db")
+    assert done.returncode == 2
+    assert "hydra.sweeper.storage" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_other_settings_are_refused_with_the_difference_and_n_trials_is_not(tmp_path):
+    assert search(tmp_path, *SMOKE).returncode == 0
+    changed = search(tmp_path, *SMOKE, "seed=5")
+    assert changed.returncode == 2
+    assert "seed=5" in changed.stderr
+    assert "study_name" in changed.stderr
+    more = search(tmp_path, *SMOKE, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2")
+    assert more.returncode == 0, more.stderr
+    assert tally(trials_of(tmp_path, "smoke")).ended == 4
+
+
+def test_refused_proposals_train_nothing_and_are_told_with_their_count(tmp_path):
+    line = (*AD_HOC, "model=compact", "model.layers.conv6.width=choice(14,200)", "hydra.sweeper.n_trials=4")
+    done = search(tmp_path, *line, "hydra/sweeper/sampler=random")
+    assert done.returncode == 0, done.stderr
+    trials = trials_of(tmp_path, "ad_hoc")
+    refused = [trial for trial in trials if is_refused(trial)]
+    assert tally(trials).ended == 4
+    assert refused, "half of all proposals are too large"
+    for trial in refused:
+        assert trial.user_attrs["parameters"] > 8000
+        assert trial.constraints["parameters"] > 0
+        assert "budget.parameters_below" in trial.user_attrs["refused"]
+        assert not (tmp_path / "outputs/sweeps/ad_hoc/trials" / f"{trial.number:04d}").exists()
+    assert f"{len(refused)} refused" in done.stdout
+
+
+def test_too_many_refusals_stop_the_search_with_a_hint(tmp_path):
+    line = (*AD_HOC, "model=compact", "model.layers.conv6.width=range(200,300)", "hydra.sweeper.max_refusals=5")
+    done = search(tmp_path, *line)
+    assert done.returncode == 1
+    for told in (done.stdout, done.stderr):
+        assert "5 proposals in a row were refused (100% of all), the last since budget.parameters_below" in told
+    assert tally(trials_of(tmp_path, "ad_hoc")).ended == 0
+
+
+def test_failures_are_recorded_and_the_search_goes_on(tmp_path):
+    line = (
+        *AD_HOC,
+        "optim=sgd",
+        "optim.lr=choice(0.05,1e30)",
+        "hydra.sweeper.n_trials=5",
+        "hydra/sweeper/sampler=random",
+    )
+    done = search(tmp_path, *line)
+    assert done.returncode == 0, done.stderr
+    trials = trials_of(tmp_path, "ad_hoc")
+    failed = [trial for trial in trials if trial.state is TrialState.FAIL]
+    assert tally(trials).ended == 5
+    assert failed
+    logs = "".join(log.read_text() for log in (tmp_path / "outputs/sweeps/ad_hoc/workers").glob("*.log"))
+    for trial in failed:
+        assert "not finite" in trial.user_attrs["reason"]
+        record = json.loads(
+            (tmp_path / "outputs/sweeps/ad_hoc" / trial.user_attrs["folder"] / "result.json").read_text()
+        )
+        assert record["status"] == "diverged"
+        assert f"trial {trial.number}: {trial.user_attrs['reason']}\n" in logs
+    assert search(tmp_path, *line, "hydra.sweeper.n_trials=40", "hydra.sweeper.max_failures=0").returncode == 1
+    assert tally(trials_of(tmp_path, "ad_hoc")).ended == 5, "more failures than allowed: none was begun"
+
+
+def test_data_that_cannot_be_had_end_the_search_and_are_no_fault_of_a_trial(tmp_path):
+    (tmp_path / "images").touch()
+    line = ("sweeps=fast", "data.root=images", "hydra.sweeper.n_trials=2")
+    done = search(tmp_path, *line, "hydra.sweeper.n_jobs=1")
+    assert done.returncode == 1
+    assert "mnist_compact: the data cannot be had: MNIST is not in " in done.stderr
+    begun = [trial for trial in trials_of(tmp_path, "fast") if trial.state is not TrialState.WAITING]
+    assert [(trial.state, trial.user_attrs["attempts"]) for trial in begun] == [(TrialState.RUNNING, 0)], "handed back"
+
+
+def test_a_target_ends_the_search(tmp_path):
+    done = search(
+        tmp_path, *SMOKE, "hydra.sweeper.n_trials=50", "hydra.sweeper.target=1", "hydra.sweeper.target_trials=2"
+    )
+    assert "past the target of 1" in done.stdout, done.stdout + done.stderr
+    assert tally(trials_of(tmp_path, "smoke")).ended < 50
+
+
+def test_a_time_limit_ends_the_search_in_good_order(tmp_path):
+    long = (
+        "sweeps=smoke",
+        "data.train_images=40000",
+        "train.epochs=15",
+        "train.batch_size=32",
+        "hydra.sweeper.n_jobs=1",
+    )
+    done = search(tmp_path, *long, "hydra.sweeper.time_limit_minutes=0.7")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "the time limit of 0.7 minutes is reached, the same line again goes on: 0 complete, 0 pruned" in done.stdout
+    (left,) = (trial for trial in trials_of(tmp_path, "smoke") if trial.state is TrialState.RUNNING)
+    assert (left.user_attrs["attempts"], left.user_attrs["lease"]) == (0, {"worker": None}), "handed back"
+
+
+def test_several_objectives_end_in_a_pareto_set(tmp_path):
+    done = search(tmp_path, *SMOKE, "hydra.sweeper.objectives=[accuracy,parameters]", "hydra/sweeper/sampler=nsgaii")
+    assert "several objectives: nothing is pruned" in done.stdout
+    assert done.returncode == 0
+    assert re.search(r"Pareto set of [1-3]:", done.stdout), done.stdout + done.stderr
+    complete = [trial for trial in trials_of(tmp_path, "smoke") if not is_refused(trial)]
+    assert len(complete) == 3
+    for trial in complete:
+        assert trial.values[1] == trial.user_attrs["parameters"]
+        assert trial.intermediate_values == {1: trial.values[0]}, "its curve is the first objective's"
+
+
+@pytest.mark.parametrize("objective", ["accuracy", "loss"])
+def test_a_pruner_stops_trials_and_their_curves_stay(tmp_path, objective):
+    line = (*SMOKE, "train.epochs=3", "hydra.sweeper.n_trials=6", "hydra/sweeper/pruner=percentile")
+    line = (*line, f"hydra.sweeper.objectives=[{objective}]")
+    eager = ("percentile=1.0", "n_startup_trials=1", "n_warmup_steps=1", "n_min_trials=1")
+    done = search(tmp_path, *line, *(f"hydra.sweeper.pruner.{word}" for word in eager))
+    assert done.returncode == 0, done.stderr
+    trained = [trial for trial in trials_of(tmp_path, "smoke") if not is_refused(trial)]
+    pruned = [trial for trial in trained if trial.state is TrialState.PRUNED]
+    complete = [trial for trial in trained if trial.state is TrialState.COMPLETE]
+    assert pruned
+    assert complete
+    assert all(trial.intermediate_values[3] == trial.value for trial in complete), "the curve is the objective's"
+    for trial in pruned:
+        assert 0 < len(trial.intermediate_values) < 3
+        assert "pruned after" in trial.user_attrs["reason"]
+
+
+def test_a_journal_serves_as_storage(tmp_path):
+    url = f"journal://{tmp_path}/journal.log"
+    assert search(tmp_path, *SMOKE, f"hydra.sweeper.storage={url}").returncode == 0
+    assert tally(trials_of(tmp_path, "smoke", url)).ended == 3
+
+
+def test_known_points_go_first_also_from_a_past_run(tmp_path):
+    assert (
+        search(
+            tmp_path, "data=synthetic", "optim=sgd", "optim.lr=0.07", *SMALL, "hydra.run.dir=past", multirun=False
+        ).returncode
+        == 0
+    )
+    branch = "+hydra.sweeper.branches={sgd: {when: {optim: sgd}, params: {optim.momentum: 'interval(0.8,0.95)'}}}"
+    enqueue = "hydra.sweeper.enqueue=[{optim.lr: 0.03, optim: adamw},{run: past},{run: past}]"
+    line = (
+        *AD_HOC,
+        branch,
+        enqueue,
+        "optim=choice(sgd,adamw)",
+        "optim.lr=interval(0.01,0.1)",
+        "hydra.sweeper.n_jobs=1",
+    )
+    done = search(tmp_path, *line, "hydra.sweeper.n_trials=3")
+    assert done.returncode == 0, done.stderr
+    assert "of the points to try first 1 repeat others" in done.stdout
+    first, second, _ = (trial.params for trial in trials_of(tmp_path, "ad_hoc"))
+    assert first == {"optim": "adamw", "optim.lr": 0.03}
+    assert second == {"optim": "sgd", "optim.lr": 0.07, "sgd:optim.momentum": 0.9}
+    (tmp_path / "past").rename(tmp_path / "elsewhere")
+    done = search(tmp_path, *line, "hydra.sweeper.n_trials=4")
+    assert done.returncode == 0, "a study that has begun needs the folder no more: " + done.stderr
+    assert tally(trials_of(tmp_path, "ad_hoc")).ended == 4
+
+
+def test_help_lists_questions_and_no_other_folder(tmp_path):
+    """From a folder with others beside it: those would be groups if Hydra searched all of it."""
+    for stray in ("evidence", "tests"):
+        (tmp_path / stray).mkdir()
+        (tmp_path / stray / "one.yaml").write_text("a: 1")
+    text = search(tmp_path, "--help", multirun=False).stdout
+    groups = text.partition("== Groups ==")[2].partition("== Keys ==")[0]
+    listed = dict(line.split(maxsplit=1) for line in groups.splitlines() if line and not line.startswith(" "))
+    assert set(listed) == {*GROUPS, "tracker", "experiment", "sweeps"}
+    assert "under_8k" in listed["sweeps"]

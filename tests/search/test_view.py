@@ -1,0 +1,112 @@
+"""The live table: what it tells, in the room it has."""
+
+import dataclasses
+import io
+import time
+
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+from rich.console import Console
+
+from mnist_compact.search.verdict import Settings
+from mnist_compact.search.view import View, findings
+
+OVERRIDES = ["optim=sgd", "model.layers.conv1.width=5", "optim.lr=0.020116558402099742"]
+SETTINGS = Settings(n_trials=8, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)
+
+
+def trials(running):
+    attributes = {"overrides": OVERRIDES, "parameters": 7869, "seconds": 12.0}
+    found = [create_trial(state=TrialState.COMPLETE, value=value, user_attrs=attributes) for value in (98.25, 97.0)]
+    found += [
+        create_trial(state=TrialState.RUNNING, user_attrs=attributes, intermediate_values=reported)
+        for reported in running
+    ]
+    for number, trial in enumerate(found):
+        trial.number = number
+    return found
+
+
+def drawn(tmp_path, found, width, *, hours=1.0):
+    view = View("smoke", tmp_path, "sqlite:///study.db", SETTINGS, jobs=2)
+    view.start = time.monotonic() - 3590 * hours
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(view.picture(found))
+    return console.file.getvalue().removesuffix("\n").split("\n")
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_running_trials_have_their_epoch_and_score_at_every_width(tmp_path, width):
+    lines = drawn(tmp_path, trials([{1: 91.0, 2: 95.125}, {}]), width)
+    assert max(map(len, lines)) <= width
+    assert lines[0].strip() == "smoke: 2 of 8 trials have ended"
+    assert lines[1].strip() == "2 complete, 0 pruned, 0 failed, 2 under way, 0 refused"
+    assert lines[2].strip() == "2.0 trials/hour, about 3 h 0 min left"
+    assert lines[3].startswith("best: trial 0  complete  98.25  7,869 parameters  12 s")
+    (heading,) = [line.split() for line in lines if "epoch" in line]
+    assert heading == ["trial", "epoch", "score", "point"]
+    rows = [line.split() for line in lines if line.strip().startswith(("2 ", "3 "))][1:]
+    assert rows[0][:4] == ["2", "2", "95.12", "optim=sgd"]
+    assert rows[1][:2] == ["3", "optim=sgd"], "no epoch is done yet"
+
+
+def test_a_sampled_number_is_told_with_four_digits(tmp_path):
+    text = "\n".join(drawn(tmp_path, trials([{}]), 200))
+    assert "optim.lr=0.02012" in text
+    assert "0.020116" not in text
+
+
+def test_the_last_line_is_empty_so_that_a_terminals_echo_of_ctrl_c_moves_nothing(tmp_path):
+    assert drawn(tmp_path, trials([{}]), 60)[-1].strip() == ""
+
+
+def test_of_several_objectives_none_is_called_the_best(tmp_path):
+    found = [create_trial(values=[98.25, 7000.0], user_attrs={"overrides": OVERRIDES}), *trials([{}])[2:]]
+    assert "best" not in "\n".join(drawn(tmp_path, found, 100))
+
+
+def test_no_speed_is_told_before_a_trial_has_ended(tmp_path):
+    assert "trials/hour" not in "\n".join(drawn(tmp_path, trials([{}])[2:], 100))
+
+
+def test_the_dashboards_command_can_be_pasted(tmp_path, capsys):
+    for url, place in {
+        "sqlite:///a/study.db": "sqlite:///a/study.db",
+        "sqlite:///a/study.db?timeout=5": "'sqlite:///a/study.db?timeout=5'",
+        "journal:///tmp/x.log": "/tmp/x.log",
+    }.items():
+        View("smoke", tmp_path, url, SETTINGS, jobs=2).begin([])
+        assert f"optuna-dashboard {place} " in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize(
+    ("objective", "values", "target", "said"),
+    [
+        (
+            "accuracy",
+            (99.25, 99.5, 99.41),
+            None,
+            ["2 past 99.4:", "  trial 1  complete  99.5 ", "  trial 2  "],
+        ),
+        ("accuracy", (99.25, 99.0), None, ["none past 99.4; best is trial 0  complete  99.25 "]),
+        ("accuracy", (99.25, 99.0), 99.2, ["1 past 99.2:", "  trial 0  complete  99.25 "]),
+        ("score", (99.5,), None, ["best: trial 0  complete  99.5 "]),
+        ("accuracy", (), None, ["no trial is complete"]),
+    ],
+)
+def test_the_end_holds_accuracies_against_the_target_or_the_missions_bar(objective, values, target, said):
+    study = optuna.create_study(direction="maximize")
+    study.set_metric_names([objective])
+    study.add_trials([create_trial(value=value, user_attrs={"overrides": OVERRIDES}) for value in values])
+    study.add_trial(create_trial(value=99.9, user_attrs={"refused": "over budget"}))
+    told = findings(study, dataclasses.replace(SETTINGS, target=target))
+    assert [line[: len(begins)] for line, begins in zip(told, said, strict=True)] == said
+
+
+def test_a_search_begins_where_nothing_was_tried_and_goes_on_where_something_was(tmp_path, capsys):
+    waiting = create_trial(state=TrialState.WAITING)
+    for found, verb in (([], "begins"), ([waiting], "begins"), ([waiting, *trials([{}])[2:]], "goes on")):
+        View("smoke", tmp_path, "sqlite:///study.db", SETTINGS, jobs=2).begin(found)
+        assert f"study smoke {verb} in " in capsys.readouterr().out

@@ -1,0 +1,70 @@
+"""A worker and its trial, in this process: what it does with a verdict that was cut off, and with a lost lease."""
+
+import os
+from contextlib import closing
+
+import optuna
+import pytest
+from hydra import compose
+from optuna.trial import TrialState
+
+from mnist_compact.results.record import RunRecord, Score, Status
+from mnist_compact.search.founding import Charter
+from mnist_compact.search.frozen import freeze
+from mnist_compact.search.verdict import Settings
+from mnist_compact.search.worker import Assignment, Worker
+
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # as the search itself does
+
+WORDS = ("data=synthetic", "data.train_images=96", "data.evaluation_images=40", "train.batch_size=32", "train.epochs=3")
+SETTINGS = Settings(n_trials=2, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)
+
+
+@pytest.fixture
+def worker(configure, tmp_path):
+    """Of a study with nothing tried yet, whose trials take 3 epochs."""
+    config = compose("config", overrides=["hydra/help=default", "hydra/sweeper=compact"], return_hydra_config=True)
+    url = f"sqlite:///{tmp_path}/study.db"
+    frozen = freeze(config.hydra.sweeper, [*WORDS, "optim.lr=interval(0.01,0.1)"])
+    Charter("s", tmp_path, url, True, frozen, []).found_or_join()
+    told = Assignment(str(tmp_path), url, "s", "ours", private=True, threads=1, parent=os.getpid(), settings=SETTINGS)
+    worker = Worker(told)
+    with closing(worker.proposer.composer):
+        yield worker
+
+
+def test_a_trial_stopped_before_its_worker_could_tell_is_not_trained_on(worker, tmp_path, monkeypatch):
+    """Its record is on disk, the pruner has spoken, and a kill came before the study heard of it."""
+    monkeypatch.setattr(optuna.pruners.NopPruner, "prune", lambda self, study, trial: True)
+    worker.ledger.study.pruner = optuna.pruners.NopPruner()
+    job = worker._next()
+    data = worker._data_of(job.config)
+    assert worker._run(job, tmp_path / job.folder, data).status is Status.STOPPED
+    monkeypatch.undo()
+    worker._train(job)
+    (trial,) = worker.ledger.trials()
+    assert (trial.state, list(trial.intermediate_values)) == (TrialState.PRUNED, [1])
+    assert trial.user_attrs["reason"] == "pruned after 1 epochs"
+    assert RunRecord.read(tmp_path / job.folder).epochs_done == 1
+
+
+def test_refusals_told_as_complete_are_none_of_the_trials_that_a_pruner_waits_for(worker):
+    """As they are to samplers that look at complete trials alone."""
+    pruner = optuna.pruners.PercentilePruner(50.0, n_startup_trials=2, n_min_trials=1)
+    worker.ledger.study.pruner = pruner
+    score = Score(split="synthetic", weights="raw", at="last", epoch=1, loss=1.0, correct=20, total=40, accuracy=50.0)
+    report = worker._reporter(worker._next())
+    for attributes, pruned in (({}, False), ({"refused": "over budget"}, False), ({}, True)):
+        worker.ledger.study.add_trial(
+            optuna.trial.create_trial(value=99.0, intermediate_values={1: 99.0}, user_attrs=attributes)
+        )
+        assert report(score, None) == pruned
+
+
+def test_a_worker_that_has_lost_its_trial_says_nothing_more_of_it(worker, tmp_path):
+    job = worker._next()
+    worker.ledger.note(job.trial_id, lease={"worker": "another"})
+    worker._train(job)
+    (trial,) = worker.ledger.trials()
+    assert (trial.state, trial.intermediate_values) == (TrialState.RUNNING, {})
+    assert RunRecord.read(tmp_path / job.folder).status is Status.RUNNING, "as the other worker keeps it"

@@ -1,0 +1,64 @@
+"""What a parent says of its workers' ends, in this process."""
+
+import subprocess
+import sys
+
+import pytest
+
+from mnist_compact.jobs import how_ended
+from mnist_compact.search import workforce
+from mnist_compact.search.workforce import Workforce
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (-9, "ended by signal 9 (Killed: out of memory?)"),
+        (-15, "ended by signal 15 (Terminated)"),
+        (1, "ended with exit status 1"),
+    ],
+)
+def test_the_end_of_a_process_is_told_in_words(code, said):
+    assert how_ended(code) == said
+
+
+@pytest.fixture
+def force(tmp_path):
+    """Of processes that do as they are told instead of working; each is waited for."""
+    hired = Workforce(tmp_path, url="", study_name="s", private=True, jobs=2, settings=None)
+    (tmp_path / "workers").mkdir()
+
+    def begin(name, code):
+        (tmp_path / f"workers/{name}.log").write_text(f"{name} begins\n")
+        hired.at_work.append((subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE), name))
+        return hired.at_work[-1][0]
+
+    yield hired, begin
+    hired.dismiss()
+
+
+def test_the_dead_are_told_with_how_they_ended(force):
+    hired, begin = force
+    for name, code in {
+        "killed": "import os; os.kill(os.getpid(), 9)",
+        "failed": "raise SystemExit(1)",
+        "done": "",
+    }.items():
+        begin(name, code).communicate(timeout=60)
+    died = {"killed": "ended by signal 9 (Killed: out of memory?)", "failed": "ended with exit status 1"}
+    assert hired.part_with_ended() == died
+    assert hired.last_words("killed") == "killed begins"
+    assert len(hired) == 0
+
+
+def test_a_worker_that_had_to_be_killed_is_excused(force, tmp_path, monkeypatch):
+    """Within SQLite, which waits for a lock, it does not hear that it is to stop: no fault of its trial."""
+    monkeypatch.setattr(workforce, "PATIENCE_S", 0.5)
+    hired, begin = force
+    for name, ignores in {"deaf": "signal.SIG_IGN", "hearing": "signal.SIG_DFL"}.items():
+        code = f"import signal, time; signal.signal(signal.SIGTERM, {ignores}); print(1, flush=True); time.sleep(60)"
+        assert begin(name, code).stdout.readline() == b"1\n"
+    with hired.at_work[0][0].stdout, hired.at_work[1][0].stdout:
+        hired.dismiss()
+    assert [process.returncode for process, _ in hired.at_work] == [-9, -15]
+    assert [path.name for path in (tmp_path / "workers").glob("*.excused")] == ["deaf.excused"]
