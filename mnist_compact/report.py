@@ -3,16 +3,17 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_compact.faults import nearest
+from mnist_compact.commands import conclude
+from mnist_compact.results.options import CONFIGURATION, DEFAULT_PATH, form_of, parser
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DEFAULT_PATH = "outputs"
-FORMAT_BY_ENDING = {".csv": "csv", ".md": "markdown"}
+    from mnist_compact.results.delivery import Report
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -22,118 +23,149 @@ def main(argv: Sequence[str] | None = None) -> None:
     nothing is written, and the exit code is 0. What cannot be done (a path or column that does not exist, a file that
     cannot be written) is one line on stderr and exit code 2.
     """
-    arguments = _parser().parse_args(argv)
-    try:
-        _report(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader, `head` say, has seen enough; nothing must be flushed at exit
-        sys.stdout = None
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"mnist-compact-report: {error}\n")
-        raise SystemExit(2) from error
+    arguments = parser().parse_args(argv)
+    conclude("mnist-compact-report", lambda: _run(arguments))
 
 
-def _parser() -> argparse.ArgumentParser:
-    from mnist_compact.results.columns import COLUMNS
+def _run(arguments: argparse.Namespace) -> None:
+    form = form_of(arguments)
+    from mnist_compact.results.delivery import Report, deliver
 
-    names = "\n".join(f"  {column.name:21}{column.about}" for column in COLUMNS)
-    parser = argparse.ArgumentParser(
-        prog="mnist-compact-report",
-        description="Compare the runs found under the given folders; without options as the reference programme does.",
-        epilog=f"""columns (for --columns and --sort):
-{names}
-  SPLIT_[averaged_]accuracy_last, …_best, …_loss_last, …_loss_best, …_epoch_best
-                       scores: per cent, nats; SPLIT is train, test, holdout or synthetic
-  optim.lr, model.dropout, …
-                       every setting, under its key of the command line""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("paths", nargs="*", metavar="PATH", help=f"folders to search (default: {DEFAULT_PATH})")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--all", action="store_true", help="every column in which some run has a value")
-    which.add_argument("--columns", metavar="A,B,…", help="exactly these columns")
-    parser.add_argument("--sort", metavar="COLUMN", help="order by this column, runs without a value last")
-    parser.add_argument("--descending", action="store_true", help="with --sort: largest first")
-    parser.add_argument(
-        "--format", choices=("table", "markdown", "csv"), help="default: by the ending of --out, or table"
-    )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write here instead of printing")
-    return parser
+    if arguments.diff:
+        from mnist_compact.results.difference import difference
+
+        deliver(Report(difference(*arguments.diff)), form, arguments.out)
+        return
+    frame = _found(arguments.paths)
+    if frame is None:
+        return
+    if arguments.page:
+        _page(frame, arguments)
+        return
+    report = _report(frame, arguments)
+    if report.table.empty and arguments.where and not report.findings:
+        _say_that_nothing_matches(arguments)
+        return
+    deliver(report, form, arguments.out)
 
 
-def _report(arguments: argparse.Namespace) -> None:
-    if arguments.descending and arguments.sort is None:
-        raise ValueError("--descending needs --sort COLUMN")
+def _names(listed: str) -> list[str]:
+    return [name.strip() for name in listed.split(",")]
+
+
+def _found(paths: list[str]) -> "pd.DataFrame | None":
+    """All runs, or None after a line that says there are none."""
     from mnist_compact.results.tables import load_runs
 
-    if not arguments.paths and not Path(DEFAULT_PATH).exists():
+    if not paths and not Path(DEFAULT_PATH).exists():
         sys.stderr.write(f"No runs yet: there is no folder {DEFAULT_PATH!r} here.\n")
-        return
-    paths = arguments.paths or [DEFAULT_PATH]
-    frame = load_runs(*paths)
+        return None
+    frame = load_runs(*(paths or [DEFAULT_PATH]))
     if frame.empty:
-        sys.stderr.write(f"No runs found under {', '.join(paths)}.\n")
+        sys.stderr.write(f"No runs found under {', '.join(paths or [DEFAULT_PATH])}.\n")
+        return None
+    return frame
+
+
+def _page(frame: "pd.DataFrame", arguments: argparse.Namespace) -> None:
+    from mnist_compact.results.conditions import matching
+    from mnist_compact.results.page.document import Choice, write_page
+    from mnist_compact.search.places import from_file
+
+    shown = reduce(matching, arguments.where, frame)
+    if shown.empty:
+        _say_that_nothing_matches(arguments)
         return
-    columns = arguments.columns.split(",") if arguments.columns else None
-    _check_columns(frame, [*(columns or []), *([arguments.sort] if arguments.sort else [])])
-    if arguments.sort:
-        frame = frame.sort_values(arguments.sort, ascending=not arguments.descending, na_position="last", kind="stable")
-    table, notes = _chosen(frame, columns, everything=arguments.all)
-    ending = arguments.out.suffix if arguments.out else ""
-    _deliver(table, notes, arguments.format or FORMAT_BY_ENDING.get(ending, "table"), arguments.out)
+    paths = [Path(path) for path in arguments.paths or [DEFAULT_PATH]]
+    write_page(shown, paths, arguments.page, from_file, Choice(frame, arguments.where))
+    print(f"{arguments.page}: {len(shown):,} runs, {arguments.page.stat().st_size / 1e6:.1f} MB")
 
 
-def _check_columns(frame: "pd.DataFrame", wanted: list[str]) -> None:
-    """Raises ValueError naming every column that no run has, each with the nearest one there is."""
-    unknown = [name for name in dict.fromkeys(wanted) if name not in frame.columns]
-    faults = [f"There is no column {name!r}.{nearest(name, frame.columns)}" for name in unknown]
-    if faults:
-        raise ValueError(" ".join(faults))
+def _say_that_nothing_matches(arguments: argparse.Namespace) -> None:
+    sys.stderr.write(f"Nothing matches {' and '.join(arguments.where)}.\n")
 
 
-def _chosen(frame: "pd.DataFrame", columns: list[str] | None, *, everything: bool) -> tuple["pd.DataFrame", list[str]]:
-    """The table that was asked for and the lines that belong below it."""
-    if columns:
-        return frame[list(dict.fromkeys(columns))], []
-    if everything:
-        return frame.dropna(axis="columns", how="all"), []
+def _report(frame: "pd.DataFrame", arguments: argparse.Namespace) -> "Report":
+    from mnist_compact.results.conditions import matching
+
+    columns = _names(arguments.columns) if arguments.columns else []
+    if arguments.epochs:
+        return _epochs(frame, arguments, columns)
+    frame = reduce(matching, arguments.where, frame)
+    if arguments.by:
+        return _groups(frame, arguments, columns)
+    return _runs(frame, arguments, columns)
+
+
+def _runs(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[str]) -> "Report":
+    from mnist_compact.results.delivery import Report
     from mnist_compact.results.metrics import CONVERGENCE_RULE
+    from mnist_compact.results.selection import resolve_all
     from mnist_compact.results.tables import UNREADABLE, common_folder, reference_comparison
 
-    unreadable = int((frame["status"] == UNREADABLE).sum())
-    notes = [CONVERGENCE_RULE]
-    folder = common_folder(frame)
+    by = [arguments.sort] if arguments.sort else []
+    resolve_all(frame, [*columns, *by])  # names every fault at once
+    if by:
+        frame = _sorted(frame, *resolve_all(frame, by), descending=arguments.descending)
+    if columns:
+        return Report(frame[resolve_all(frame, columns)])
+    if arguments.all:
+        return Report(frame.dropna(axis="columns", how="all"))
+    legend, folder, unreadable = [CONVERGENCE_RULE], common_folder(frame), int((frame["status"] == UNREADABLE).sum())
     if folder:
-        notes.append(f"Run folders are under {folder}.")
+        legend.append(f"Run folders are under {folder}.")
     if unreadable:
-        notes.append(f"Unreadable records: {unreadable}; --columns run,reason tells why.")
-    return reference_comparison(frame), notes
+        legend.append(f"Unreadable records: {unreadable}; --columns run,reason tells why.")
+    return Report(reference_comparison(frame), legend)
 
 
-def _deliver(table: "pd.DataFrame", notes: list[str], form: str, out: Path | None) -> None:
-    from rich.console import Console
-    from rich.text import Text
+def _groups(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[str]) -> "Report":
+    from mnist_compact.results import grouping
+    from mnist_compact.results.delivery import Report
+    from mnist_compact.results.selection import resolve, resolve_all
 
-    from mnist_compact.atomic import replacing
-    from mnist_compact.results import rendering
-
-    console = Console()
-    if out is None and form == "table" and console.is_terminal:
-        console.print(rendering.to_rich(table, width=console.width))
-        for note in notes:
-            console.print()
-            console.print(Text(note, style="dim"))
-        return
-    if form == "csv":
-        text = rendering.to_csv(table)
+    if arguments.by == CONFIGURATION:
+        table, findings = grouping.by_configuration(frame)
     else:
-        body = rendering.to_markdown(table) if form == "markdown" else rendering.to_text(table)
-        text = body + "".join(f"\n{note}\n" for note in notes)
-    if out is None:
-        sys.stdout.write(text)
-        return
-    with replacing(out) as path:
-        path.write_text(text, encoding="utf-8")
+        table, findings = grouping.grouped(frame, resolve_all(frame, _names(arguments.by)))
+
+    def meant(name: str) -> str:
+        return grouping.mean_column(resolve(frame, name)) if name == "accuracy" else name
+
+    sort = meant(arguments.sort) if arguments.sort else None
+    chosen = _chosen(table, [*map(meant, columns)], sort, descending=arguments.descending)
+    return Report(chosen, [grouping.LEGEND], findings)
+
+
+def _epochs(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[str]) -> "Report":
+    """Conditions on the runs' columns alone choose runs, before any epoch is read; the others choose epochs."""
+    from mnist_compact.results.conditions import matching, names_in
+    from mnist_compact.results.delivery import Report
+    from mnist_compact.results.selection import SHORT
+    from mnist_compact.results.tables import epochs_of
+
+    of_runs = {*frame.columns, *SHORT}
+    early = [condition for condition in arguments.where if of_runs.issuperset(names_in(condition))]
+    late = [condition for condition in arguments.where if condition not in early]
+    frame = reduce(matching, early, frame)
+    wanted = [*columns, arguments.sort, *(name for condition in late for name in names_in(condition))]
+    table = epochs_of(frame, [name for name in wanted if name in frame.columns])
+    table = reduce(matching, late, table)
+    return Report(_chosen(table, columns, arguments.sort, descending=arguments.descending))
+
+
+def _chosen(table: "pd.DataFrame", columns: list[str], sort: str | None, *, descending: bool) -> "pd.DataFrame":
+    """The table sorted and cut down as asked."""
+    from mnist_compact.results.selection import check
+
+    check(table.columns, [*columns, *([sort] if sort else [])])
+    if sort:
+        table = _sorted(table, sort, descending=descending)
+    return table[list(dict.fromkeys(columns))] if columns else table
+
+
+def _sorted(table: "pd.DataFrame", column: str, *, descending: bool) -> "pd.DataFrame":
+    return table.sort_values(column, ascending=not descending, na_position="last", kind="stable")
 
 
 if __name__ == "__main__":

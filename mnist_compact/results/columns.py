@@ -1,19 +1,21 @@
 """The columns of the table of runs, each defined once. To add one, add an entry to COLUMNS."""
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from mnist_compact.results.finding import Origin
 from mnist_compact.results.metrics import epochs_to_converge
-from mnist_compact.results.record import RecordError, RunRecord
+from mnist_compact.results.record import RunRecord, Status
 
 # The config groups, in the order their columns stand. `name` in a group is the option that the user typed.
 GROUPS = ("model", "data", "augment", "optim", "scheduler", "train", "budget")
 TIMESTAMP = "datetime64[us, UTC]"
+# Settings that say where a run was computed, not what: runs that differ in nothing else are of one configuration.
+MACHINE_SETTINGS = frozenset({"train.threads", "train.device", "data.root"})
 
 # measure of a Score -> (dtype, the epoch choices it is told for); the epoch of `last` is `epochs_done`
 SCORE_MEASURES = {
@@ -22,9 +24,12 @@ SCORE_MEASURES = {
     "epoch": ("Int64", ("best",)),
 }
 
-_SCORE_NAME = re.compile(r"(?P<split>[a-z]+)(_averaged)?_(?P<measure>accuracy|loss|epoch)_(last|best)")
-
-Cell = str | int | float | bool | datetime | None
+_SCORE_NAME = re.compile(
+    r"(?P<split>[a-z]+)_((?P<weights>averaged)_)?(?P<measure>accuracy|loss|epoch)_(?P<at>last|best)"
+)
+UNREADABLE = "unreadable"  # the status of a folder whose record this program cannot read
+# For records that give no reason themselves.
+REASONS = {Status.RUNNING: "under way, or killed outright", Status.STOPPED: "pruned: its search ended it early"}
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -33,6 +38,7 @@ class FoundRun:
 
     label: str
     folder: Path
+    origin: Origin
     record: RunRecord
 
     def option(self, group: str) -> Any:
@@ -58,16 +64,30 @@ def _option_of(group: str) -> Callable[[FoundRun], Any]:
 COLUMNS = (
     Column(name="run", dtype="string", about="run folder", read=lambda run: run.label),
     Column(
+        name="kind",
+        dtype="string",
+        about="run, grid, trial, ranking (of a search's best) or confirmation",
+        read=lambda run: run.origin.kind,
+    ),
+    Column(name="study", dtype="string", about="study of a trial", read=lambda run: run.origin.study),
+    Column(name="trial", dtype="Int64", about="number of a trial in its study", read=lambda run: run.origin.trial),
+    Column(
+        name="confirmation",
+        dtype="string",
+        about="confirmation, or part in a ranking, that a run over a seed belongs to",
+        read=lambda run: run.origin.confirmation,
+    ),
+    Column(
         name="status",
         dtype="string",
-        about="running, completed, interrupted, diverged, failed or unreadable",
+        about="running, completed, stopped (pruned), interrupted, diverged, failed or unreadable",
         read=lambda run: str(run.record.status),
     ),
     Column(
         name="reason",
         dtype="string",
-        about="why it failed or cannot be read",
-        read=lambda run: run.record.reason or None,
+        about="why it was not completed or cannot be read",
+        read=lambda run: run.record.reason or REASONS.get(run.record.status),
     ),
     Column(
         name="experiment",
@@ -120,101 +140,33 @@ COLUMNS = (
 COLUMN_NAMES = tuple(column.name for column in COLUMNS)
 
 
-def fixed_cells(run: FoundRun) -> dict[str, Cell]:
-    """The cells of COLUMNS. Raises RecordError naming the column for a value of the wrong kind."""
-    cells: dict[str, Cell] = {}
-    for column in COLUMNS:
-        try:
-            cells[column.name] = _checked(column.read(run), column.dtype)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise RecordError(f"{run.folder}: {column.name} cannot be read: {error}") from error
-    return cells
-
-
 def score_column(split: str, weights: str, measure: str, at: str) -> str:
     """The one column for this split, these weights, this measure and epoch choice; raw weights go unnamed."""
     return "_".join([split, *([] if weights == "raw" else [weights]), measure, at])
 
 
-def evaluated_split(name: str) -> str | None:
-    """The split of an evaluation accuracy column; None for every other column, training accuracy among them."""
-    match = _SCORE_NAME.fullmatch(name)
-    return match["split"] if match and match["measure"] == "accuracy" and match["split"] != "train" else None
+@dataclass(slots=True, frozen=True)
+class ScoreColumn:
+    """What the name of a column of scores says."""
+
+    split: str
+    weights: str  # raw or averaged
+    measure: str
+    at: str
+
+    @classmethod
+    def of(cls, name: str) -> "ScoreColumn | None":
+        """None for a column that is none of scores."""
+        match = _SCORE_NAME.fullmatch(name)
+        return cls(match["split"], match["weights"] or "raw", match["measure"], match["at"]) if match else None
+
+
+def evaluated(name: str) -> ScoreColumn | None:
+    """What an evaluation accuracy column holds; None for every other column, training accuracy among them."""
+    score = ScoreColumn.of(name)
+    return score if score and score.measure == "accuracy" and score.split != "train" else None
 
 
 def is_setting(name: str) -> bool:
     """Whether a column of the table holds a setting of the configuration other than a group's option."""
-    return name not in COLUMN_NAMES and not _SCORE_NAME.fullmatch(name)
-
-
-def score_cells(run: FoundRun) -> dict[str, tuple[str, Cell]]:
-    """Column name -> (dtype, value) for every score of the record. Raises RecordError for a value of the wrong kind."""
-    cells: dict[str, tuple[str, Cell]] = {}
-    for score in run.record.scores:
-        for measure, (dtype, told_at) in SCORE_MEASURES.items():
-            if score.at not in told_at:
-                continue
-            name = score_column(score.split, score.weights, measure, score.at)
-            try:
-                cells.setdefault(name, (dtype, _checked(getattr(score, measure), dtype)))
-            except TypeError as error:
-                raise RecordError(f"{run.folder}: {name} cannot be read: {error}") from error
-    return cells
-
-
-def config_cells(config: dict[str, Any]) -> dict[str, Cell]:
-    """Every setting under the key it has on the command line (`optim.lr`); the options themselves are in COLUMNS."""
-    cells: dict[str, Cell] = {}
-    for key, value in config.items():
-        if key in GROUPS and isinstance(value, dict):
-            settings = {name: setting for name, setting in value.items() if name not in ("name", "kind")}
-            cells.update(_flatten(f"{key}.", settings))
-        else:
-            cells.update(_flatten("", {key: value}))
-    return {key: value for key, value in cells.items() if key not in COLUMN_NAMES}
-
-
-def dtype_of(values: list[Cell]) -> str:
-    """The narrowest nullable dtype for the settings of one key over many runs; mixed kinds become text."""
-    kinds = {type(value) for value in values if value is not None}
-    if kinds == {bool}:
-        return "boolean"
-    if kinds == {int}:
-        return "Int64"
-    return "Float64" if kinds and kinds <= {int, float} else "string"
-
-
-def _flatten(prefix: str, settings: dict[str, Any]) -> dict[str, Cell]:
-    cells: dict[str, Cell] = {}
-    for key, value in settings.items():
-        if isinstance(value, dict) and value:
-            cells.update(_flatten(f"{prefix}{key}.", value))
-        else:
-            cells[f"{prefix}{key}"] = _compact(value)
-    return cells
-
-
-def _compact(value: Any) -> Cell:
-    """A list as the command line writes it, `[16,8]`; anything deeper as JSON."""
-    if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
-        return f"[{','.join(str(item) for item in value)}]"
-    if isinstance(value, list | dict):
-        return json.dumps(value, separators=(",", ":"))
-    scalar: Cell = value
-    return scalar
-
-
-def _checked(value: Any, dtype: str) -> Cell:
-    """`value` if a column of this dtype can hold it; a TypeError naming the value otherwise."""
-    kinds: dict[str, tuple[type, ...]] = {
-        "string": (str,),
-        "Int64": (int,),
-        "Float64": (int, float),
-        TIMESTAMP: (datetime,),
-    }
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, kinds[dtype]):
-        raise TypeError(f"{value!r} is not of the kind {dtype}")
-    cell: Cell = value.astimezone(UTC) if isinstance(value, datetime) else value  # type: ignore[assignment]
-    return cell
+    return name not in COLUMN_NAMES and ScoreColumn.of(name) is None

@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,8 @@ CONVERGENCE_RULE = (
     "percentage points of that run's best."
 )
 
-Row = dict[str, float]
+Row = list[float]  # in the order of the header
+Columns = dict[str, list[float]]  # name → a value a finished epoch
 
 
 def first_converged(epochs: Sequence[int], accuracies: Sequence[float]) -> int | None:
@@ -30,17 +31,24 @@ def first_converged(epochs: Sequence[int], accuracies: Sequence[float]) -> int |
 
 def epochs_to_converge(folder: Path) -> int | None:
     """`first_converged` of the evaluation accuracy under raw weights in the run folder's metrics.csv."""
-    header, rows = _read_rows(folder)
+    header, rows = read_rows(folder)
     split = evaluation_split(header)
     if split is None:
         return None
-    return first_converged([int(row["epoch"]) for row in rows], [row[f"{split}_accuracy"] for row in rows])
+    epoch, accuracy = header.index("epoch"), header.index(f"{split}_accuracy")
+    return first_converged([int(row[epoch]) for row in rows], [row[accuracy] for row in rows])
 
 
 def evaluation_split(columns: Sequence[str]) -> str | None:
     """The split (test, holdout or synthetic) that these metrics columns evaluate on; None without an evaluation."""
     splits = [name.removesuffix("_accuracy") for name in columns if name.endswith("_accuracy")]
     return next((split for split in splits if split != "train" and not split.endswith("_averaged")), None)
+
+
+def read_columns(folder: Path) -> Columns:
+    """What `read_metrics` tells, as plain lists: a run draws its curves without the 60 MB that pandas takes."""
+    header, rows = read_rows(folder)
+    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
 
 
 def read_metrics(folder: Path | str) -> "pd.DataFrame":
@@ -51,37 +59,50 @@ def read_metrics(folder: Path | str) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    header, rows = _read_rows(Path(folder))
-    frame = pd.DataFrame(rows, columns=header or ["epoch"], dtype="float64")
-    return frame.astype(
-        {name: "Int64" for name in frame.columns if name == "epoch" or name.endswith(("_correct", "_total"))}
-    )
+    header, rows = read_rows(Path(folder))
+    return typed(pd.DataFrame(rows, columns=header or ["epoch"], dtype="float64"))
 
 
-def _read_rows(folder: Path) -> tuple[list[str], list[Row]]:
+def typed(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """Metrics with `epoch` and the counts of images as Int64."""
+    counts = [name for name in frame.columns if name == "epoch" or name.endswith(("_correct", "_total"))]
+    return frame.astype(dict.fromkeys(counts, "Int64"))
+
+
+def read_rows(folder: Path) -> tuple[list[str], list[Row]]:
+    """The header of metrics.csv and the lines under it, as `read_metrics` tells them."""
     try:
-        text = (folder / FILENAME).read_text(errors="replace")
+        text = (folder / FILENAME).read_bytes().decode(errors="replace")
     except OSError:
         return [], []
     # Only a line with its end was written whole: of "99.41" a cut may leave a perfectly readable "9".
     lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    header, *body = list(csv.reader(lines)) or [[]]
+    header, *body = list(csv_lines(lines)) or [[]]
     if "epoch" not in header:
         return [], []
-    by_epoch: dict[int, Row] = {}
+    epoch, by_epoch = header.index("epoch"), dict[float, Row]()
     for cells in body:
-        row = _parse_row(header, cells)
-        if row is not None:
-            by_epoch[int(row["epoch"])] = row
-    return header, [by_epoch[epoch] for epoch in sorted(by_epoch)]
+        row = _parse_row(cells)
+        if len(row) == len(header) and row[epoch].is_integer():
+            by_epoch[row[epoch]] = row
+    return header, [by_epoch[number] for number in sorted(by_epoch)]
 
 
-def _parse_row(header: list[str], cells: list[str]) -> Row | None:
-    """The numbers of one line, an empty cell as NaN; None for a line that is not a complete row of numbers."""
-    if len(cells) != len(header):
-        return None
+def csv_lines(lines: Iterable[str]) -> Iterator[list[str]]:
+    """The cells of every line that is CSV; zeros after a power loss, say, are a cell longer than `csv` takes."""
+    reader = csv.reader(lines)
+    while True:
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            continue
+
+
+def _parse_row(cells: list[str]) -> Row:
+    """The numbers of one line, an empty cell as NaN; none for a line that is not numbers alone."""
     try:
-        row = {name: float(cell) if cell else math.nan for name, cell in zip(header, cells, strict=True)}
+        return [float(cell) if cell else math.nan for cell in cells]
     except ValueError:
-        return None
-    return row if row["epoch"].is_integer() else None
+        return []

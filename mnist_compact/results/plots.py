@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_compact.atomic import replacing
 from mnist_compact.results.curves import QUIET, curves_figure
-from mnist_compact.results.metrics import read_metrics
-from mnist_compact.results.record import RunRecord
+from mnist_compact.results.metrics import read_columns
+from mnist_compact.results.record import RunRecord, final_score
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 CURVES, CONFUSION, MISTAKES = "curves.png", "confusion.png", "mistakes.png"
 MISTAKES_DATA = "mistakes.npz"
 DPI = 120
-MOST_MISTAKES, MISTAKES_IN_A_ROW = 40, 8
+MISTAKES_ON_SHEET, MISTAKES_IN_A_ROW = 40, 8
+SIDE_PX = 28
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -39,7 +40,7 @@ def draw_run(folder: Path | str) -> list[Path]:
     """Draw every picture that the run folder holds the data for; returns the paths written."""
     folder = Path(folder)
     drawn = []
-    if not read_metrics(folder).empty:
+    if read_columns(folder).get("epoch"):
         drawn.append(draw_curves(folder))
     if RunRecord.read(folder).confusion is not None:
         drawn.append(draw_confusion(folder))
@@ -50,8 +51,8 @@ def draw_run(folder: Path | str) -> list[Path]:
 
 def draw_curves(folder: Path | str) -> Path:
     """Write curves.png. Raises ValueError when no epoch has been finished, RecordError without a readable record."""
-    record, metrics = RunRecord.read(Path(folder)), read_metrics(folder)
-    if metrics.empty:
+    record, metrics = RunRecord.read(Path(folder)), read_columns(Path(folder))
+    if not metrics.get("epoch"):
         raise ValueError(f"{folder} has no curves: metrics.csv holds no finished epoch")
     return _write(curves_figure(metrics, run_title(record)), Path(folder) / CURVES)
 
@@ -70,7 +71,7 @@ def draw_mistakes(folder: Path | str) -> Path:
     """Write mistakes.png. Raises ValueError when mistakes.npz is missing or damaged."""
     record = RunRecord.read(Path(folder))
     total = None if record.confusion is None else _errors(record.confusion)
-    figure = mistakes_figure(_read_mistakes(Path(folder)), f"{run_title(record)}\n{_final(record)}", total=total)
+    figure = mistakes_figure(read_mistakes(Path(folder)), f"{run_title(record)}\n{_final(record)}", total=total)
     return _write(figure, Path(folder) / MISTAKES)
 
 
@@ -89,9 +90,10 @@ def run_title(record: RunRecord) -> str:
 
 def _final(record: RunRecord) -> str:
     """Which images and which weights the final evaluation used."""
-    scores = [score for score in record.scores if score.split != "train" and score.at == "last"]
-    split = f"{scores[0].split} images" if scores else "evaluation images"
-    return f"{split}, final {'averaged ' if any(score.weights == 'averaged' for score in scores) else ''}weights"
+    if all(score.split == "train" for score in record.scores):
+        return "evaluation images, final weights"
+    score = final_score(record.scores)
+    return f"{score.split} images, final {'averaged ' if score.weights == 'averaged' else ''}weights"
 
 
 def _errors(confusion: list[list[int]]) -> int:
@@ -137,24 +139,40 @@ def confusion_figure(confusion: list[list[int]], title: str) -> "Figure":
     return figure
 
 
-def _read_mistakes(folder: Path) -> Mistakes:
-    import zipfile
-
+def read_mistakes(folder: Path) -> Mistakes:
+    """What a run got wrong. Raises ValueError when mistakes.npz is missing, damaged or of another shape."""
     import numpy as np
 
     try:
         # Opened here: of a damaged archive np.load leaves the file open.
         with (folder / MISTAKES_DATA).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return Mistakes(**{name: arrays[name] for name in (field.name for field in fields(Mistakes))})
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            mistakes = Mistakes(**{name: arrays[name] for name in (field.name for field in fields(Mistakes))})
+        _check(mistakes)
+    except Exception as error:  # of damaged archives zipfile, zlib and NumPy raise eight kinds
         raise ValueError(f"{folder / MISTAKES_DATA} cannot be read: {error}") from error
+    return mistakes
+
+
+def _check(mistakes: Mistakes) -> None:
+    """Raises ValueError for arrays that are not what `Mistakes` says."""
+    import numpy as np
+
+    n = len(mistakes.index)
+    for name in ("index", "label", "predicted"):
+        numbers = getattr(mistakes, name)
+        if numbers.shape != (n,) or numbers.dtype.kind not in "iu":
+            raise ValueError(f"{name} must be {n} whole numbers")
+    if mistakes.confidence.shape != (n,) or not np.isfinite(mistakes.confidence).all():
+        raise ValueError(f"confidence must be {n} finite numbers")
+    if mistakes.image.shape != (n, SIDE_PX, SIDE_PX) or mistakes.image.dtype != np.uint8:
+        raise ValueError(f"image must be {n} images of {SIDE_PX} × {SIDE_PX} bytes")
 
 
 def mistakes_figure(mistakes: Mistakes, title: str, *, total: int | None = None) -> "Figure":
     """Up to 40 mistakes in their order, with label→prediction, confidence and index; `total` counts all there were."""
     from matplotlib.figure import Figure
 
-    count = min(len(mistakes.index), MOST_MISTAKES)
+    count = min(len(mistakes.index), MISTAKES_ON_SHEET)
     total = len(mistakes.index) if total is None else total
     rows = max(1, math.ceil(count / MISTAKES_IN_A_ROW))
     figure = Figure(figsize=(11, 1.1 + 1.75 * rows), layout="constrained")

@@ -15,6 +15,7 @@ Accuracies are in per cent, losses are mean cross-entropy in nats (without label
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -102,7 +103,7 @@ class RunRecord:
         """Read `folder`/result.json. Raises RecordError when it is missing, damaged or of another schema version."""
         path = folder / FILENAME
         try:
-            raw = json.loads(path.read_text())
+            raw = json.loads(path.read_bytes())
         except OSError as error:
             raise RecordError(f"{folder} is not a run folder: {path.name} cannot be read ({error.strerror})") from error
         except ValueError as error:
@@ -117,3 +118,14 @@ class RunRecord:
             return cls(**raw)
         except (KeyError, TypeError, ValueError) as error:
             raise RecordError(f"{path} is damaged: {error}") from error
+
+
+def final_score(scores: Sequence[Score]) -> Score:
+    """On the evaluated split at the last epoch done, of the averaged weights once there are any."""
+    final = [score for score in scores if score.at == "last" and score.split != "train"]
+    return next((score for score in final if score.weights == "averaged"), final[0])
+
+
+def objective(record: RunRecord) -> float:
+    """What a run returns to sweepers: the final score's accuracy, in per cent."""
+    return final_score(record.scores).accuracy

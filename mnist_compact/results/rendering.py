@@ -1,6 +1,12 @@
-"""Tables for people (terminal, Markdown) and for programs (CSV). Cells print literally: no markup, no control codes."""
+"""Tables for people (terminal, Markdown, HTML) and for programs (CSV, Parquet).
 
-from io import StringIO
+Cells print literally: no markup, no control codes.
+"""
+
+import html
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -8,8 +14,16 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 MISSING = "–"
-DECIMALS = {"accuracy": 2, "loss": 4, "seconds": 1}  # of results; 0.01 % is one image of 10,000
+DECIMALS = {
+    **{"accuracy": 2, "loss": 4, "seconds": 1},  # of results; 0.01 % is one image of 10,000
+    **{"mean": 3, "sd": 3, "low": 3, "high": 3, "min": 2, "max": 2, "over": 1},  # of summaries of accuracies
+}
 WITH_THOUSANDS = {"parameters", "trainable_parameters", "macs"}
+STYLE = """body { font: 14px/1.4 system-ui, sans-serif; margin: 2em }
+table { border-collapse: collapse }
+th, td { padding: 0.25em 0.7em; border-bottom: 1px solid #ccc; text-align: left; vertical-align: top }
+th { position: sticky; top: 0; background: #fff }"""
+NUMBERS = "{ text-align: right; font-variant-numeric: tabular-nums }"
 _GAP = 3  # what a column takes beside its text: a space each side and the divider
 
 
@@ -33,17 +47,29 @@ def to_rich(frame: "pd.DataFrame", *, width: int | None = None) -> "Group":
 
 
 def to_text(frame: "pd.DataFrame") -> str:
-    """The frame as plain text, as wide as it needs to be."""
-    from rich.console import Console
-    from rich.measure import Measurement
+    """The frame as plain text, as wide as it needs to be; headers break at their spaces."""
+    columns = [_text_column(name, frame[name], to_right=_is_number(frame, name)) for name in frame.columns]
+    height = max((len(head) for head, _, _ in columns), default=0)
+    header = zip(*([" " * len(rule)] * (height - len(head)) + head for head, rule, _ in columns), strict=True)
+    body = zip(*(cells for _, _, cells in columns), strict=True)
+    gap = " " * _GAP
+    lines = [f" {gap.join(line)}".rstrip() for line in (*header, *body)]
+    lines.insert(height, "─" * (sum(len(rule) + _GAP for _, rule, _ in columns) - 1))
+    return "\n".join(lines) + "\n"
 
-    console = Console(file=StringIO(), color_system=None, force_terminal=False)
-    table = to_rich(frame)
-    needed = Measurement.get(console, console.options.update(max_width=1_000_000), table).maximum
-    console.width = max(needed, 1)
-    with console.capture() as capture:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+def _text_column(name: str, values: "pd.Series[Any]", *, to_right: bool) -> tuple[list[str], str, list[str]]:
+    """Lines of the header, a blank of the column's width, the cells; all padded to that width."""
+    from rich.cells import cell_len
+
+    def padded(text: str) -> str:
+        blank = " " * (width - (len(text) if text.isascii() else cell_len(text)))
+        return blank + text if to_right else text + blank
+
+    cells, words = [_shown(name, value) for value in values], _clean(name).split()
+    width = max((len(text) if text.isascii() else cell_len(text) for text in [*cells, *words]), default=0)
+    head = textwrap.wrap(_clean(name), max(width, 1), break_long_words=False, break_on_hyphens=False)
+    return [padded(line) for line in head], " " * width, [padded(cell) for cell in cells]
 
 
 def to_markdown(frame: "pd.DataFrame") -> str:
@@ -57,6 +83,30 @@ def to_markdown(frame: "pd.DataFrame") -> str:
 def to_csv(frame: "pd.DataFrame") -> str:
     """The frame as CSV: full precision, missing values empty, times in ISO 8601."""
     return str(frame.to_csv(index=False, lineterminator="\n"))
+
+
+def to_html(frame: "pd.DataFrame", title: str, notes: Sequence[str] = ()) -> str:
+    """The frame as a page that needs nothing else, the notes below it."""
+
+    def row(tag: str, cells: Sequence[str]) -> str:
+        return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>\n"
+
+    columns = [[_shown(name, value) for value in frame[name]] for name in frame.columns]
+    right = [place for place, name in enumerate(frame.columns, 1) if _is_number(frame, name)]
+    aligned = f"{', '.join(f'td:nth-child({place})' for place in right)} {NUMBERS}\n" if right else ""
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
+        f"<style>\n{STYLE}\n{aligned}</style>\n</head>\n"
+        f"<body>\n<table>\n<thead>\n{row('th', [_clean(name) for name in frame.columns])}</thead>\n<tbody>\n"
+        f"{''.join(row('td', cells) for cells in zip(*columns, strict=True))}</tbody>\n</table>\n"
+        f"{''.join(f'<p>{html.escape(_clean(note))}</p>' for note in notes)}\n</body>\n</html>\n"
+    )
+
+
+def write_parquet(frame: "pd.DataFrame", path: Path) -> None:
+    """The frame as Parquet, dtypes kept and columns of mixed kinds as text; needs pyarrow."""
+    mixed = frame.select_dtypes("object").columns
+    frame.astype(dict.fromkeys(mixed, "string")).to_parquet(path, index=False)
 
 
 def _packed(widths: dict[str, int], width: int | None) -> list[list[str]]:
@@ -104,16 +154,21 @@ def _shown(name: str, value: Any) -> str:
     if name in WITH_THOUSANDS:
         return f"{value:,}"
     if isinstance(value, float):
-        # A setting (its key has a dot) is shown as it can be typed again.
-        words = [] if "." in name else name.replace("_", " ").split()
-        decimals = next((DECIMALS[word] for word in words if word in DECIMALS), None)
+        decimals = decimals_of(name)
         return f"{value:.15g}" if decimals is None else f"{value:.{decimals}f}"
     return _clean(value)
 
 
+def decimals_of(name: str) -> int | None:
+    """Of the numbers in a column; None for a setting (its key has a dot), which is shown as it can be typed again."""
+    words = [] if "." in name and " " not in name else name.replace("_", " ").split()
+    return next((DECIMALS[word] for word in words if word in DECIMALS), None)
+
+
 def _clean(value: object) -> str:
     """One line without control codes: what a record holds must not steer the terminal."""
-    return "".join(character if character.isprintable() else " " for character in str(value))
+    text = str(value)
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _escaped(cell: str) -> str:

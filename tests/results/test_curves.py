@@ -8,17 +8,17 @@ import pandas as pd
 import pytest
 
 from mnist_compact.results.curves import accuracy_limits, curves_figure
+from mnist_compact.results.metrics import Columns, read_columns
 from mnist_compact.results.plots import draw_curves
-from mnist_compact.results.tables import read_metrics
 
 
-def _metrics(**columns: list[float]) -> pd.DataFrame:
+def _metrics(**columns: list[float]) -> Columns:
     epochs = range(1, len(next(iter(columns.values()))) + 1)
-    return pd.DataFrame({"epoch": pd.Series(epochs, dtype="Int64"), **columns})
+    return {"epoch": list(map(float, epochs)), **columns}
 
 
 def test_the_four_curves_are_the_columns_of_the_metrics(make_run: Callable[..., Path]) -> None:
-    metrics = read_metrics(make_run())
+    metrics = read_columns(make_run())
     axes = curves_figure(metrics, "t").axes
     panels = [
         ("train_loss", "training loss", "loss (nats)"),
@@ -29,7 +29,7 @@ def test_the_four_curves_are_the_columns_of_the_metrics(make_run: Callable[..., 
     for axis, (column, title, unit) in zip(axes, panels, strict=True):
         line = next(line for line in axis.get_lines() if len(line.get_xdata()) == 3)
         assert list(line.get_xdata()) == [1, 2, 3]
-        assert list(line.get_ydata()) == metrics[column].tolist()
+        assert list(line.get_ydata()) == metrics[column]
         assert (axis.get_title(), axis.get_ylabel()) == (title, unit)
     assert [axis.get_xlabel() for axis in axes] == ["", "", "epoch", "epoch"]
 
@@ -108,15 +108,14 @@ def test_losses_over_more_than_a_factor_of_ten_stand_on_a_logarithmic_axis(losse
 @pytest.mark.parametrize("loss", [[math.nan, math.nan], [0.0, 0.1], [math.inf, 1.0]])
 def test_odd_losses_can_be_drawn(make_run: Callable[..., Path], loss: list[float]) -> None:
     folder = make_run()
-    _metrics(train_loss=loss, train_accuracy=[10.0, 9.0], test_loss=loss, test_accuracy=[math.nan] * 2).to_csv(
-        folder / "metrics.csv", index=False
-    )
+    metrics = _metrics(train_loss=loss, train_accuracy=[10.0, 9.0], test_loss=loss, test_accuracy=[math.nan] * 2)
+    pd.DataFrame(metrics).to_csv(folder / "metrics.csv", index=False)
     assert draw_curves(folder).read_bytes()[:4] == b"\x89PNG"
-    assert curves_figure(read_metrics(folder), "t").get_suptitle() == "t\nno evaluation"
+    assert curves_figure(read_columns(folder), "t").get_suptitle() == "t\nno evaluation"
 
 
 def test_a_run_without_evaluation_shows_its_training(make_run: Callable[..., Path]) -> None:
     folder = make_run(metrics="epoch,train_loss,train_accuracy\n1,0.5,90\n")
-    axes = curves_figure(read_metrics(folder), "t").axes
+    axes = curves_figure(read_columns(folder), "t").axes
     assert [axis.axison for axis in axes] == [True, True, False, False]
     assert draw_curves(folder).read_bytes()[:4] == b"\x89PNG"

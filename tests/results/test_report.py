@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from mnist_compact.report import main
@@ -48,7 +49,7 @@ def test_the_default_is_the_comparison_with_its_footer(outputs: str, capsys: Cap
     said = capsys.readouterr()
     lines = said.out.splitlines()
     first = next(line for line in lines if line.lstrip().startswith("first"))
-    cells = "first m3 0 3,928 24×24 98.50 98.25 test 99.05 99.00 2 adam onecycle rotate 3 completed"
+    cells = "first m3 0 3,928 24×24 98.50 98.25 99.05 99.00 2 adam onecycle rotate 3 completed"
     assert " ".join(first.split()) == cells
     assert "Epochs to converge: the first epoch whose evaluation accuracy (raw weights) lies within 0.1" in said.out
     assert f"Run folders are under {outputs}." in lines
@@ -146,6 +147,8 @@ def test_sort(
         ("new/report.csv", [], "run,model"),
         ("report.md", [], "| run | model"),
         ("report.txt", [], " "),
+        ("report", [], " "),
+        ("report.json", ["--format", "csv"], "run,model"),
         ("report.md", ["--format", "csv"], "run,model"),
     ],
 )
@@ -157,7 +160,162 @@ def test_out_writes_a_file_in_the_format_of_its_ending(
     assert capsys.readouterr() == ("", "")
 
 
+# what is asked
+
+
+@pytest.fixture
+def mixed(
+    make_run: MakeRun, settings: Callable[..., dict[str, object]], score: Callable[..., object], tmp_path: Path
+) -> str:
+    """Two plain runs over seeds, a trial scored on its held-out part, a failed one."""
+    for seed, accuracy in enumerate([99.0, 99.5]):
+        make_run(f"o/runs/{seed}", config=settings(seed=seed), scores=[score("test", "raw", "last", accuracy)])
+    make_run("o/sweeps/s/trials/0000", config=settings(optim__lr=0.5), scores=[score("holdout", "raw", "last", 98.0)])
+    make_run("o/sweeps/s/trials/0001", status="failed", scores=[], reason="no memory")
+    return str(tmp_path / "o")
+
+
+@pytest.mark.parametrize(
+    ("options", "printed"),
+    [
+        (["--where", "kind == 'trial'", "--columns", "trial,status"], "trial,status\n0,completed\n1,failed\n"),
+        (
+            ["--where", "kind == 'run'", "--sort", "accuracy", "--descending", "--columns", "seed,accuracy"],
+            "seed,test_accuracy_last\n1,99.5\n0,99.0\n",
+        ),
+        (
+            ["--where", "kind == 'run'", "--where", "accuracy > 99.2", "--columns", "loss,seed"],
+            "test_loss_last,seed\n0.05,1\n",
+        ),
+        (
+            ["--by", "kind,optim.lr", "--columns", "kind,test n,holdout mean %", "--sort", "test n"],
+            "kind,test n,holdout mean %\ntrial,0,98.0\nrun,2,\n",
+        ),
+        (
+            ["--by", "--where", "kind == 'run'", "--columns", "model,accuracy", "--sort", "accuracy"],
+            "model,test mean %\nm3,99.25\n",
+        ),
+        (
+            ["--epochs", "--where", "kind == 'trial' and trial == 0", "--columns", "trial,epoch,test_accuracy"],
+            "trial,epoch,test_accuracy\n0,1,97.0\n0,2,99.05\n0,3,99.0\n",
+        ),
+        (
+            [
+                "--epochs",
+                "--where",
+                "kind == 'run'",
+                "--where",
+                "accuracy > 99.2",
+                "--columns",
+                "epoch,test_accuracy_last",
+            ],
+            "epoch,test_accuracy_last\n1,99.5\n2,99.5\n3,99.5\n",
+        ),
+        (
+            [
+                "--epochs",
+                "--where",
+                "epoch > 1 and optim.lr > 0.1",
+                "--columns",
+                "epoch",
+                "--sort",
+                "epoch",
+                "--descending",
+            ],
+            "epoch\n3\n2\n",
+        ),
+    ],
+)
+def test_questions(mixed: str, capsys: Capture, options: list[str], printed: str) -> None:
+    main([mixed, "--format", "csv", *options])
+    assert capsys.readouterr().out == printed
+
+
+def test_what_was_left_out_is_said_below_the_table_and_beside_a_file(
+    mixed: str, tmp_path: Path, capsys: Capture
+) -> None:
+    said = "Left out, for only completed runs count: 1 failed."
+    main([mixed, "--by", "kind"])
+    text = capsys.readouterr()
+    assert said in text.out
+    assert "Student's 95 % interval" in text.out
+    assert text.err == ""
+    main([mixed, "--by", "kind", "--out", str(tmp_path / "t.csv")])
+    assert capsys.readouterr() == ("", f"{said}\n")
+
+
+def test_nothing_that_matches_is_a_line_and_no_error(mixed: str, tmp_path: Path, capsys: Capture) -> None:
+    main([mixed, "--where", "parameters < 0", "--out", str(tmp_path / "t.csv")])
+    assert capsys.readouterr() == ("", "Nothing matches parameters < 0.\n")
+    assert not (tmp_path / "t.csv").exists()
+
+
+def test_two_runs_side_by_side(mixed: str, capsys: Capture) -> None:
+    main(["--diff", f"{mixed}/runs/0", f"{mixed}/runs/1", "--format", "csv"])
+    rows = _rows(capsys.readouterr().out)
+    assert rows[0] == ["key", "A", "B"]
+    assert ["seed", "0", "1"] in rows
+    assert ["test_accuracy_last", "99.0", "99.5"] in rows
+
+
+def test_html_is_one_page_with_every_cell_as_text(mixed: str, make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("o/runs/<script>alert(1)</script>".replace("/script", "|script"), reason="a & b")
+    main([mixed, "--all", "--out", str(tmp_path / "t.html")])
+    page = (tmp_path / "t.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "&lt;script&gt;alert(1)" in page
+    assert "a &amp; b" in page
+    assert "<script" not in page
+    assert "http" not in page
+    assert page.count("<tr>") == 6
+    for alone, aligned in (("run", False), ("parameters", True)):
+        main([mixed, "--columns", alone, "--out", str(tmp_path / "t.html")])
+        assert ("text-align: right" in (tmp_path / "t.html").read_text(encoding="utf-8")) is aligned
+
+
+def test_parquet_keeps_dtypes(mixed: str, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    main([mixed, "--all", "--out", str(tmp_path / "t.parquet")])
+    table, frame = pd.read_parquet(tmp_path / "t.parquet"), load_runs(mixed)
+    assert table.dtypes.astype(str).to_dict() == frame[[*table]].dtypes.astype(str).to_dict()
+    assert table["optim.lr"].tolist() == frame["optim.lr"].tolist()
+    main(["--diff", f"{mixed}/runs/0", f"{mixed}/runs/1", "--out", str(tmp_path / "d.parquet")])
+    assert len(pd.read_parquet(tmp_path / "d.parquet")) > 10
+
+
+def test_parquet_without_pyarrow_names_what_to_install(
+    mixed: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mnist_compact.results.options.find_spec", lambda name: None)
+    assert "pip install -e '.[parquet]'" in _refused(capsys, mixed, "--out", "t.parquet")
+
+
 # what cannot be done
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--sort", "accuracy"], "holdout_accuracy_last (runs: 1) or test_accuracy_last (runs: 2), which do not mix"),
+        (["--where", "accuracy > 99"], "which do not mix"),
+        (["--by", "modle"], "There is no column 'modle'. Did you mean 'model'?"),
+        (["--by", "model", "--columns", "test meen %"], "'test meen %'. Did you mean 'test mean %'?"),
+        (["--by", "model", "--sort", "loss"], "There is no column 'loss'."),
+        (["--epochs", "--columns", "run,accuracy"], "There is no column 'accuracy'. Did you mean 'test_accuracy'?"),
+        (["--epochs", "--where", "epoch > 1 and accuracy > 99"], "There is no column 'accuracy'."),
+        (["--all", "--columns", "run"], "--all and --columns"),
+        (["--diff", "a", "b"], "--diff takes two run folders; PATH"),
+        (["--format", "parquet"], "--format parquet needs --out FILE"),
+        (
+            ["--out", "runs.json"],
+            "--out must end in .txt, .csv, .md, .parquet, .html, .htm, or have --format beside it",
+        ),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_in_words(
+    mixed: str, capsys: Capture, options: list[str], said: str
+) -> None:
+    assert said in _refused(capsys, mixed, *options)
 
 
 def test_no_run_is_a_friendly_line_and_no_error(
@@ -203,6 +361,7 @@ finally:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "receptive_field" in done.stdout
+    assert "with --epochs for conditions that choose" in done.stdout
 
 
 NASTY = "[bold]x[/bold] [/] :smile:"

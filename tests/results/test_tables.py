@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mnist_compact.results.columns import COLUMN_NAMES, config_cells
+from mnist_compact.results.cells import config_cells
+from mnist_compact.results.columns import COLUMN_NAMES
 from mnist_compact.results.record import Score, Status
 from mnist_compact.results.tables import compare_runs, load_runs
 
@@ -49,6 +50,7 @@ def _edit(folder: Path, **changes: Any) -> None:
         (lambda folder: _edit(folder, network={}), "damaged"),
         (lambda folder: _edit(folder, config=["m3"]), "config is not a mapping"),
         (lambda folder: _edit(folder, seconds="long"), "seconds cannot be read: 'long'"),
+        (lambda folder: _edit(folder, seconds=float("inf")), "seconds cannot be read: inf is not finite"),
         (lambda folder: _edit(folder, started_at="yesterday"), "started_at cannot be read"),
         (lambda folder: _edit(folder, config={"seed": True}), "seed cannot be read: True"),
     ],

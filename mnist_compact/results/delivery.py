@@ -1,0 +1,72 @@
+"""A report on its way out: to a terminal, a pipe or a file, in the form asked for."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnist_compact.atomic import replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+FOR_PROGRAMS = ("csv", "parquet")  # nothing but the table
+
+
+@dataclass(slots=True, frozen=True)
+class Report:
+    """A table and the lines that belong below it: what its words mean, and what the reader must know of its rows."""
+
+    table: "pd.DataFrame"
+    legend: Sequence[str] = ()
+    findings: Sequence[str] = ()
+
+
+def deliver(report: Report, form: str, out: Path | None) -> None:
+    """Write it to `out`, else print it; where the form holds a table alone, the findings go to stderr.
+
+    Raises OSError where `out` cannot be written.
+    """
+    from rich.console import Console
+
+    from mnist_compact.results.rendering import write_parquet
+
+    if form in FOR_PROGRAMS:
+        sys.stderr.write("".join(f"{finding}\n" for finding in report.findings))
+    if out is not None:
+        with replacing(out) as path:
+            if form == "parquet":
+                write_parquet(report.table, path)
+            else:
+                path.write_text(_text(report, form), encoding="utf-8")
+    elif form == "table" and (console := Console()).is_terminal:
+        _show(report, console)
+    else:
+        sys.stdout.write(_text(report, form))
+
+
+def _text(report: Report, form: str) -> str:
+    from mnist_compact.results import rendering
+
+    notes = [*report.legend, *report.findings]
+    if form == "csv":
+        text = rendering.to_csv(report.table)
+    elif form == "html":
+        text = rendering.to_html(report.table, "mnist_compact: runs", notes)
+    else:
+        body = rendering.to_markdown(report.table) if form == "markdown" else rendering.to_text(report.table)
+        text = body + "".join(f"\n{note}\n" for note in notes)
+    return text.encode(errors="replace").decode()  # names of folders need not be proper text
+
+
+def _show(report: Report, console: "Console") -> None:
+    from rich.text import Text
+
+    from mnist_compact.results.rendering import to_rich
+
+    console.print(to_rich(report.table, width=console.width))
+    for note in (*report.legend, *report.findings):
+        console.print()
+        console.print(Text(note, style="dim"))

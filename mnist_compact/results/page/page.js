@@ -1,0 +1,112 @@
+"use strict";
+// The page as it opens, and its controls.
+
+const BEST_SHOWN = 3; // runs selected at first
+
+function start() {
+  const runs = counted(data.runs.count, "run");
+  byId("made").textContent = `${runs}${data.folder ? ` under ${data.folder}` : ""}, as of ${data.made_at}.`;
+  byId("notes").append(...data.notes.map((note) => element("li", {}, note)));
+  showControls();
+  selectBest();
+  runsTable = new Table(byId("runs-table"), {
+    caption: "Runs",
+    count: data.runs.count,
+    columns: data.runs.columns.filter((column) => column.shown),
+    selected,
+    onselect: selectionChanged,
+    open: openRun,
+    named: runName,
+  });
+  if (score) runsTable.sortBy(columnsByName.get(score.column), true);
+  byId("size-figure").onpoint = ({ customdata }) => {
+    if (customdata === undefined) return;
+    selected[selected.has(customdata) ? "delete" : "add"](customdata);
+    runsTable.draw();
+    selectionChanged();
+  };
+  showPublished();
+  selectionChanged();
+  showConfirmations();
+  showStudies();
+}
+
+function showControls() {
+  byId("score").append(...data.runs.scores.map((one, place) => element("option", { value: place }, scoreShown(one))));
+  byId("score").disabled = data.runs.scores.length < 2;
+  byId("score").addEventListener("change", (event) => {
+    const byScore = runsTable.sorted?.name === score.column;
+    score = data.runs.scores[event.target.value];
+    if (byScore) runsTable.sortBy(columnsByName.get(score.column), true);
+    applyFilter();
+    selectionChanged();
+  });
+  const ways = COLOURS_BY.filter((name) => new Set(columnsByName.get(name)?.values).size > 1);
+  colourBy = ways[0] ?? "model";
+  byId("colour").append(...(ways.length ? ways : [colourBy]).map((name) => element("option", {}, name)));
+  byId("colour").disabled = ways.length < 2;
+  byId("colour").addEventListener("change", (event) => {
+    colourBy = event.target.value;
+    redrawSize();
+  });
+  byId("filter").addEventListener("input", applyFilter);
+  byId("clear").addEventListener("click", () => {
+    selected.clear();
+    runsTable.draw();
+    selectionChanged();
+  });
+  byId("columns").append(...data.runs.columns.map(columnChoice));
+}
+
+function columnChoice(column) {
+  const box = element("input", { type: "checkbox", disabled: column.name === "run" });
+  box.checked = column.shown;
+  box.addEventListener("change", () => {
+    column.shown = box.checked;
+    runsTable.setColumns(data.runs.columns.filter((other) => other.shown));
+  });
+  return element("label", { title: column.about || null }, box, ` ${column.name}`);
+}
+
+/** The best completed runs by the score one looks at first, so that the curves begin with something. */
+function selectBest() {
+  if (!score) return;
+  const runs = [...Array(data.runs.count).keys()].filter((run) => completed(run) && scored(run));
+  runs.sort((a, b) => valueOf(score.column, b) - valueOf(score.column, a));
+  for (const run of runs.slice(0, BEST_SHOWN)) selected.add(run);
+}
+
+function applyFilter() {
+  const { holds, fault } = parseFilter(byId("filter").value, columnsByName, score ? { accuracy: score.column } : {});
+  byId("filter").setAttribute("aria-invalid", Boolean(fault));
+  byId("filter-said").textContent = fault ?? "";
+  byId("filter-said").classList.toggle("fault", Boolean(fault));
+  if (fault) return;
+  runsTable.setFilter(holds);
+  showRunCount();
+  redrawSize();
+}
+
+function showPublished() {
+  const column = (name, key, more) => ({
+    name,
+    kind: "text",
+    values: data.published.map((one) => one[key] || null),
+    ...more,
+  });
+  new Table(byId("published"), {
+    caption: "Published results",
+    count: data.published.length,
+    columns: [
+      column("parameters", "parameters", { kind: "number", grouped: true }),
+      column("test accuracy %", "accuracy", { kind: "number", decimals: 2 }),
+      column("bound", "bound"),
+      column("epoch", "at"),
+      column("epochs", "epochs"),
+      column("measured", "measured"),
+      column("source", "source"),
+    ],
+  });
+}
+
+start();

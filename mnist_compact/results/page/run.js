@@ -1,0 +1,119 @@
+"use strict";
+// One run in a dialogue of its own: what it was, its layers, its confusion matrix, its worst mistakes.
+
+const ZOOM = 2;
+
+function openRun(run) {
+  byId("run-title").textContent = runName(run);
+  const parts = [factsOf(run), layersOf(run), confusionOf(run), mistakesOf(run)];
+  byId("run-body").replaceChildren(...parts.flat());
+  byId("run").showModal();
+  byId("run").scrollTop = 0;
+}
+
+const fact = (name, value) => element("dl", {}, element("dt", {}, name), element("dd", {}, value));
+
+function factsOf(run) {
+  const folder = fact("folder", [data.folder, runName(run)].filter(Boolean).join("/"));
+  const told = data.runs.columns.filter(({ name, values }) => name !== "run" && values[run] !== null);
+  const lines = (columns) =>
+    element(
+      "div",
+      { class: "facts" },
+      ...columns.map((column) => fact(column.name, shown(column, column.values[run]))),
+    );
+  const settings = told.filter(({ name }) => name.includes("."));
+  const more = element("details", {}, element("summary", {}, counted(settings.length, "setting")), lines(settings));
+  return [folder, lines(told.filter(({ name }) => !name.includes("."))), ...(settings.length ? [more] : [])];
+}
+
+function layersOf(run) {
+  const place = data.details.layers.of[run];
+  const heading = element("h3", {}, "Layers");
+  if (place === null) return [heading, element("p", { class: "quiet" }, "This run left no layer table.")];
+  const { columns, rows } = data.details.layers.tables[place];
+  const made = columns.map((name, at) => {
+    const values = rows.map((cells) => cells[at]);
+    const numbers = values.every((value) => typeof value === "number");
+    return { name, values, kind: numbers ? "number" : "text", grouped: name === "parameters" || name === "macs" };
+  });
+  const host = element("div");
+  new Table(host, { caption: "Layers", count: rows.length, columns: made });
+  return [heading, host];
+}
+
+/** Counts by actual and predicted class; only errors are coloured. */
+function confusionOf(run) {
+  const counts = data.details.confusions[run];
+  const heading = element("h3", {}, "Confusion matrix");
+  if (!counts) return [heading, element("p", { class: "quiet" }, "This run did not come to its final evaluation.")];
+  const wrong = counts.map((line, actual) => line.map((count, predicted) => (actual === predicted ? 0 : count)));
+  const most = Math.max(3, ...wrong.flat());
+  const sum = (line) => line.reduce((total, count) => total + count, 0);
+  const head = element(
+    "tr",
+    {},
+    element("th", { scope: "col" }, "actual"),
+    ...counts.map((_, predicted) => element("th", { scope: "col" }, String(predicted))),
+    element("th", { scope: "col" }, "error"),
+  );
+  const lines = counts.map((line, actual) => {
+    const cells = line.map((count, predicted) => {
+      const cell = element("td", { class: actual === predicted ? "right" : null }, count ? String(count) : "");
+      if (wrong[actual][predicted])
+        cell.style.background = `rgba(var(--wrong), ${(0.15 + 0.55 * Math.sqrt(count / most)).toFixed(2)})`;
+      return cell;
+    });
+    const rate = sum(line)
+      ? `${numberShown((100 * sum(wrong[actual])) / sum(line), 2)} % (${sum(wrong[actual])})`
+      : MISSING;
+    return element("tr", {}, element("th", { scope: "row" }, String(actual)), ...cells, element("td", {}, rate));
+  });
+  const total = sum(counts.flat());
+  const errors = sum(wrong.flat());
+  const told =
+    `${errors.toLocaleString("en")} of ${total.toLocaleString("en")} images wrong by the final weights. ` +
+    "Rows are the actual digits, columns the predicted.";
+  const table = element("table", { class: "confusion" }, element("thead", {}, head), element("tbody", {}, ...lines));
+  return [
+    heading,
+    element("p", { class: "quiet" }, told),
+    element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion matrix" }, table),
+  ];
+}
+
+function mistakesOf(run) {
+  const heading = element("h3", {}, "Worst mistakes");
+  const { mistakes, most_with_mistakes: most, more_with_mistakes: more, sprites } = data.details;
+  const told = mistakes[run];
+  if (!told) {
+    const why =
+      told === null
+        ? "mistakes.npz in the run's folder cannot be read."
+        : more.includes(run)
+          ? `Not in this page: it holds those of at most ${most} runs, the best by each score. ` +
+            "mistakes.npz in the run's folder has them."
+          : "The run's folder holds none: they are kept at a run's end, and left out where records are exported.";
+    return [heading, element("p", { class: "quiet" }, why)];
+  }
+  const side = sprites.side_px * ZOOM;
+  const figures = told.images.map(({ index, label, predicted, confidence }, place) => {
+    const picture = element("div", { role: "img", "aria-label": `Image ${index}: a ${label} read as ${predicted}` });
+    picture.style.backgroundImage = `url(data:image/png;base64,${told.png})`;
+    picture.style.backgroundSize = `${sprites.in_a_row * side}px auto`;
+    const [left, top] = [place % sprites.in_a_row, Math.floor(place / sprites.in_a_row)].map((at) => -at * side);
+    picture.style.backgroundPosition = `${left}px ${top}px`;
+    const caption = element(
+      "figcaption",
+      {},
+      `${label}→${predicted}`,
+      element("br"),
+      `${Math.round(100 * confidence)} %`,
+    );
+    return element("figure", { class: "mistake", title: `image ${index}` }, picture, caption);
+  });
+  const about = told.images.length
+    ? "Surest first: actual→predicted, and how sure."
+    : "Every image was read correctly.";
+  return [heading, element("p", { class: "quiet" }, about), element("div", { class: "mistakes" }, ...figures)];
+}

@@ -1,0 +1,53 @@
+"""Several runs of one configuration in a few numbers."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+CONFIDENCE = 0.95
+BAR = 99.4  # per cent: the mission is for more, which is at least 9,941 of 10,000
+
+
+@dataclass(slots=True, frozen=True)
+class Summary:
+    """Of scores over seeds: standard deviation with n - 1, and Student's t-interval of the mean.
+
+    One score alone has neither; both are None then.
+    """
+
+    n: int
+    mean: float
+    sd: float | None
+    minimum: float
+    maximum: float
+    low: float | None
+    high: float | None
+
+    @classmethod
+    def of(cls, scores: Sequence[float]) -> Self:
+        """Raises ValueError for no scores at all."""
+        if not scores:
+            raise ValueError("a summary needs at least one score")
+        n, mean = len(scores), statistics.fmean(scores)
+        if n == 1:
+            return cls(n, mean, None, mean, mean, None, None)
+        from scipy.stats import t
+
+        sd = statistics.stdev(scores)
+        half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / n**0.5
+        return cls(n, mean, sd, min(scores), max(scores), mean - half, mean + half)
+
+
+def bar_text(bar: float) -> str:
+    """With two decimals, as accuracies have, or as many as it needs.
+
+    >>> bar_text(99.4), bar_text(99.405)
+    ('99.40', '99.405')
+    """
+    return f"{bar:.2f}" if round(bar, 2) == bar else f"{bar:g}"
+
+
+def above(accuracies: Iterable[float], bar: float) -> int:
+    """How many accuracies (per cent) are above the bar; 9,940 of 10,000 may be a little more than 99.4 in binary."""
+    return sum(accuracy > bar + 1e-9 for accuracy in accuracies)
