@@ -1,0 +1,129 @@
+"""A confirmation on disk: which configuration, on which split, with which seeds.
+
+outputs/confirmations/<name>/
+    confirmation.json       what is confirmed; written once
+    seeds/<seed>/           a run folder a seed
+    locks/                  held by the processes at work
+"""
+
+import dataclasses
+import itertools
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from mnist_compact.atomic import replacing
+from mnist_compact.changes import changes
+from mnist_compact.config import RunConfig, from_record, to_record
+from mnist_compact.confirm.crew import seeds_of
+from mnist_compact.data.configs import DataConfig, HoldoutConfig, MnistConfig, SyntheticConfig
+from mnist_compact.faults import ConfigError
+from mnist_compact.results.columns import MACHINE_SETTINGS
+from mnist_compact.results.finding import CONFIRMED
+
+SCHEMA_VERSION = 1
+# Far from what people type and from one another: a ranking takes part in the choice, so the seeds of the confirmation
+# that follows, on whatever split, must be none of its.
+FIRST_RANKED = 100
+FIRST_SEED = {"test": 1000, "holdout": 2000, "synthetic": 3000}
+
+
+@dataclass(kw_only=True, slots=True)
+class Confirmation:
+    """`config` is a record's (see `mnist_compact.config.to_record`), on the split that is scored."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    source: str  # where the configuration comes from, in words
+    split: str
+    config: dict[str, Any]
+    used_seeds: list[int] = field(default_factory=list)  # in choosing it, so not to be used again
+    ranking: bool = False  # whether it is a candidate's part in a ranking
+
+    @classmethod
+    def of(
+        cls, name: str, source: str, run: RunConfig, split: str, used_seeds: set[int], *, ranking: bool = False
+    ) -> Self:
+        """Raises ConfigError for a split that the configuration's images cannot give."""
+        config = to_record(dataclasses.replace(run, data=_on(split, run.data)))
+        return cls(name=name, source=source, split=split, config=config, used_seeds=sorted(used_seeds), ranking=ranking)
+
+    def seeds(self, count: int) -> list[int]:
+        """The first `count` seeds that were not used before."""
+        first = FIRST_RANKED if self.ranking else FIRST_SEED[self.split]
+        fresh = (seed for seed in itertools.count(first) if seed not in self.used_seeds)
+        return list(itertools.islice(fresh, count))
+
+    def run_config(self, seed: int) -> RunConfig:
+        return dataclasses.replace(from_record(self.config), seed=seed)
+
+    def write(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / CONFIRMED) as path:
+            path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Raises ConfigError where there is none that this version can read."""
+        path = folder / CONFIRMED
+        try:
+            raw = json.loads(path.read_text())
+        except OSError as error:
+            raise ConfigError(
+                [f"{folder} holds no confirmation: {CONFIRMED} cannot be read ({error.strerror})"]
+            ) from error
+        except ValueError as error:
+            raise ConfigError([f"{path} is damaged: {error}"]) from error
+        version = raw.get("schema_version") if isinstance(raw, dict) else None
+        if version != SCHEMA_VERSION:
+            raise ConfigError([f"{path} has schema version {version!r}; this program reads {SCHEMA_VERSION}"])
+        try:
+            return cls(**raw)
+        except TypeError as error:
+            raise ConfigError([f"{path} is damaged: {error}"]) from error
+
+
+def begin(confirmation: Confirmation, folder: Path) -> Confirmation:
+    """Begin `confirmation` in `folder`, or go on with the same one there; what stands there then is returned.
+
+    Seeds that were used in choosing since are left out from now on. Raises ConfigError where some of them were trained
+    here already, and, naming what differs, where another confirmation stands.
+    """
+    if not (folder / CONFIRMED).exists():
+        confirmation.write(folder)
+        return confirmation
+    there = Confirmation.read(folder)
+    differences = changes(_comparable(there), _comparable(confirmation))
+    if differences:
+        raise ConfigError(
+            [f"{folder} confirms another configuration ({'; '.join(differences)}); --name <name> begins one beside it"]
+        )
+    used = {*there.used_seeds, *confirmation.used_seeds}
+    spent = sorted(used.intersection(seeds_of(folder)))
+    if spent:
+        told = ", ".join(map(str, spent))
+        raise ConfigError([f"seeds {told} in {folder} have since been used in choosing; --name <name> begins afresh"])
+    if used != set(there.used_seeds):
+        there.used_seeds = sorted(used)
+        there.write(folder)
+    return there
+
+
+def _comparable(confirmation: Confirmation) -> dict[str, Any]:
+    """What the scores depend on: not the seed, which differs anyway, nor where the files lie."""
+    config = {key: value for key, value in confirmation.config.items() if key not in ("seed", "experiment")}
+    for key in MACHINE_SETTINGS:
+        group, _, name = key.partition(".")
+        config[group] = {setting: value for setting, value in config[group].items() if setting != name}
+    return {**config, "split": confirmation.split, "ranking": confirmation.ranking}
+
+
+def _on(split: str, data: DataConfig) -> DataConfig:
+    """The images that a run scored on `split` trains with: all of MNIST's 60,000 for the test split."""
+    if data.evaluated_split == split:
+        return data
+    if isinstance(data, SyntheticConfig) or split == "synthetic":
+        raise ConfigError([f"--split must be {data.evaluated_split!r} for data={data.name}, got {split!r}"])
+    root = getattr(data, "root", None)
+    return MnistConfig(name="mnist", root=root) if split == "test" else HoldoutConfig(name="holdout", root=root)

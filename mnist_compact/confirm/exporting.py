@@ -1,0 +1,30 @@
+"""The records of a confirmation as a small folder that can be committed; reports read it as they read outputs/."""
+
+import shutil
+from pathlib import Path
+
+from mnist_compact.atomic import replacing
+from mnist_compact.confirm.crew import home_of
+from mnist_compact.confirm.evidence import Evidence
+from mnist_compact.results import metrics, record
+from mnist_compact.results.finding import CONFIRMED
+
+KEPT = (record.FILENAME, metrics.FILENAME)  # of every seed: what was measured; weights and pictures are left behind
+
+
+def export(evidence: Evidence, folder: Path, to: Path) -> Path:
+    """Copy what is confirmed and the seeds' records into `to`/confirmations/<name>, which is returned."""
+    place = to / "confirmations" / evidence.confirmation.name
+    place.mkdir(parents=True, exist_ok=True)
+    _copy(folder / CONFIRMED, place / CONFIRMED)
+    for result in evidence.seeds:
+        home, there = home_of(folder, result.seed), home_of(place, result.seed)
+        there.mkdir(parents=True, exist_ok=True)
+        for name in KEPT:
+            _copy(home / name, there / name)
+    return place
+
+
+def _copy(source: Path, target: Path) -> None:
+    with replacing(target) as beside:
+        shutil.copyfile(source, beside)

@@ -1,0 +1,129 @@
+"""A confirmed configuration as a named experiment: a file of deltas whose header is its evidence."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mnist_compact.atomic import replacing
+from mnist_compact.composition import composed, options_of
+from mnist_compact.config import GROUPS, RunConfig, configuration_folder, from_record, to_record
+from mnist_compact.confirm.evidence import Evidence
+from mnist_compact.faults import ConfigError
+from mnist_compact.results.columns import MACHINE_SETTINGS
+from mnist_compact.results.summary import bar_text
+
+
+def place_of(name: str, folder: Path | None = None) -> Path:
+    """`folder`/`name`.yaml (default: conf/experiment). Raises ConfigError for one taken, or that cannot be typed."""
+    check_name("--save", name)
+    path = (folder or configuration_folder() / "experiment") / f"{name}.yaml"
+    check_free(path)
+    return path
+
+
+def check_name(option: str, name: str) -> None:
+    """Raises ConfigError for one that cannot be typed, or would lead elsewhere."""
+    if not name.replace("_", "").replace("-", "").isalnum():
+        raise ConfigError([f"{option} must be a name of letters, digits, - and _, got {name!r}"])
+
+
+def check_free(path: Path, hint: str = "") -> None:
+    """Raises ConfigError where something stands at `path`."""
+    if path.exists():
+        raise ConfigError([f"{path} exists already{hint}"])
+
+
+def save(evidence: Evidence, name: str, folder: Path | None = None, *, bar: float) -> Path:
+    """Write `place_of(name, folder)` so that experiment=`name` is this configuration.
+
+    On the command line's own data, MNIST with its test split; among conf/'s own it is composed once more to see. Raises
+    ConfigError as `place_of` does, and for a configuration that conf/'s options cannot express; nothing is left then.
+    """
+    path = place_of(name, folder)
+    run = from_record(evidence.confirmation.config)
+    choices, changes = deltas(run)
+    lines = [
+        "# @package _global_",
+        *(f"# {' '.join(line.split())}" for line in header(evidence, bar)),  # a folder's name may break lines
+        "defaults:",
+        *(f"  - override /{group}: {option}" for group, option in choices.items()),
+        f"experiment: {name}",
+    ]
+    body = yaml.safe_dump(_nested(changes), sort_keys=False, allow_unicode=True) if changes else ""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as beside:
+        beside.write_text("\n".join(lines) + "\n" + body)
+    if folder is None:
+        try:
+            _check_saved(name, run)
+        except ConfigError:
+            path.unlink()
+            raise
+    return path
+
+
+def header(evidence: Evidence, bar: float) -> list[str]:
+    """What was measured, in lines."""
+    summary, results = evidence.summary(), evidence.completed
+    spread = "" if summary.sd is None else f" ± {summary.sd:.3f}"
+    interval = "" if summary.low is None else f", 95 % interval of the mean {summary.low:.3f}–{summary.high:.3f}"
+    lost = f", while {evidence.failed} of {evidence.asked} diverged" if evidence.failed else ""
+    minutes = sum(result.seconds for result in results) / len(results) / 60
+    return [
+        f"{evidence.confirmation.split} accuracy {summary.mean:.3f}{spread} % (mean ± sd of {summary.n} fresh seeds"
+        f"{lost}, last epoch, {evidence.weights} weights)",
+        f"lowest {summary.minimum:.2f}, highest {summary.maximum:.2f}{interval}; "
+        f"{evidence.above(bar)} of {evidence.asked} seeds above {bar_text(bar)}",
+        f"{results[0].parameters:,} parameters; {minutes:.1f} minutes a run on {results[0].processor}; "
+        f"from {evidence.confirmation.source}",
+    ]
+
+
+def deltas(run: RunConfig) -> tuple[dict[str, str], dict[str, Any]]:
+    """Options that are not the defaults, and the keys in which `run` differs from its options. Data is left as it is.
+
+    Raises ConfigError for an option that conf/ does not have.
+    """
+    defaults = options_of()
+    options = {group: getattr(run, group).name for group in GROUPS if group != "data"}
+    choices = {group: option for group, option in options.items() if option != defaults[group]}
+    chosen = composed(*(f"{group}={option}" for group, option in choices.items()))
+    wanted, given = _flat(to_record(run)), _flat(to_record(chosen))
+    changes = {
+        key: value
+        for key, value in wanted.items()
+        if key not in given or value != given[key]
+        if key.partition(".")[0] in options and key not in MACHINE_SETTINGS
+    }
+    return choices, changes
+
+
+def _check_saved(name: str, run: RunConfig) -> None:
+    """Raises ConfigError where experiment=`name` is not `run`, seed, data and machine aside."""
+    saved = composed(f"experiment={name}")
+    alike = dataclasses.replace(run, data=saved.data, seed=saved.seed, experiment=name)
+    there, wanted = _flat(to_record(saved)), _flat(to_record(alike))
+    wrong = [key for key in wanted if there.get(key) != wanted[key] and key not in MACHINE_SETTINGS]
+    if wrong:
+        raise ConfigError([f"experiment={name} does not come out the same: {', '.join(wrong)}"])
+
+
+def _flat(node: Any, place: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict):
+        return {place: node}
+    return {
+        key: value for name, child in node.items() for key, value in _flat(child, f"{place}.{name}".strip(".")).items()
+    }
+
+
+def _nested(flat: dict[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *parents, last = key.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = value
+    return tree

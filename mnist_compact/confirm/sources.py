@@ -1,0 +1,122 @@
+"""Where the configuration to confirm comes from: a run, a trial of a search, a named experiment."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnist_compact.config import RunConfig, from_record
+from mnist_compact.faults import ConfigError
+from mnist_compact.results.finding import DATABASE, EXPORTED, TRIALS
+from mnist_compact.results.record import FILENAME, RunRecord
+from mnist_compact.search.places import from_file, storage_of, study_and_number
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+
+@dataclass(slots=True, frozen=True)
+class Source:
+    """A configuration, a name for its confirmation, and the seeds that were used to come to it."""
+
+    name: str
+    told: str
+    run: RunConfig
+    used_seeds: set[int]
+
+
+def of_run(folder: Path) -> Source:
+    """Raises RecordError where there is no run, ConfigError for one that cannot be rebuilt."""
+    run = from_record(RunRecord.read(folder).config)
+    place = folder.resolve()
+    name = f"{place.parents[1].name}-{place.name}" if place.parent.name == TRIALS else place.name
+    return Source(name, f"run {folder}", run, {run.seed} | _used_around(place))
+
+
+def _used_around(folder: Path) -> set[int]:
+    """The seeds that the study of a trial's folder has used; by the trials beside it where it is kept elsewhere."""
+    trials = folder.parent
+    if trials.name != TRIALS:
+        return set()
+    if (trials.parent / DATABASE).exists():
+        with _opened(trials.parent.name, trials.parent.parent) as study:
+            return _used_in(study)
+    return {RunRecord.read(record.parent).config["seed"] for record in trials.glob(f"*/{FILENAME}")}
+
+
+def of_experiment(name: str) -> Source:
+    from mnist_compact.composition import composed
+
+    run = composed(f"experiment={name}")
+    return Source(name, f"experiment {name}", run, {run.seed})
+
+
+def of_trial(word: str, sweeps: Path, url: str | None = None) -> Source:
+    """`word` is STUDY:N, the study a name in `sweeps` or in the storage `url`, or an exported file.
+
+    Raises ConfigError for what there is not.
+    """
+    study, number = study_and_number(word)
+    return of_trials(study, [number], sweeps, url)[0]
+
+
+def best_trials(study: str, top: int, sweeps: Path, url: str | None = None) -> list[Source]:
+    """The `top` complete trials with the best scores, best first."""
+    from mnist_compact.search.account import best
+
+    with _opened(study, sweeps, url) as found:
+        if len(found.directions) > 1:
+            raise ConfigError([f"--top needs a study of one objective, {study} has {len(found.directions)}"])
+        numbers = [trial.number for trial in best(found)[:top]]
+    if not numbers:
+        raise ConfigError([f"{study} has no complete trial yet"])
+    return of_trials(study, numbers, sweeps, url)
+
+
+def of_trials(study: str, numbers: list[int], sweeps: Path, url: str | None = None) -> list[Source]:
+    """Composed out of what the study froze: neither conf/ nor the trials' folders are needed."""
+    from mnist_compact.search.frozen import Composer
+    from mnist_compact.search.proposals import space_of
+
+    with _opened(study, sweeps, url) as found:
+        trials = found.get_trials(deepcopy=False)
+        frozen = found.user_attrs.get("frozen")
+        if frozen is None:
+            raise ConfigError([f"{study} is not a study of this program"])
+        with closing(Composer(frozen, space_of(frozen).fixed)) as composer:
+            used = {composer.run_config([]).seed} | _used_in(found)
+            return [
+                Source(
+                    f"{found.study_name}-{number}",
+                    f"trial {found.study_name}:{number}",
+                    composer.run_config(_overrides(trials, study, number)),
+                    used,
+                )
+                for number in numbers
+            ]
+
+
+def _used_in(study: "Study") -> set[int]:
+    return {trial.params["seed"] for trial in study.get_trials(deepcopy=False) if "seed" in trial.params}
+
+
+def _overrides(trials: list["FrozenTrial"], study: str, number: int) -> list[str]:
+    if number >= len(trials):
+        raise ConfigError([f"{study} has no trial {number}, but {len(trials)} from 0 on"])
+    overrides: list[str] | None = trials[number].user_attrs.get("overrides")
+    if overrides is None:
+        raise ConfigError([f"trial {number} of {study} was never trained"])
+    return overrides
+
+
+@contextmanager
+def _opened(study: str, sweeps: Path, url: str | None = None) -> Iterator["Study"]:
+    from mnist_compact.search.exchange import load
+
+    if study.endswith(EXPORTED):
+        yield from_file(Path(study))
+        return
+    with storage_of(study, sweeps, url) as storage:
+        yield load(storage, study)

@@ -1,0 +1,71 @@
+"""Evidence as tables and sentences on the terminal."""
+
+import pandas as pd
+from rich.console import Console
+
+from mnist_compact.confirm.evidence import Evidence
+from mnist_compact.results.rendering import to_rich, to_text
+from mnist_compact.results.summary import bar_text
+
+
+def show(evidence: Evidence, bar: float) -> None:
+    """Every seed, their summary, the verdict."""
+    averaged = evidence.weights == "averaged"
+    rows = [
+        {
+            "seed": result.seed,
+            "status": str(result.status),
+            "accuracy %": None if score is None else score.accuracy,
+            "loss": None if score is None else score.loss,
+            **({"raw accuracy %": None if raw is None else raw.accuracy} if averaged else {}),
+            "seconds": result.seconds,
+        }
+        for result in evidence.seeds
+        for score, raw in [(result.score, result.raw) if result in evidence.completed else (None, None)]
+    ]
+    about = evidence.confirmation
+    if rows:
+        _print(pd.DataFrame(rows))
+    if evidence.accuracies:
+        print()
+        _print(pd.DataFrame([_summary(evidence, bar)]))
+    print(f"\n{about.source}: {about.split} accuracy in per cent at the last epoch, {evidence.weights} weights")
+    print(evidence.verdict(bar))
+
+
+def show_round(number: int, seeds: int, standings: list[Evidence], bar: float) -> None:
+    """One round of a ranking, best first."""
+    rows = [
+        {
+            "trial": evidence.confirmation.source.removeprefix("trial "),
+            "weights": evidence.weights,
+            **(_summary(evidence, bar) if evidence.accuracies else {"n": 0}),
+        }
+        for evidence in standings
+    ]
+    print(f"\nround {number}: {len(standings)} candidates, {seeds} seeds each")
+    _print(pd.DataFrame(rows))
+
+
+def _summary(evidence: Evidence, bar: float) -> dict[str, object]:
+    summary = evidence.summary()
+    return {
+        "n": summary.n,
+        "mean": summary.mean,
+        "sd": summary.sd,
+        "min": summary.minimum,
+        "max": summary.maximum,
+        "95 % low": summary.low,
+        "95 % high": summary.high,
+        f"seeds > {bar_text(bar)}": f"{evidence.above(bar)}/{evidence.asked}",
+        "loss": evidence.mean_loss(),
+        "parameters": evidence.completed[0].parameters,
+    }
+
+
+def _print(table: pd.DataFrame) -> None:
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(to_rich(table, width=console.width))
+    else:
+        print(to_text(table), end="")

@@ -1,0 +1,230 @@
+"""`python -m mnist_compact.confirm` as it answers: what is refused, and what is printed."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from mnist_compact import composition, load_runs
+from mnist_compact.artefacts import write_metrics
+from mnist_compact.composition import composed
+from mnist_compact.config import configuration_folder
+from mnist_compact.confirm import crew, saving, sources
+from mnist_compact.confirm.__main__ import main
+from mnist_compact.confirm.confirmation import Confirmation
+from mnist_compact.confirm.crew import home_of
+from mnist_compact.confirm.evidence import Evidence
+from mnist_compact.confirm.sources import Source
+from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status
+
+FACTS = NetworkFacts(parameters=7206, trainable_parameters=7206, macs=1, receptive_field=9, input_shape=[1, 28, 28])
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Seeds are not trained but given these accuracies, one after another; None for one that diverged."""
+
+    def accuracies(*values):
+        def train(wanted, jobs):
+            left = iter(values)
+            for folder, seeds in wanted:
+                split = Confirmation.read(folder).split
+                for seed in seeds:
+                    if (home_of(folder, seed) / "result.json").exists():
+                        continue
+                    value = next(left)
+                    home_of(folder, seed).mkdir(parents=True)
+                    score = Score(
+                        split=split,
+                        weights="raw",
+                        at="last",
+                        epoch=15,
+                        accuracy=value or 9.8,
+                        loss=0.02,
+                        correct=round((value or 9.8) * 100),
+                        total=10_000,
+                    )
+                    RunRecord(
+                        status=Status.DIVERGED if value is None else Status.COMPLETED,
+                        config={},
+                        overrides=[],
+                        scores=[score],
+                        network=FACTS,
+                        seconds=100.0,
+                        started_at="2030-01-01T00:00:00+00:00",
+                        environment={"processor": "a processor"},
+                    ).write(home_of(folder, seed))
+                    write_metrics(home_of(folder, seed), [])
+            return []
+
+        monkeypatch.setattr(crew, "train", train)
+
+    return accuracies
+
+
+def refused(capsys, *words):
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("--run", "nowhere"), "nowhere is not a run folder"),
+        (("--trial", "under_8k"), "--trial must be STUDY:N"),
+        (("--trial", "under_8k:3"), "There is no study 'under_8k'"),
+        (("--experiment", "m3_loged"), "Did you mean 'm3_logged'"),
+        (("--experiment", "m3_logged", "--seeds", "0"), "--seeds must be at least 1, got 0"),
+        (("--experiment", "m3_logged", "--split", "synthetic"), "--split must be 'test' for data=mnist"),
+        (("--experiment", "m3_logged", "--versus", "nobody"), "holds no confirmation"),
+        (("--study", "under_8k", "--split", "test"), "choosing by test images would spoil them"),
+        (("--study", "under_8k", "--save", "winner"), "--save cannot be used with --study"),
+        (("--study", "under_8k", "--top", "0"), "--top and --seeds must be at least 1"),
+        (("--experiment", "m3_logged", "--jobs", "-1"), "--jobs must be at least 0, got -1"),
+        (("--experiment", "m3_logged", "--to", "elsewhere"), "--to says where --save writes"),
+        (("--experiment", "m3_logged", "--save", "m3_logged"), "m3_logged.yaml exists already"),
+        (("--experiment", "m3_logged", "--save", "a/b"), "--save must be a name of letters"),
+        (("--experiment", "m3_logged", "--save", ""), "--save must be a name of letters"),
+        (("--experiment", "m3_logged", "--name", "../b"), "--name must be a folder's below outputs/confirmations"),
+        (("--experiment", "m3_logged", "--name", ""), "--name must be a folder's below outputs/confirmations"),
+        (("--experiment", "m3_logged", "--bar", "nan"), "--bar must be per cent, from 0 to 100, got nan"),
+        (("--experiment", "m3_logged", "--storage", "sqlite:///a.db"), "--storage says where the study of"),
+        (("--experiment", ""), "experiment= does not exist"),
+        (("--study", ""), "a study's name must be a folder's below"),
+        (("--trial", "s:1", "--storage", "journal:///nowhere.log"), "--storage must exist"),
+    ],
+)
+def test_what_cannot_be_done_is_said_and_leaves_nothing(capsys, words, complaint, trained, here):
+    trained()
+    said = refused(capsys, *words)
+    assert complaint in said
+    assert "mnist-compact-confirm: " in said
+    assert not list(here.iterdir())
+
+
+def test_seeds_that_all_diverged_are_shown_with_a_verdict(capsys, trained):
+    trained(None, None)
+    main(["--experiment", "m3_logged", "--seeds", "2"])
+    printed = capsys.readouterr().out
+    assert [line.split()[:2] for line in printed.splitlines()[-5:-3]] == [["1000", "diverged"], ["1001", "diverged"]]
+    assert printed.endswith("mean > 99.40: no, 2 of 2 seeds diverged\n")
+
+
+def test_a_comparison_says_what_diverged_in_place_of_leaving_it_out(capsys, trained):
+    trained(99.40, 99.41, 99.42)
+    main(["--experiment", "m3_reference", "--seeds", "3"])
+    trained(99.50, 99.52, None)
+    said = refused(capsys, "--experiment", "m3_logged", "--seeds", "3", "--versus", "m3_reference")
+    assert "1 of 3 seeds of m3_logged diverged" in said
+
+
+def test_the_evidence_is_printed_with_a_verdict(capsys, trained):
+    trained(99.45, 99.47, 99.46)
+    main(["--experiment", "m3_logged", "--seeds", "3"])
+    printed = capsys.readouterr().out
+    assert "experiment m3_logged: test accuracy in per cent at the last epoch, raw weights" in printed
+    assert "mean > 99.40: yes, lower bound 99.435" in printed
+    row = next(line for line in printed.splitlines() if line.split()[:1] == ["3"])
+    assert row.split() == ["3", "99.460", "0.010", "99.45", "99.47", "99.435", "99.485", "3/3", "0.0200", "7,206"]
+
+
+def test_more_seeds_add_to_those_there_are(capsys, trained, here):
+    trained(99.45, 99.47)
+    main(["--experiment", "m3_logged", "--seeds", "2"])
+    trained(99.60)
+    main(["--experiment", "m3_logged", "--seeds", "3", "--bar", "99.6"])
+    assert "mean > 99.60: not shown, interval 99.304 to 99.709" in capsys.readouterr().out
+    assert len(list((here / "outputs/confirmations/m3_logged/seeds").iterdir())) == 3
+
+
+def test_two_are_compared_by_name(capsys, trained):
+    trained(99.40, 99.41, 99.42)
+    main(["--experiment", "m3_reference", "--seeds", "3"])
+    trained()
+    said = refused(capsys, "--experiment", "m3_logged", "--seeds", "1", "--versus", "m3_reference")
+    assert "would have 1 of two seeds in common" in said, "before any training"
+    trained(99.50, 99.52, 99.51)
+    main(["--experiment", "m3_logged", "--seeds", "3", "--versus", "m3_reference"])
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said.startswith("m3_logged - m3_reference: +0.100 points over 3 common seeds")
+    assert said.endswith("more than noise")
+
+
+def test_a_confirmed_configuration_is_saved_where_told(capsys, trained, here):
+    trained(99.45, 99.47)
+    line = ["--experiment", "m3_logged", "--seeds", "2", "--save", "winner", "--to", "elsewhere"]
+    main(line)
+    assert capsys.readouterr().out.endswith("\nelsewhere/winner.yaml\n")
+    text = (here / "elsewhere/winner.yaml").read_text()
+    assert "test accuracy 99.460 ± 0.014 % (mean ± sd of 2 fresh seeds" in text
+    assert "from experiment m3_logged" in text
+    assert "winner.yaml exists already" in refused(capsys, *line)
+
+
+def test_a_saved_configuration_is_an_experiment_at_once(capsys, trained, tmp_path, monkeypatch):
+    conf = tmp_path / "conf"
+    shutil.copytree(configuration_folder(), conf)
+    for module in (composition, saving):
+        monkeypatch.setattr(module, "configuration_folder", lambda: conf)
+    trained(99.45, 99.47)
+    main(["--experiment", "m3_logged", "--seeds", "2", "--save", "winner"])
+    assert capsys.readouterr().out.endswith(f"\n{conf / 'experiment/winner.yaml'}\n")
+    trained(99.50, 99.52)
+    main(["--experiment", "winner", "--seeds", "2"])
+    assert "experiment winner: test accuracy in per cent" in capsys.readouterr().out
+
+
+def test_a_ranking_has_folders_of_its_own_and_names_the_line_that_confirms_its_winner(
+    capsys, trained, monkeypatch, here
+):
+    run = composed("data=synthetic")
+    best = [Source(f"s-{number}", f"trial s:{number}", run, {0}) for number in (3, 7)]
+    monkeypatch.setattr(sources, "best_trials", lambda study, top, sweeps, url: best[:top])
+    trained(33.3, 33.4, 55.5, 55.6)
+    main(["--study", "s", "--seeds", "2", "--split", "synthetic", "--folder", "elsewhere"])
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        "first: trial s:7. With fresh seeds: "
+        "python -m mnist_compact.confirm --trial s:7 --folder elsewhere --split synthetic"
+    )
+    assert crew.seeds_of(here / "elsewhere/s-7-ranking") == [100, 101]
+
+
+def test_help_waits_for_no_heavy_import():
+    code = """
+import sys
+from mnist_compact.confirm.__main__ import main
+try:
+    main(["--help"])
+finally:
+    assert not {"optuna", "pandas", "torch", "numpy", "rich", "hydra", "scipy"} & sys.modules.keys()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_exported_records_are_the_evidence_once_more(capsys, trained, here):
+    """All that a report needs, without weights; a second export after more seeds adds theirs."""
+    evidence = here / "evidence"
+    for accuracies in ((99.45, 99.47), (99.60,)):
+        trained(*accuracies)
+        done = 2 if len(accuracies) == 2 else 3
+        main(["--experiment", "m3_logged", "--seeds", str(done), "--export", str(evidence)])
+        runs = load_runs(evidence)
+        assert len(runs) == done
+    assert runs["test_accuracy_last"].tolist() == [99.45, 99.47, 99.60]
+    assert set(runs["kind"]) == {"confirmation"}
+    assert set(runs["confirmation"]) == {"m3_logged"}
+    assert "records in evidence/confirmations/m3_logged" in capsys.readouterr().out.replace(f"{here}/", "")
+    again = Evidence.gather(
+        evidence / "confirmations" / "m3_logged", crew.seeds_of(evidence / "confirmations/m3_logged")
+    )
+    assert again.summary().mean == pytest.approx(99.5067, abs=1e-4)
