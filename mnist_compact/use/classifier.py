@@ -1,0 +1,77 @@
+"""A trained network that takes images as they are, and where it is read from."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from mnist_compact.config import part_from_record
+from mnist_compact.data.augmentation import SIDE, scaled
+from mnist_compact.faults import ConfigError
+from mnist_compact.training.checkpoint import METADATA
+
+WEIGHTS = "weights"  # folder in a run's
+ENDING = ".safetensors"
+
+
+class Classifier(nn.Module):
+    """A network with the normalisation of its input: images → logits (N, 10), one a digit.
+
+    Images are (N, 28, 28) or (N, 1, 28, 28), light digits on dark as MNIST has them: uint8 in 0 … 255, or floats in
+    [0, 1].
+    """
+
+    def __init__(self, network: nn.Module, mean: float, std: float) -> None:
+        super().__init__()
+        self.network = network
+        self.mean = mean
+        self.std = std
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Raises ValueError for images of another shape or type."""
+        if images.dim() not in (3, 4) or images.shape[-2:] != (SIDE, SIDE) or images.shape[1:-2] not in ((), (1,)):
+            shape = tuple(images.shape)
+            raise ValueError(f"images must be (N, {SIDE}, {SIDE}) or (N, 1, {SIDE}, {SIDE}), got {shape}")
+        if images.dtype != torch.uint8 and not images.is_floating_point():
+            raise ValueError(f"images must be uint8 in 0 … 255 or floats in [0, 1], got {images.dtype}")
+        levels = scaled(images) if images.dtype == torch.uint8 else images.float()
+        logits: Tensor = self.network(((levels - self.mean) / self.std).view(-1, 1, SIDE, SIDE))
+        return logits
+
+    @torch.inference_mode()
+    def classify(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The digits (N,) and how sure the network is of each: its softmax probability (N,)."""
+        confidence, digits = self(images).softmax(1).max(1)
+        return digits, confidence
+
+
+def read(path: Path) -> Classifier:
+    """The network in a file of weights, which says itself what network it is. Raises ConfigError for another file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about: dict[str, Any] = json.loads((file.metadata() or {})[METADATA])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 – no mapping
+        network: nn.Module = part_from_record("model", about["model"]).build()
+        network.load_state_dict(tensors)
+        return Classifier(network, float(about["mean"]), float(about["std"]))
+    except OSError as error:
+        raise ConfigError([f"{path} cannot be read ({error.strerror or error})"]) from error
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError([f"{path} holds no network that this version can read: {error}"]) from error
+
+
+def file_of_run(folder: Path, weights: str | None = None) -> Path:
+    """The weights of a run's last epoch: `raw`, `averaged`, or by default the averaged ones if there are any.
+
+    Raises ConfigError where there are none.
+    """
+    names = {"averaged": f"averaged_last{ENDING}", "raw": f"last{ENDING}"}
+    wanted = [weights] if weights else list(names)
+    found = [path for kind in wanted if (path := folder / WEIGHTS / names[kind]).exists()]
+    if not found:
+        raise ConfigError([f"{folder} has no {weights + ' ' if weights else ''}weights of a last epoch"])
+    return found[0]

@@ -1,0 +1,58 @@
+"""A trained network scored once more, by what a user gets of it."""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from mnist_compact.config import from_record
+from mnist_compact.data.configs import DataConfig, HoldoutConfig, MnistConfig
+from mnist_compact.data.datasets import Split
+from mnist_compact.faults import ConfigError
+from mnist_compact.results.record import RunRecord
+from mnist_compact.training.evaluation import Evaluation, score
+from mnist_compact.use.classifier import Classifier
+
+
+def evaluate(classifier: Classifier, split: Split) -> Evaluation:
+    """Predictions, accuracy and log-loss on a split."""
+    classifier.eval()
+    return score(classifier, split)
+
+
+def by_digit(evaluation: Evaluation, split: Split) -> pd.DataFrame:
+    """A row a digit: its images, how many were right, and what it was most often taken for."""
+    rows = []
+    for digit in range(10):
+        of_it = split.labels == digit
+        predicted = evaluation.predicted[of_it]
+        wrong = predicted[predicted != digit]
+        rows.append(
+            {
+                "digit": digit,
+                "images": int(of_it.sum()),
+                "correct": len(predicted) - len(wrong),
+                "accuracy %": 100 * (len(predicted) - len(wrong)) / max(1, len(predicted)),
+                "taken for": str(int(torch.mode(wrong).values)) if len(wrong) else "",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def split_of(data: DataConfig, name: str | None = None) -> Split:
+    """The images that a run with `data` is scored on, or for a held-out run the test images, which it never read.
+
+    Raises ConfigError for a split that the images do not have, and for one that the run was trained on.
+    """
+    if name in (None, data.evaluated_split):
+        return data.load(print).evaluation
+    if isinstance(data, HoldoutConfig) and name == "test":
+        return MnistConfig(name="mnist", root=data.root).load(print).evaluation
+    if isinstance(data, MnistConfig) and name == "holdout":
+        raise ConfigError([f"--split holdout: with data={data.name} the network was trained on these images"])
+    raise ConfigError([f"--split must be {data.evaluated_split!r} for data={data.name}, got {name!r}"])
+
+
+def data_of_run(folder: Path) -> DataConfig:
+    """Raises RecordError where there is no run."""
+    return from_record(RunRecord.read(folder).config).data
