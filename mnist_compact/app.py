@@ -9,18 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_compact.config import GROUPS, check_names, configuration_folder, register, to_run_config
-from mnist_compact.faults import ConfigError
-from mnist_compact.refusals import explain
+from mnist_compact.config import GROUPS, check_names, configuration_folder, to_run_config, tracker_of
+from mnist_compact.faults import EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_REFUSED, ConfigError, WorkFault
+from mnist_compact.refusals import PREFIX, explain
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from mnist_compact.results.record import RunRecord
 
-EXIT_REFUSED = 2
-EXIT_DIVERGED = 3
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 ABOUT_GROUPS = {
     "data": "which images are trained on and scored on",
@@ -30,7 +27,9 @@ ABOUT_GROUPS = {
     "scheduler": "the learning rate's course",
     "train": "epochs, batch size, smoothing, averaging, device",
     "budget": "limits of the question",
+    "tracker": "who else looks on at a run",
     "experiment": "named configurations: deltas on the rest",
+    "sweeps": "questions for a search, asked with -m",
 }
 
 
@@ -61,15 +60,19 @@ def plain_errors() -> Iterator[None]:
         message = explain(error)
         if wants_all or message is None:
             raise error from error.__cause__
-        print(f"mnist_compact: {message}", file=sys.stderr)
-        sys.exit(EXIT_REFUSED)
+        print(f"{PREFIX}{message}", file=sys.stderr)
+        sys.exit(error.status if isinstance(error, WorkFault) else EXIT_REFUSED)
 
 
 def _launch() -> None:
     import hydra
     from omegaconf import OmegaConf
 
+    from mnist_compact import launcher
+    from mnist_compact.search.configs import register
+
     register()
+    launcher.register()
     token = secrets.token_hex(3)  # one for all: Hydra asks anew for each run of a grid, which share a folder
     OmegaConf.register_resolver("token", lambda: token, replace=True)
     OmegaConf.register_resolver("describe_groups", describe_groups, replace=True)
@@ -83,10 +86,13 @@ def _launch() -> None:
 
 def describe_groups() -> str:
     """A line a group for --help: its options and what it decides."""
+    from mnist_compact.search.source import sweeps_folder
+
     conf = configuration_folder()
     lines = []
     for group, about in ABOUT_GROUPS.items():
-        options = ", ".join(sorted(path.stem for path in (conf / group).glob("*.yaml")))
+        folder = sweeps_folder() if group == "sweeps" else conf / group
+        options = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
         lines.append(f"{group:10} {options}\n{'':10}   {about}")
     return "\n".join(lines)
 
@@ -112,25 +118,31 @@ def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
     job = HydraConfig.get()
     folder = Path(os.path.relpath(job.runtime.output_dir))
     try:
+        if job.runtime.choices.get("sweeps") and alone:
+            raise ConfigError([f"sweeps={job.runtime.choices['sweeps']} is a question for a search: add -m"])
         run = to_run_config(cfg)
         check_names(run, job.runtime.choices)
-        from mnist_compact.display import TerminalWatcher
-        from mnist_compact.experiment import check, objective
+        from mnist_compact.display import TerminalWatcher, Watchers
+        from mnist_compact.experiment import check
         from mnist_compact.experiment import run as train
 
         check(run)
+        trackers = tracker_of(cfg).watchers(folder)
     except ConfigError:
         _remove_if_empty(folder)  # Hydra made it before anyone could look at the configuration
         raise
-    watcher = TerminalWatcher()
+    watcher = Watchers(TerminalWatcher(), *trackers)
     try:
         record = train(run, folder, watcher, overrides=list(job.overrides.task))
     except BaseException:
-        watcher.close()
         _remove_if_empty(folder)
         raise
+    finally:
+        watcher.close()
     _draw(folder, record)
     _exit_unless_done(record, alone=alone)
+    from mnist_compact.results.record import objective
+
     return objective(record) if record.scores else None
 
 
@@ -168,10 +180,11 @@ def _resume(arguments: list[str]) -> None:
         raise ConfigError([f"resume takes no other change than train.epochs upwards, got {', '.join(given)}"])
     if epochs is not None and not epochs.isdigit():
         raise ConfigError([f"train.epochs must be a whole number, got {epochs!r}"])
-    from mnist_compact.display import TerminalWatcher
+    from mnist_compact.display import TerminalWatcher, Watchers
     from mnist_compact.experiment import resume
+    from mnist_compact.tracking import begun_in
 
-    watcher = TerminalWatcher()
+    watcher = Watchers(TerminalWatcher(), *begun_in(folder))
     try:
         record = resume(folder, watcher, epochs=None if epochs is None else int(epochs))
     finally:
@@ -180,4 +193,4 @@ def _resume(arguments: list[str]) -> None:
     _exit_unless_done(record, alone=True)
 
 
-assert set(ABOUT_GROUPS) == {*GROUPS, "experiment"}, "every group is explained in --help"
+assert set(ABOUT_GROUPS) == {*GROUPS, "tracker", "experiment", "sweeps"}, "every group is explained in --help"

@@ -1,6 +1,7 @@
 """What a run leaves in its folder besides the record: written by the experiment, read by `mnist_compact.results`."""
 
 import csv
+import json
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,11 @@ def write_config(folder: Path, record: RunRecord) -> None:
     with replacing(folder / "config.yaml") as path:
         header = f"# overrides: {' '.join(record.overrides) or 'none'}\n"
         path.write_text(header + yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True))
+
+
+def weights_about(record: RunRecord, data: Datasets) -> str:
+    """What a file of weights says of itself: the network's configuration, mean and standard deviation of its input."""
+    return json.dumps({"model": record.config["model"], "mean": data.mean, "std": data.std})
 
 
 def write_layers(folder: Path, rows: list[LayerRow]) -> None:

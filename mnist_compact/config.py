@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_compact.data.configs import AUGMENTS, DATA, AugmentConfig, DataConfig
 from mnist_compact.faults import ConfigError, nearest
 from mnist_compact.model.configs import MODELS, ModelConfig
+from mnist_compact.tracking import TRACKERS, TrackerConfig
 from mnist_compact.training.configs import BUDGETS, TRAINS, BudgetConfig, TrainConfig
 from mnist_compact.training.optimizers import OPTIMIZERS, OptimConfig
 from mnist_compact.training.schedules import SCHEDULERS, SchedulerConfig
@@ -68,6 +69,13 @@ class RunConfig:
             raise ConfigError(faults)
 
 
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Composition(RunConfig):
+    """What conf/ composes: a run, and who looks on at it."""
+
+    tracker: TrackerConfig  # without a default: its class would be the only one that OmegaConf lets in
+
+
 def configuration_folder() -> Path:
     """conf/ of the checkout or, in an installed wheel, the copy inside the package."""
     package = Path(__file__).resolve().parent
@@ -82,10 +90,10 @@ def register() -> None:
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
-    store.store(name="schema", node=RunConfig)
-    for group, kinds in GROUPS.items():
+    store.store(name="schema", node=Composition, replace=True)
+    for group, kinds in {**GROUPS, "tracker": TRACKERS}.items():
         for kind, cls in kinds.items():
-            store.store(group=f"schema/{group}", name=kind, node=cls)
+            store.store(group=f"schema/{group}", name=kind, node=cls, replace=True)
 
 
 def to_run_config(cfg: DictConfig) -> RunConfig:
@@ -109,6 +117,14 @@ def to_run_config(cfg: DictConfig) -> RunConfig:
     return RunConfig(**parts)
 
 
+def tracker_of(cfg: DictConfig) -> TrackerConfig:
+    """Who looks on at the run of a composed configuration."""
+    from omegaconf import OmegaConf
+
+    tracker: TrackerConfig = OmegaConf.to_object(cfg.tracker)  # type: ignore[assignment]
+    return tracker
+
+
 def _unknown_keys(node: DictConfig, place: str = "") -> list[str]:
     """What `+` has added to a schema that has no such key; Hydra lets it pass."""
     from omegaconf import DictConfig, OmegaConf
@@ -130,9 +146,16 @@ def check_names(run: RunConfig, choices: Mapping[str, Any]) -> None:
     for group in (*GROUPS, "experiment"):
         part = getattr(run, group)
         name = part if group == "experiment" else part.name
-        if name != choices.get(group):
+        choice = choices.get(group)
+        if group == "experiment" and name is None and choice is not None:  # Hydra passes over an optional file
+            named = [path.stem for path in (configuration_folder() / group).glob("*.yaml")]
+            faults.append(
+                f"experiment={choice} does not exist, or its file does not say 'experiment: {choice}'."
+                f"{nearest(choice, named)}"
+            )
+        elif name != choice:
             key = "experiment" if group == "experiment" else f"{group}.name"
-            faults.append(f"{key} must be {choices.get(group)!r}, the option's name, got {name!r}")
+            faults.append(f"{key} must be {choice!r}, the option's name, got {name!r}")
     if faults:
         raise ConfigError(faults)
 
@@ -157,23 +180,28 @@ def _plain(value: Any) -> Any:
 
 def from_record(record: Mapping[str, Any]) -> RunConfig:
     """The run a record describes, without conf/, Hydra or network. Raises ConfigError for one that is not whole."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     parts: dict[str, Any] = {}
     faults: list[str] = []
-    for group, kinds in GROUPS.items():
-        settings = dict(record.get(group, {}))
-        kind = settings.pop("kind", None)
-        if kind not in kinds:
-            faults.append(f"{group}.kind must be one of {', '.join(kinds)}, got {kind!r}")
-            continue
+    for group in GROUPS:
         try:
-            parts[group] = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kinds[kind]), settings))
+            parts[group] = part_from_record(group, record.get(group, {}))
         except ConfigError as error:
             faults += error.faults
-        except OmegaConfBaseException as error:
-            faults.append(f"{group}: {str(error).splitlines()[0]}")
     if faults:
         raise ConfigError(faults)
     return RunConfig(**parts, seed=record["seed"], experiment=record["experiment"])
+
+
+def part_from_record(group: str, recorded: Mapping[str, Any]) -> Any:
+    """One group's config, as `from_record`."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    settings = dict(recorded)
+    kind, kinds = settings.pop("kind", None), GROUPS[group]
+    if kind not in kinds:
+        raise ConfigError([f"{group}.kind must be one of {', '.join(kinds)}, got {kind!r}"])
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kinds[kind]), settings))
+    except OmegaConfBaseException as error:
+        raise ConfigError([f"{group}: {str(error).splitlines()[0]}"]) from error

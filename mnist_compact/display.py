@@ -12,10 +12,42 @@ from rich.text import Text
 
 from mnist_compact.config import RunConfig
 from mnist_compact.model.anatomy import Anatomy
+from mnist_compact.onlookers import Watcher
 from mnist_compact.results.record import RunRecord, Status
 from mnist_compact.training.loop import StepView
 
 REFRESH_S = 0.2
+
+
+class Watchers(Watcher):
+    """Several that look on at the same run."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self.all = watchers
+
+    def announce(self, sentence: str) -> None:
+        for watcher in self.all:
+            watcher.announce(sentence)
+
+    def started(self, run: RunConfig, anatomy: Anatomy, device: str, steps: int) -> None:
+        for watcher in self.all:
+            watcher.started(run, anatomy, device, steps)
+
+    def stepped(self, view: StepView) -> None:
+        for watcher in self.all:
+            watcher.stepped(view)
+
+    def epoch_done(self, row: dict[str, Any], *, new_best: bool) -> None:
+        for watcher in self.all:
+            watcher.epoch_done(row, new_best=new_best)
+
+    def ended(self, record: RunRecord, folder: Path) -> None:
+        for watcher in self.all:
+            watcher.ended(record, folder)
+
+    def close(self) -> None:
+        for watcher in self.all:
+            watcher.close()
 
 
 class RunningFigures(ProgressColumn):
@@ -25,7 +57,7 @@ class RunningFigures(ProgressColumn):
         return Text(task.fields["figures"], style="cyan", no_wrap=True, overflow="ellipsis")
 
 
-class TerminalWatcher:
+class TerminalWatcher(Watcher):
     """Shows one run. On a terminal with a live bar; elsewhere, such as in a file, only whole lines."""
 
     def __init__(self, console: Console | None = None) -> None:
@@ -65,12 +97,8 @@ class TerminalWatcher:
         if self.bar is None or now - self.refreshed < REFRESH_S:
             return
         self.refreshed = now
-        loss, accuracy = view.loss_sum.item() / view.seen, 100 * view.correct.item() / view.seen
         speed = view.seen / max(now - self.epoch_start, 1e-3)
-        figures = (
-            f"batch {view.step} loss {loss:.4f} accuracy {accuracy:.2f} % {speed:,.0f} images/s "
-            f"lr {view.learning_rate:.2g}"
-        )
+        figures = f"batch {view.step} {scores_so_far(view)}{speed:,.0f} images/s lr {view.learning_rate:.2g}"
         description = f"epoch {view.epoch}/{self.epochs}"
         self.bar.update(self.task_id, completed=view.seen, description=description, figures=figures)
 
@@ -88,6 +116,14 @@ class TerminalWatcher:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+def scores_so_far(view: StepView) -> str:
+    """Of the epoch under way; nothing on a GPU, which reading them would hold up."""
+    if view.loss_sum.device.type != "cpu":
+        return ""
+    loss, accuracy = view.loss_sum.item() / view.seen, 100 * view.correct.item() / view.seen
+    return f"loss {loss:.4f} accuracy {accuracy:.2f} % "
 
 
 def layer_table(anatomy: Anatomy) -> Table:

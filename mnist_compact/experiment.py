@@ -1,10 +1,9 @@
 """One run, top to bottom: from a configuration to a run folder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 
@@ -14,6 +13,7 @@ from mnist_compact.artefacts import (
     metrics_row,
     network_facts,
     scores_of,
+    weights_about,
     write_config,
     write_layers,
     write_metrics,
@@ -23,40 +23,28 @@ from mnist_compact.atomic import sweep
 from mnist_compact.config import RunConfig, from_record, to_record
 from mnist_compact.data.datasets import Batches, Datasets
 from mnist_compact.faults import ConfigError
-from mnist_compact.model.anatomy import Anatomy, count_parameters, describe
+from mnist_compact.model.anatomy import count_parameters, describe
 from mnist_compact.model.networks import INPUT_SHAPE
+from mnist_compact.onlookers import Relinquished, Reporter, Watcher, never_stop
 from mnist_compact.results import record as record_file
-from mnist_compact.results.record import RunRecord, Status
+from mnist_compact.results.record import RunRecord, Score, Status, final_score
 from mnist_compact.seeds import derive_seed
 from mnist_compact.training import checkpoint
 from mnist_compact.training.checkpoint import Progress
-from mnist_compact.training.loop import Diverged, EpochResult, Plan, StepView, Trainee, fit, weight_average
-from mnist_compact.training.machine import autocast, describe_environment, prepare, resolve_device
+from mnist_compact.training.loop import Diverged, EpochResult, Plan, fit
+from mnist_compact.training.machine import autocast, describe_environment, prepare, release_memory, resolve_device
+from mnist_compact.training.step import Trainee, WeightAverage
 
 
-class Watcher(Protocol):
-    """Someone who looks on. The run is the same whoever does."""
+def check(run: RunConfig) -> int:
+    """Refuse, before any data is touched, what cannot run or is over its budget; returns the network's parameters.
 
-    def announce(self, sentence: str) -> None: ...
-    def started(self, run: RunConfig, anatomy: Anatomy, device: str, steps: int) -> None: ...
-    def stepped(self, view: StepView) -> None: ...
-    def epoch_done(self, row: dict[str, Any], *, new_best: bool) -> None: ...
-    def ended(self, record: RunRecord, folder: Path) -> None: ...
-
-
-# Told epoch and score after each epoch; True ends the run there. The only door through which a search can prune.
-Reporter = Callable[[int, float], bool]
-
-
-def never_stop(epoch: int, score: float) -> bool:
-    return False
-
-
-def check(run: RunConfig) -> None:
-    """Refuse, before any data is touched, what cannot run or is over its budget. Raises ConfigError."""
+    Raises ConfigError, which is OverBudget for too many parameters.
+    """
     resolve_device(run.train.device)
-    model = run.model.build()
-    run.budget.check(parameters=sum(count_parameters(model)), epochs=run.train.epochs)
+    parameters = sum(count_parameters(run.model.build()))
+    run.budget.check(parameters=parameters, epochs=run.train.epochs)
+    return parameters
 
 
 @dataclass(slots=True)
@@ -79,18 +67,30 @@ def run(
     *,
     overrides: Sequence[str] = (),
     reporter: Reporter = never_stop,
+    data: Datasets | None = None,
 ) -> RunRecord:
-    """Train from the start into `folder`. Raises ConfigError before anything is written there."""
+    """Train from the start into `folder`; `data`, if given, is what the configuration would load.
+
+    Raises ConfigError before anything is written.
+    """
     check(config)
     if (folder / record_file.FILENAME).exists():
         raise ConfigError([f"the run folder must be new, got {folder}, which holds a run already"])
-    return _conduct(config, folder, watcher, list(overrides), reporter)
+    return _conduct(config, folder, watcher, list(overrides), reporter, data)
 
 
-def resume(folder: Path, watcher: Watcher, *, epochs: int | None = None, reporter: Reporter = never_stop) -> RunRecord:
+def resume(
+    folder: Path,
+    watcher: Watcher,
+    *,
+    epochs: int | None = None,
+    reporter: Reporter = never_stop,
+    data: Datasets | None = None,
+) -> RunRecord:
     """Go on in `folder` after its last finished epoch, up to `epochs` or as many as planned.
 
     Ends with the weights an uninterrupted run would have had, bit for bit, on the same machine with the same threads.
+    With more epochs the new ones are scheduled anew, and an average that has begun goes on.
     Raises RecordError where there is no run, ConfigError for fewer epochs than planned.
     """
     record = RunRecord.read(folder)
@@ -102,7 +102,7 @@ def resume(folder: Path, watcher: Watcher, *, epochs: int | None = None, reporte
     if not config.train.threads:
         config.train.threads = record.environment["threads"]  # sums in another order give other bits
     check(config)
-    return _conduct(config, folder, watcher, record.overrides, reporter, continued=record)
+    return _conduct(config, folder, watcher, record.overrides, reporter, data, continued=record)
 
 
 def _conduct(
@@ -111,40 +111,55 @@ def _conduct(
     watcher: Watcher,
     overrides: list[str],
     reporter: Reporter,
+    data: Datasets | None,
     continued: RunRecord | None = None,
 ) -> RunRecord:
     sweep(folder)
-    session = _open(config, folder, watcher, overrides, continued)
-    record = session.record
+    session = _open(config, folder, watcher, overrides, data, continued)
+    record, ours = session.record, True
     try:
         finished = _train(session, watcher, reporter)
         record.status = Status.COMPLETED if finished else Status.STOPPED
-    except KeyboardInterrupt:
-        record.status, record.reason = Status.INTERRUPTED, "interrupted by the user"
     except Diverged as error:
         record.status, record.reason = Status.DIVERGED, str(error)
-    except BaseException as error:
-        record.status, record.reason = Status.FAILED, f"{type(error).__name__}: {error}"
+    except Relinquished:
+        ours = False
         raise
+    except BaseException as error:
+        cause: BaseException | None = error
+        while isinstance(cause, SystemError):  # which Numba's C code makes of a Ctrl-C that meets a kernel at work
+            cause = cause.__cause__
+        if not isinstance(cause, KeyboardInterrupt):
+            record.status, record.reason = Status.FAILED, f"{type(error).__name__}: {error}"
+            raise
+        record.status, record.reason = Status.INTERRUPTED, "interrupted by the user"
     finally:
-        record.finished_at = _now()
-        record.write(folder)
+        if ours:
+            record.finished_at = _now()
+            record.write(folder)
     watcher.ended(record, folder)
+    del session
+    release_memory()
     return record
 
 
 def _open(
-    config: RunConfig, folder: Path, watcher: Watcher, overrides: list[str], continued: RunRecord | None
+    config: RunConfig,
+    folder: Path,
+    watcher: Watcher,
+    overrides: list[str],
+    data: Datasets | None,
+    continued: RunRecord | None,
 ) -> Session:
     """Everything up to the first step; from here on the folder holds a run."""
     device = resolve_device(config.train.device)
-    prepare(config.train.threads)
-    data = config.data.load(watcher.announce).to(device)
+    prepare(config.train.threads, device)
+    data = (data or config.data.load(watcher.announce)).to(device)
     torch.manual_seed(derive_seed(config.seed, "weights"))
     model = config.model.build()
     anatomy = describe(model, INPUT_SHAPE)
     model.to(device)
-    average = weight_average(model, config.train.average_decay) if config.train.average_epochs else None
+    average = WeightAverage(model, config.train.average_decay) if config.train.average_epochs else None
     trainee = Trainee(model, config.optim.build(model), average)
     batches = Batches(data, config.augment.build(), config.train.batch_size, config.seed)
     record = continued or RunRecord(
@@ -168,58 +183,53 @@ def _open(
 
 def _train(session: Session, watcher: Watcher, reporter: Reporter) -> bool:
     """True when every planned epoch was done, False when the reporter ended it before."""
-    train, progress = session.run.train, session.progress
+    train, progress, device = session.run.train, session.progress, session.data.train.images.device
     plan = Plan(
         epochs=train.epochs,
         schedule=session.run.scheduler.build(steps_per_epoch=len(session.batches), epochs=train.epochs),
         strength=lambda epoch: session.run.augment.strength(epoch, train.epochs),
         average_from=train.epochs - train.average_epochs + 1,
         label_smoothing=train.label_smoothing,
-        autocast=autocast(session.data.train.images.device, train.precision),
+        autocast=autocast(device, train.precision),
+        watch_loss=device.type == "cpu",
         seed=session.run.seed,
     )
     first = progress.epoch + 1
     for result in fit(session.trainee, session.batches, plan, first_epoch=first, on_step=watcher.stepped):
         row = metrics_row(result, session.data.evaluation.name)
         progress.rows.append(row)
-        new_best = _keep(session, result)
+        scores = scores_of(progress.rows, session.data.evaluation.name)
+        stop = reporter(final_score(scores), session.record.network)
+        new_best = _keep(session, result, scores)
         watcher.epoch_done(row, new_best=new_best)
-        if reporter(result.epoch, objective(session.record)) and result.epoch < train.epochs:
+        if stop and result.epoch < train.epochs:
             return False
     return True
 
 
-def _keep(session: Session, result: EpochResult) -> bool:
-    """Put an epoch on disk, the checkpoint last: what it does not know of is done again, and comes out the same."""
-    folder, record, rows = session.folder, session.record, session.progress.rows
-    split = session.data.evaluation.name
-    record.scores = scores_of(rows, split)
+def _keep(session: Session, result: EpochResult, scores: list[Score]) -> bool:
+    """Put an epoch on disk, the checkpoint last: what it does not know of is done and reported again, the same."""
+    folder, record, rows, split = session.folder, session.record, session.progress.rows, session.data.evaluation.name
+    record.scores = scores
     record.epochs_done = result.epoch
     record.seconds = sum(row["seconds"] for row in rows)
     final = result.averaged or result.evaluation
     record.confusion = confusion_matrix(session.data, final)
     append_metrics(folder, rows)
     write_mistakes(folder, session.data, final)
+    about, new_best = weights_about(record, session.data), False
     weights = [("", session.trainee.model, "raw")]
     if session.trainee.average is not None and result.averaged is not None:
         weights.append(("averaged_", session.trainee.average.module, "averaged"))
-    new_best = False
     for prefix, model, kind in weights:
-        checkpoint.save_weights(folder / "weights" / f"{prefix}last.safetensors", model)
         best = record.score(split, weights=kind, at="best")
         assert best is not None
-        if best.epoch == result.epoch:
-            checkpoint.save_weights(folder / "weights" / f"{prefix}best.safetensors", model)
-            new_best = True
+        new_best |= (is_best := best.epoch == result.epoch)
+        for at in ("last", "best") if is_best else ("last",):
+            checkpoint.save_weights(folder / "weights" / f"{prefix}{at}.safetensors", model, about)
     record.write(folder)
     checkpoint.save(folder, session.trainee, session.progress)
     return new_best
-
-
-def objective(record: RunRecord) -> float:
-    """What a search maximises: accuracy at the last epoch done, of the averaged weights once there are any."""
-    final = [score for score in record.scores if score.at == "last" and score.split != "train"]
-    return next((score for score in final if score.weights == "averaged"), final[0]).accuracy
 
 
 def _now() -> str:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from mnist_compact.config import RunConfig, configuration_folder, register, to_run_config
+from mnist_compact.config import RunConfig, configuration_folder, to_run_config
+from mnist_compact.search.configs import register
 
 SMALL = ("data=synthetic", "data.train_images=96", "data.evaluation_images=40")
 TINY = (
@@ -54,6 +55,8 @@ class Onlooker:
         self.bests.append(new_best)
 
     def ended(self, record: Any, folder: Path) -> None: ...
+
+    def close(self) -> None: ...
 
 
 @pytest.fixture(scope="session")

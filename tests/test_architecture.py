@@ -8,33 +8,68 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mnist_compact"
-GROUND = {"atomic", "faults", "seeds"}  # small modules that anyone may stand on
+# Small modules that anyone may stand on.
+GROUND = {"atomic", "changes", "commands", "cores", "faults", "orphans", "seeds"}
 MAY_IMPORT = {
     "atomic": set(),
+    "changes": set(),
+    "commands": set(),
+    "cores": set(),
+    "orphans": set(),
     "faults": set(),
     "seeds": set(),
     "data": set(),
     "model": set(),
     "training": {"data", "model"},
     "results": set(),
-    "config": {"data", "model", "training"},
+    "config": {"data", "model", "tracking", "training"},
+    "tracking": {"config", "model", "onlookers", "results", "training"},  # all but onlookers for types alone
     "artefacts": {"data", "model", "training", "results"},
-    "experiment": {"artefacts", "config", "data", "model", "training", "results"},
-    "display": {"config", "model", "training", "results"},
+    "onlookers": {"config", "model", "training", "results"},  # for types alone
+    "experiment": {"artefacts", "config", "data", "model", "onlookers", "training", "results"},
+    "display": {"config", "model", "onlookers", "training", "results"},
     "refusals": {"config"},
+    "search": {
+        *("config", "data", "display", "experiment", "jobs", "model", "onlookers", "refusals", "results"),
+        *("tracking", "training"),
+    },
+    "study": {"results", "search"},
+    "composition": {"config", "refusals", "search"},
+    "confirm": {
+        *("composition", "config", "data", "display", "experiment", "jobs", "refusals", "results", "search"),
+    },
+    "use": {"config", "confirm", "data", "results", "training"},
+    "evaluate": {"config", "data", "results", "search", "training", "use"},
+    "zoo": {"confirm", "results", "use"},
+    "jobs": {"refusals", "results"},
+    "launcher": {"jobs", "refusals"},
     "comparison": {"results"},
-    "report": {"results"},
-    "app": {"config", "comparison", "display", "experiment", "refusals", "results"},
+    "report": {"results", "search"},
+    "app": {
+        "config",
+        "comparison",
+        "display",
+        "experiment",
+        "jobs",
+        "launcher",
+        "refusals",
+        "results",
+        "search",
+        "tracking",
+    },
     "__main__": {"app"},
-    "__init__": {"results"},
+    "__init__": {"results", "use"},
 }
 THIRD_PARTY = {  # room → libraries that only it may import, at any depth
     "torchvision": {"data"},
-    "hydra": {"app", "comparison", "config", "refusals"},
-    "omegaconf": {"app", "comparison", "config", "refusals"},
-    "pandas": {"results", "report"},
+    "hydra": {"app", "comparison", "composition", "config", "launcher", "refusals", "search"},
+    "omegaconf": {"app", "comparison", "composition", "config", "launcher", "refusals", "search"},
+    "optuna": {"confirm", "results", "search", "study"},
+    "pandas": {"confirm", "results", "report", "study", "use", "zoo"},
     "matplotlib": {"results"},
-    "torch": {"data", "model", "training", "experiment", "artefacts", "display"},
+    "numba": {"model"},
+    "scipy": {"confirm", "results"},
+    "torch": {"data", "model", "training", "experiment", "artefacts", "display", "tracking", "use"},
 }
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "conf" not in path.relative_to(PACKAGE).parts[:1])
 
@@ -64,6 +99,12 @@ def test_a_room_imports_only_what_its_walls_allow(path):
             assert parts[1] in MAY_IMPORT[room] | GROUND | {room}, f"{path} imports {name}"
         elif parts[0] in THIRD_PARTY:
             assert room in THIRD_PARTY[parts[0]], f"{path} imports {name}"
+
+
+def test_one_file_of_the_reports_opens_studies():
+    reports = [path for path in SOURCES if room_of(path) == "results"]
+    opens = [path.stem for path in reports if any(name.split(".")[0] == "optuna" for name in imports_of(path))]
+    assert opens == ["studies"]
 
 
 @pytest.mark.parametrize(

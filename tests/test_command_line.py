@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from processes import PATIENCE_S, finish
 
 pytestmark = pytest.mark.process
 
 PROGRAM = (sys.executable, "-m", "mnist_compact")
 CONSOLE_SCRIPT = Path(sys.executable).with_name("mnist-compact")
-PATIENCE_S = 120  # of one process; it needs about five
 
 LEFT_OUT = {"HYDRA_FULL_ERROR", "FORCE_COLOR", "TTY_COMPATIBLE", "PYTHONWARNINGS", "COLUMNS"}
 ENVIRONMENT = {
@@ -58,15 +58,6 @@ def start(cwd, *arguments, program=PROGRAM, environment=(), **more):
         text=True,
         **more,
     )
-
-
-def finish(process):
-    try:
-        stdout, stderr = process.communicate(timeout=PATIENCE_S)
-    finally:
-        process.kill()
-    assert "Traceback" not in stdout + stderr
-    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 def call(cwd, *arguments, **more):
@@ -187,11 +178,12 @@ def test_a_grid_lies_in_one_folder_and_ends_with_a_comparison(tmp_path):
     assert [record(grid / run)["status"] for run in runs] == ["completed"] * 4
     assert len(run_folders(tmp_path)) == 4
     assert weights(grid / runs[2])["last.safetensors"] != weights(grid / runs[3])["last.safetensors"]  # other seeds
-    *_, table, last = stdout.rpartition("compare with:")
-    assert last.splitlines()[-1] == f"4 runs in {grid.relative_to(tmp_path)}"
+    ended, table = stdout.splitlines()[:4], stdout.splitlines()[4:]
+    assert sorted(re.sub(r"  +.*", "", line) for line in ended) == ["1/4", "2/4", "3/4", "4/4"]
+    assert table[-1] == f"4 runs in {grid.relative_to(tmp_path)}"
     for model, parameters in (("m1", "3,576"), ("m3", "3,928")):
-        rows = [line for line in last.splitlines() if re.search(rf"\b{model}\b", line)]
-        assert len(rows) == 2, table + last
+        rows = [line for line in table if re.search(rf"\b{model}\b", line)]
+        assert len(rows) == 2, stdout
         assert all(parameters in row for row in rows)
 
 
@@ -293,7 +285,7 @@ def test_the_configuration_is_shown_and_nothing_slow_imported(tmp_path):
     config = yaml.safe_load(stdout)
     assert config["optim"]["lr"] == 0.025
     assert set(config) == {
-        "data", "model", "augment", "optim", "scheduler", "train", "budget", "seed", "experiment",
+        "data", "model", "augment", "optim", "scheduler", "train", "budget", "tracker", "seed", "experiment",
     }  # fmt: skip
     assert list(tmp_path.iterdir()) == []
 

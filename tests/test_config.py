@@ -21,6 +21,7 @@ from mnist_compact.faults import ConfigError
         ("model.order=[conv1,conv2]", "model.order must place every enabled layer, ['conv3', 'conv4', 'conv5'"),
         ("model.order=[conv1,conv9]", "model.order must name layers out of ['conv1', 'conv2'"),
         ("model.order=[conv1,conv1]", "model.order must name each layer once, got ['conv1']"),
+        ("data=holdout data.train_images=15", "data.train_images must be a multiple of 10 in [0, 40000], got 15"),
         ("augment.rotation_deg=-1", "augment.rotation_deg must be in [0, 180], got -1.0"),
         ("augment.shift_fraction=1", "augment.shift_fraction must be in [0, 1), got 1.0"),
         ("augment.ease_off_epochs=3", "augment.ease_off_epochs must be at most train.epochs = 2, got 3"),
@@ -36,7 +37,7 @@ from mnist_compact.faults import ConfigError
 )
 def test_a_value_out_of_range_is_refused_by_key_rule_and_value(configure, override, complaint):
     with pytest.raises(ConfigError) as refused:
-        configure(override)
+        configure(*override.split())
     assert complaint in str(refused.value)
 
 

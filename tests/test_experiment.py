@@ -7,9 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mnist_compact.experiment import check, objective, resume, run
+from mnist_compact.experiment import check, resume, run
 from mnist_compact.faults import ConfigError
-from mnist_compact.results.record import RunRecord
+from mnist_compact.onlookers import Relinquished
+from mnist_compact.results.record import RunRecord, objective
 from mnist_compact.seeds import derive_seed
 
 FULL = ("model=m3", "train.epochs=4", "train.average_epochs=2", "augment=affine", "augment.ease_off_epochs=2")
@@ -107,10 +108,16 @@ def test_a_run_cut_off_anywhere_ends_in_the_same_bits(whole, configure, onlooker
 
 
 def test_a_lengthened_run_averages_over_its_own_last_epochs(configure, onlooker, tmp_path):
-    run(configure("train.epochs=2", "train.average_epochs=1"), tmp_path, onlooker())
-    resume(tmp_path, onlooker(), epochs=4)
-    averaged_steps = torch.load(tmp_path / "checkpoint.pt")["average"]["n_averaged"]
-    assert averaged_steps.item() == 3  # 96 images in batches of 32, once
+    """An average that hardly moves tells where it began: in the last run's own last epoch."""
+    slow = ("train.epochs=1", "train.average_epochs=1", "train.average_decay=0.999999", "optim.lr=0.01")
+    run(configure(*slow), tmp_path, onlooker())
+    raw = [weights(tmp_path)["last.safetensors"]]
+    for epochs in (2, 3):
+        resume(tmp_path, onlooker(), epochs=epochs)
+        raw.append(weights(tmp_path)["last.safetensors"])
+    averaged = weights(tmp_path)["averaged_last.safetensors"]
+    away = [sum((averaged[name] - kept[name]).abs().sum() for name in averaged if "weight" in name) for kept in raw]
+    assert away[2] < away[1] < away[0]
 
 
 @pytest.mark.parametrize("optim", ["sgd", "muon", "nadam", "rmsprop"])
@@ -154,18 +161,59 @@ def test_a_loss_that_is_not_finite_ends_the_run(configure, onlooker, tmp_path):
     assert "NaN" not in (tmp_path / "result.json").read_text()
 
 
+def test_weights_that_the_last_update_spoils_end_the_run_too(configure, onlooker, tmp_path):
+    one_step = ("data.train_images=100", "train.batch_size=100")
+    record = run(configure("optim=sgd", "optim.lr=1e30", "model=m1", *one_step), tmp_path, onlooker())
+    assert (record.status, record.reason) == ("diverged", "the loss of evaluation was not finite after epoch 1")
+    assert "NaN" not in (tmp_path / "result.json").read_text()
+
+
 def test_the_reporter_can_end_a_run(configure, onlooker, tmp_path):
     told = []
 
-    def reporter(epoch, score):
-        told.append((epoch, score))
-        return epoch == 2
+    def reporter(score, network):
+        told.append((score.epoch, score.accuracy))
+        return score.epoch == 2
 
     record = run(configure("train.epochs=4"), tmp_path, onlooker(), reporter=reporter)
     assert (record.status, record.epochs_done) == ("stopped", 2)
     assert told == [
         (epoch, pytest.approx(float(row["synthetic_accuracy"]))) for epoch, row in enumerate(metrics(tmp_path), 1)
     ]
+
+
+def test_of_a_run_that_is_someone_elses_by_now_nothing_more_is_written(configure, onlooker, tmp_path):
+    def reporter(score, network):
+        if score.epoch == 2:
+            record = RunRecord.read(tmp_path)
+            record.status, record.reason = "completed", "by another"
+            record.write(tmp_path)
+            raise Relinquished("taken over")
+        return False
+
+    with pytest.raises(Relinquished):
+        run(configure("train.epochs=3"), tmp_path, onlooker(), reporter=reporter)
+    record = RunRecord.read(tmp_path)
+    assert (record.status, record.reason, record.epochs_done) == ("completed", "by another", 1)
+
+
+def test_no_epoch_goes_unreported(configure, onlooker, tmp_path):
+    """Cut off before an epoch is kept, a run does it again and reports it then."""
+    told = []
+
+    def cut_off(score, network):
+        told.append((score, network))
+        if len(told) == 2:
+            raise KeyboardInterrupt
+        return False
+
+    config = configure("train.epochs=3")
+    assert run(config, tmp_path / "cut", onlooker(), reporter=cut_off).status == "interrupted"
+    resume(tmp_path / "cut", onlooker(), reporter=cut_off)
+    assert [score.epoch for score, _ in told] == [1, 2, 2, 3]
+    assert told[1] == told[2]
+    whole = run(config, tmp_path / "whole", onlooker())
+    assert RunRecord.read(tmp_path / "cut").scores == whole.scores
 
 
 @pytest.mark.parametrize(

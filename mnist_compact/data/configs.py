@@ -59,6 +59,7 @@ class HoldoutConfig(DataConfig):
 
     root: str | None = None  # as in MnistConfig
     held_out: int = 10_000  # images, a multiple of 10: as many of each class
+    train_images: int = 0  # trained on, out of the others, a multiple of 10: as many of each class; 0 = all others
     split_seed: int = 0  # fixes which images; independent of the run's seed
 
     def __post_init__(self) -> None:
@@ -70,17 +71,23 @@ class HoldoutConfig(DataConfig):
             "must be a multiple of 10 in [10, 50000]",
             self.held_out,
         )
+        faults.unless(
+            0 <= self.train_images <= 50_000 - self.held_out and self.train_images % 10 == 0,
+            "train_images",
+            f"must be a multiple of 10 in [0, {50_000 - self.held_out}]",
+            self.train_images,
+        )
         faults.unless(self.split_seed >= 0, "split_seed", "must be at least 0", self.split_seed)
         faults.raise_if_any()
 
     @property
     def train_size(self) -> int:
-        return MNIST_TRAIN_IMAGES - self.held_out
+        return self.train_images or MNIST_TRAIN_IMAGES - self.held_out
 
     def load(self, announce: Callable[[str], None]) -> Datasets:
         from mnist_compact.data.datasets import load_holdout
 
-        return load_holdout(self.root, self.held_out, self.split_seed, announce)
+        return load_holdout(self.root, self.held_out, self.train_images, self.split_seed, announce)
 
 
 @dataclass(kw_only=True, slots=True)

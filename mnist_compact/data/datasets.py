@@ -54,12 +54,17 @@ def load_mnist(root: str | None, announce: Callable[[str], None]) -> Datasets:
     return _with_statistics(train, test)
 
 
-def load_holdout(root: str | None, held_out: int, split_seed: int, announce: Callable[[str], None]) -> Datasets:
+def load_holdout(
+    root: str | None, held_out: int, train_images: int, split_seed: int, announce: Callable[[str], None]
+) -> Datasets:
     files = obtain(root, TRAINING_FILES, announce)
     images, labels = (torch.from_numpy(read_idx(files[name])) for name in TRAINING_FILES)
     held = balanced_part(labels, held_out, split_seed)
     kept = torch.ones(len(labels), dtype=torch.bool)
     kept[held] = False
+    if train_images:
+        others = kept.nonzero().flatten()
+        kept = others[balanced_part(labels[others], train_images, split_seed)]
     return _with_statistics(
         Split("train", images[kept], labels[kept]),
         Split("holdout", images[held], labels[held]),

@@ -1,0 +1,155 @@
+"""Trackers, for real: what TensorBoard reads back is what the run's record says."""
+
+import csv
+import subprocess
+import sys
+
+import pytest
+from hydra import compose
+
+from mnist_compact.config import tracker_of
+from mnist_compact.display import Watchers
+from mnist_compact.experiment import resume, run
+from mnist_compact.faults import ConfigError
+from mnist_compact.onlookers import Watcher
+from mnist_compact.tracking import TRACKERS, NoTrackerConfig, Sheltered, TensorBoardConfig, begun_in
+
+tensorboard = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+
+
+def scalars(folder):
+    """Tag → (epoch, value), as TensorBoard shows them."""
+    events = tensorboard.EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    return {tag: [(event.step, event.value) for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def metrics(folder):
+    with (folder / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_tensorboard_shows_the_metrics(configure, onlooker, tmp_path):
+    config = configure("train.average_epochs=1")
+    watcher = Watchers(onlooker(), *TensorBoardConfig(name="tensorboard").watchers(tmp_path))
+    run(config, tmp_path, watcher)
+    shown, rows = scalars(tmp_path), metrics(tmp_path)
+    for tag, column in [
+        ("loss/train", "train_loss"),
+        ("accuracy/synthetic", "synthetic_accuracy"),
+        ("learning_rate", "learning_rate"),
+    ]:
+        assert shown[tag] == [(int(row["epoch"]), pytest.approx(float(row[column]))) for row in rows]
+    assert shown["accuracy/synthetic_averaged"] == [(2, pytest.approx(float(rows[1]["synthetic_averaged_accuracy"])))]
+    assert {"loss/synthetic", "seconds"} <= set(shown)
+
+
+def test_a_continued_run_shows_every_epoch_once(configure, onlooker, tmp_path):
+    def cut_off(score, network):
+        if score.epoch == 2:
+            raise KeyboardInterrupt
+        return False
+
+    first = Watchers(onlooker(), *TensorBoardConfig(name="tensorboard").watchers(tmp_path))
+    run(configure("train.epochs=3"), tmp_path, first, reporter=cut_off)
+    first.close()
+    resume(tmp_path, Watchers(onlooker(), *begun_in(tmp_path)))
+    assert [epoch for epoch, _ in scalars(tmp_path)["loss/train"]] == [1, 2, 3]
+
+
+def test_none_leaves_nothing(tmp_path):
+    assert NoTrackerConfig(name="none").watchers(tmp_path) == begun_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+@pytest.mark.usefixtures("configure")
+def test_every_tracker_can_be_chosen_on_the_command_line(name):
+    chosen = tracker_of(compose("config", overrides=["hydra/help=default", f"tracker={name}"]))
+    assert (type(chosen), chosen.name) == (TRACKERS[name], name)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("words", "folders"),
+    [
+        (("train.epochs=1",), 1),
+        (("-m", "train.epochs=1", "seed=0,1"), 2),
+        (("-m", "sweeps=smoke", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"), 2),
+    ],
+)
+def test_runs_grids_and_searches_are_tracked_alike(tmp_path, words, folders):
+    small = ("data=synthetic", "data.train_images=128", "data.evaluation_images=40", "train.batch_size=32")
+    command = [sys.executable, "-m", "mnist_compact", *words, "tracker=tensorboard", *small]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    tracked = [path.parent for path in tmp_path.rglob("tensorboard")]
+    assert len(tracked) == folders
+    for folder in tracked:
+        assert [epoch for epoch, _ in scalars(folder)["loss/train"]] == [int(row["epoch"]) for row in metrics(folder)]
+
+
+class Broken(Watcher):
+    """Its disk is full from the second epoch on."""
+
+    heard = 0
+
+    def epoch_done(self, row, *, new_best):
+        self.heard += 1
+        if row["epoch"] > 1:
+            raise OSError("no space left")
+
+    def ended(self, record, folder):
+        self.heard += 100
+
+
+def test_a_tracker_that_fails_costs_the_run_nothing(configure, onlooker, tmp_path, capsys):
+    broken = Broken()
+    record = run(configure("train.epochs=3"), tmp_path, Watchers(onlooker(), Sheltered("broken", broken)))
+    assert (record.status, record.epochs_done, broken.heard) == ("completed", 3, 2)
+    assert capsys.readouterr().err == "tracker=broken has failed, the run goes on without it: no space left\n"
+
+
+class Hearing(Watcher):
+    """Notes what it is told of."""
+
+    def __init__(self):
+        self.heard = []
+
+    def announce(self, sentence):
+        self.heard.append("announce")
+
+    def started(self, run, anatomy, device, steps):
+        self.heard.append(f"started {run.model.name}")
+
+    def stepped(self, view):
+        self.heard.append("stepped")
+
+    def epoch_done(self, row, *, new_best):
+        self.heard.append(f"epoch {row['epoch']}")
+
+    def ended(self, record, folder):
+        self.heard.append(f"ended {record.status}")
+
+    def close(self):
+        self.heard.append("close")
+
+
+def test_a_tracker_hears_all_that_the_terminal_hears(configure, onlooker, tmp_path):
+    tracker = Hearing()
+    watchers = Watchers(onlooker(), Sheltered("hearing", tracker))
+    watchers.announce("the images are there")
+    run(configure("train.epochs=1"), tmp_path, watchers)
+    watchers.close()
+    assert tracker.heard == [
+        *("announce", "started m3", "stepped", "stepped", "stepped", "epoch 1"),
+        *("ended completed", "close"),
+    ]
+
+
+def test_without_tensorboard_a_new_run_is_refused_and_an_old_one_goes_on(monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(ConfigError, match="pip install tensorboard"):
+        TensorBoardConfig(name="tensorboard").watchers(tmp_path)
+    (tmp_path / "tensorboard").mkdir()
+    assert begun_in(tmp_path) == []
+    assert "goes on untracked" in capsys.readouterr().err
