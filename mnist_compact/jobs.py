@@ -17,7 +17,7 @@ from mnist_compact.results.record import RecordError, RunRecord, Status, objecti
 LOG = "log.txt"
 POLL_S = 0.05
 HEARD_S = 1.0  # a terminal's Ctrl-C reaches every process within it; twice could cut short what the first has begun
-ENDING_S = 20.0  # for interrupted runs to write their records and draw their curves
+ENDING_S = 120.0  # for interrupted runs to write their records and draw their curves, on however busy a machine
 LAST_WORDS_BYTES = 20_000
 # Colours and bars are for terminals; HYDRA_FULL_ERROR is set by app.plain_errors, for this process alone.
 NOT_FOR_JOBS = {"FORCE_COLOR", "TTY_COMPATIBLE", "HYDRA_FULL_ERROR"}

@@ -44,7 +44,7 @@ with replacing(Path({str(path)!r})) as beside:
     beside.write_text("ha")
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    killed = subprocess.run([sys.executable, "-c", script], cwd=os.getcwd(), timeout=60, check=False)
+    killed = subprocess.run([sys.executable, "-c", script], cwd=os.getcwd(), timeout=180, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 2

@@ -73,8 +73,10 @@ def test_every_tracker_can_be_chosen_on_the_command_line(name):
     ("words", "folders"),
     [
         (("train.epochs=1",), 1),
-        (("-m", "train.epochs=1", "seed=0,1"), 2),
-        (("-m", "sweeps=smoke", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"), 2),
+        pytest.param(("-m", "train.epochs=1", "seed=0,1"), 2, marks=pytest.mark.slow),
+        pytest.param(
+            ("-m", "sweeps=smoke", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"), 2, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_runs_grids_and_searches_are_tracked_alike(tmp_path, words, folders):

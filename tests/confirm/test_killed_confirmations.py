@@ -36,7 +36,7 @@ def start(folder, *more):
 
 
 def finish(process):
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=600)
     return output
 
 
@@ -69,15 +69,16 @@ def told(output):
     return [line for line in output.splitlines() if f"/{SEEDS}  seed" not in line]
 
 
-def test_killed_at_any_moment_it_goes_on_to_the_exact_count(folder):
+@pytest.mark.parametrize("rounds", [2, pytest.param(12, marks=pytest.mark.soak)])
+def test_killed_at_any_moment_it_goes_on_to_the_exact_count(folder, rounds):
     generator = random.Random(0)
-    for round_number in range(6):
+    for round_number in range(rounds):
         confirmation = start(folder)
         wait_for(lambda confirmation=confirmation: at_work(folder) or confirmation.poll() is not None)
         time.sleep(generator.uniform(0.5, 4.0))
         kill([confirmation.pid, *(at_work(folder) if round_number % 2 else [])])
-        confirmation.communicate(timeout=30)
-        wait_for(lambda: not at_work(folder), seconds=10)  # they end with their parent
+        confirmation.communicate(timeout=180)
+        wait_for(lambda: not at_work(folder))  # they end with their parent
     output = finish(start(folder))
     check_exact(folder)
     assert "mean > 99.40: no" in output
@@ -89,6 +90,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_exact_count(folder):
     check_exact(folder, SEEDS + 1)
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_share_the_cores(folder):
     """All cores for each of them would make them wait for one another in every step."""
     finish(start(folder))
@@ -97,6 +99,7 @@ def test_seeds_side_by_side_share_the_cores(folder):
     assert threads == [max(1, cores() // 2)] * SEEDS
 
 
+@pytest.mark.slow
 def test_a_seed_whose_process_dies_is_tried_again(folder):
     confirmation = start(folder)
     wait_for(lambda: at_work(folder))
@@ -107,6 +110,7 @@ def test_a_seed_whose_process_dies_is_tried_again(folder):
     check_exact(folder)
 
 
+@pytest.mark.slow
 def test_only_one_process_confirms_at_a_time_and_ctrl_c_says_how_to_go_on(folder):
     first = start(folder)
     wait_for(lambda: at_work(folder))

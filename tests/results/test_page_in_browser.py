@@ -25,6 +25,7 @@ pytestmark = pytest.mark.browser
 
 MakeRun = Callable[..., Path]
 OPEN_WITHIN_S = 3.0
+expect.set_options(timeout=60_000)
 NASTY = "<script>alert(1)<img src=x onerror=alert(2)>"
 ENDING = "</script><script>alert(3)</script>"
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}

@@ -25,7 +25,7 @@ LINE = [
     *("data.evaluation_images=100", "train.batch_size=32", "hydra.sweeper.max_failures=30"),
 ]
 N = 8
-KILLS = 10  # a test
+kills = pytest.mark.parametrize("kills", [1, pytest.param(12, marks=pytest.mark.soak)])
 
 
 def start(folder, *more, images=256, trials=N, env=None):
@@ -42,7 +42,7 @@ def _hear():
 
 
 def finish(process):
-    output, _ = process.communicate(timeout=240)
+    output, _ = process.communicate(timeout=600)
     return output
 
 
@@ -112,6 +112,7 @@ def check_exact(folder, name="smoke", total=N):
     }
 
 
+@pytest.mark.slow
 def test_a_search_reaches_its_total_and_the_same_line_adds_nothing(tmp_path):
     first = finish(start(tmp_path))
     assert f"all {N} trials have ended" in first
@@ -127,10 +128,11 @@ def test_a_search_reaches_its_total_and_the_same_line_adds_nothing(tmp_path):
 LONG = {"images": 4096, "trials": 16}  # trials long enough to be met at work, and enough of them
 
 
-def test_killed_workers_are_replaced_and_their_trials_go_on(tmp_path):
+@kills
+def test_killed_workers_are_replaced_and_their_trials_go_on(tmp_path, kills):
     generator, interrupted = random.Random(1), 0
     search = start(tmp_path, **LONG)
-    while interrupted < KILLS and search.poll() is None:
+    while interrupted < kills and search.poll() is None:
         interrupted += strike(tmp_path, search, lambda: workers_of(tmp_path)[:1], generator)
     output = finish(search)
     if "workers died" in output:  # so many in a row that the search gave up, in words
@@ -138,19 +140,20 @@ def test_killed_workers_are_replaced_and_their_trials_go_on(tmp_path):
     assert re.search(r"worker \S+ ended by signal 9 \(Killed: out of memory\?\) in trial \d+; its last words: ", output)
     assert f"all {LONG['trials']} trials have ended" in output
     check_exact(tmp_path, total=LONG["trials"])
-    assert interrupted == KILLS
+    assert interrupted == kills
 
 
+@kills
 @pytest.mark.parametrize("workers_too", [False, True], ids=["parent", "parent and workers"])
-def test_a_killed_search_leaves_no_workers_and_the_same_line_goes_on(tmp_path, workers_too):
+def test_a_killed_search_leaves_no_workers_and_the_same_line_goes_on(tmp_path, workers_too, kills):
     generator, interrupted = random.Random(2 + workers_too), 0
-    while interrupted < KILLS:
+    while interrupted < kills:
         search = start(tmp_path, **LONG)
         met = strike(
             tmp_path, search, lambda pid=search.pid: [pid, *(workers_of(tmp_path) if workers_too else [])], generator
         )
-        search.communicate(timeout=30)
-        wait_for(lambda: not workers_of(tmp_path), seconds=10)
+        search.communicate(timeout=180)
+        wait_for(lambda: not workers_of(tmp_path))
         assert met or tally(trials_of(tmp_path)).ended < LONG["trials"], "the search was over before enough kills"
         interrupted += met
     finish(start(tmp_path, **LONG))
@@ -159,6 +162,7 @@ def test_a_killed_search_leaves_no_workers_and_the_same_line_goes_on(tmp_path, w
         assert tally(trials_of(tmp_path)).failed == 0, "workers that outlive their search hand back what they were at"
 
 
+@pytest.mark.slow
 def test_two_parents_share_one_total(tmp_path):
     first = start(tmp_path)
     wait_for(lambda: has_begun(tmp_path) or first.poll() is not None)
@@ -168,6 +172,7 @@ def test_two_parents_share_one_total(tmp_path):
     check_exact(tmp_path)
 
 
+@pytest.mark.soak
 def test_of_two_machines_that_share_a_total_one_is_killed_and_the_other_takes_its_trials(tmp_path):
     """Folders and names of their own, a journal in common: nothing but a lease that falls silent tells of the death."""
     (tmp_path / "sitecustomize.py").write_text(
@@ -203,6 +208,7 @@ def at_work(url):
     return {trial.user_attrs["lease"]["host"] for trial in running if "overrides" in trial.user_attrs}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_search_told_to_end_leaves_the_study_consistent_and_says_how_to_go_on(tmp_path, signal_number):
     """By Ctrl-C, by kill, by a terminal that closes."""

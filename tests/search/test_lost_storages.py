@@ -12,7 +12,7 @@ from test_killed_searches import N, check_exact, finish, has_begun, start, trial
 
 from mnist_compact.search.ledger import MAX_ATTEMPTS, tally
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 DATABASE = "outputs/sweeps/smoke/study.db"
 SHORT = f'hydra.sweeper.storage="sqlite:///{DATABASE}?timeout=3"'

@@ -22,7 +22,7 @@ AD_HOC = ("hydra/sweeper=compact", "data=synthetic", *SMALL, "hydra.sweeper.stud
 
 def search(folder, *words, multirun=True):
     command = [sys.executable, "-m", "mnist_compact", *(["-m"] if multirun else []), *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
 
 
 def trials_of(folder, name, url=None):
@@ -30,6 +30,7 @@ def trials_of(folder, name, url=None):
     return optuna.load_study(study_name=name, storage=storage).get_trials(deepcopy=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -65,6 +66,7 @@ def test_a_question_without_m_says_so(tmp_path):
     assert "add -m" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_and_a_storage_that_is_not_there(tmp_path):
     (tmp_path / "taken").write_text("a file where the folder should be")
     done = search(tmp_path, *SMOKE, "hydra.sweeper.folder=taken")
@@ -103,6 +105,7 @@ def test_refused_proposals_train_nothing_and_are_told_with_their_count(tmp_path)
     assert f"{len(refused)} refused" in done.stdout
 
 
+@pytest.mark.slow
 def test_too_many_refusals_stop_the_search_with_a_hint(tmp_path):
     line = (*AD_HOC, "model=compact", "model.layers.conv6.width=range(200,300)", "hydra.sweeper.max_refusals=5")
     done = search(tmp_path, *line)
@@ -138,6 +141,7 @@ def test_failures_are_recorded_and_the_search_goes_on(tmp_path):
     assert tally(trials_of(tmp_path, "ad_hoc")).ended == 5, "more failures than allowed: none was begun"
 
 
+@pytest.mark.slow
 def test_data_that_cannot_be_had_end_the_search_and_are_no_fault_of_a_trial(tmp_path):
     (tmp_path / "images").touch()
     line = ("sweeps=fast", "data.root=images", "hydra.sweeper.n_trials=2")
@@ -148,6 +152,7 @@ def test_data_that_cannot_be_had_end_the_search_and_are_no_fault_of_a_trial(tmp_
     assert [(trial.state, trial.user_attrs["attempts"]) for trial in begun] == [(TrialState.RUNNING, 0)], "handed back"
 
 
+@pytest.mark.slow
 def test_a_target_ends_the_search(tmp_path):
     done = search(
         tmp_path, *SMOKE, "hydra.sweeper.n_trials=50", "hydra.sweeper.target=1", "hydra.sweeper.target_trials=2"
@@ -156,6 +161,7 @@ def test_a_target_ends_the_search(tmp_path):
     assert tally(trials_of(tmp_path, "smoke")).ended < 50
 
 
+@pytest.mark.slow
 def test_a_time_limit_ends_the_search_in_good_order(tmp_path):
     long = (
         "sweeps=smoke",
@@ -171,6 +177,7 @@ def test_a_time_limit_ends_the_search_in_good_order(tmp_path):
     assert (left.user_attrs["attempts"], left.user_attrs["lease"]) == (0, {"worker": None}), "handed back"
 
 
+@pytest.mark.slow
 def test_several_objectives_end_in_a_pareto_set(tmp_path):
     done = search(tmp_path, *SMOKE, "hydra.sweeper.objectives=[accuracy,parameters]", "hydra/sweeper/sampler=nsgaii")
     assert "several objectives: nothing is pruned" in done.stdout
@@ -183,6 +190,7 @@ def test_several_objectives_end_in_a_pareto_set(tmp_path):
         assert trial.intermediate_values == {1: trial.values[0]}, "its curve is the first objective's"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["accuracy", "loss"])
 def test_a_pruner_stops_trials_and_their_curves_stay(tmp_path, objective):
     line = (*SMOKE, "train.epochs=3", "hydra.sweeper.n_trials=6", "hydra/sweeper/pruner=percentile")
@@ -201,12 +209,14 @@ def test_a_pruner_stops_trials_and_their_curves_stay(tmp_path, objective):
         assert "pruned after" in trial.user_attrs["reason"]
 
 
+@pytest.mark.slow
 def test_a_journal_serves_as_storage(tmp_path):
     url = f"journal://{tmp_path}/journal.log"
     assert search(tmp_path, *SMOKE, f"hydra.sweeper.storage={url}").returncode == 0
     assert tally(trials_of(tmp_path, "smoke", url)).ended == 3
 
 
+@pytest.mark.slow
 def test_known_points_go_first_also_from_a_past_run(tmp_path):
     assert (
         search(

@@ -340,6 +340,7 @@ def _search(*overrides, cwd):
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_search_goes_on_elsewhere_to_its_exact_total(tmp_path, monkeypatch, capsys):
     """Three trials ended here and one was begun; there the begun one and one more make five."""

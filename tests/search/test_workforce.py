@@ -44,7 +44,7 @@ def test_the_dead_are_told_with_how_they_ended(force):
         "failed": "raise SystemExit(1)",
         "done": "",
     }.items():
-        begin(name, code).communicate(timeout=60)
+        begin(name, code).communicate(timeout=180)
     died = {"killed": "ended by signal 9 (Killed: out of memory?)", "failed": "ended with exit status 1"}
     assert hired.part_with_ended() == died
     assert hired.last_words("killed") == "killed begins"
@@ -53,7 +53,7 @@ def test_the_dead_are_told_with_how_they_ended(force):
 
 def test_a_worker_that_had_to_be_killed_is_excused(force, tmp_path, monkeypatch):
     """Within SQLite, which waits for a lock, it does not hear that it is to stop: no fault of its trial."""
-    monkeypatch.setattr(workforce, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(workforce, "PATIENCE_S", 5)
     hired, begin = force
     for name, ignores in {"deaf": "signal.SIG_IGN", "hearing": "signal.SIG_DFL"}.items():
         code = f"import signal, time; signal.signal(signal.SIGTERM, {ignores}); print(1, flush=True); time.sleep(60)"
