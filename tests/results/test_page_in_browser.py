@@ -508,6 +508,7 @@ def _swipe_up(page: Page, x: float, y: float) -> None:
     fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
+@pytest.mark.slow
 def test_a_thousand_runs_open_soon(open_page: Open, outputs: Path) -> None:
     record, metrics = RunRecord.read(outputs / "runs" / "3"), (outputs / "runs" / "3" / "metrics.csv").read_text()
     for place in range(1000 - 9):
