@@ -394,7 +394,11 @@ def test_a_killed_job_fails_alone(tmp_path):
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("number", "to_all", "status"),
-    [(signal.SIGINT, False, 130), (signal.SIGINT, True, 130), (signal.SIGTERM, False, 143)],
+    [
+        pytest.param(signal.SIGINT, False, 130, marks=pytest.mark.slow),
+        (signal.SIGINT, True, 130),
+        pytest.param(signal.SIGTERM, False, 143, marks=pytest.mark.slow),
+    ],
     ids=["SIGINT to the grid", "Ctrl-C on a terminal", "SIGTERM to the grid"],
 )
 def test_a_grid_that_is_ended_ends_its_jobs_which_keep_what_they_did(tmp_path, number, to_all, status):
@@ -420,6 +424,7 @@ def test_a_grid_that_is_ended_ends_its_jobs_which_keep_what_they_did(tmp_path, n
     assert done.stdout.splitlines()[-1] == "2 runs in grid"
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_hydras_own_optuna_sweeper_gets_the_scores(tmp_path):
     done = call(

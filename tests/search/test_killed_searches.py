@@ -125,21 +125,23 @@ def test_a_search_reaches_its_total_and_the_same_line_adds_nothing(tmp_path):
     check_exact(tmp_path, total=N + 2)
 
 
-LONG = {"images": 4096, "trials": 16}  # trials long enough to be met at work, and enough of them
+def long(kills):
+    """Trials long enough to be met at work, and enough of them."""
+    return {"images": 4096, "trials": 4 if kills == 1 else 16}
 
 
 @kills
 def test_killed_workers_are_replaced_and_their_trials_go_on(tmp_path, kills):
     generator, interrupted = random.Random(1), 0
-    search = start(tmp_path, **LONG)
+    search = start(tmp_path, **long(kills))
     while interrupted < kills and search.poll() is None:
         interrupted += strike(tmp_path, search, lambda: workers_of(tmp_path)[:1], generator)
     output = finish(search)
     if "workers died" in output:  # so many in a row that the search gave up, in words
-        output += finish(start(tmp_path, **LONG))
+        output += finish(start(tmp_path, **long(kills)))
     assert re.search(r"worker \S+ ended by signal 9 \(Killed: out of memory\?\) in trial \d+; its last words: ", output)
-    assert f"all {LONG['trials']} trials have ended" in output
-    check_exact(tmp_path, total=LONG["trials"])
+    assert f"all {long(kills)['trials']} trials have ended" in output
+    check_exact(tmp_path, total=long(kills)["trials"])
     assert interrupted == kills
 
 
@@ -148,16 +150,18 @@ def test_killed_workers_are_replaced_and_their_trials_go_on(tmp_path, kills):
 def test_a_killed_search_leaves_no_workers_and_the_same_line_goes_on(tmp_path, workers_too, kills):
     generator, interrupted = random.Random(2 + workers_too), 0
     while interrupted < kills:
-        search = start(tmp_path, **LONG)
+        search = start(tmp_path, **long(kills))
         met = strike(
             tmp_path, search, lambda pid=search.pid: [pid, *(workers_of(tmp_path) if workers_too else [])], generator
         )
         search.communicate(timeout=180)
         wait_for(lambda: not workers_of(tmp_path))
-        assert met or tally(trials_of(tmp_path)).ended < LONG["trials"], "the search was over before enough kills"
+        assert met or tally(trials_of(tmp_path)).ended < long(kills)["trials"], (
+            "the search was over before enough kills"
+        )
         interrupted += met
-    finish(start(tmp_path, **LONG))
-    check_exact(tmp_path, total=LONG["trials"])
+    finish(start(tmp_path, **long(kills)))
+    check_exact(tmp_path, total=long(kills)["trials"])
     if not workers_too:
         assert tally(trials_of(tmp_path)).failed == 0, "workers that outlive their search hand back what they were at"
 

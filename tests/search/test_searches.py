@@ -78,6 +78,7 @@ def test_a_folder_that_cannot_be_written_and_a_storage_that_is_not_there(tmp_pat
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused_with_the_difference_and_n_trials_is_not(tmp_path):
     assert search(tmp_path, *SMOKE).returncode == 0
     changed = search(tmp_path, *SMOKE, "seed=5")
@@ -89,6 +90,7 @@ def test_other_settings_are_refused_with_the_difference_and_n_trials_is_not(tmp_
     assert tally(trials_of(tmp_path, "smoke")).ended == 4
 
 
+@pytest.mark.slow
 def test_refused_proposals_train_nothing_and_are_told_with_their_count(tmp_path):
     line = (*AD_HOC, "model=compact", "model.layers.conv6.width=choice(14,200)", "hydra.sweeper.n_trials=4")
     done = search(tmp_path, *line, "hydra/sweeper/sampler=random")
