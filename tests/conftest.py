@@ -1,5 +1,6 @@
 """Shared ways to get a configuration and to look on at a run."""
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from hydra import compose, initialize_config_dir
 
 from mnist_compact.config import RunConfig, configuration_folder, to_run_config
 from mnist_compact.search.configs import register
+
+gc.set_threshold(50_000)  # Hydra makes many small objects, and each look at all of torch's takes a while
 
 SMALL = ("data=synthetic", "data.train_images=96", "data.evaluation_images=40")
 TINY = (

@@ -23,7 +23,7 @@ def wait_for(condition, seconds=180):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
+        time.sleep(0.2)  # some conditions read a whole study
 
 
 def kill(pids):

@@ -441,6 +441,7 @@ def test_resume_refuses_a_folder_without_a_run(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_resume_goes_on_for_more_epochs(single, tmp_path):
     cwd, folder, _ = single
     shutil.copytree(cwd / folder, tmp_path / "run")

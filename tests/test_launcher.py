@@ -349,6 +349,7 @@ def wait_for(condition, process):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_grid_runs_every_member_once_and_refuses_the_unfit(tmp_path):
     done = call(tmp_path, "-m", *SHORT, "hydra.sweep.dir=grid", "model=m1,m3", "seed=range(-1,1)")
@@ -371,6 +372,7 @@ def test_a_grid_runs_every_member_once_and_refuses_the_unfit(tmp_path):
     assert len(re.findall(r"refused: seed must be at least 0, got -1$", done.stdout, re.MULTILINE)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_killed_job_fails_alone(tmp_path):
     grid, epochs = tmp_path / "grid", f"train.epochs={ENDLESS},1,2"

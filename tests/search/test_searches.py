@@ -117,6 +117,7 @@ def test_too_many_refusals_stop_the_search_with_a_hint(tmp_path):
     assert tally(trials_of(tmp_path, "ad_hoc")).ended == 0
 
 
+@pytest.mark.slow
 def test_failures_are_recorded_and_the_search_goes_on(tmp_path):
     line = (
         *AD_HOC,
