@@ -122,16 +122,17 @@ def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
             raise ConfigError([f"sweeps={job.runtime.choices['sweeps']} is a question for a search: add -m"])
         run = to_run_config(cfg)
         check_names(run, job.runtime.choices)
-        from mnist_compact.display import TerminalWatcher, Watchers
+        from mnist_compact.display import on_terminal
         from mnist_compact.experiment import check
         from mnist_compact.experiment import run as train
+        from mnist_compact.onlookers import Watchers
 
         check(run)
         trackers = tracker_of(cfg).watchers(folder)
     except ConfigError:
         _remove_if_empty(folder)  # Hydra made it before anyone could look at the configuration
         raise
-    watcher = Watchers(TerminalWatcher(), *trackers)
+    watcher = Watchers(on_terminal(), *trackers)
     try:
         record = train(run, folder, watcher, overrides=list(job.overrides.task))
     except BaseException:
@@ -180,11 +181,12 @@ def _resume(arguments: list[str]) -> None:
         raise ConfigError([f"resume takes no other change than train.epochs upwards, got {', '.join(given)}"])
     if epochs is not None and not epochs.isdigit():
         raise ConfigError([f"train.epochs must be a whole number, got {epochs!r}"])
-    from mnist_compact.display import TerminalWatcher, Watchers
+    from mnist_compact.display import on_terminal
     from mnist_compact.experiment import resume
+    from mnist_compact.onlookers import Watchers
     from mnist_compact.tracking import begun_in
 
-    watcher = Watchers(TerminalWatcher(), *begun_in(folder))
+    watcher = Watchers(on_terminal(), *begun_in(folder))
     try:
         record = resume(folder, watcher, epochs=None if epochs is None else int(epochs))
     finally:

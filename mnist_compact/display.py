@@ -1,6 +1,7 @@
 """What a run shows on the terminal: layer table, live bar, a line an epoch, the end."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,42 +13,19 @@ from rich.text import Text
 
 from mnist_compact.config import RunConfig
 from mnist_compact.model.anatomy import Anatomy
-from mnist_compact.onlookers import Watcher
+from mnist_compact.onlookers import Sheltered, Watcher
 from mnist_compact.results.record import RunRecord, Status
 from mnist_compact.training.loop import StepView
 
 REFRESH_S = 0.2
 
 
-class Watchers(Watcher):
-    """Several that look on at the same run."""
+class TerminalConsole(Console):
+    """Whose reader may leave, as `head` does: nothing more is shown then, and nobody is disturbed."""
 
-    def __init__(self, *watchers: Watcher) -> None:
-        self.all = watchers
-
-    def announce(self, sentence: str) -> None:
-        for watcher in self.all:
-            watcher.announce(sentence)
-
-    def started(self, run: RunConfig, anatomy: Anatomy, device: str, steps: int) -> None:
-        for watcher in self.all:
-            watcher.started(run, anatomy, device, steps)
-
-    def stepped(self, view: StepView) -> None:
-        for watcher in self.all:
-            watcher.stepped(view)
-
-    def epoch_done(self, row: dict[str, Any], *, new_best: bool) -> None:
-        for watcher in self.all:
-            watcher.epoch_done(row, new_best=new_best)
-
-    def ended(self, record: RunRecord, folder: Path) -> None:
-        for watcher in self.all:
-            watcher.ended(record, folder)
-
-    def close(self) -> None:
-        for watcher in self.all:
-            watcher.close()
+    def on_broken_pipe(self) -> None:
+        with suppress(SystemExit):  # rich makes this process's stdout lead nowhere, and would end the process too
+            super().on_broken_pipe()
 
 
 class RunningFigures(ProgressColumn):
@@ -61,7 +39,7 @@ class TerminalWatcher(Watcher):
     """Shows one run. On a terminal with a live bar; elsewhere, such as in a file, only whole lines."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False)
+        self.console = console or TerminalConsole(highlight=False)
         self.bar: Progress | None = None
         self.task_id: Any = None
         self.images = 0
@@ -116,6 +94,11 @@ class TerminalWatcher(Watcher):
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+def on_terminal() -> Watcher:
+    """What a run is shown by: a terminal that fails, in whatever way, costs the run nothing."""
+    return Sheltered("the display", TerminalWatcher())
 
 
 def scores_so_far(view: StepView) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -26,6 +28,73 @@ class Watcher:
     def epoch_done(self, row: dict[str, Any], *, new_best: bool) -> None: ...
     def ended(self, record: RunRecord, folder: Path) -> None: ...
     def close(self) -> None: ...
+
+
+class Watchers(Watcher):
+    """Several that look on at the same run."""
+
+    def __init__(self, *watchers: Watcher) -> None:
+        self.all = watchers
+
+    def announce(self, sentence: str) -> None:
+        for watcher in self.all:
+            watcher.announce(sentence)
+
+    def started(self, run: RunConfig, anatomy: Anatomy, device: str, steps: int) -> None:
+        for watcher in self.all:
+            watcher.started(run, anatomy, device, steps)
+
+    def stepped(self, view: StepView) -> None:
+        for watcher in self.all:
+            watcher.stepped(view)
+
+    def epoch_done(self, row: dict[str, Any], *, new_best: bool) -> None:
+        for watcher in self.all:
+            watcher.epoch_done(row, new_best=new_best)
+
+    def ended(self, record: RunRecord, folder: Path) -> None:
+        for watcher in self.all:
+            watcher.ended(record, folder)
+
+    def close(self) -> None:
+        for watcher in self.all:
+            watcher.close()
+
+
+class Sheltered(Watcher):
+    """A watcher whose faults cost the run nothing: the first is said on stderr, and the watcher hears no more."""
+
+    def __init__(self, name: str, watcher: Watcher) -> None:
+        self.name = name
+        self.watcher: Watcher | None = watcher
+
+    def announce(self, sentence: str) -> None:
+        self._tell(lambda watcher: watcher.announce(sentence))
+
+    def started(self, run: RunConfig, anatomy: Anatomy, device: str, steps: int) -> None:
+        self._tell(lambda watcher: watcher.started(run, anatomy, device, steps))
+
+    def stepped(self, view: StepView) -> None:
+        self._tell(lambda watcher: watcher.stepped(view))
+
+    def epoch_done(self, row: dict[str, Any], *, new_best: bool) -> None:
+        self._tell(lambda watcher: watcher.epoch_done(row, new_best=new_best))
+
+    def ended(self, record: RunRecord, folder: Path) -> None:
+        self._tell(lambda watcher: watcher.ended(record, folder))
+
+    def close(self) -> None:
+        self._tell(lambda watcher: watcher.close())
+
+    def _tell(self, news: Callable[[Watcher], None]) -> None:
+        if self.watcher is None:
+            return
+        try:
+            news(self.watcher)
+        except Exception as error:
+            self.watcher = None
+            with suppress(OSError):  # stderr may be what is broken
+                print(f"{self.name} has failed, the run goes on without it: {error}", file=sys.stderr)
 
 
 # Told the final score after each epoch, again after one that was cut off before it was kept; True ends the run there.

@@ -12,54 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_compact.faults import ConfigError
-from mnist_compact.onlookers import Watcher
+from mnist_compact.onlookers import Sheltered, Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch.utils.tensorboard import SummaryWriter
 
-    from mnist_compact.config import RunConfig
-    from mnist_compact.model.anatomy import Anatomy
     from mnist_compact.results.record import RunRecord
-    from mnist_compact.training.loop import StepView
 
 TENSORBOARD = "tensorboard"  # its folder in a run's
-
-
-class Sheltered(Watcher):
-    """A tracker whose faults cost the run nothing: the first is said on stderr, and the tracker hears no more."""
-
-    def __init__(self, name: str, tracker: Watcher) -> None:
-        self.name = name
-        self.tracker: Watcher | None = tracker
-
-    def announce(self, sentence: str) -> None:
-        self._tell(lambda tracker: tracker.announce(sentence))
-
-    def started(self, run: RunConfig, anatomy: Anatomy, device: str, steps: int) -> None:
-        self._tell(lambda tracker: tracker.started(run, anatomy, device, steps))
-
-    def stepped(self, view: StepView) -> None:
-        self._tell(lambda tracker: tracker.stepped(view))
-
-    def epoch_done(self, row: dict[str, Any], *, new_best: bool) -> None:
-        self._tell(lambda tracker: tracker.epoch_done(row, new_best=new_best))
-
-    def ended(self, record: RunRecord, folder: Path) -> None:
-        self._tell(lambda tracker: tracker.ended(record, folder))
-
-    def close(self) -> None:
-        self._tell(lambda tracker: tracker.close())
-
-    def _tell(self, news: Callable[[Watcher], None]) -> None:
-        if self.tracker is None:
-            return
-        try:
-            news(self.tracker)
-        except Exception as error:
-            print(f"tracker={self.name} has failed, the run goes on without it: {error}", file=sys.stderr)
-            self.tracker = None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -99,7 +59,7 @@ class TensorBoardConfig(TrackerConfig):
 
     def watchers(self, folder: Path) -> list[Watcher]:
         self.check()
-        return [Sheltered(self.name, TensorBoardTracker(folder / TENSORBOARD))]
+        return [Sheltered(f"tracker={self.name}", TensorBoardTracker(folder / TENSORBOARD))]
 
     @classmethod
     def begun_in(cls, folder: Path) -> list[Watcher]:

@@ -52,6 +52,7 @@ MAY_IMPORT = {
         "experiment",
         "jobs",
         "launcher",
+        "onlookers",
         "refusals",
         "results",
         "search",

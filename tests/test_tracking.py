@@ -8,11 +8,10 @@ import pytest
 from hydra import compose
 
 from mnist_compact.config import tracker_of
-from mnist_compact.display import Watchers
 from mnist_compact.experiment import resume, run
 from mnist_compact.faults import ConfigError
-from mnist_compact.onlookers import Watcher
-from mnist_compact.tracking import TRACKERS, NoTrackerConfig, Sheltered, TensorBoardConfig, begun_in
+from mnist_compact.onlookers import Sheltered, Watcher, Watchers
+from mnist_compact.tracking import TRACKERS, NoTrackerConfig, TensorBoardConfig, begun_in
 
 tensorboard = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
@@ -106,7 +105,7 @@ class Broken(Watcher):
 
 def test_a_tracker_that_fails_costs_the_run_nothing(configure, onlooker, tmp_path, capsys):
     broken = Broken()
-    record = run(configure("train.epochs=3"), tmp_path, Watchers(onlooker(), Sheltered("broken", broken)))
+    record = run(configure("train.epochs=3"), tmp_path, Watchers(onlooker(), Sheltered("tracker=broken", broken)))
     assert (record.status, record.epochs_done, broken.heard) == ("completed", 3, 2)
     assert capsys.readouterr().err == "tracker=broken has failed, the run goes on without it: no space left\n"
 
@@ -138,7 +137,7 @@ class Hearing(Watcher):
 
 def test_a_tracker_hears_all_that_the_terminal_hears(configure, onlooker, tmp_path):
     tracker = Hearing()
-    watchers = Watchers(onlooker(), Sheltered("hearing", tracker))
+    watchers = Watchers(onlooker(), Sheltered("tracker=hearing", tracker))
     watchers.announce("the images are there")
     run(configure("train.epochs=1"), tmp_path, watchers)
     watchers.close()

@@ -10,7 +10,7 @@ from filelock import FileLock
 
 from mnist_compact.confirm.confirmation import Confirmation
 from mnist_compact.confirm.crew import home_of, lock_of
-from mnist_compact.display import TerminalWatcher
+from mnist_compact.display import on_terminal
 from mnist_compact.experiment import resume, run
 from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, ConfigError
 from mnist_compact.orphans import end_with
@@ -24,7 +24,7 @@ PREDECESSOR_S = 30.0  # for the process of a parent that was killed to notice
 def main(folder: Path, seed: int, threads: int, parent: int) -> int:
     end_with(parent)
     confirmation = Confirmation.read(folder)
-    home, watcher = home_of(folder, seed), TerminalWatcher()
+    home, watcher = home_of(folder, seed), on_terminal()
     with FileLock(lock_of(folder, seed), timeout=PREDECESSOR_S):
         try:
             if (home / record.FILENAME).exists():

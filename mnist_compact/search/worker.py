@@ -18,10 +18,9 @@ from optuna.trial import TrialState
 
 from mnist_compact.config import RunConfig, tracker_of
 from mnist_compact.data.datasets import Datasets
-from mnist_compact.display import Watchers
 from mnist_compact.experiment import resume, run
 from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, EXIT_WITHOUT_DATA, ConfigError
-from mnist_compact.onlookers import Relinquished, Reporter, Watcher
+from mnist_compact.onlookers import Relinquished, Reporter, Watcher, Watchers
 from mnist_compact.orphans import end_with
 from mnist_compact.results import record as record_file
 from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status, final_score
