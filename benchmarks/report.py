@@ -58,6 +58,7 @@ def _record(number: int, rows: list[dict[str, float]], draw: random.Random) -> R
         status=draw.choices(list(Status), weights=[1, 80, 15, 1, 1, 2])[0],
         config=_config(number, draw),
         overrides=[f"seed={number}", "optim=adam"],
+        evaluated="holdout",
         scores=[
             Score(
                 split=split,
@@ -68,6 +69,7 @@ def _record(number: int, rows: list[dict[str, float]], draw: random.Random) -> R
                 loss=row[f"{prefix}_loss"],
                 correct=int(row[f"{prefix}_correct"]),
                 total=10_000,
+                final=(weights, at) == ("averaged", "last"),
             )
             for split, weights, prefix in (
                 ("train", "raw", "train"),

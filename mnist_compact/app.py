@@ -144,7 +144,7 @@ def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
     _exit_unless_done(record, alone=alone)
     from mnist_compact.results.record import objective
 
-    return objective(record) if record.scores else None
+    return objective(record)
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -17,6 +17,7 @@ from mnist_compact.results.record import NetworkFacts, RunRecord, Score
 from mnist_compact.training.evaluation import Evaluation
 from mnist_compact.training.loop import EpochResult
 
+MISTAKES = "mistakes.npz"
 MOST_MISTAKES = 64  # kept with their pixels
 
 Row = dict[str, Any]  # a line of metrics.csv
@@ -40,7 +41,9 @@ def metrics_row(result: EpochResult, split: str) -> Row:
 
 
 def scores_of(rows: list[Row], split: str) -> list[Score]:
-    scores = []
+    """Of every split and kind of weights: at their best epoch, and at the last if that has them; one is final."""
+    scores: list[Score] = []
+    averaged = bool(rows) and rows[-1][f"{split}_averaged_correct"] is not None
     for name, weights, prefix in (
         ("train", "raw", "train"),
         (split, "raw", split),
@@ -49,7 +52,9 @@ def scores_of(rows: list[Row], split: str) -> list[Score]:
         measured = [row for row in rows if row[f"{prefix}_correct"] is not None]
         if not measured:
             continue
-        best = max(measured, key=lambda row: row[f"{prefix}_correct"])  # the first of equals
+        told = [("best", max(measured, key=lambda row: row[f"{prefix}_correct"]))]  # the first of equals
+        if measured[-1] is rows[-1]:  # of a lengthened run the averages of its former last epochs are none
+            told.insert(0, ("last", measured[-1]))
         scores += [
             Score(
                 split=name,
@@ -60,8 +65,9 @@ def scores_of(rows: list[Row], split: str) -> list[Score]:
                 loss=row[f"{prefix}_loss"],
                 correct=row[f"{prefix}_correct"],
                 total=row[f"{name}_total"],
+                final=(name, weights, at) == (split, "averaged" if averaged else "raw", "last"),
             )
-            for at, row in (("last", measured[-1]), ("best", best))
+            for at, row in told
         ]
     return scores
 
@@ -85,7 +91,7 @@ def confusion_matrix(data: Datasets, evaluation: Evaluation) -> list[list[int]]:
 def write_mistakes(folder: Path, data: Datasets, evaluation: Evaluation) -> None:
     wrong = (evaluation.predicted != data.evaluation.labels.cpu()).nonzero().flatten()
     surest = wrong[evaluation.confidence[wrong].argsort(descending=True, stable=True)][:MOST_MISTAKES]
-    with replacing(folder / "mistakes.npz") as path:
+    with replacing(folder / MISTAKES) as path:
         np.savez_compressed(
             path,
             index=surest.numpy(),

@@ -1,39 +1,23 @@
 """One run, top to bottom: from a configuration to a run folder."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-import torch
-
-from mnist_compact.artefacts import (
-    append_metrics,
-    confusion_matrix,
-    metrics_row,
-    network_facts,
-    scores_of,
-    weights_about,
-    write_config,
-    write_layers,
-    write_metrics,
-    write_mistakes,
-)
-from mnist_compact.atomic import sweep
+from mnist_compact.artefacts import metrics_row, network_facts, scores_of
 from mnist_compact.config import RunConfig, from_record, to_record
-from mnist_compact.data.datasets import Batches, Datasets
-from mnist_compact.faults import ConfigError
-from mnist_compact.model.anatomy import count_parameters, describe
-from mnist_compact.model.networks import INPUT_SHAPE
+from mnist_compact.data.datasets import Datasets
+from mnist_compact.faults import ConfigError, Refusal
+from mnist_compact.model.anatomy import count_parameters
 from mnist_compact.onlookers import Relinquished, Reporter, Watcher, never_stop
 from mnist_compact.results import record as record_file
-from mnist_compact.results.record import RunRecord, Score, Status, final_score
-from mnist_compact.seeds import derive_seed
+from mnist_compact.results.record import Continuation, Normalisation, RunRecord, Status, final_of
+from mnist_compact.session import Session, sole_writer, untrained
 from mnist_compact.training import checkpoint
 from mnist_compact.training.checkpoint import Progress
-from mnist_compact.training.loop import Diverged, EpochResult, Plan, fit
-from mnist_compact.training.machine import autocast, describe_environment, prepare, release_memory, resolve_device
-from mnist_compact.training.step import Trainee, WeightAverage
+from mnist_compact.training.loop import Diverged, Plan, fit
+from mnist_compact.training.machine import autocast, describe_environment, prepared, resolve_device
 
 
 def check(run: RunConfig) -> int:
@@ -47,19 +31,6 @@ def check(run: RunConfig) -> int:
     return parameters
 
 
-@dataclass(slots=True)
-class Session:
-    """A run in progress: what is trained, on what, and what stands in its folder."""
-
-    run: RunConfig
-    folder: Path
-    data: Datasets
-    batches: Batches
-    trainee: Trainee
-    record: RunRecord
-    progress: Progress
-
-
 def run(
     config: RunConfig,
     folder: Path,
@@ -71,12 +42,33 @@ def run(
 ) -> RunRecord:
     """Train from the start into `folder`; `data`, if given, is what the configuration would load.
 
-    Raises ConfigError before anything is written.
+    Raises ConfigError before anything is written, WorkFault where the folder can no longer be written to.
     """
     check(config)
+    _check_is_new(folder)
+    device = resolve_device(config.train.device)
+    with prepared(config.train.threads, device):
+        data = (data or config.data.load(watcher.announce)).to(device)
+        with sole_writer(folder):
+            _check_is_new(folder)  # by now
+            trainee, anatomy, batches = untrained(config, data)
+            record = RunRecord(
+                status=Status.RUNNING,
+                config=to_record(config),
+                overrides=list(overrides),
+                evaluated=data.evaluation.name,
+                normalisation=Normalisation(mean=data.mean, std=data.std),
+                network=network_facts(anatomy),
+                started_at=_now(),
+                environment=describe_environment(device),
+            )
+            session = Session(config, folder, data, batches, trainee, anatomy, record, Progress())
+            return _conduct(session, watcher, reporter)
+
+
+def _check_is_new(folder: Path) -> None:
     if (folder / record_file.FILENAME).exists():
         raise ConfigError([f"the run folder must be new, got {folder}, which holds a run already"])
-    return _conduct(config, folder, watcher, list(overrides), reporter, data)
 
 
 def resume(
@@ -90,34 +82,61 @@ def resume(
     """Go on in `folder` after its last finished epoch, up to `epochs` or as many as planned.
 
     Ends with the weights an uninterrupted run would have had, bit for bit, on the same machine with the same threads.
-    With more epochs the new ones are scheduled anew, and an average that has begun goes on.
-    Raises RecordError where there is no run, ConfigError for fewer epochs than planned.
+    With more epochs the new ones are scheduled anew, which is announced, and an average that has begun goes on.
+    Raises RecordError where there is no run, CheckpointError where it cannot go on, ConfigError for fewer epochs than
+    planned, in each case before anything is written; WorkFault as `run`.
     """
-    record = RunRecord.read(folder)
-    config = from_record(record.config)
-    if epochs is not None:
-        if epochs < config.train.epochs:
-            raise ConfigError([f"train.epochs must be at least the run's {config.train.epochs}, got {epochs}"])
-        config.train.epochs = epochs
-    if not config.train.threads:
-        config.train.threads = record.environment["threads"]  # sums in another order give other bits
-    check(config)
-    return _conduct(config, folder, watcher, record.overrides, reporter, data, continued=record)
+    RunRecord.read(folder)
+    with sole_writer(folder):
+        record = RunRecord.read(folder)
+        config = from_record(record.config)
+        planned = config.train.epochs
+        if epochs is not None:
+            if epochs < planned:
+                raise ConfigError([f"train.epochs must be at least the run's {planned}, got {epochs}"])
+            config.train.epochs = epochs
+        if not config.train.threads:  # sums in another order give other bits
+            config.train.threads = record.latest_environment.get("threads", 0)
+        check(config)
+        device = resolve_device(config.train.device)
+        with prepared(config.train.threads, device):
+            data = (data or config.data.load(watcher.announce)).to(device)
+            trainee, anatomy, batches = untrained(config, data)
+            progress = checkpoint.load(folder, trainee, device, watcher.announce)
+            _note_continuation(record, config, progress, describe_environment(device), watcher.announce)
+            session = Session(config, folder, data, batches, trainee, anatomy, record, progress)
+            return _conduct(session, watcher, reporter)
 
 
-def _conduct(
+def _note_continuation(
+    record: RunRecord,
     config: RunConfig,
-    folder: Path,
-    watcher: Watcher,
-    overrides: list[str],
-    reporter: Reporter,
-    data: Datasets | None,
-    continued: RunRecord | None = None,
-) -> RunRecord:
-    sweep(folder)
-    session = _open(config, folder, watcher, overrides, data, continued)
-    record, ours = session.record, True
+    progress: Progress,
+    environment: dict[str, Any],
+    announce: Callable[[str], None],
+) -> None:
+    before, planned = record.config["train"]["epochs"], config.train.epochs
+    record.continuations.append(
+        Continuation(
+            after_epoch=progress.epoch,
+            planned_before=before,
+            planned=planned,
+            started_at=_now(),
+            environment=environment,
+        )
+    )
+    record.config["train"]["epochs"] = planned
+    if planned > before:
+        announce(
+            f"the run was planned for {before} epochs: from epoch {progress.epoch + 1} on its learning rate goes on as "
+            f"in the midst of {planned}, so it does not end like a run of {planned} from the start"
+        )
+
+
+def _conduct(session: Session, watcher: Watcher, reporter: Reporter) -> RunRecord:
+    record, folder, ours = session.record, session.folder, True
     try:
+        session.begin()
         finished = _train(session, watcher, reporter)
         record.status = Status.COMPLETED if finished else Status.STOPPED
     except Diverged as error:
@@ -130,55 +149,16 @@ def _conduct(
         while isinstance(cause, SystemError):  # which Numba's C code makes of a Ctrl-C that meets a kernel at work
             cause = cause.__cause__
         if not isinstance(cause, KeyboardInterrupt):
-            record.status, record.reason = Status.FAILED, f"{type(error).__name__}: {error}"
+            told = str(error) if isinstance(error, Refusal) else f"{type(error).__name__}: {error}"
+            record.status, record.reason = Status.FAILED, told
             raise
         record.status, record.reason = Status.INTERRUPTED, "interrupted by the user"
     finally:
         if ours:
             record.finished_at = _now()
-            record.write(folder)
+            session.end()
     watcher.ended(record, folder)
-    del session
-    release_memory()
     return record
-
-
-def _open(
-    config: RunConfig,
-    folder: Path,
-    watcher: Watcher,
-    overrides: list[str],
-    data: Datasets | None,
-    continued: RunRecord | None,
-) -> Session:
-    """Everything up to the first step; from here on the folder holds a run."""
-    device = resolve_device(config.train.device)
-    prepare(config.train.threads, device)
-    data = (data or config.data.load(watcher.announce)).to(device)
-    torch.manual_seed(derive_seed(config.seed, "weights"))
-    model = config.model.build()
-    anatomy = describe(model, INPUT_SHAPE)
-    model.to(device)
-    average = WeightAverage(model, config.train.average_decay) if config.train.average_epochs else None
-    trainee = Trainee(model, config.optim.build(model), average)
-    batches = Batches(data, config.augment.build(), config.train.batch_size, config.seed)
-    record = continued or RunRecord(
-        status=Status.RUNNING,
-        config=to_record(config),
-        overrides=overrides,
-        network=network_facts(anatomy),
-        started_at=_now(),
-        environment=describe_environment(device),
-    )
-    record.status, record.reason, record.finished_at = Status.RUNNING, "", None
-    record.config["train"]["epochs"] = config.train.epochs
-    progress = checkpoint.load(folder, trainee, device) if continued else Progress([])
-    record.write(folder)
-    write_config(folder, record)
-    write_layers(folder, anatomy.rows)
-    write_metrics(folder, progress.rows)
-    watcher.started(config, anatomy, str(device), len(batches))
-    return Session(config, folder, data, batches, trainee, record, progress)
 
 
 def _train(session: Session, watcher: Watcher, reporter: Reporter) -> bool:
@@ -196,40 +176,16 @@ def _train(session: Session, watcher: Watcher, reporter: Reporter) -> bool:
     )
     first = progress.epoch + 1
     for result in fit(session.trainee, session.batches, plan, first_epoch=first, on_step=watcher.stepped):
-        row = metrics_row(result, session.data.evaluation.name)
+        row = metrics_row(result, session.record.evaluated)
         progress.rows.append(row)
-        scores = scores_of(progress.rows, session.data.evaluation.name)
-        stop = reporter(final_score(scores), session.record.network)
-        new_best = _keep(session, result, scores)
+        final = final_of(scores_of(progress.rows, session.record.evaluated))
+        assert final is not None
+        stop = reporter(final, session.record.network)
+        new_best = session.keep(result)
         watcher.epoch_done(row, new_best=new_best)
         if stop and result.epoch < train.epochs:
             return False
     return True
-
-
-def _keep(session: Session, result: EpochResult, scores: list[Score]) -> bool:
-    """Put an epoch on disk, the checkpoint last: what it does not know of is done and reported again, the same."""
-    folder, record, rows, split = session.folder, session.record, session.progress.rows, session.data.evaluation.name
-    record.scores = scores
-    record.epochs_done = result.epoch
-    record.seconds = sum(row["seconds"] for row in rows)
-    final = result.averaged or result.evaluation
-    record.confusion = confusion_matrix(session.data, final)
-    append_metrics(folder, rows)
-    write_mistakes(folder, session.data, final)
-    about, new_best = weights_about(record, session.data), False
-    weights = [("", session.trainee.model, "raw")]
-    if session.trainee.average is not None and result.averaged is not None:
-        weights.append(("averaged_", session.trainee.average.module, "averaged"))
-    for prefix, model, kind in weights:
-        best = record.score(split, weights=kind, at="best")
-        assert best is not None
-        new_best |= (is_best := best.epoch == result.epoch)
-        for at in ("last", "best") if is_best else ("last",):
-            checkpoint.save_weights(folder / "weights" / f"{prefix}{at}.safetensors", model, about)
-    record.write(folder)
-    checkpoint.save(folder, session.trainee, session.progress)
-    return new_best
 
 
 def _now() -> str:

@@ -10,7 +10,11 @@ EXIT_WITHOUT_DATA = 4  # of a worker: the next would do no better
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
-class ConfigError(ValueError):
+class Refusal(ValueError):
+    """What people can mend, in words that say how: commands tell the words alone, and keep every other traceback."""
+
+
+class ConfigError(Refusal):
     """The configuration cannot run. Each of `faults` names the key, the rule and the value."""
 
     def __init__(self, faults: Iterable[str]) -> None:
@@ -18,7 +22,7 @@ class ConfigError(ValueError):
         super().__init__("\n".join(self.faults))
 
 
-class WorkFault(ValueError):
+class WorkFault(Refusal):
     """Work that was begun cannot be finished. `status` is what the program should exit with."""
 
     def __init__(self, message: str, status: int) -> None:

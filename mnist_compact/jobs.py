@@ -120,7 +120,7 @@ class _Process:
             record = RunRecord.read(self.job.folder)
         except RecordError as error:
             return self._failed(self._last_line() or str(error))
-        value = objective(record) if record.scores else None
+        value = objective(record)
         if record.status is Status.DIVERGED:
             return Outcome(f"diverged: {record.reason}   {took}", value)
         if code or value is None:

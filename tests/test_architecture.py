@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "tracking": {"config", "model", "onlookers", "results", "training"},  # all but onlookers for types alone
     "artefacts": {"data", "model", "training", "results"},
     "onlookers": {"config", "model", "training", "results"},  # for types alone
-    "experiment": {"artefacts", "config", "data", "model", "onlookers", "training", "results"},
+    "session": {"artefacts", "config", "data", "model", "training", "results"},
+    "experiment": {"artefacts", "config", "data", "model", "onlookers", "session", "training", "results"},
     "display": {"config", "model", "onlookers", "training", "results"},
     "refusals": {"config"},
     "search": {
@@ -70,7 +71,7 @@ THIRD_PARTY = {  # room → libraries that only it may import, at any depth
     "matplotlib": {"results"},
     "numba": {"model"},
     "scipy": {"confirm", "results"},
-    "torch": {"data", "model", "training", "experiment", "artefacts", "display", "tracking", "use"},
+    "torch": {"data", "model", "training", "session", "artefacts", "display", "tracking", "use"},
 }
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "conf" not in path.relative_to(PACKAGE).parts[:1])
 

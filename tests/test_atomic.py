@@ -1,3 +1,4 @@
+import fcntl
 import os
 import signal
 import subprocess
@@ -50,3 +51,55 @@ with replacing(Path({str(path)!r})) as beside:
     assert len(list(tmp_path.iterdir())) == 2
     sweep(tmp_path)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_others_write_below_is_not_swept_away(tmp_path):
+    """As where a run's folder is the one that all others lie in."""
+    with replacing(tmp_path / "runs" / "live" / "result.json") as beside:
+        beside.write_text("{}")
+        sweep(tmp_path)
+    assert (tmp_path / "runs" / "live" / "result.json").read_text() == "{}"
+
+
+def test_what_is_no_file_is_written_to_in_place(tmp_path):
+    """As with `--out /dev/null`, which root could replace by a file."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with replacing(pipe) as path:
+            path.write_text("through")
+        assert os.read(reader, 100) == b"through"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_folder_in_the_place_stays(tmp_path):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(IsADirectoryError), replacing(tmp_path / "there") as path:
+        path.write_text("text")
+    assert (tmp_path / "there").is_dir()
+
+
+@pytest.mark.parametrize("before", ["old", None])
+def test_a_link_stays_a_link(tmp_path, before):
+    target, link = tmp_path / "elsewhere" / "file.txt", tmp_path / "link.txt"
+    target.parent.mkdir()
+    if before is not None:
+        target.write_text(before)
+    link.symlink_to(target)
+    with replacing(link) as beside:
+        beside.write_text("new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+
+
+def test_what_is_flushed_is_open_for_writing(tmp_path, monkeypatch):
+    """Windows refuses otherwise."""
+    modes = []
+    monkeypatch.setattr(os, "fsync", lambda file: modes.append(fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE))
+    with replacing(tmp_path / "file.txt") as beside:
+        beside.write_text("whole")
+    assert modes == [os.O_RDWR]

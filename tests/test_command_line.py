@@ -120,6 +120,7 @@ def test_a_run_leaves_its_folder(single):
     files = {path.relative_to(cwd / folder).as_posix() for path in (cwd / folder).rglob("*") if path.is_file()}
     assert files == {
         "result.json", "config.yaml", "metrics.csv", "layers.csv", "mistakes.npz", "checkpoint.pt",
+        "checkpoint.previous.pt",
         "weights/last.safetensors", "weights/best.safetensors",
         "curves.png", "confusion.png", "mistakes.png",
     }  # fmt: skip

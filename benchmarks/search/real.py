@@ -18,7 +18,7 @@ from benchmarks.contenders import Ours
 from benchmarks.search.question import Question, pruner_overrides
 from benchmarks.setup import TRAIN_IMAGES, configured, images
 from mnist_compact.cores import cores
-from mnist_compact.results.record import FILENAME, RunRecord, Status, objective
+from mnist_compact.results.record import FILENAME, RunRecord, objective
 from mnist_compact.search.ledger import quieten
 from mnist_compact.search.storage import open_storage
 from mnist_compact.training.machine import prepare
@@ -103,7 +103,7 @@ def measured(name: str, arguments: list[str], runs: Path) -> Outcome:
         trials=len(records),
         epochs=sum(record.epochs_done for record in records),
         training_s=sum(record.seconds for record in records),
-        best=max(objective(record) for record in records if record.status is Status.COMPLETED),
+        best=max(score for record in records if (score := objective(record)) is not None),
     )
 
 

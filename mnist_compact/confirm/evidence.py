@@ -7,13 +7,13 @@ from pathlib import Path
 from mnist_compact.confirm.confirmation import Confirmation
 from mnist_compact.confirm.crew import home_of
 from mnist_compact.faults import ConfigError
-from mnist_compact.results.record import RecordError, RunRecord, Score, Status, final_score
+from mnist_compact.results.record import RecordError, RunRecord, Score, Status
 from mnist_compact.results.summary import Summary, above, bar_text
 
 
 @dataclass(slots=True, frozen=True)
 class SeedResult:
-    """One seed's run. `score` is that of the last epoch, of the averaged weights where there are any."""
+    """One seed's run. `score` is the final one."""
 
     seed: int
     status: str
@@ -162,7 +162,7 @@ def _result(folder: Path, seed: int, split: str) -> SeedResult | None:
     return SeedResult(
         seed=seed,
         status=record.status,
-        score=final_score(record.scores) if record.scores else None,
+        score=record.final,
         raw=record.score(split),
         seconds=record.seconds,
         parameters=record.network.parameters,

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from mnist_compact.data.sources import SOURCES, TORCHVISION_LAYOUT, MnistFile, Source, SourceFailed
+from mnist_compact.faults import Refusal
 
 TRAINING_FILES = (MnistFile.TRAIN_IMAGES, MnistFile.TRAIN_LABELS)
 TEST_FILES = (MnistFile.TEST_IMAGES, MnistFile.TEST_LABELS)
@@ -38,7 +39,7 @@ SHA256: Mapping[MnistFile, str] = {
 _TEMPORARY = ".fetching-"
 
 
-class DataUnavailable(ValueError):
+class DataUnavailable(Refusal):
     """The files could not be had; the message says what was tried, why it failed, and what to put where by hand."""
 
 

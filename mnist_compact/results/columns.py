@@ -100,12 +100,25 @@ COLUMNS = (
         for group in GROUPS
     ),
     Column(name="seed", dtype="Int64", about="seed of the run", read=lambda run: run.record.config.get("seed")),
+    Column(name="evaluated", dtype="string", about="split it is scored on", read=lambda run: run.record.evaluated),
+    Column(
+        name="final_weights",
+        dtype="string",
+        about="weights of its final score: raw or averaged",
+        read=lambda run: run.record.final.weights if run.record.final else None,
+    ),
     Column(name="epochs_done", dtype="Int64", about="epochs finished", read=lambda run: run.record.epochs_done),
+    Column(
+        name="lengthened_from",
+        dtype="Int64",
+        about="epochs it was first planned for, if it was continued for more",
+        read=lambda run: run.record.lengthened_from,
+    ),
     Column(
         name="epochs_to_converge",
         dtype="Int64",
         about="first epoch within 0.1 points of the best evaluation accuracy, raw weights",
-        read=lambda run: epochs_to_converge(run.folder),
+        read=lambda run: epochs_to_converge(run.folder, run.record.evaluated),
     ),
     Column(name="seconds", dtype="Float64", about="training and evaluation, s", read=lambda run: run.record.seconds),
     Column(
@@ -128,7 +141,10 @@ COLUMNS = (
         read=lambda run: run.record.network.receptive_field,
     ),
     Column(
-        name="started_at", dtype=TIMESTAMP, about="UTC", read=lambda run: datetime.fromisoformat(run.record.started_at)
+        name="started_at",
+        dtype=TIMESTAMP,
+        about="UTC",
+        read=lambda run: datetime.fromisoformat(run.record.started_at) if run.record.started_at else None,
     ),
     Column(
         name="finished_at",

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from mnist_compact.results.metrics import Columns, evaluation_split
+from mnist_compact.results.metrics import Columns
 from mnist_compact.results.summary import BAR
 
 if TYPE_CHECKING:
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 RAW, AVERAGED, QUIET = "tab:blue", "tab:orange", "0.5"
 
 
-def curves_figure(metrics: Columns, title: str) -> "Figure":
-    """Loss and accuracy of training and evaluation over the epochs of `read_columns`, averaged weights too."""
+def curves_figure(metrics: Columns, title: str, evaluated: str) -> "Figure":
+    """Loss and accuracy over the epochs of `read_columns`, in training and on the evaluated split."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    split = evaluation_split(list(metrics))
+    split = evaluated if f"{evaluated}_accuracy" in metrics else None
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     axes = figure.subplots(2, 2, sharex=True)
     rows = ("train", split) if split else ("train",)

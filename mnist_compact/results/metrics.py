@@ -29,20 +29,13 @@ def first_converged(epochs: Sequence[int], accuracies: Sequence[float]) -> int |
     return next(epoch for epoch, accuracy in zip(epochs, accuracies, strict=True) if accuracy >= threshold)
 
 
-def epochs_to_converge(folder: Path) -> int | None:
-    """`first_converged` of the evaluation accuracy under raw weights in the run folder's metrics.csv."""
+def epochs_to_converge(folder: Path, evaluated: str) -> int | None:
+    """`first_converged` of the accuracy on the evaluated split under raw weights in the run folder's metrics.csv."""
     header, rows = read_rows(folder)
-    split = evaluation_split(header)
-    if split is None:
+    if f"{evaluated}_accuracy" not in header:
         return None
-    epoch, accuracy = header.index("epoch"), header.index(f"{split}_accuracy")
+    epoch, accuracy = header.index("epoch"), header.index(f"{evaluated}_accuracy")
     return first_converged([int(row[epoch]) for row in rows], [row[accuracy] for row in rows])
-
-
-def evaluation_split(columns: Sequence[str]) -> str | None:
-    """The split (test, holdout or synthetic) that these metrics columns evaluate on; None without an evaluation."""
-    splits = [name.removesuffix("_accuracy") for name in columns if name.endswith("_accuracy")]
-    return next((split for split in splits if split != "train" and not split.endswith("_averaged")), None)
 
 
 def read_columns(folder: Path) -> Columns:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_compact.atomic import replacing
 from mnist_compact.results.curves import QUIET, curves_figure
 from mnist_compact.results.metrics import read_columns
-from mnist_compact.results.record import RunRecord, final_score
+from mnist_compact.results.record import RunRecord
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +54,7 @@ def draw_curves(folder: Path | str) -> Path:
     record, metrics = RunRecord.read(Path(folder)), read_columns(Path(folder))
     if not metrics.get("epoch"):
         raise ValueError(f"{folder} has no curves: metrics.csv holds no finished epoch")
-    return _write(curves_figure(metrics, run_title(record)), Path(folder) / CURVES)
+    return _write(curves_figure(metrics, run_title(record), record.evaluated), Path(folder) / CURVES)
 
 
 def draw_confusion(folder: Path | str) -> Path:
@@ -90,10 +90,8 @@ def run_title(record: RunRecord) -> str:
 
 def _final(record: RunRecord) -> str:
     """Which images and which weights the final evaluation used."""
-    if all(score.split == "train" for score in record.scores):
-        return "evaluation images, final weights"
-    score = final_score(record.scores)
-    return f"{score.split} images, final {'averaged ' if score.weights == 'averaged' else ''}weights"
+    averaged = record.final is not None and record.final.weights == "averaged"
+    return f"{record.evaluated} images, final {'averaged ' if averaged else ''}weights"
 
 
 def _errors(confusion: list[list[int]]) -> int:

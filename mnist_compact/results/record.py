@@ -8,22 +8,29 @@ A run folder holds
     layers.csv              the layer table
     mistakes.npz            the evaluation images the final weights got wrong, surest first (see plots.py)
     weights/*.safetensors   last and best; averaged_last and averaged_best with averaged weights
-    checkpoint.pt           all a continuation needs
+    checkpoint.pt           all a continuation needs; checkpoint.previous.pt is that of the epoch before
     *.png                   curves, confusion matrix, worst mistakes
 
 Accuracies are in per cent, losses are mean cross-entropy in nats (without label smoothing), times in seconds.
+
+Versions of the schema. Within one, keys may be missing or unknown: a reader takes the default or passes over them, so a
+new field with a default needs no new version.
+
+    1   neither `evaluated` nor `final` of a score: both follow from the names of the splits and the configuration
+    2   both are written, with `normalisation` and `continuations`
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
 from mnist_compact.atomic import replacing
+from mnist_compact.faults import Refusal
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILENAME = "result.json"
 
 
@@ -38,7 +45,7 @@ class Status(StrEnum):
     FAILED = "failed"  # any other exception; `reason` holds its message
 
 
-class RecordError(ValueError):
+class RecordError(Refusal):
     """A file that is not a record this version can read."""
 
 
@@ -54,6 +61,7 @@ class Score:
     loss: float
     correct: int
     total: int
+    final: bool = False  # the one that counts: evaluated split, last epoch done, averaged weights if that epoch has any
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -67,27 +75,64 @@ class NetworkFacts:
     input_shape: list[int]  # channels, height, width
 
 
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Normalisation:
+    """Of the training images' pixels, scaled to [0, 1]: a network's input is (pixel - mean) / std."""
+
+    mean: float
+    std: float
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Continuation:
+    """Where a run was taken up again. Planned for more epochs than before, it is no longer as if run in one go."""
+
+    after_epoch: int
+    planned_before: int  # epochs in all
+    planned: int
+    started_at: str
+    environment: dict[str, Any]
+
+
 @dataclass(kw_only=True, slots=True)
 class RunRecord:
     """Everything later readers need to know of one run.
 
     `config` is the form that `mnist_compact.config.from_record` turns back into a runnable configuration.
-    `confusion[actual][predicted]` counts evaluation images under the final weights (averaged ones if there are any).
+    `confusion[actual][predicted]` counts evaluation images under the weights of the final score.
     """
 
     schema_version: int = SCHEMA_VERSION
     status: Status
     reason: str = ""
     config: dict[str, Any]
-    overrides: list[str]
+    overrides: list[str] = field(default_factory=list)
+    evaluated: str  # the split that the network is scored on
+    normalisation: Normalisation | None = None  # None: written by version 1
     scores: list[Score] = field(default_factory=list)
     epochs_done: int = 0
     network: NetworkFacts
     confusion: list[list[int]] | None = None
     seconds: float = 0.0  # spent in training and evaluation, over all continuations
-    started_at: str  # ISO 8601 with time zone
+    started_at: str | None = None  # ISO 8601 with time zone
     finished_at: str | None = None
-    environment: dict[str, Any]  # versions, processor, threads, device, git commit and whether the tree was dirty
+    # Where it was begun: versions, processor, threads, device, git commit and whether the tree was dirty.
+    environment: dict[str, Any] = field(default_factory=dict)
+    continuations: list[Continuation] = field(default_factory=list)
+
+    @property
+    def final(self) -> Score | None:
+        """The score that counts, once there is one."""
+        return final_of(self.scores)
+
+    @property
+    def lengthened_from(self) -> int | None:
+        """The epochs that the run was first planned for, if it was continued for more."""
+        return next((each.planned_before for each in self.continuations if each.planned > each.planned_before), None)
+
+    @property
+    def latest_environment(self) -> dict[str, Any]:
+        return self.continuations[-1].environment if self.continuations else self.environment
 
     def score(self, split: str, *, weights: str = "raw", at: str = "last") -> Score | None:
         """The score of exactly this split, these weights and this epoch choice, if it was measured."""
@@ -109,23 +154,57 @@ class RunRecord:
         except ValueError as error:
             raise RecordError(f"{path} is damaged: {error}") from error
         version = raw.get("schema_version") if isinstance(raw, dict) else None
-        if version != SCHEMA_VERSION:
-            raise RecordError(f"{path} has schema version {version!r}; this program reads {SCHEMA_VERSION}")
+        if version not in (*_UPGRADES, SCHEMA_VERSION):
+            known = ", ".join(map(str, (*_UPGRADES, SCHEMA_VERSION)))
+            raise RecordError(f"{path} has schema version {version!r}; this program reads {known}")
         try:
-            raw["status"] = Status(raw["status"])
-            raw["scores"] = [Score(**score) for score in raw["scores"]]
-            raw["network"] = NetworkFacts(**raw["network"])
-            return cls(**raw)
-        except (KeyError, TypeError, ValueError) as error:
+            for old in range(version, SCHEMA_VERSION):
+                _UPGRADES[old](raw)
+            raw["schema_version"] = SCHEMA_VERSION
+            return cls(**_parsed(raw))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise RecordError(f"{path} is damaged: {error}") from error
 
 
-def final_score(scores: Sequence[Score]) -> Score:
-    """On the evaluated split at the last epoch done, of the averaged weights once there are any."""
-    final = [score for score in scores if score.at == "last" and score.split != "train"]
-    return next((score for score in final if score.weights == "averaged"), final[0])
+def final_of(scores: Iterable[Score]) -> Score | None:
+    return next((score for score in scores if score.final), None)
 
 
-def objective(record: RunRecord) -> float:
-    """What a run returns to sweepers: the final score's accuracy, in per cent."""
-    return final_score(record.scores).accuracy
+def objective(record: RunRecord) -> float | None:
+    """What a run returns to sweepers: the final score's accuracy, in per cent.
+
+    None, which they take for a failure, where there is none, and for a run that has diverged.
+    """
+    final = record.final
+    return None if final is None or record.status is Status.DIVERGED else final.accuracy
+
+
+def _parsed(raw: Mapping[str, Any]) -> dict[str, Any]:
+    parsed = _known(RunRecord, raw)
+    parsed["status"] = Status(raw["status"])
+    parsed["network"] = NetworkFacts(**_known(NetworkFacts, raw["network"]))
+    for key, cls in (("scores", Score), ("continuations", Continuation)):
+        parsed[key] = [cls(**_known(cls, entry)) for entry in raw.get(key, [])]
+    if raw.get("normalisation") is not None:
+        parsed["normalisation"] = Normalisation(**_known(Normalisation, raw["normalisation"]))
+    return parsed
+
+
+def _known(cls: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: raw[field.name] for field in fields(cls) if field.name in raw}
+
+
+def _from_1(raw: dict[str, Any]) -> None:
+    """Of the scores at "last" that of averaged weights may be older than the run's last epoch: then it is none."""
+    scores = raw.get("scores", [])
+    split = next((score["split"] for score in scores if score["split"] != "train"), None)
+    kind = raw["config"]["data"]["kind"] if split is None else ""
+    raw["evaluated"] = split or {"mnist": "test"}.get(kind, kind)
+    done = raw.get("epochs_done", 0)
+    raw["scores"] = [score for score in scores if score["at"] != "last" or score["epoch"] == done]
+    ended = [score for score in raw["scores"] if score["split"] == split and score["at"] == "last"]
+    for score in sorted(ended, key=lambda score: score["weights"] != "averaged")[:1]:
+        score["final"] = True
+
+
+_UPGRADES: dict[int, Callable[[dict[str, Any]], None]] = {1: _from_1}

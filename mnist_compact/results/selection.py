@@ -56,18 +56,14 @@ def final_scores(frame: "pd.DataFrame") -> dict[tuple[str, str], int]:
 
 
 def ended_with(frame: "pd.DataFrame") -> dict[tuple[str, str], "pd.Series[bool]"]:
-    """(split, weights) → which runs end with that score, where any does: at the last epoch, of averaged weights once
-    there are any.
-    """
+    """(split, weights) → which runs have that as their final score, where any has; in the order of the columns."""
     ended: dict[tuple[str, str], pd.Series[bool]] = {}
     for name in frame.columns:
         score = evaluated(name)
         if score is None or score.at != "last":
             continue
-        averaged = score_column(score.split, "averaged", "accuracy", "last")
-        final = frame[name].notna()
-        if score.weights == "raw" and averaged in frame:
-            final &= frame[averaged].isna()
+        final = (frame["evaluated"] == score.split) & (frame["final_weights"] == score.weights)
+        final = final.fillna(False).astype(bool)
         if final.any():
             ended[score.split, score.weights] = final
     return ended

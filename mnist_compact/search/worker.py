@@ -23,7 +23,7 @@ from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, EXIT_WITHOUT_DATA, C
 from mnist_compact.onlookers import Relinquished, Reporter, Watcher, Watchers
 from mnist_compact.orphans import end_with
 from mnist_compact.results import record as record_file
-from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status, final_score
+from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status
 from mnist_compact.search.ledger import Ledger, quieten, tally
 from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.proposals import Job, Proposer, Trained, pruner_of
@@ -191,7 +191,8 @@ class Worker:
 
     def _record(self, job: Job, record: RunRecord) -> None:
         if record.status is Status.COMPLETED:
-            values = self._values(final_score(record.scores), record.network)
+            assert record.final is not None
+            values = self._values(record.final, record.network)
             self._tell(job, TrialState.COMPLETE, values=values, seconds=record.seconds)
         elif record.status is Status.STOPPED:
             reason = f"pruned after {record.epochs_done} epochs"

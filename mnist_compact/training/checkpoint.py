@@ -1,25 +1,41 @@
-"""All that a continuation needs, in one file written whole or not at all."""
+"""All that a continuation needs, in one file written whole or not at all, and sealed: a bit that flips is noticed."""
 
-from dataclasses import dataclass
+import hashlib
+import io
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
-from torch import nn
+from safetensors.torch import save as as_safetensors
+from torch import Tensor, nn
 
 from mnist_compact.atomic import replacing
+from mnist_compact.faults import Refusal
+from mnist_compact.training.evaluation import Evaluation
 from mnist_compact.training.step import Trainee
 
 FILENAME = "checkpoint.pt"
+PREVIOUS = "checkpoint.previous.pt"  # of the epoch before
 METADATA = "mnist_compact"  # key in a file of weights: what the network is and which input it takes, as JSON
+SEAL = b"sha256:"  # and the digest of all before it, at the end of the file, where torch.load passes over it
+
+Weights = dict[str, Tensor]
+
+
+class CheckpointError(Refusal):
+    """No whole checkpoint, or one of another network."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """What has been done: a row an epoch, as in metrics.csv."""
+    """What has been done."""
 
-    rows: list[dict[str, Any]]
+    rows: list[dict[str, Any]] = field(default_factory=list)  # one an epoch, as in metrics.csv
+    final: Evaluation | None = None  # of the last epoch, under the weights that count
+    best: dict[str, Weights] = field(default_factory=dict)  # raw or averaged → those of their best epoch
 
     @property
     def epoch(self) -> int:
@@ -33,29 +49,71 @@ def save(folder: Path, trainee: Trainee, progress: Progress) -> None:
         "optimizer": trainee.optimizer.state_dict(),
         "average": None if trainee.average is None else trainee.average.state_dict(),
         "rows": progress.rows,
+        "final": None if progress.final is None else asdict(progress.final),
+        "best": progress.best,
     }
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
     with replacing(folder / FILENAME) as path:
-        torch.save(state, path)
+        path.write_bytes(content + SEAL + hashlib.sha256(content).digest())
+        if (folder / FILENAME).exists():
+            os.replace(folder / FILENAME, folder / PREVIOUS)
 
 
-def load(folder: Path, trainee: Trainee, device: torch.device) -> Progress:
-    """Put the trainee where it was after the last finished epoch; without a checkpoint that is the beginning."""
-    path = folder / FILENAME
-    if not path.exists():
-        return Progress([])
-    state = torch.load(path, map_location=device, weights_only=True)
+def load(folder: Path, trainee: Trainee, device: torch.device, announce: Callable[[str], None]) -> Progress:
+    """Put the trainee where it was after the last epoch that is kept whole; without a checkpoint, at the beginning.
+
+    Where that is not where the run had come to, it is announced. Raises CheckpointError.
+    """
+    path, previous = folder / FILENAME, folder / PREVIOUS
+    if not path.exists() and not previous.exists():
+        announce(f"there is no {FILENAME} in {folder}: the run begins again with its first epoch")
+        return Progress()
+    content = _whole(path)
+    if content is None:
+        content = _whole(previous)
+        if content is None:
+            raise CheckpointError(
+                f"{path} is damaged, and there is no whole {PREVIOUS}: without the two, the run begins again"
+            )
+        announce(f"{path} is {'damaged' if path.exists() else 'missing'}: the run goes on from the epoch before")
+        os.replace(previous, path)  # or the next would take the place of the only whole one
+    try:
+        return _restored(torch.load(io.BytesIO(content), map_location=device, weights_only=True), trainee)
+    except (RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is not of this run: {error}") from error
+
+
+def _whole(path: Path) -> bytes | None:
+    """What was sealed, or None where the file is missing or not as it was written."""
+    content = path.read_bytes() if path.exists() else b""
+    end = len(content) - len(SEAL) - hashlib.sha256().digest_size
+    sealed = content[:end] if end > 0 else b""
+    return sealed if sealed and content[end:] == SEAL + hashlib.sha256(sealed).digest() else None
+
+
+def _restored(state: dict[str, Any], trainee: Trainee) -> Progress:
     trainee.model.load_state_dict(state["model"])
     trainee.optimizer.load_state_dict(state["optimizer"])
     if trainee.average is not None:
         trainee.average.load_state_dict(state["average"])
-    return Progress(state["rows"])
+    final = state["final"]
+    if final is not None:
+        final = Evaluation(**{**final, **{key: final[key].cpu() for key in ("predicted", "confidence")}})
+    return Progress(state["rows"], final, state["best"])
 
 
-def save_weights(path: Path, model: nn.Module, about: str) -> None:
-    """Weights and BatchNorm statistics under the network's own names, as safetensors; `about` is its one metadatum.
+def weights_of(model: nn.Module) -> Weights:
+    """A copy that further training leaves as it is: weights and BatchNorm statistics under the network's own names."""
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
+
+
+def save_weights(path: Path, weights: Weights, about: str) -> None:
+    """As safetensors; `about` is its one metadatum.
 
     One, since safetensors keeps several in no order: equal weights shall be equal files.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    # Not by safetensors' save_file, whose files nobody else may read.
     with replacing(path) as beside:
-        save_file(tensors, beside, {METADATA: about})
+        beside.write_bytes(as_safetensors(weights, {METADATA: about}))

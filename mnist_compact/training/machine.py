@@ -4,13 +4,14 @@ import ctypes
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mnist_compact.cores import cores
 from mnist_compact.faults import ConfigError
 from mnist_compact.training.configs import Precision
 
@@ -33,8 +34,22 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+@contextmanager
+def prepared(threads: int, device: torch.device) -> Iterator[None]:
+    """As `prepare`; in the end the threads are what they were, and what was freed goes back to the kernel."""
+    before = torch.get_num_threads()
+    prepare(threads, device)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        release_memory()
+
+
 def prepare(threads: int, device: torch.device) -> None:
-    """Set the threads (0 = all cores), treat denormals as zero, and let the allocator keep what a step frees.
+    """Set the threads, treat denormals as zero, and let the allocator keep what a step frees.
+
+    0 threads leave torch's own number, which heeds OMP_NUM_THREADS and the cores that this process may use.
 
     A GPU becomes the current one, and computes convolutions in full float32 by algorithms that repeat themselves.
     """
@@ -43,7 +58,8 @@ def prepare(threads: int, device: torch.device) -> None:
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.allow_tf32 = False
     torch.set_flush_denormal(True)  # before the first parallel work: threads inherit it
-    torch.set_num_threads(threads or cores())
+    if threads:
+        torch.set_num_threads(threads)
     libc = ctypes.CDLL(None) if os.name == "posix" else None
     if libc is not None and hasattr(libc, "mallopt"):
         # glibc hands large freed blocks back to the kernel at every step, which then has to clear them again.

@@ -1,6 +1,7 @@
 """Run folders made by hand, without training: records through their own `write`, metrics and mistakes beside them."""
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,13 @@ def _settings(**changes: Any) -> dict[str, Any]:
     return config
 
 
+def _with_final(scores: list[Score], evaluated: str) -> list[Score]:
+    """The last one marked as final, that of averaged weights if there is one."""
+    ended = [score for score in scores if (score.split, score.at) == (evaluated, "last")]
+    final = next((score for score in ended if score.weights == "averaged"), ended[0] if ended else None)
+    return [dataclasses.replace(score, final=score is final) for score in scores]
+
+
 @pytest.fixture
 def settings() -> Callable[..., dict[str, Any]]:
     return _settings
@@ -101,8 +109,11 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
             "finished_at": "2025-11-20T10:00:08+00:00",
             "environment": {"torch": "2.14"},
         }
+        values |= fields
+        values.setdefault("evaluated", next((each.split for each in values["scores"] if each.split != "train"), "test"))
+        values["scores"] = _with_final(values["scores"], values["evaluated"])
         folder = tmp_path / name
-        RunRecord(**(values | fields)).write(folder)
+        RunRecord(**values).write(folder)
         if metrics is not None:
             (folder / "metrics.csv").write_text(metrics)
         if mistakes is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mnist_compact.results.record import FILENAME, NetworkFacts, RecordError, RunRecord, Score, Status
+from mnist_compact.results.record import FILENAME, NetworkFacts, RecordError, RunRecord, Score, Status, objective
 
 
 @pytest.mark.parametrize("status", list(Status))
@@ -51,13 +51,11 @@ def _without(key: str) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda raw: raw.update(schema_version=2), "schema version 2; this program reads 1"),
+        (lambda raw: raw.update(schema_version=3), "schema version 3; this program reads 1, 2"),
         (_without("schema_version"), "schema version None"),
         (_without("status"), "damaged.*status"),
         (_without("network"), "damaged.*network"),
-        (_without("environment"), "damaged.*environment"),
         (lambda raw: raw.update(status="splendid"), "damaged.*splendid"),
-        (lambda raw: raw.update(surprise=1), "damaged.*surprise"),
         (lambda raw: raw["scores"][0].pop("weights"), "damaged.*weights"),
     ],
 )
@@ -87,3 +85,82 @@ def test_a_record_that_json_cannot_hold_leaves_the_old_one(make_run: Callable[..
         record.write(folder)
     assert RunRecord.read(folder).seconds == 7.5
     assert sorted(path.name for path in folder.iterdir()) == ["metrics.csv", FILENAME]
+
+
+def _rewritten(folder: Path, change: Callable[[dict[str, Any]], object]) -> RunRecord:
+    raw = json.loads((folder / FILENAME).read_text())
+    change(raw)
+    (folder / FILENAME).write_text(json.dumps(raw))
+    return RunRecord.read(folder)
+
+
+def test_keys_of_another_writer_of_this_version_are_passed_over(make_run: Callable[..., Path]) -> None:
+    def enriched(raw: dict[str, Any]) -> None:
+        for place in (raw, raw["network"], raw["scores"][0]):
+            place["surprise"] = 1
+
+    folder = make_run()
+    as_written = RunRecord.read(folder)
+    assert _rewritten(folder, enriched) == as_written
+
+
+@pytest.mark.parametrize(
+    ("missing", "default"),
+    [
+        ("overrides", []),
+        ("environment", {}),
+        ("normalisation", None),
+        ("continuations", []),
+        ("scores", []),
+        ("confusion", None),
+        ("started_at", None),
+    ],
+)
+def test_a_missing_key_has_its_default(make_run: Callable[..., Path], missing: str, default: object) -> None:
+    assert getattr(_rewritten(make_run(), _without(missing)), missing) == default
+
+
+def _of_version_1(raw: dict[str, Any]) -> None:
+    raw["schema_version"] = 1
+    for key in ("evaluated", "normalisation", "continuations"):
+        del raw[key]
+    for score in raw["scores"]:
+        del score["final"]
+
+
+def test_a_record_of_version_1_says_by_its_names_what_version_2_says_outright(
+    make_run: Callable[..., Path], score: Callable[..., Score]
+) -> None:
+    folder = make_run()
+    as_written = RunRecord.read(folder)
+    assert _rewritten(folder, _of_version_1) == as_written
+
+    averaged = make_run("averaged", scores=[*as_written.scores, score("test", "averaged", "last", 99.1)])
+    final = _rewritten(averaged, _of_version_1).final
+    assert final is not None
+    assert (final.weights, final.accuracy) == ("averaged", 99.1)
+
+    without = make_run("without", scores=[])
+    record = _rewritten(without, _of_version_1)
+    assert (record.evaluated, record.final) == ("test", None)
+
+
+def test_of_a_lengthened_run_of_version_1_the_old_average_is_not_final(
+    make_run: Callable[..., Path], score: Callable[..., Score]
+) -> None:
+    """Its averaged epochs, up to the second, lie before its last one, the third."""
+    scores = [
+        score("test", "raw", "last", 99.0),
+        score("test", "averaged", "last", 99.2, epoch=2),
+        score("test", "averaged", "best", 99.2, epoch=2),
+    ]
+    record = _rewritten(make_run(scores=scores), _of_version_1)
+    assert [(each.weights, each.at) for each in record.scores] == [("raw", "last"), ("averaged", "best")]
+    assert record.final == record.score("test")
+
+
+def test_a_run_that_diverged_has_no_objective(make_run: Callable[..., Path]) -> None:
+    """A sweeper takes that for a failure, whatever the epochs before were worth."""
+    assert objective(RunRecord.read(make_run())) == 99.0
+    assert objective(RunRecord.read(make_run("diverged", status=Status.DIVERGED))) is None
+    assert objective(RunRecord.read(make_run("failed", status=Status.FAILED, scores=[]))) is None

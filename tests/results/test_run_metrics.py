@@ -56,7 +56,7 @@ def test_metrics_missing_cut_or_odd_are_read_as_far_as_they_go(
     if text is not None:
         (tmp_path / "metrics.csv").write_bytes(text.encode("latin-1"))
     assert read_metrics(tmp_path)["epoch"].tolist() == epochs
-    assert epochs_to_converge(tmp_path) == converged
+    assert epochs_to_converge(tmp_path, "holdout") == converged
 
 
 def test_read_metrics_gives_counts_as_integers_and_measures_as_floats(make_run: Callable[..., Path]) -> None:

@@ -1,0 +1,283 @@
+"""What stands in a run's folder: what its checkpoint knows of, written by one process, whatever goes wrong."""
+
+import errno
+import os
+import stat
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mnist_compact import session
+from mnist_compact.artefacts import MISTAKES
+from mnist_compact.experiment import resume, run
+from mnist_compact.faults import EXIT_FAILED, ConfigError, WorkFault
+from mnist_compact.results.record import RecordError, RunRecord, Status, objective
+from mnist_compact.session import LOCK, Session, sole_writer
+from mnist_compact.training import checkpoint
+from mnist_compact.training.checkpoint import FILENAME, PREVIOUS, CheckpointError
+
+
+class Killed(BaseException):
+    """As sudden as a kill, for one process: nothing after it runs but `finally`."""
+
+
+def last_weights(folder):
+    return load_file(folder / "weights" / "last.safetensors")
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def interrupting(onlooker, epoch):
+    def at_step(view):
+        if view.epoch == epoch:
+            raise KeyboardInterrupt
+
+    return onlooker(at_step)
+
+
+@pytest.fixture
+def heard(onlooker):
+    class Hearing(onlooker):
+        def __init__(self):
+            super().__init__()
+            self.said = []
+
+        def announce(self, sentence):
+            self.said.append(sentence)
+
+    return Hearing()
+
+
+@pytest.fixture(scope="module")
+def whole(configure, onlooker, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    run(configure("train.epochs=3"), folder, onlooker())
+    return folder
+
+
+@pytest.fixture
+def cut(configure, onlooker, tmp_path):
+    """As `whole`, but interrupted after two of three epochs."""
+    run(configure("train.epochs=3"), tmp_path / "cut", interrupting(onlooker, 3))
+    return tmp_path / "cut"
+
+
+# Its status
+
+
+@pytest.mark.parametrize("place", ["write_config", "write_layers", "write_metrics"])
+def test_ctrl_c_before_the_first_step_is_an_interruption(configure, onlooker, tmp_path, monkeypatch, place):
+    def press(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, place, press)
+    assert run(configure(), tmp_path, onlooker()).status == "interrupted"
+    assert RunRecord.read(tmp_path).status == "interrupted"
+
+
+def test_a_continuation_that_fails_before_its_first_step_changes_nothing(cut, onlooker):
+    before = (cut / "result.json").read_bytes()
+    for name in (FILENAME, PREVIOUS):
+        (cut / name).write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is damaged"):
+        resume(cut, onlooker())
+    assert (cut / "result.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("broken", ["write_mistakes", "append_metrics", "write_config"])
+def test_a_full_disk_is_a_failure_that_says_how_to_go_on(configure, onlooker, tmp_path, monkeypatch, broken):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(session, broken, full)
+        with pytest.raises(WorkFault, match=r"cannot be written to \(No space left on device\).*resume=") as fault:
+            run(configure(), tmp_path, onlooker())
+    assert fault.value.status == EXIT_FAILED
+    record = RunRecord.read(tmp_path)
+    assert record.status == "failed"
+    assert "No space left on device" in record.reason
+    assert resume(tmp_path, onlooker()).status == "completed"
+
+
+def test_the_last_record_finds_room_on_a_full_disk(cut, onlooker, monkeypatch):
+    """By what the checkpoint has as well."""
+    write = RunRecord.write
+
+    def small_disk(record, folder):
+        if (folder / MISTAKES).exists() and record.status is not Status.RUNNING:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(record, folder)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunRecord, "write", small_disk)
+        resume(cut, interrupting(onlooker, 3))
+    assert RunRecord.read(cut).status == "interrupted"
+    resume(cut, onlooker())
+    assert (cut / MISTAKES).exists()
+
+
+# What it may be continued from
+
+
+@pytest.mark.parametrize("place", [0.0, 0.3, 0.6, 0.999])
+def test_a_flipped_bit_costs_an_epoch_and_not_the_weights(whole, cut, heard, place):
+    content = bytearray((cut / FILENAME).read_bytes())
+    content[int(place * len(content))] ^= 4
+    (cut / FILENAME).write_bytes(content)
+    assert resume(cut, heard).status == "completed"
+    assert heard.said == [f"{cut / FILENAME} is damaged: the run goes on from the epoch before"]
+    assert [row["epoch"] for row in heard.rows] == [2, 3]
+    assert same(last_weights(cut), last_weights(whole))
+
+
+def test_without_a_checkpoint_a_run_begins_again_and_says_so(whole, cut, heard):
+    for name in (FILENAME, PREVIOUS):
+        (cut / name).unlink()
+    assert resume(cut, heard).status == "completed"
+    assert heard.said == [f"there is no {FILENAME} in {cut}: the run begins again with its first epoch"]
+    assert [row["epoch"] for row in heard.rows] == [1, 2, 3]
+    assert same(last_weights(cut), last_weights(whole))
+
+
+def test_a_checkpoint_of_another_network_is_refused(cut, configure, onlooker, tmp_path):
+    run(configure("model=m1"), tmp_path / "other", onlooker())
+    (cut / FILENAME).write_bytes((tmp_path / "other" / FILENAME).read_bytes())
+    with pytest.raises(CheckpointError, match="is not of this run"):
+        resume(cut, onlooker())
+
+
+@pytest.mark.parametrize("place", ["append_metrics", "write_mistakes", "weights", "record", "checkpoint"])
+def test_a_kill_within_the_keeping_of_an_epoch_leaves_nothing_that_the_checkpoint_does_not_know(
+    configure, onlooker, tmp_path, monkeypatch, place
+):
+    """Interrupted again before its next epoch, the continued run is what its checkpoint says, to the last file."""
+    config = configure("train.epochs=4", "train.average_epochs=3", "optim.lr=0.05")
+    run(config, tmp_path / "like", interrupting(onlooker, 2 if place == "checkpoint" else 3))
+    where = {
+        "weights": (checkpoint, "save_weights"),
+        "record": (RunRecord, "write"),
+        "checkpoint": (checkpoint, "save"),
+    }
+    owner, name = where.get(place, (session, place))
+    genuine, done = getattr(owner, name), []
+    folder = tmp_path / "killed"
+
+    def killed(*arguments):
+        if (folder / PREVIOUS).exists() or (place == "checkpoint" and (folder / FILENAME).exists()):
+            raise Killed
+        done.append(genuine(*arguments))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, name, killed)
+        with pytest.raises(Killed):
+            run(config, folder, onlooker())
+    resume(folder, interrupting(onlooker, 2 if place == "checkpoint" else 3))
+    for path in sorted((tmp_path / "like").rglob("*.safetensors")):
+        assert path.read_bytes() == (folder / path.relative_to(tmp_path / "like")).read_bytes(), path.name
+    assert (folder / MISTAKES).read_bytes() == (tmp_path / "like" / MISTAKES).read_bytes()
+    ours, theirs = RunRecord.read(folder), RunRecord.read(tmp_path / "like")
+    assert (ours.scores, ours.epochs_done, ours.confusion) == (theirs.scores, theirs.epochs_done, theirs.confusion)
+
+
+def test_a_lengthened_run_is_not_worth_its_old_average(configure, onlooker, tmp_path):
+    run(configure("train.average_epochs=1"), tmp_path, onlooker())
+    assert RunRecord.read(tmp_path).final.weights == "averaged"
+    record = resume(tmp_path, interrupting(onlooker, 4), epochs=4)
+    assert (record.epochs_done, record.final) == (3, record.score("synthetic"))
+    assert objective(record) == record.score("synthetic").accuracy
+    assert record.score("synthetic", weights="averaged") is None
+    assert record.score("synthetic", weights="averaged", at="best").epoch == 2
+    assert not (tmp_path / "weights" / "averaged_last.safetensors").exists()
+
+
+def test_a_run_continued_beyond_its_plan_says_so_and_keeps_it(whole, cut, heard, onlooker, monkeypatch):
+    resume(cut, onlooker())
+    straight = RunRecord.read(whole)
+    assert (straight.continuations, straight.lengthened_from) == ([], None)
+    once = RunRecord.read(cut)
+    assert [(each.after_epoch, each.planned_before, each.planned) for each in once.continuations] == [(2, 3, 3)]
+    assert once.lengthened_from is None
+    monkeypatch.setattr(
+        "mnist_compact.experiment.describe_environment", lambda device: {"threads": 1, "processor": "X"}
+    )
+    twice = resume(cut, heard, epochs=4)
+    assert [(each.after_epoch, each.planned_before, each.planned) for each in twice.continuations] == [
+        (2, 3, 3),
+        (3, 3, 4),
+    ]
+    assert twice.lengthened_from == 3
+    assert RunRecord.read(cut) == twice
+    assert heard.said[0].startswith(
+        "the run was planned for 3 epochs: from epoch 4 on its learning rate goes on as in "
+    )
+    assert twice.environment == straight.environment  # that of its beginning
+    assert twice.latest_environment == {"threads": 1, "processor": "X"}
+
+
+# Who may write there
+
+
+def test_a_second_process_is_told_who_has_the_folder(cut, configure, onlooker, monkeypatch):
+    monkeypatch.setattr(session, "PATIENCE_S", 0.0)
+    with sole_writer(cut), pytest.raises(ConfigError, match=f"{cut} is in use by process {os.getpid()} on "):
+        resume(cut, onlooker())
+
+
+def test_of_two_runs_into_one_folder_the_second_is_refused(configure, onlooker, tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "PATIENCE_S", 0.0)
+    refused = []
+
+    def second(view):
+        if not refused:
+            with pytest.raises(ConfigError) as refusal:
+                run(configure("seed=1"), tmp_path, onlooker())
+            refused.append(str(refusal.value))
+
+    assert run(configure(), tmp_path, onlooker(second)).epochs_done == 2
+    assert len(refused) == 1
+    assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 3
+
+
+def test_a_second_run_that_waited_in_vain_finds_the_first(configure, onlooker, tmp_path, monkeypatch):
+    """It looked into the empty folder before the first one came to hold it."""
+    begin = Session.begin
+    monkeypatch.setattr(Session, "begin", lambda self: pytest.fail("begins in a folder that holds a run"))
+    genuine = session.FileLock
+
+    class Overtaken(genuine):
+        def acquire(self, *arguments, **options):
+            (tmp_path / "result.json").write_text("{}")
+            return super().acquire(*arguments, **options)
+
+    monkeypatch.setattr(session, "FileLock", Overtaken)
+    with pytest.raises(ConfigError, match="holds a run already"):
+        run(configure(), tmp_path, onlooker())
+    assert begin is not Session.begin
+
+
+def test_a_folder_is_left_without_a_lock(whole):
+    assert not (whole / LOCK).exists()
+
+
+def test_where_there_is_no_run_nothing_is_made(onlooker, tmp_path):
+    with pytest.raises(RecordError, match="is not a run folder"):
+        resume(tmp_path / "nowhere", onlooker())
+    assert not (tmp_path / "nowhere").exists()
+
+
+# Who may read
+
+
+def test_everyone_may_read_what_the_umask_lets_them(configure, onlooker, tmp_path):
+    before = os.umask(0o027)
+    try:
+        run(configure("train.epochs=1"), tmp_path, onlooker())
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o640}
+    assert len(files) > 6
