@@ -18,6 +18,7 @@ from mnist_compact.data.datasets import Batches, Datasets, Split
 from mnist_compact.display import TerminalWatcher
 from mnist_compact.model.configs import Activation, BlockOrder, CompactConfig, HeadKind, LayerKind, Norm, Pool
 from mnist_compact.model.networks import CompactNetwork
+from mnist_compact.model.norm_dropout import NormDropout
 from mnist_compact.training.evaluation import evaluate
 from mnist_compact.training.loop import Plan, StepView, train_epoch
 from mnist_compact.training.machine import autocast
@@ -118,9 +119,12 @@ class Reference:
 class Ours:
     """This package's epoch, on the first `batches` batches' worth of training images."""
 
-    def __init__(self, config: RunConfig, data: Datasets, batches: int) -> None:
+    def __init__(self, config: RunConfig, data: Datasets, batches: int, *, norms_by_torch: bool = False) -> None:
         size, epochs = config.train.batch_size, config.train.epochs
         model = config.model.build()
+        for module in model.modules() if norms_by_torch else ():
+            if isinstance(module, NormDropout):
+                module.forward = module._plain  # type: ignore[method-assign]
         optimizer = config.optim.build(model)
         self.model = model
         self.batches = Batches(part(data, batches * size), config.augment.build(), size, config.seed)

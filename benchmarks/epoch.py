@@ -2,7 +2,8 @@
 
 Three networks (m3 with dropout 0.05, without, and the 8K model), each by three contenders in one process, taking turns:
 the usual torchvision pipeline (per-image transforms, DataLoader with 0 or 2 workers, plain layers), this package's
-`train_epoch`, and as a floor the network's convolutions alone in the faster memory layout. Beside them data work,
+`train_epoch`, and as a floor the network's convolutions alone in the faster memory layout. Beside them the same epoch
+with torch's BatchNorm and ReLU in place of the kernels (what is dropped is drawn by ours all the same), data work,
 evaluation, and the peak memory of a whole run. The allocator settings of `prepare` act on all contenders.
 """
 
@@ -39,6 +40,7 @@ def contenders(batches: int, *, synthetic: bool) -> dict[str, Measure]:
         assert config.train.batch_size == size
         ours = Ours(config, data, batches)
         measures[f"{name}/ours"] = ours.train
+        measures[f"{name}/torch's norms"] = Ours(config, data, batches, norms_by_torch=True).train
         for layout, memory_format in LAYOUTS.items():
             measures[f"{name}/floor/{layout}"] = Floor(config.model.build(), size, memory_format, batches)
         if name == "m3":
@@ -61,6 +63,7 @@ def summarise(samples: Samples) -> tuple[dict[str, dict[str, Any]], dict[str, Sp
             "floor": Spread.of(samples[floor]),
             "reference/ours": paired(samples[reference], samples[ours]),
             "ours/floor": paired(samples[ours], samples[floor]),
+            "torch's norms/ours": paired(samples[f"{name}/torch's norms"], samples[ours]),
             "kinds": f"{reference.rpartition('/')[2]}, {floor.rpartition('/')[2]}",
         }
     step = samples["m3/ours"]
@@ -84,7 +87,7 @@ def musts(table: dict[str, dict[str, Any]], shares: dict[str, Spread], memory: R
 
 
 def print_table(table: dict[str, dict[str, Any]], limits: list[Must]) -> None:
-    columns = ("reference", "ours", "floor", "reference/ours", "ours/floor")
+    columns = ("reference", "ours", "floor", "reference/ours", "ours/floor", "torch's norms/ours")
     print("ms a batch of 128; median [lowest–highest] of the rounds, ratios within a round\n")
     print(f"{'':20}" + "".join(f"{column:>24}" for column in columns) + "  faster kinds")
     for name, row in table.items():

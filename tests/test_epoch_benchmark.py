@@ -8,14 +8,17 @@ from benchmarks.timing import verdict
 
 SAMPLES = {
     "m3/ours": [10.0, 20.0, 10.0],
+    "m3/torch's norms": [12.0, 22.0, 13.0],
     "m3/floor/channels_last": [5.0, 16.0, 8.0],
     "m3/floor/contiguous": [30.0, 30.0, 30.0],
     "m3/reference/0 workers": [50.0, 60.0, 55.0],
     "m3/reference/2 workers": [40.0, 100.0, 45.0],
     "m3 without dropout/ours": [9.0, 16.0, 9.0],
+    "m3 without dropout/torch's norms": [9.0, 16.0, 9.0],
     "m3 without dropout/floor/channels_last": [5.0, 4.0, 6.0],
     "m3 without dropout/reference/0 workers": [40.0, 40.0, 40.0],
     "8K/ours": [10.0, 10.0, 10.0],
+    "8K/torch's norms": [10.0, 10.0, 10.0],
     "8K/floor/channels_last": [5.0, 5.0, 5.0],
     "8K/reference/0 workers": [40.0, 40.0, 40.0],
     "data": [0.5, 1.0, 0.6],
@@ -28,6 +31,7 @@ def test_ratios_are_of_a_round_and_the_faster_kind_counts():
     assert table["m3"]["kinds"] == "2 workers, channels_last"
     assert table["m3"]["reference/ours"].median == pytest.approx(4.5)  # of 4, 5 and 4.5
     assert table["m3"]["ours/floor"].median == pytest.approx(1.25)  # of 2, 1.25 and 1.25
+    assert table["m3"]["torch's norms/ours"].median == pytest.approx(1.2)  # of 1.2, 1.1 and 1.3
     assert shares["dropout"].median == pytest.approx(10)  # of 10, 20 and 10 %
     assert shares["data, metrics and logging"].median == pytest.approx(5)  # of 5, 5 and 6 %
     assert shares["evaluation"].median == pytest.approx(7)  # % of an epoch of 469 steps: of 5, 10 and 7

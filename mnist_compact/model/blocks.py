@@ -56,7 +56,5 @@ class Residual(nn.Module):
         self.shortcut = nn.Identity() if channels == width else nn.Conv2d(channels, width, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        # An addition hands one gradient to both its branches, and `NormDropout` writes into the one it gets:
-        # the product makes the body's a copy.
-        y: Tensor = self.body(x) * 1.0 + self.shortcut(x)
+        y: Tensor = self.body(x) + self.shortcut(x)
         return y

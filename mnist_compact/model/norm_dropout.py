@@ -69,22 +69,26 @@ class _NormDropout(torch.autograd.Function):
         # Beside the graph, not in it: `save_for_backward` costs more than the smaller layers' work. The tensors are
         # kept for their memory; y itself would keep its own graph alive.
         ctx.known, ctx.kept = known, (x, y.detach(), weight, sums, guide)
+        ctx.versions = [tensor._version for tensor in ctx.kept[:3]]
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        # In place: in a chain of layers this gradient has no other reader, and `Residual` sees to its own.
+        if [tensor._version for tensor in ctx.kept[:3]] != ctx.versions:
+            raise RuntimeError("input, output or weight of a NormDropout changed in place before its backward pass")
         gradient = gradient.contiguous(memory_format=torch.channels_last)
+        of_x = torch.empty_like(gradient)  # others may read the gradient too
         of_weight, of_bias = torch.empty(2, gradient.shape[1], dtype=gradient.dtype)
-        kernels.backward(gradient.dtype, *ctx.known, gradient.data_ptr(), of_weight.data_ptr(), of_bias.data_ptr())
-        return gradient, of_weight, of_bias, None, None, None
+        given_and_wanted = (gradient, of_x, of_weight, of_bias)
+        kernels.backward(gradient.dtype, *ctx.known, *(tensor.data_ptr() for tensor in given_and_wanted))
+        return of_x, of_weight, of_bias, None, None, None
 
 
 class NormDropout(nn.Module):
     """BatchNorm2d, then dropout of single activations with probability `p` (0 = off), and where `relu` says, a ReLU.
 
-    Keeps the shape (N, C, H, W). Backwards it works in place, on a gradient that nobody else may read.
+    Keeps the shape (N, C, H, W).
     """
 
     def __init__(self, channels: int, p: float = 0.0, relu: Relu = Relu.none) -> None:
@@ -116,15 +120,15 @@ class NormDropout(nn.Module):
         return x if self.dropout is None else self.dropout(x)
 
     def _evaluate(self, x: Tensor) -> Tensor:
-        """With the running statistics, in place, in one pass."""
+        """With the running statistics, in one pass."""
         norm, rows = self.norm, rows_of(x)
         assert norm.running_mean is not None
         assert norm.running_var is not None
         scale = norm.weight.detach() * torch.rsqrt(norm.running_var + norm.eps)
-        shift = norm.bias.detach() - norm.running_mean * scale
-        before, after = self.relu is Relu.before, self.relu is Relu.after
-        kernels.affine(rows, rows, scale.numpy(), shift.numpy(), before, after, 0, len(rows))
-        return images_of(rows, x.shape)
+        mean, slope, shift = norm.running_mean.numpy(), scale.numpy(), norm.bias.detach().numpy()
+        before, after, out = self.relu is Relu.before, self.relu is Relu.after, np.empty_like(rows)
+        kernels.affine(rows, out, mean, slope, shift, before, after, 0, len(rows))
+        return images_of(out, x.shape)
 
 
 class _Dropout(torch.autograd.Function):

@@ -145,7 +145,108 @@ def test_the_guide_decides_nearly_all():
     assert (drops.drop_guide(0.05) >= 0).mean() > 0.95
 
 
-def test_residual_gradients_are_not_spoilt_by_dropout_in_place():
+def against_torch(mean, spread, relu):
+    """What one training step makes of activations of this mean and spread: ours in float32, torch's in float64."""
+    torch.manual_seed(0)
+    x = (mean + spread * torch.randn(32, 4, 9, 9)).to(memory_format=torch.channels_last)
+    gradient = torch.randn(x.shape)
+    ours, plain = NormDropout(4, 0.0, relu), nn.BatchNorm2d(4).double()
+    inputs = [x.clone().requires_grad_(), x.double().requires_grad_()]
+    y = ours(inputs[0])
+    expected = plain(inputs[1].relu() if relu is Relu.before else inputs[1])
+    expected = expected.relu() if relu is Relu.after else expected
+    y.backward(gradient)
+    expected.backward(gradient.double())
+    of_x = [tensor.grad for tensor in inputs]
+    deviation = torch.sqrt(plain.running_var + plain.eps)  # of_x is in parts of it
+    return {
+        "y": (y, expected),
+        "of x": (of_x[0] * deviation.view(-1, 1, 1), of_x[1] * deviation.view(-1, 1, 1)),
+        **{name: (p.grad, plain.get_parameter(name).grad) for name, p in ours.norm.named_parameters()},
+        **{name: (buffer, plain.get_buffer(name)) for name, buffer in ours.norm.named_buffers()},
+    }
+
+
+@pytest.mark.parametrize("relu", [Relu.none, Relu.before])
+@pytest.mark.parametrize(
+    ("mean", "spread"), [(0, 1), (0, 1e-4), (3, 0.5), (100, 0.05), (1e4, 1), (-100, 0.05), (-2, 1e3), (1e3, 1e3)]
+)
+def test_moments_keep_their_digits_whatever_mean_and_spread(mean, spread, relu):
+    for name, (found, expected) in against_torch(mean, spread, relu).items():
+        torch.testing.assert_close(found.double(), expected.double(), rtol=3e-5, atol=3e-5, msg=lambda m, n=name: n + m)
+
+
+def test_an_evaluated_layer_keeps_its_digits_too():
+    layer = NormDropout(4).eval()
+    layer.norm.running_mean.fill_(100)
+    layer.norm.running_var.fill_(0.05**2)
+    x = 100 + 0.05 * torch.randn(8, 4, 9, 9)
+    with torch.inference_mode():
+        found = layer(x)
+    expected = (x.double() - 100) / math.sqrt(float(layer.norm.running_var[0]) + layer.norm.eps)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+READERS = {
+    "added to its input": lambda x, y: (y + x).square(),  # an addition hands one gradient to both
+    "added to itself": lambda x, y: (y + y).square(),
+    "read by several": lambda x, y: (y + x + y.tanh()) * y,
+}
+
+
+@pytest.mark.parametrize("readers", READERS.values(), ids=READERS)
+@pytest.mark.parametrize("relu", Relu)
+@pytest.mark.parametrize("p", [0.0, 0.5])
+def test_gradients_are_torchs_whoever_else_reads_input_and_output(monkeypatch, p, relu, readers):
+    monkeypatch.setattr(norm_dropout, "fits", lambda x: True)
+    torch.manual_seed(0)
+    x = torch.randn(8, 4, 6, 6).double().to(memory_format=torch.channels_last)
+    layer, plain = NormDropout(4, p, relu).double(), nn.BatchNorm2d(4).double()
+    keep = torch.ones(x.numel()).double()
+    if p:
+        keep[drop_positions(x.numel(), p, seed_drawn_after(5), rows=48)] = 0
+    keep = keep.view(8, 6, 6, 4).permute(0, 3, 1, 2) / (1 - p)
+
+    def by_torch(x):
+        y = plain(x.relu() if relu is Relu.before else x)
+        return (y.relu() if relu is Relu.after else y) * keep
+
+    gradients = []
+    for between in (layer, by_torch):
+        given = x.clone().requires_grad_()
+        twice = 1 * given
+        torch.manual_seed(5)
+        readers(twice, between(twice)).sum().backward()
+        gradients.append(given.grad)
+    torch.testing.assert_close(*gradients)
+    for mine, theirs in zip(layer.norm.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad)
+
+
+def test_the_gradient_it_is_handed_stays_as_it_was():
+    layer, x = NormDropout(4, 0.5), torch.randn(8, 4, 6, 6).requires_grad_()
+    gradient = torch.randn(8, 4, 6, 6).to(memory_format=torch.channels_last)
+    before = gradient.clone()
+    layer(x).backward(gradient)
+    assert torch.equal(gradient, before)
+
+
+def test_an_input_that_is_evaluated_stays_as_it_was():
+    x = torch.randn(8, 4, 6, 6).to(memory_format=torch.channels_last)
+    before = x.clone()
+    with torch.inference_mode():
+        NormDropout(4, 0.5, Relu.after).eval()(x)
+    assert torch.equal(x, before)
+
+
+def test_what_backward_needs_and_is_changed_in_place_is_refused():
+    """As torch's own layers do."""
+    y = NormDropout(4, 0.5)(torch.randn(8, 4, 6, 6).requires_grad_())
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.relu_().sum().backward()
+
+
+def test_residual_gradients_are_not_spoilt_by_the_dropout_of_the_body():
     torch.manual_seed(0)
     block = Residual(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), NormDropout(4, 0.5)), 4, 4)
     x = torch.randn(8, 4, 6, 6, requires_grad=True)
