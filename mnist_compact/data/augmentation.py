@@ -29,10 +29,39 @@ def sampling_maps(rotation: Tensor, zoom: Tensor, shear: Tensor, shift: Tensor) 
     return torch.stack(rows, 1).view(-1, 2, 3)
 
 
-def warp(images: Tensor, maps: Tensor) -> Tensor:
-    """Images (N, 28, 28) sampled through maps (N, 2, 3): bilinear, zeros outside."""
+def displacements(nodes: Tensor) -> Tensor:
+    """Smooth fields (N, 28, 28, 2) px from the vectors (N, k, k, 2), right and down, of k × k nodes from edge to edge.
+
+    A uniform cubic B-spline, whose nodes on the edge go on outside: nothing moves further than the nodes do.
+    """
+    n, k = nodes.shape[:2]
+    spline = _spline_rows(k, nodes.device)
+    lines = spline @ nodes.view(n, k, 2 * k)  # (N, 28, 2 k)
+    # Right and down stay side by side, (2 k, 56): a grid's layout, which to reorder takes longer than this product.
+    both = torch.kron(spline.T.contiguous(), torch.eye(2, device=nodes.device))
+    return (lines.view(-1, 2 * k) @ both).view(n, SIDE, SIDE, 2)
+
+
+def _spline_rows(k: int, device: torch.device) -> Tensor:
+    """(28, k): what each of k nodes adds at every pixel of a line."""
+    place = torch.linspace(0, k - 1, SIDE, device=device).view(-1, 1)
+    distance = (place - torch.arange(-1, k + 1, device=device)).abs()
+    near, far = 2 / 3 - distance**2 + distance**3 / 2, (2 - distance).clamp(min=0) ** 3 / 6
+    rows = torch.where(distance < 1, near, far)
+    rows[:, 1] += rows[:, 0]
+    rows[:, -2] += rows[:, -1]
+    return rows[:, 1:-1]
+
+
+def warp(images: Tensor, maps: Tensor, nodes: Tensor | None = None) -> Tensor:
+    """Images (N, 28, 28) sampled through maps (N, 2, 3) and beside it by what `displacements` makes of `nodes`.
+
+    Bilinear, zeros outside.
+    """
     # One product with constant rows makes all grids; F.affine_grid multiplies image by image and takes longer.
     grid = (maps.view(-1, 6) @ _grid_rows(maps.device)).view(-1, SIDE, SIDE, 2)
+    if nodes is not None:
+        grid = grid.add_(displacements(nodes), alpha=2 / SIDE)
     return F.grid_sample(images.unsqueeze(1), grid, mode="bilinear", padding_mode="zeros", align_corners=False).squeeze(
         1
     )
@@ -63,30 +92,76 @@ def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
 class Augmentation:
     """Draws uniformly within ± each strength; the units stand in `AugmentConfig`.
 
-    Brightness comes before contrast and both before the warp; torchvision's ColorJitter shuffles the first two.
+    Brightness comes before contrast and both before the warp, which is one sampling, affine and elastic together;
+    torchvision's ColorJitter shuffles the first two.
     """
 
     rotation_deg: float
     shift_fraction: float
     scale_fraction: float
     shear: float
+    affine_probability: float
     brightness: float
     contrast: float
+    jitter_probability: float
+    elastic_px: float
+    elastic_nodes: int
+    elastic_probability: float
 
     def __call__(self, images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """Images (N, 28, 28) in [0, 1], all strengths multiplied by `strength`. 0 everywhere gives `images` back."""
-        n = len(images)
-        draws = torch.rand(7, n, generator=generator, device=images.device).mul_(2).sub_(1).mul_(strength)
-        if strength and self.brightness:
-            images = adjust_brightness(images, 1 + self.brightness * draws[0])
-        if strength and self.contrast:
-            images = adjust_contrast(images, 1 + self.contrast * draws[1])
-        if strength and (self.rotation_deg or self.shift_fraction or self.scale_fraction or self.shear):
-            maps = sampling_maps(
-                math.radians(self.rotation_deg) * draws[2],
-                1 + self.scale_fraction * draws[3],
-                self.shear * draws[4],
-                self.shift_fraction * draws[5:7],
-            )
-            images = warp(images, maps)
-        return images
+        n, draw = len(images), Draw(generator, images.device)
+        draws = draw.uniform(7, n) * strength
+        jitter, affine = draws[:2], draws[2:]
+        if not strength:
+            return images
+        if self.brightness or self.contrast:
+            jitter = jitter * draw.chosen(n, self.jitter_probability)
+        if self.brightness:
+            images = adjust_brightness(images, 1 + self.brightness * jitter[0])
+        if self.contrast:
+            images = adjust_contrast(images, 1 + self.contrast * jitter[1])
+        affected: Tensor | None = None
+        nodes: Tensor | None = None
+        if self.rotation_deg or self.shift_fraction or self.scale_fraction or self.shear:
+            affected = draw.chosen(n, self.affine_probability)
+            affine = affine * affected
+        if self.elastic_px:
+            bent = draw.chosen(n, self.elastic_probability)
+            nodes = draw.uniform(n, self.elastic_nodes, self.elastic_nodes, 2) * bent.view(-1, 1, 1, 1)
+            nodes *= strength * self.elastic_px
+            affected = bent if affected is None else affected | bent
+        return images if affected is None else self._warped(images, affected, affine, nodes)
+
+    def _warped(self, images: Tensor, affected: Tensor, draws: Tensor, nodes: Tensor | None) -> Tensor:
+        """The affected alone are sampled anew: the others stay as they are, to the bit, and cost nothing."""
+        maps = sampling_maps(
+            math.radians(self.rotation_deg) * draws[0],
+            1 + self.scale_fraction * draws[1],
+            self.shear * draws[2],
+            self.shift_fraction * draws[3:5],
+        )
+        if affected.all():
+            return warp(images, maps, nodes)
+        which = affected.nonzero().squeeze(1)
+        nodes = None if nodes is None else nodes.index_select(0, which)
+        warped = warp(images.index_select(0, which), maps.index_select(0, which), nodes)
+        return images.index_copy(0, which, warped)
+
+
+@dataclass(slots=True, frozen=True)
+class Draw:
+    """Random numbers of a batch. A probability of 1 draws none, so that it leaves the others what they are."""
+
+    generator: torch.Generator
+    device: torch.device
+
+    def uniform(self, *shape: int) -> Tensor:
+        """In [-1, 1)."""
+        return torch.rand(*shape, generator=self.generator, device=self.device).mul_(2).sub_(1)
+
+    def chosen(self, n: int, probability: float) -> Tensor:
+        """(n,): true with this probability."""
+        if probability == 1:
+            return torch.ones(n, dtype=torch.bool, device=self.device)
+        return torch.rand(n, generator=self.generator, device=self.device) < probability

@@ -119,15 +119,23 @@ class SyntheticConfig(DataConfig):
 
 @dataclass(kw_only=True, slots=True)
 class AugmentConfig:
-    """How far each training image is moved and changed: drawn uniformly, anew for every image each time; 0 = off."""
+    """How far each training image is moved and changed: drawn uniformly, anew for every image each time; 0 = off.
+
+    Of each kind of change a probability says how many images have it: 1 = all, 0 = none.
+    """
 
     name: str  # of the option, as typed
     rotation_deg: float = 0.0  # within ± this
     shift_fraction: float = 0.0  # along each axis within ± this part of the 28 px
     scale_fraction: float = 0.0  # zoom factor within 1 ± this
     shear: float = 0.0  # tangent of the shear angle within ± this
+    affine_probability: float = 1.0  # of the four above, in [0, 1]
     brightness: float = 0.0  # brightness factor within 1 ± this
     contrast: float = 0.0  # contrast factor about the image's mean within 1 ± this
+    jitter_probability: float = 1.0  # of the two above, in [0, 1]
+    elastic_px: float = 0.0  # smooth distortion: each node of a field is moved within ± this along each axis
+    elastic_nodes: int = 8  # a side of that field, from edge to edge, in [2, 28]; fewer = smoother
+    elastic_probability: float = 1.0  # in [0, 1]
     ease_off_epochs: int = 0  # over so many last epochs all strengths decline linearly, to none in the very last
 
     def __post_init__(self) -> None:
@@ -137,6 +145,11 @@ class AugmentConfig:
         for key in ("shift_fraction", "scale_fraction", "brightness", "contrast"):
             strength = getattr(self, key)
             faults.unless(0 <= strength < 1, key, "must be in [0, 1)", strength)
+        faults.unless(0 <= self.elastic_px <= 14, "elastic_px", "must be in [0, 14]", self.elastic_px)
+        faults.unless(2 <= self.elastic_nodes <= 28, "elastic_nodes", "must be in [2, 28]", self.elastic_nodes)
+        for key in ("affine_probability", "jitter_probability", "elastic_probability"):
+            probability = getattr(self, key)
+            faults.unless(0 <= probability <= 1, key, "must be in [0, 1]", probability)
         faults.unless(self.ease_off_epochs >= 0, "ease_off_epochs", "must be at least 0", self.ease_off_epochs)
         faults.raise_if_any()
 
@@ -148,8 +161,13 @@ class AugmentConfig:
             shift_fraction=self.shift_fraction,
             scale_fraction=self.scale_fraction,
             shear=self.shear,
+            affine_probability=self.affine_probability,
             brightness=self.brightness,
             contrast=self.contrast,
+            jitter_probability=self.jitter_probability,
+            elastic_px=self.elastic_px,
+            elastic_nodes=self.elastic_nodes,
+            elastic_probability=self.elastic_probability,
         )
 
     def strength(self, epoch: int, epochs: int) -> float:

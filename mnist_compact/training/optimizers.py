@@ -50,13 +50,12 @@ class OptimConfig:
 
 @dataclass(kw_only=True, slots=True)
 class SgdConfig(OptimConfig):
-    momentum: float = 0.9  # in [0, 1)
+    momentum: float = 0.9  # in [0, 1); 0 = none, with or without Nesterov
     nesterov: bool = True
 
     def __post_init__(self) -> None:
         faults = self.shared_faults()
         faults.unless(0 <= self.momentum < 1, "momentum", "must be in [0, 1)", self.momentum)
-        faults.unless(self.momentum > 0 or not self.nesterov, "nesterov", "needs optim.momentum above 0", self.nesterov)
         faults.raise_if_any()
 
     def build(self, model: nn.Module) -> Optimizer:

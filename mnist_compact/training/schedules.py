@@ -5,8 +5,9 @@ before the step is taken. Schedules act on the learning rate alone; momentum is 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mnist_compact.faults import Faults
 
@@ -45,6 +46,16 @@ def warmup_then(step: int, steps: int, warmup_fraction: float, decay: Callable[[
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     return decay((step - warmup_steps) / (steps - warmup_steps))
+
+
+def piecewise(progress: float, knots: Sequence[tuple[float, float]]) -> float:
+    """Straight from knot to knot, pairs of (progress, factor) in order; even before the first and behind the last."""
+    if progress <= knots[0][0]:
+        return knots[0][1]
+    for (start, before), (end, after) in pairwise(knots):
+        if progress < end:
+            return before + (after - before) * (progress - start) / (end - start)
+    return knots[-1][1]
 
 
 @dataclass(kw_only=True, slots=True)
@@ -140,10 +151,42 @@ class LinearConfig(DecayConfig):
         return lambda step: warmup_then(step, steps_per_epoch * epochs, self.warmup_fraction, decay)
 
 
+@dataclass(kw_only=True, slots=True)
+class Knot:
+    """A point that the rate passes."""
+
+    progress: float  # part of all steps, in [0, 1]; after e of n epochs: e / n
+    factor: float  # of optim.lr, in [0, 1]
+
+
+@dataclass(kw_only=True, slots=True)
+class PiecewiseConfig(SchedulerConfig):
+    """Knots by name, so that one of them can be set or searched, and in order of their progress.
+
+    Two at the same place make a jump, from the one named first to the other.
+    """
+
+    knots: dict[str, Knot]
+
+    def __post_init__(self) -> None:
+        faults = Faults("scheduler")
+        faults.unless(bool(self.knots), "knots", "must name at least one", self.knots)
+        for name, knot in self.knots.items():
+            faults.unless(0 <= knot.progress <= 1, f"knots.{name}.progress", "must be in [0, 1]", knot.progress)
+            faults.unless(0 <= knot.factor <= 1, f"knots.{name}.factor", "must be in [0, 1]", knot.factor)
+        faults.raise_if_any()
+
+    def build(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
+        ordered = sorted(self.knots.values(), key=lambda knot: knot.progress)
+        knots = [(knot.progress, knot.factor) for knot in ordered]
+        return lambda step: piecewise(step / (steps_per_epoch * epochs), knots)
+
+
 SCHEDULERS: dict[str, type[SchedulerConfig]] = {
     "none": ConstantConfig,
     "step": StepConfig,
     "onecycle": OneCycleConfig,
     "cosine": CosineConfig,
     "linear": LinearConfig,
+    "piecewise": PiecewiseConfig,
 }

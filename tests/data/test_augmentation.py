@@ -1,13 +1,25 @@
-"""Batch augmentation against torchvision, image by image."""
+"""Batch augmentation against torchvision and scipy, image by image."""
 
 import math
+import re
 
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from mnist_compact.data.augmentation import SIDE, Augmentation, adjust_brightness, adjust_contrast, sampling_maps, warp
+from mnist_compact.data.augmentation import (
+    SIDE,
+    adjust_brightness,
+    adjust_contrast,
+    displacements,
+    sampling_maps,
+    warp,
+)
+from mnist_compact.data.configs import AugmentConfig
+from mnist_compact.faults import ConfigError
 
 
 @pytest.fixture
@@ -68,8 +80,7 @@ def test_brightness_and_contrast_are_torchvisions(images, factor):
 
 
 def build(**strengths):
-    off = dict.fromkeys(("rotation_deg", "shift_fraction", "scale_fraction", "shear", "brightness", "contrast"), 0.0)
-    return Augmentation(**{**off, **strengths})
+    return AugmentConfig(name="mine", **strengths).build()
 
 
 def draw(augmentation, images, strength=1.0, seed=0):
@@ -83,6 +94,7 @@ ALL_ON = {
     "shear": 0.2,
     "brightness": 0.2,
     "contrast": 0.2,
+    "elastic_px": 0.5,
 }
 
 
@@ -120,3 +132,84 @@ def test_parameters_are_uniform_within_their_range():
 def test_strengths_ease_off_to_none_in_the_last_epoch(configure, ease, epochs, strengths):
     config = configure(f"augment.ease_off_epochs={ease}", f"train.epochs={epochs}").augment
     assert [config.strength(epoch, epochs) for epoch in range(1, epochs + 1)] == strengths
+
+
+@pytest.mark.parametrize("nodes", [2, 5, 8])
+def test_an_elastic_field_is_scipys_spline_image_by_image(nodes):
+    vectors = torch.rand(3, nodes, nodes, 2, generator=torch.Generator().manual_seed(0)) - 0.5
+    places = np.stack(np.meshgrid(*[np.linspace(0, nodes - 1, SIDE)] * 2, indexing="ij"))
+    for field, image in zip(displacements(vectors), vectors.numpy(), strict=True):
+        for axis in range(2):
+            # Without its filter scipy takes the values as a B-spline's coefficients, as here.
+            expected = ndimage.map_coordinates(image[..., axis], places, order=3, mode="nearest", prefilter=False)
+            np.testing.assert_allclose(field[..., axis], expected, atol=1e-5)
+
+
+def test_the_elastic_warp_is_scipys_image_by_image(images):
+    nodes = 4 * torch.rand(len(images), 6, 6, 2, generator=torch.Generator().manual_seed(0)) - 2
+    still = torch.eye(2, 3).expand(len(images), -1, -1)
+    places, fields = np.mgrid[:SIDE, :SIDE], displacements(nodes).permute(0, 3, 1, 2)
+    for ours, image, (right, down) in zip(warp(images, still, nodes), images, fields, strict=True):
+        at = places + np.stack((down, right))
+        expected = ndimage.map_coordinates(image.numpy(), at, order=1, mode="grid-constant")
+        np.testing.assert_allclose(ours, expected, atol=1e-4)
+
+
+def test_an_image_is_bent_by_no_more_than_its_strength():
+    """A ramp shows by how much: its value is its column."""
+    ramp = (torch.arange(SIDE) / 100).expand(200, SIDE, SIDE).contiguous()
+    for strength in (1, 0.5):
+        bent = draw(build(elastic_px=0.5, elastic_nodes=6), ramp, strength) - ramp
+        furthest = bent[:, 2:-2, 2:-2].abs().max() * 100
+        assert 0.35 * strength < furthest <= 0.5 * strength + 1e-3
+
+
+GROUPS = {
+    "affine_probability": ("rotation_deg", "shift_fraction", "scale_fraction", "shear"),
+    "jitter_probability": ("brightness", "contrast"),
+    "elastic_probability": ("elastic_px",),
+}
+
+
+@pytest.mark.parametrize("probability", GROUPS)
+def test_so_many_images_have_each_change_and_the_others_stay_to_the_bit(images, probability):
+    strengths = {one: ALL_ON[one] for one in GROUPS[probability]}
+    many = images[:1].expand(2_000, -1, -1).contiguous()
+    changed = (draw(build(**strengths, **{probability: 0.3}), many) != many).flatten(1).any(1)
+    assert changed.float().mean() == pytest.approx(0.3, abs=0.04)
+    assert torch.equal(draw(build(**strengths, **{probability: 0.0}), images), images)
+
+
+def test_changes_are_chosen_apart(images):
+    """With one of two kinds on half the images, a quarter has both and a quarter none."""
+    many = images[:1].expand(2_000, -1, -1).contiguous()
+    half = build(brightness=0.4, jitter_probability=0.5, rotation_deg=20, affine_probability=0.5)
+    assert (draw(half, many) == many).flatten(1).all(1).float().mean() == pytest.approx(0.25, abs=0.04)
+
+
+def test_without_them_the_draws_are_what_they_were(images):
+    """Runs recorded before there were probabilities and elastic distortion: seven draws an image, in this order."""
+    strengths = {**ALL_ON, "elastic_px": 0.0}
+    before, now = (torch.Generator().manual_seed(3) for _ in range(2))
+    changed = build(**strengths)(images.clone(), 0.7, now)
+    draws = torch.rand(7, len(images), generator=before).mul_(2).sub_(1).mul_(0.7)
+    expected = adjust_contrast(adjust_brightness(images, 1 + 0.2 * draws[0]), 1 + 0.2 * draws[1])
+    maps = sampling_maps(math.radians(10) * draws[2], 1 + 0.1 * draws[3], 0.2 * draws[4], 0.1 * draws[5:7])
+    assert torch.equal(changed, warp(expected, maps))
+    assert torch.equal(now.get_state(), before.get_state())
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("augment.affine_probability=1.1", "must be in [0, 1], got 1.1"),
+        ("augment.jitter_probability=-0.1", "must be in [0, 1], got -0.1"),
+        ("augment.elastic_probability=2", "must be in [0, 1], got 2.0"),
+        ("augment.elastic_px=-1", "must be in [0, 14], got -1.0"),
+        ("augment.elastic_nodes=1", "must be in [2, 28], got 1"),
+    ],
+)
+def test_what_is_out_of_range_is_named(configure, override, said):
+    key = override.partition("=")[0]
+    with pytest.raises(ConfigError, match=re.escape(f"{key} {said}")):
+        configure(override)

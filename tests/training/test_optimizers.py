@@ -51,6 +51,17 @@ def test_options_are_torchs_optimizers_with_all_their_settings(configure, option
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
+def test_momentum_goes_down_to_none_with_nesterov_left_on(configure):
+    """So that a search can have it in a range; torch refuses what here is plain gradient descent."""
+    config = configure("optim=sgd", "optim.lr=0.01", "optim.momentum=0").optim
+    assert config.nesterov
+    ours, plain = small_model(), small_model()
+    mine = steps(ours, config.build(ours))
+    theirs = steps(plain, torch.optim.SGD(plain.parameters(), lr=0.01, weight_decay=config.weight_decay))
+    for a, b in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+
+
 def muon(model):
     return ConvMuon(model, lr=0.05, momentum=0.9, nesterov=True, adamw_lr=0.01, weight_decay=0.01)
 

@@ -1,10 +1,21 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from mnist_compact.training.schedules import CosineConfig, LinearConfig, OneCycleConfig, StepConfig, step_decay
+from mnist_compact.faults import ConfigError
+from mnist_compact.training.schedules import (
+    CosineConfig,
+    Knot,
+    LinearConfig,
+    OneCycleConfig,
+    PiecewiseConfig,
+    StepConfig,
+    piecewise,
+    step_decay,
+)
 
 
 @pytest.mark.parametrize(("steps_per_epoch", "epochs", "warmup"), [(10, 15, 0.3), (7, 3, 0.5), (469, 2, 0.1)])
@@ -49,7 +60,37 @@ def test_linear_and_cosine_by_a_table(config, factors):
     assert [schedule(step) for step in range(4)] == pytest.approx(factors, abs=1e-6)
 
 
-@pytest.mark.parametrize("option", ["none", "step", "onecycle", "cosine", "linear"])
+def test_piecewise_is_numpys_interpolation():
+    knots = [(0.1, 0.4), (0.25, 1.0), (0.5, 0.2), (0.9, 0.0)]
+    places = [step / 40 for step in range(41)]
+    expected = np.interp(places, *zip(*knots, strict=True))
+    assert [piecewise(place, knots) for place in places] == pytest.approx(expected.tolist())
+
+
+def test_knots_lie_by_their_progress_and_two_at_a_place_make_a_jump(configure):
+    knots = {
+        "end": Knot(progress=1, factor=0.2),
+        "low": Knot(progress=0.5, factor=0.6),
+        "up": Knot(progress=0, factor=1),
+    }
+    schedule = PiecewiseConfig(name="mine", knots=knots).build(steps_per_epoch=2, epochs=2)
+    assert [schedule(step) for step in range(4)] == pytest.approx([1, 0.8, 0.6, 0.4])
+    knots["jump"] = Knot(progress=0.5, factor=0.0)
+    schedule = PiecewiseConfig(name="mine", knots=knots).build(steps_per_epoch=2, epochs=2)
+    assert [schedule(step) for step in range(4)] == pytest.approx([1, 0.8, 0, 0.1])
+    tail = configure("scheduler=piecewise", "scheduler.knots.tail.factor=0.05").scheduler
+    assert tail.knots["tail"].factor == 0.05
+
+
+def test_knots_out_of_range_are_named_at_once(configure):
+    faults = (
+        r"(?s)knots\.low\.progress must be in \[0, 1\], got 2\.0.*knots\.end\.factor must be in \[0, 1\], got -1\.0"
+    )
+    with pytest.raises(ConfigError, match=faults):
+        configure("scheduler=piecewise", "scheduler.knots.low.progress=2", "scheduler.knots.end.factor=-1")
+
+
+@pytest.mark.parametrize("option", ["none", "step", "onecycle", "cosine", "linear", "piecewise"])
 @pytest.mark.parametrize("epochs", [1, 2, 15])
 def test_factors_lie_between_0_and_1_and_the_peak_is_reached(configure, option, epochs):
     schedule = configure(f"scheduler={option}").scheduler.build(steps_per_epoch=20, epochs=epochs)
