@@ -115,8 +115,10 @@ def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
     """A run in its own folder. Returns the objective, for sweepers."""
     from hydra.core.hydra_config import HydraConfig
 
+    from mnist_compact.folders import as_shown, remove_if_empty
+
     job = HydraConfig.get()
-    folder = Path(os.path.relpath(job.runtime.output_dir))
+    folder = as_shown(job.runtime.output_dir)
     try:
         if job.runtime.choices.get("sweeps") and alone:
             raise ConfigError([f"sweeps={job.runtime.choices['sweeps']} is a question for a search: add -m"])
@@ -130,13 +132,13 @@ def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
         check(run)
         trackers = tracker_of(cfg).watchers(folder)
     except ConfigError:
-        _remove_if_empty(folder)  # Hydra made it before anyone could look at the configuration
+        remove_if_empty(folder)  # Hydra made it before anyone could look at the configuration
         raise
     watcher = Watchers(on_terminal(), *trackers)
     try:
         record = train(run, folder, watcher, overrides=list(job.overrides.task))
     except BaseException:
-        _remove_if_empty(folder)
+        remove_if_empty(folder)
         raise
     finally:
         watcher.close()
@@ -147,20 +149,18 @@ def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
     return objective(record)
 
 
-def _remove_if_empty(folder: Path) -> None:
-    for path in (folder, *list(folder.parents)[:3]):  # and the date, runs and outputs, if empty
-        try:
-            path.rmdir()
-        except OSError:
-            return  # something else is in it
-
-
 def _draw(folder: Path, record: "RunRecord") -> None:
-    if record.epochs_done:
+    """The pictures. They adorn a run that has ended: what goes wrong with them is said, and no more."""
+    if not record.epochs_done:
+        return
+    os.environ.pop("MPLBACKEND", None)  # of a notebook that started this process; matplotlib may not know it here
+    try:
         from mnist_compact.results.plots import draw_run
 
         logging.getLogger("matplotlib").setLevel(logging.WARNING)  # its first use would tell of fonts
         draw_run(folder)
+    except Exception as error:
+        print(f"{PREFIX}the pictures in {folder} could not be drawn: {error}", file=sys.stderr)
 
 
 def _exit_unless_done(record: "RunRecord", *, alone: bool) -> None:

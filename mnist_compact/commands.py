@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Callable
 
-from mnist_compact.faults import EXIT_INTERRUPTED, EXIT_REFUSED, WorkFault
+from mnist_compact.faults import EXIT_INTERRUPTED, EXIT_REFUSED, Refusal, WorkFault
 
 
 def conclude(name: str, work: Callable[[], int | None], *, interrupted: str = "interrupted") -> None:
     """Do `work` for the command `name` and exit with its code, unless that is 0 or None.
 
-    What cannot be done (ValueError, OSError) gives 2, what was begun and cannot be finished the fault's own code;
+    What cannot be done (Refusal, OSError) gives 2, what was begun and cannot be finished the fault's own code;
     Ctrl-C gives 130 and the words `interrupted`.
     """
     try:
@@ -18,7 +18,7 @@ def conclude(name: str, work: Callable[[], int | None], *, interrupted: str = "i
     except BrokenPipeError:  # the reader, `head` say, has seen enough; nothing must be flushed at exit
         sys.stdout = None
         status = 0
-    except (ValueError, OSError) as error:
+    except (Refusal, OSError) as error:
         sys.stderr.write(f"{name}: {error}\n")
         status = error.status if isinstance(error, WorkFault) else EXIT_REFUSED
     except KeyboardInterrupt:

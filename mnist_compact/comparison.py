@@ -1,11 +1,11 @@
 """The table at the end of a multirun, hung into Hydra as a callback."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+
+from mnist_compact.folders import as_shown
 
 
 class CompareRuns(Callback):
@@ -17,7 +17,7 @@ class CompareRuns(Callback):
         from mnist_compact.results.rendering import to_rich, to_text
         from mnist_compact.results.tables import compare_runs
 
-        folder = Path(os.path.relpath(config.hydra.sweep.dir))
+        folder = as_shown(config.hydra.sweep.dir)
         runs = sorted(path.parent for path in folder.glob("*/result.json"))
         if runs:
             console = Console(highlight=False)

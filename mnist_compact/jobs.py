@@ -96,6 +96,7 @@ class _Process:
         environment = {key: value for key, value in os.environ.items() if key not in NOT_FOR_JOBS}
         if job.threads is not None:
             environment["OMP_NUM_THREADS"] = str(job.threads)
+        self.made_folder = not job.folder.exists()
         job.folder.mkdir(parents=True, exist_ok=True)
         with (job.folder / LOG).open("ab") as log:  # a folder that holds a run already keeps that run's log
             self.log_start = log.tell()
@@ -142,7 +143,8 @@ class _Process:
         """After a refusal, as without a grid."""
         if not self.log_start and [path.name for path in self.job.folder.iterdir()] == [LOG]:
             (self.job.folder / LOG).unlink()
-            self.job.folder.rmdir()
+            if self.made_folder:
+                self.job.folder.rmdir()
 
 
 def _interrupt(running: list[subprocess.Popen[bytes]]) -> None:

@@ -4,7 +4,7 @@ import re
 import shlex
 import sys
 
-from mnist_compact.faults import nearest
+from mnist_compact.faults import Refusal, nearest
 
 PREFIX = "mnist_compact: "  # of the one message
 
@@ -22,7 +22,7 @@ def explain(error: Exception) -> str | None:
         return _interval_in_a_grid(sys.argv[1:])
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _unfit_key(error)
-    if isinstance(error, ValueError):
+    if isinstance(error, Refusal):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"

@@ -44,13 +44,15 @@ MAY_IMPORT = {
     "zoo": {"confirm", "results", "use"},
     "jobs": {"refusals", "results"},
     "launcher": {"jobs", "refusals"},
-    "comparison": {"results"},
+    "folders": set(),
+    "comparison": {"folders", "results"},
     "report": {"results", "search"},
     "app": {
         "config",
         "comparison",
         "display",
         "experiment",
+        "folders",
         "jobs",
         "launcher",
         "onlookers",
@@ -64,8 +66,8 @@ MAY_IMPORT = {
 }
 THIRD_PARTY = {  # room → libraries that only it may import, at any depth
     "torchvision": {"data"},
-    "hydra": {"app", "comparison", "composition", "config", "launcher", "refusals", "search"},
-    "omegaconf": {"app", "comparison", "composition", "config", "launcher", "refusals", "search"},
+    "hydra": {"app", "comparison", "composition", "config", "folders", "launcher", "refusals", "search"},
+    "omegaconf": {"app", "comparison", "composition", "config", "folders", "launcher", "refusals", "search"},
     "optuna": {"confirm", "results", "search", "study"},
     "pandas": {"confirm", "results", "report", "study", "use", "zoo"},
     "matplotlib": {"results"},

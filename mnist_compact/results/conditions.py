@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
+from mnist_compact.faults import Refusal
 from mnist_compact.results.selection import resolve, resolve_all
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def matching(frame: "pd.DataFrame", condition: str) -> "pd.DataFrame":
     """The rows for which the condition holds, `accuracy` and `loss` as in `selection.resolve`.
 
     A comparison with a missing value is neither true nor false, so its row does not match. A name that is no plain word
-    goes in backticks. Raises ValueError naming what is no condition, no column, or not to be compared.
+    goes in backticks. Raises Refusal naming what is no condition, no column, or not to be compared.
     """
     tree, quoted = _parsed(condition)
     resolve_all(frame, _names(tree, quoted), hint=" Text goes in quotes.")
@@ -47,7 +48,7 @@ def matching(frame: "pd.DataFrame", condition: str) -> "pd.DataFrame":
 
 
 def names_in(condition: str) -> list[str]:
-    """The columns that a condition names. Raises ValueError for what is no expression."""
+    """The columns that a condition names. Raises Refusal for what is no expression."""
     return _names(*_parsed(condition))
 
 
@@ -65,7 +66,7 @@ def _parsed(condition: str) -> tuple[ast.expr, dict[str, str]]:
     try:
         return ast.parse(_QUOTED.sub(plain, condition).strip(), mode="eval").body, quoted
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{condition!r} is no condition: {GRAMMAR}") from error
+        raise Refusal(f"{condition!r} is no condition: {GRAMMAR}") from error
 
 
 def _dotted(node: ast.AST, quoted: dict[str, str]) -> str | None:
@@ -112,18 +113,18 @@ class _Condition:
             return reduce(operator.and_, map(self._compared, sides, node.ops, sides[1:]))
         operand = self._operand(node)
         if not operand.column or operand.kind not in (TRUTH, None):
-            raise ValueError(f"{operand} is no condition by itself: compare it with a value")
+            raise Refusal(f"{operand} is no condition by itself: compare it with a value")
         return operand.value.astype("boolean")
 
     def _compared(self, left_node: ast.expr, comparison: ast.cmpop, right_node: ast.expr) -> Any:
         left, right = self._operand(left_node), self._operand(right_node)
         if not (left.column or right.column):
-            raise ValueError(f"{self.text!r} compares {left} with {right}: one of them must be a column")
+            raise Refusal(f"{self.text!r} compares {left} with {right}: one of them must be a column")
         columns = [side.value for side in (left, right) if side.column]
         missing = reduce(operator.or_, [column.isna() for column in columns])
         if isinstance(comparison, ast.Is | ast.IsNot):
             if right.column or right.value is not None:
-                raise ValueError(f"{self.text!r}: `is` is for None alone; values are compared by ==")
+                raise Refusal(f"{self.text!r}: `is` is for None alone; values are compared by ==")
             return (missing if isinstance(comparison, ast.Is) else ~missing).astype("boolean")
         if any(side.column and side.kind is None for side in (left, right)):
             return missing.astype("boolean").mask(missing)
@@ -137,7 +138,7 @@ class _Condition:
         left, right = _as_time(left, right), _as_time(right, left)
         if left.kind != right.kind or (type(comparison) in ORDERS and left.kind not in (NUMBER, TIME)):
             rule = "kinds must agree, and only numbers and times have an order"
-            raise ValueError(f"{self.text!r} compares {left} with {right}: {rule}")
+            raise Refusal(f"{self.text!r} compares {left} with {right}: {rule}")
         return COMPARISONS[type(comparison)](left.value, right.value)
 
     def _within(self, left: _Operand, right: _Operand) -> Any:
@@ -145,11 +146,11 @@ class _Condition:
         if left.column and isinstance(right.value, list):
             odd = [item for item in right.value if item.column or item.kind != left.kind]
             if odd:
-                raise ValueError(f"{self.text!r} compares {left} with {odd[0]}: kinds must agree")
+                raise Refusal(f"{self.text!r} compares {left} with {odd[0]}: kinds must agree")
             return left.value.isin([item.value for item in right.value])
         if left.kind == TEXT and right.kind == TEXT and right.column and not left.column:
             return right.value.str.contains(left.value, regex=False)
-        raise ValueError(f"{self.text!r}: `in` takes a column and a list of values, or a text and a column of texts")
+        raise Refusal(f"{self.text!r}: `in` takes a column and a list of values, or a text and a column of texts")
 
     def _operand(self, node: ast.expr) -> _Operand:
         name = _dotted(node, self.quoted)
@@ -173,7 +174,7 @@ class _Condition:
             if isinstance(value, float):
                 return _Operand(NUMBER, value)
             return _Operand(TEXT if isinstance(value, str) else "nothing", value)
-        raise ValueError(f"{self.text!r} is no condition: {GRAMMAR}")
+        raise Refusal(f"{self.text!r} is no condition: {GRAMMAR}")
 
 
 def _kind(column: "pd.Series[Any]") -> str | None:
@@ -189,7 +190,7 @@ def _kind(column: "pd.Series[Any]") -> str | None:
 
 
 def _as_time(side: _Operand, other: _Operand) -> _Operand:
-    """A text beside times as a time, in UTC unless it says otherwise. Raises ValueError for one that is none."""
+    """A text beside times as a time, in UTC unless it says otherwise. Raises Refusal for one that is none."""
     if side.column or side.kind != TEXT or other.kind != TIME:
         return side
     import pandas as pd
@@ -197,5 +198,5 @@ def _as_time(side: _Operand, other: _Operand) -> _Operand:
     try:
         time = pd.Timestamp(side.value)
     except ValueError as error:
-        raise ValueError(f"{side} is no time, such as '2025-11-20' or '2025-11-20 10:00'") from error
+        raise Refusal(f"{side} is no time, such as '2025-11-20' or '2025-11-20 10:00'") from error
     return _Operand(TIME, time.tz_localize("UTC") if time.tzinfo is None else time)

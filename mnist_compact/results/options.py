@@ -4,6 +4,8 @@ import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
+from mnist_compact.faults import Refusal
+
 DEFAULT_PATH = "outputs"
 FORMAT_BY_ENDING = {
     ".txt": "table",
@@ -78,20 +80,20 @@ conditions:
 
 
 def form_of(arguments: argparse.Namespace) -> str:
-    """The format to write. Raises ValueError for options that do not go together, and for one that is not installed."""
+    """The format to write. Raises Refusal for options that do not go together, and for one that is not installed."""
     form: str = arguments.format or _format_of(arguments.out)
     if arguments.descending and arguments.sort is None:
-        raise ValueError("--descending needs --sort COLUMN")
+        raise Refusal("--descending needs --sort COLUMN")
     if arguments.all and arguments.columns:
-        raise ValueError("--all and --columns are not allowed together")
+        raise Refusal("--all and --columns are not allowed together")
     if arguments.diff and (arguments.paths or arguments.where or arguments.columns or arguments.sort):
-        raise ValueError("--diff takes two run folders; PATH, --where, --columns and --sort do not go with it")
+        raise Refusal("--diff takes two run folders; PATH, --where, --columns and --sort do not go with it")
     if arguments.page and (arguments.columns or arguments.sort or arguments.format or arguments.out):
-        raise ValueError("--page takes PATH and --where; --columns, --sort, --format and --out do not go with it")
+        raise Refusal("--page takes PATH and --where; --columns, --sort, --format and --out do not go with it")
     if form == "parquet" and arguments.out is None:
-        raise ValueError("--format parquet needs --out FILE")
+        raise Refusal("--format parquet needs --out FILE")
     if form == "parquet" and find_spec("pyarrow") is None:
-        raise ValueError("--format parquet needs pyarrow: pip install -e '.[parquet]'")
+        raise Refusal("--format parquet needs pyarrow: pip install -e '.[parquet]'")
     return form
 
 
@@ -99,5 +101,5 @@ def _format_of(out: Path | None) -> str:
     if out is None or not out.suffix:
         return "table"
     if out.suffix not in FORMAT_BY_ENDING:
-        raise ValueError(f"--out must end in {', '.join(FORMAT_BY_ENDING)}, or have --format beside it, got {out}")
+        raise Refusal(f"--out must end in {', '.join(FORMAT_BY_ENDING)}, or have --format beside it, got {out}")
     return FORMAT_BY_ENDING[out.suffix]

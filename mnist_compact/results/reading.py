@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from mnist_compact.faults import Refusal
 from mnist_compact.results import cache
 from mnist_compact.results.cells import Cell, cells_of, proper
 from mnist_compact.results.columns import UNREADABLE, FoundRun
@@ -38,11 +39,11 @@ class Rows:
 
 
 def read_runs(paths: Iterable[Path]) -> Rows:
-    """A row for every run folder at or under `paths`, sorted. Raises ValueError for a path that is not a folder."""
+    """A row for every run folder at or under `paths`, sorted. Raises Refusal for a path that is not a folder."""
     rows, seen = Rows(), set[str]()
     for root in paths:
         if not root.is_dir():
-            raise ValueError(f"a path must be an existing folder, got {str(root)!r}")
+            raise Refusal(f"a path must be an existing folder, got {str(root)!r}")
         _read_below(root, rows, seen)
     rows.sort()
     return rows

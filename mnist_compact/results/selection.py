@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from mnist_compact.faults import nearest
+from mnist_compact.faults import Refusal, nearest
 from mnist_compact.results.columns import evaluated, score_column
 from mnist_compact.results.record import Status
 
@@ -14,16 +14,16 @@ SHORT = ("accuracy", "loss")  # of the final score
 
 
 def check(columns: Iterable[str], names: Iterable[str], hint: str = "") -> None:
-    """Raises ValueError naming every one of `names` that is none of the columns, with the nearest or else `hint`."""
+    """Raises Refusal naming every one of `names` that is none of the columns, with the nearest or else `hint`."""
     columns = list(columns)
     unknown = [name for name in dict.fromkeys(names) if name not in columns]
     faults = [f"There is no column {name!r}.{nearest(name, columns) or hint}" for name in unknown]
     if faults:
-        raise ValueError(" ".join(faults))
+        raise Refusal(" ".join(faults))
 
 
 def resolve_all(frame: "pd.DataFrame", names: Iterable[str], hint: str = "") -> list[str]:
-    """The columns meant by `names`, each once. Raises ValueError as `check` and `resolve` do."""
+    """The columns meant by `names`, each once. Raises Refusal as `check` and `resolve` do."""
     names = list(dict.fromkeys(names))
     check(frame.columns, [name for name in names if name not in SHORT], hint)
     return list(dict.fromkeys(resolve(frame, name) for name in names))
@@ -32,7 +32,7 @@ def resolve_all(frame: "pd.DataFrame", names: Iterable[str], hint: str = "") -> 
 def resolve(frame: "pd.DataFrame", name: str) -> str:
     """The column meant by `name`, where `accuracy` and `loss` stand for those of the final score.
 
-    Raises ValueError where the runs' final scores are of several splits or weights, for these must not mix.
+    Raises Refusal where the runs' final scores are of several splits or weights, for these must not mix.
     """
     if name in frame.columns or name not in SHORT:
         return name
@@ -43,9 +43,9 @@ def resolve(frame: "pd.DataFrame", name: str) -> str:
     if len(columns) == 1:
         return columns[0]
     if not columns:
-        raise ValueError(f"{name!r} stands for the final score's, and no run here has a score")
+        raise Refusal(f"{name!r} stands for the final score's, and no run here has a score")
     counted = " or ".join(f"{column} (runs: {n})" for column, n in zip(columns, scores.values(), strict=True))
-    raise ValueError(f"{name!r} could mean {counted}, which do not mix: name one, or first choose runs by a condition")
+    raise Refusal(f"{name!r} could mean {counted}, which do not mix: name one, or first choose runs by a condition")
 
 
 def final_scores(frame: "pd.DataFrame") -> dict[tuple[str, str], int]:
