@@ -48,7 +48,7 @@ class TerminalWatcher(Watcher):
         self.refreshed = 0.0
 
     def announce(self, sentence: str) -> None:
-        self.console.print(sentence, markup=False)
+        self.console.print(sentence, markup=False, soft_wrap=True)
 
     def started(self, run: RunConfig, anatomy: Anatomy, device: str, steps: int) -> None:
         self.console.print(layer_table(anatomy))

@@ -43,7 +43,7 @@ class Outcome:
     """How a job ended: with a value, or with a fault."""
 
     said: str  # to the user, as it ended
-    value: float | None = None  # the objective; None for a run that diverged in its first epoch
+    value: float | None = None  # the objective; None for a run that diverged
     fault: str = ""
     refused: bool = False  # the fault is in the configuration
 

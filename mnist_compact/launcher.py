@@ -22,7 +22,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
-from mnist_compact.cores import cores
+from mnist_compact.cores import cores, threads_each
 from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, ConfigError
 from mnist_compact.jobs import Job, JobFault, Outcome, run_all
 from mnist_compact.refusals import explain
@@ -49,7 +49,7 @@ class ProcessLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         workers = min(self.n_jobs or cores(), len(job_overrides))
-        threads = max(1, cores() // workers) if workers > 1 else None  # None: all of them, as without a grid
+        threads = threads_each(workers) if workers > 1 else None  # None: torch's own number, as without a grid
         alike = _alike(job_overrides)
         composed = [
             self._compose(number, list(overrides), threads, alike)

@@ -250,6 +250,19 @@ def test_bfloat16_and_label_smoothing_train(configure, onlooker, tmp_path):
     assert record.status == "completed"
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_last_batch_may_be_one_image(configure, onlooker, tmp_path, precision):
+    one_more = ("data=synthetic", "data.evaluation_images=40", "data.train_images=65", "train.epochs=1")
+    config = configure(*one_more, f"train.precision={precision}")
+    assert run(config, tmp_path, onlooker()).score("train").total == 65
+
+
+def test_a_record_has_what_the_weights_need_to_be_used_alone(whole, configure):
+    data = configure(*FULL).data.load(print)
+    normalisation = RunRecord.read(whole[0]).normalisation
+    assert (normalisation.mean, normalisation.std) == (data.mean, data.std)
+
+
 def test_derived_seeds_differ_by_seed_purpose_and_epoch_and_stay_what_they_are():
     seeds = {derive_seed(seed, purpose, epoch) for seed in range(4) for purpose in ("a", "b") for epoch in range(4)}
     assert len(seeds) == 32

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from mnist_compact.cores import cores
+from mnist_compact.cores import cores, threads_each
 from mnist_compact.faults import ConfigError
 from mnist_compact.jobs import Job, run_all
 from mnist_compact.results.finding import SEEDS
@@ -63,7 +63,7 @@ def has_ended(home: Path) -> bool:
 def _attempt(wanted: list[tuple[Path, list[int]]], jobs: int, total: int) -> list[str]:
     missing = [(folder, seed) for folder, seeds in wanted for seed in seeds if not has_ended(home_of(folder, seed))]
     workers = jobs or cores()
-    threads = max(1, cores() // workers)
+    threads = threads_each(workers)
     several = len(wanted) > 1
     lined_up = [
         Job(

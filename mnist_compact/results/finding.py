@@ -82,10 +82,17 @@ class RunFolder:
 
 
 def run_folders(root: Path) -> Iterator[RunFolder]:
-    """Every run folder at or under `root`, links not followed; also folders that cannot be listed, with the fault."""
+    """Every run folder at or under `root`, once; also folders that cannot be listed, with the fault.
+
+    Links are followed in the end: what lies here as well goes by its own place.
+    """
     waiting = [("" if root == Path() else str(root), os.path.realpath(root))]
-    while waiting:
-        label, path = waiting.pop()
+    links, seen = list[tuple[str, str]](), set[str]()
+    while waiting or links:
+        label, path = waiting.pop() if waiting else links.pop()
+        if path in seen:
+            continue
+        seen.add(path)
         is_run = False
         stamps: dict[str, Stamp] = dict.fromkeys(READ, ABSENT)
         try:
@@ -98,6 +105,8 @@ def run_folders(root: Path) -> Iterator[RunFolder]:
                             stamps[name] = _stamp(entry)
                     elif name != NO_RUNS_IN and entry.is_dir(follow_symlinks=False):
                         waiting.append((os.path.join(label, name), entry.path))
+                    elif name != NO_RUNS_IN and entry.is_symlink() and entry.is_dir():
+                        links.append((os.path.join(label, name), os.path.realpath(entry.path)))
         except OSError as error:
             yield RunFolder(label or ".", path, (), f"the folder cannot be listed ({error.strerror})")
             continue

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from mnist_compact.cores import cores
+from mnist_compact.cores import threads_each
 from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, EXIT_WITHOUT_DATA, ConfigError, WorkFault
 from mnist_compact.jobs import how_ended
 from mnist_compact.search.ledger import excuse, lock_of
@@ -36,7 +36,7 @@ class Workforce:
     def hire(self) -> None:
         name = f"{socket.gethostname()}-{os.getpid()}-{self.token}-{self.hired}"
         self.hired += 1
-        threads = max(1, cores() // self.jobs)
+        threads = threads_each(self.jobs)
         folder = self.folder / "workers"
         folder.mkdir(exist_ok=True)
         assignment = folder / f"{name}.json"

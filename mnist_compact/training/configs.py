@@ -19,7 +19,7 @@ class TrainConfig:
     label_smoothing: float = 0.0  # part of the target spread over all ten classes, in [0, 1); 0 = off
     average_epochs: int = 0  # over so many last epochs an average of the weights is kept and scored too; 0 = off
     average_decay: float = 0.998  # of that exponential moving average, per step, in (0, 1)
-    threads: int = 0  # CPU threads; 0 = all cores
+    threads: int = 0  # CPU threads; 0 = torch's own number, as OMP_NUM_THREADS or taskset have it
     device: str = "auto"  # cpu, cuda, cuda:1, mps; auto = a GPU if there is one
     precision: Precision = Precision.float32
 

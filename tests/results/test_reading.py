@@ -304,3 +304,15 @@ def test_few_runs_leave_no_cache(make_run: MakeRun, tmp_path: Path, monkeypatch:
     make_run("o/a")
     load_runs(tmp_path)
     assert not (tmp_path / cache.FILENAME).exists()
+
+
+def test_linked_runs_are_found_once(make_run: Callable[..., Path], tmp_path: Path) -> None:
+    """Elsewhere by the link, here by their own place, and in no circle."""
+    elsewhere = make_run("elsewhere/run", seconds=1.0)
+    make_run("here/run", seconds=2.0)
+    (tmp_path / "here" / "a_link").symlink_to(elsewhere)
+    (tmp_path / "here" / "another").symlink_to(tmp_path / "here" / "run")
+    (tmp_path / "here" / "circle").symlink_to(tmp_path / "here")
+    (tmp_path / "here" / "nowhere").symlink_to(tmp_path / "gone")
+    runs = load_runs(tmp_path / "here").set_index("run")["seconds"]
+    assert runs.to_dict() == {str(tmp_path / "here" / "a_link"): 1.0, str(tmp_path / "here" / "run"): 2.0}

@@ -8,7 +8,7 @@ from torch import nn
 from mnist_compact.data.datasets import Batches
 from mnist_compact.training.configs import Precision
 from mnist_compact.training.loop import Plan, train_epoch
-from mnist_compact.training.machine import autocast, prepare
+from mnist_compact.training.machine import autocast, prepare, prepared
 from mnist_compact.training.step import Step, Trainee
 
 RATES = [1.0, 0.5, 0.25]
@@ -74,6 +74,14 @@ def test_two_epochs_are_those_of_a_loop_of_torch_alone(configure):
     assert taken == 8
     for ours, plain in zip(model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours.reshape(plain.shape), plain, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("asked", "used"), [(0, 3), (2, 2)])
+def test_without_a_number_torch_keeps_its_own_and_has_it_back(asked, used):
+    torch.set_num_threads(3)
+    with prepared(asked, torch.device("cpu")):
+        assert torch.get_num_threads() == used
+    assert torch.get_num_threads() == 3
 
 
 def test_a_gpu_is_the_current_one_and_repeats_itself(monkeypatch):
