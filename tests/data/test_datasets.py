@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
-from mnist_compact.data.datasets import Batches, Datasets, Split, balanced_part, make_synthetic
+from mnist_compact.data import datasets
+from mnist_compact.data.datasets import Batches, Datasets, Split, balanced_part, load_holdout, make_synthetic
 
 
 @pytest.fixture
@@ -32,6 +34,38 @@ def test_the_held_out_part_is_balanced_and_fixed_by_its_seed(size, seed):
     assert len(set(held.tolist())) == size
     assert torch.equal(held, balanced_part(labels, size, seed))
     assert not torch.equal(held, balanced_part(labels, size, seed + 5))
+
+
+@pytest.fixture
+def files(monkeypatch):
+    """Training files of 300 images with their number in their first pixels; whoever asks for the test files fails."""
+    numbers = np.arange(300)
+    images = np.zeros((300, 28, 28), np.uint8)
+    images[:, 0, 0], images[:, 0, 1] = numbers % 256, numbers // 256
+    content = dict(zip(datasets.TRAINING_FILES, (images, numbers % 10), strict=True))
+    monkeypatch.setattr(datasets, "obtain", lambda root, names, announce: {name: name for name in names})
+    monkeypatch.setattr(datasets, "read_idx", lambda name: content[name])
+
+
+def numbers_of(split):
+    return (split.images[:, 0, 0].int() + 256 * split.images[:, 0, 1].int()).tolist()
+
+
+@pytest.mark.parametrize(("held_out", "train_images"), [(50, 0), (50, 100), (200, 0), (10, 20)])
+def test_held_out_images_are_trained_on_by_nobody_and_no_test_image_is_read(configure, files, held_out, train_images):
+    data = load_holdout(None, held_out, train_images, 0, print)
+    trained, held = numbers_of(data.train), numbers_of(data.evaluation)
+    assert (data.train.name, data.evaluation.name) == ("train", "holdout")
+    assert len(set(held)) == len(held) == held_out
+    assert len(set(trained)) == len(trained) == (train_images or 300 - held_out)
+    assert not set(trained) & set(held)
+    for split, numbers in ((data.train, trained), (data.evaluation, held)):
+        assert split.labels.tolist() == [number % 10 for number in numbers]
+        assert torch.bincount(split.labels).tolist() == [len(numbers) // 10] * 10
+    batches = Batches(data, configure("augment=none").augment.build(), 16, 0)
+    pixels = torch.cat([images for images, _ in batches.epoch(1, 1.0)]) * data.std + data.mean
+    first = (255 * pixels[:, 0, 0, :2]).round().int()
+    assert sorted((first[:, 0] + 256 * first[:, 1]).tolist()) == sorted(trained)
 
 
 def numbered(count):

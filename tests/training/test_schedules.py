@@ -88,12 +88,3 @@ def test_knots_out_of_range_are_named_at_once(configure):
     )
     with pytest.raises(ConfigError, match=faults):
         configure("scheduler=piecewise", "scheduler.knots.low.progress=2", "scheduler.knots.end.factor=-1")
-
-
-@pytest.mark.parametrize("option", ["none", "step", "onecycle", "cosine", "linear", "piecewise"])
-@pytest.mark.parametrize("epochs", [1, 2, 15])
-def test_factors_lie_between_0_and_1_and_the_peak_is_reached(configure, option, epochs):
-    schedule = configure(f"scheduler={option}").scheduler.build(steps_per_epoch=20, epochs=epochs)
-    factors = [schedule(step) for step in range(20 * epochs)]
-    assert all(0 <= factor <= 1 for factor in factors)
-    assert max(factors) == pytest.approx(1, abs=0.05)

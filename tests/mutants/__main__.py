@@ -1,0 +1,132 @@
+"""Put faults into a copy of the checkout, one at a time, and see which the tests do not notice.
+
+`python -m tests.mutants [WORD …]` runs all, or those whose file or reason holds one of the words. Exits with 1 where a
+fault survives or its text is no longer in the source, with 2 where the tests fail without any fault.
+"""
+
+import argparse
+import importlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.mutants.fault import Fault
+from tests.mutants.in_data import FAULTS as IN_DATA
+from tests.mutants.in_model import FAULTS as IN_MODEL
+from tests.mutants.in_results import FAULTS as IN_RESULTS
+from tests.mutants.in_training import FAULTS as IN_TRAINING
+
+FAULTS = (*IN_TRAINING, *IN_DATA, *IN_MODEL, *IN_RESULTS)
+ROOT = Path(__file__).parents[2]
+COMPILED = "mnist_compact/model"  # its kernels are kept on disk, by the file of the function called
+PATIENCE_S = 600  # for one fault: one that makes the tests wait for ever is noticed too
+# Loaded once, then shared by a fork a fault: their imports take longer than most of the tests.
+HEAVY = (
+    "hydra",
+    "matplotlib.pyplot",
+    "numba",
+    "optuna",
+    "pandas",
+    "pytest",
+    "safetensors.torch",
+    "scipy.stats",
+    "torch",
+)
+
+
+def main() -> int:
+    options = parse()
+    chosen = [fault for fault in FAULTS if not options.words or any(word in fault.name for word in options.words)]
+    for name in HEAVY:
+        importlib.import_module(name)
+    with tempfile.TemporaryDirectory() as home:
+        copy = copy_of_checkout(Path(home) / "copy")
+        stale = [fault for fault in chosen if (copy / fault.file).read_text().count(fault.old) != 1]
+        for fault in stale:
+            print(f"stale     {fault.name}: its text does not stand in the file exactly once")
+        tests = sorted({test for fault in chosen for test in fault.tests})
+        if not passes(copy, tests, "--maxfail=5", "--tb=short"):
+            print("the tests fail without any fault", file=sys.stderr)
+            return 2
+        survivors = [fault for fault in chosen if fault not in stale and survives(copy, fault)]
+    print(f"{len(chosen)} faults, {len(survivors)} survived, {len(stale)} stale")
+    return 1 if survivors or stale else 0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.mutants", description="Which faults do the tests not notice?"
+    )
+    parser.add_argument("words", nargs="*", help="only faults whose file or reason holds one of them")
+    return parser.parse_args()
+
+
+def copy_of_checkout(copy: Path) -> Path:
+    """With the kernels compiled so far, which depend on the time of their files."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    names = [Path(os.fsdecode(name)) for name in listed.stdout.split(b"\0") if name]
+    names += [path.relative_to(ROOT) for path in ROOT.glob(f"{COMPILED}/__pycache__/*.nb*")]
+    for name in names:
+        if (ROOT / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    return copy
+
+
+def survives(copy: Path, fault: Fault) -> bool:
+    path = copy / fault.file
+    shutil.copy2(path, kept := path.with_suffix(".whole"))
+    path.write_text(path.read_text().replace(fault.old, fault.new))
+    start = time.monotonic()
+    survived = passes(copy, list(fault.tests), "-x", "--tb=no", quiet=True, afresh=fault.file.startswith(COMPILED))
+    kept.replace(path)
+    print(f"{'SURVIVED' if survived else 'killed  '}  {fault.name} ({time.monotonic() - start:.0f} s)", flush=True)
+    return survived
+
+
+def passes(copy: Path, tests: list[str], *options: str, quiet: bool = False, afresh: bool = False) -> bool:
+    """Whether `tests` pass in the copy; `afresh` compiles the kernels once more, as they stand."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(PATIENCE_S)
+            status = run_pytest(copy, tests, *options, quiet=quiet, afresh=afresh)
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def run_pytest(copy: Path, tests: list[str], *options: str, quiet: bool, afresh: bool) -> int:
+    import numba
+    import pytest
+
+    os.chdir(copy)
+    # The copy stands first: for this process, and for those that the tests start.
+    os.environ["PYTHONPATH"] = str(copy)
+    sys.path[:] = [str(copy), *(path for path in sys.path if path not in ("", str(ROOT)))]
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "mnist_compact")]:
+        del sys.modules[name]
+    sys.dont_write_bytecode = True
+    if afresh:
+        numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = str(copy.parent / f"kernels-{os.getpid()}")
+    if quiet:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+    return int(pytest.main(["-n", "0", "-q", "-p", "no:cacheprovider", *options, *tests]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Faults in batches, splits and augmentation."""
+
+from tests.mutants.fault import EFFECTS, Fault
+
+DATASETS = "mnist_compact/data/datasets.py"
+AUGMENTATION = "mnist_compact/data/augmentation.py"
+BATCHES, WARPS = "tests/data/test_datasets.py", "tests/data/test_augmentation.py"
+
+
+def fault(file: str, old: str, new: str, why: str, *tests: str) -> Fault:
+    return Fault(file=file, old=old, new=new, why=why, tests=tests or (EFFECTS,))
+
+
+FAULTS = (
+    fault(
+        DATASETS,
+        "torch.randperm(len(train), generator=generator, device=train.images.device)",
+        "torch.arange(len(train), device=train.images.device)",
+        "no shuffling",
+    ),
+    fault(
+        DATASETS,
+        "images.sub_(self.data.mean).div_(self.data.std).unsqueeze(1)",
+        "images.sub_(self.data.mean).unsqueeze(1)",
+        "training batches are not divided by the standard deviation",
+    ),
+    fault(
+        DATASETS,
+        "scaled(images).sub_(self.mean).div_(self.std)",
+        "scaled(images).div_(self.std)",
+        "evaluation images are not centred",
+    ),
+    fault(DATASETS, '"batches", epoch)', '"batches")', "every epoch has the same order and augmentation", BATCHES),
+    fault(
+        DATASETS,
+        "images = self.augmentation(scaled(images), strength, generator)",
+        "images = scaled(images)",
+        "the augmentation is never applied",
+    ),
+    fault(
+        DATASETS, "train.labels[chunk].split", "train.labels[chunk.sort().values].split", "labels of others", BATCHES
+    ),
+    fault(DATASETS, "    kept[held] = False\n", "", "held-out images are trained on too", BATCHES),
+    fault(
+        DATASETS,
+        'Split("holdout", images[held], labels[held])',
+        'Split("holdout", images[kept], labels[kept])',
+        "scored on the images it was trained on",
+        BATCHES,
+    ),
+    fault(
+        DATASETS,
+        "files = obtain(root, TRAINING_FILES, announce)\n    images, labels = (torch.from_numpy(read_idx(files[name])) "
+        "for name in TRAINING_FILES)",
+        "files = obtain(root, TEST_FILES, announce)\n    images, labels = (torch.from_numpy(read_idx(files[name])) "
+        "for name in TEST_FILES)",
+        "choices are made from test images",
+        BATCHES,
+    ),
+    fault(
+        DATASETS,
+        "(counts @ levels) / counts.sum()",
+        "(counts @ levels) / counts.max()",
+        "the mean is not that of the training part",
+        BATCHES,
+    ),
+    fault(
+        AUGMENTATION,
+        "math.radians(self.rotation_deg)",
+        "self.rotation_deg",
+        "degrees are taken for radians",
+        WARPS,
+    ),
+    fault(
+        AUGMENTATION, "1 + self.contrast * draws", "1 + self.brightness * draws", "contrast is ignored", WARPS, EFFECTS
+    ),
+    fault(
+        "mnist_compact/data/configs.py",
+        "(epochs - epoch) / self.ease_off_epochs",
+        "(epochs - epoch + 1) / self.ease_off_epochs",
+        "the last epoch is still augmented",
+        WARPS,
+    ),
+)

@@ -1,0 +1,143 @@
+"""Faults in the loop, the step, schedules, optimizers, evaluation and the checkpoint."""
+
+from tests.mutants.fault import CONTRACT, EFFECTS, WEIGHTS, Fault
+
+LOOP = "mnist_compact/training/loop.py"
+STEP = "mnist_compact/training/step.py"
+SCHEDULES = "mnist_compact/training/schedules.py"
+RULES = "mnist_compact/training/rules.py"
+EVALUATION = "mnist_compact/training/evaluation.py"
+CHECKPOINT = "mnist_compact/training/checkpoint.py"
+MACHINE = "mnist_compact/training/machine.py"
+EXPERIMENT = "mnist_compact/experiment.py"
+RUNS = "tests/test_experiment.py"
+
+
+def fault(file: str, old: str, new: str, why: str, *tests: str) -> Fault:
+    return Fault(file=file, old=old, new=new, why=why, tests=tests or (EFFECTS,))
+
+
+FAULTS = (
+    # The schedule
+    fault(
+        LOOP,
+        "set_rate(optimizer, plan.schedule((epoch - 1) * len(batches) + index))",
+        "set_rate(optimizer, 1.0)",
+        "the schedule never reaches the optimizer",
+    ),
+    fault(LOOP, "plan.schedule((epoch - 1) *", "plan.schedule(max(0, epoch - 2) *", "the schedule comes an epoch late"),
+    fault(LOOP, "len(batches) + index))", "len(batches) + max(0, index - 1)))", "the schedule comes a step late"),
+    fault(
+        LOOP, "in optimizer.param_groups:", "in optimizer.param_groups[:1]:", "a second group has no schedule", CONTRACT
+    ),
+    fault(LOOP, 'group["initial_lr"] * factor', 'group["lr"] * factor', "each factor applies to the rate before it"),
+    fault(
+        SCHEDULES, "1.0 + (self.end_factor - 1.0)", "1.0 + 2 * (self.end_factor - 1.0)", "a factor below 0", CONTRACT
+    ),
+    fault(
+        EXPERIMENT,
+        "steps_per_epoch=len(session.batches), epochs=train.epochs)",
+        "steps_per_epoch=len(session.batches), epochs=train.epochs + 1)",
+        "the schedule is laid out over another number of epochs",
+    ),
+    # The step
+    fault(STEP, "label_smoothing=self.label_smoothing)", "label_smoothing=0.0)", "label smoothing is ignored"),
+    fault(
+        EXPERIMENT, "label_smoothing=train.label_smoothing", "label_smoothing=0.0", "smoothing never leaves its option"
+    ),
+    fault(
+        STEP, "self.loss_sum += loss * len(labels)", "self.loss_sum += loss", "a batch's loss does not count its images"
+    ),
+    fault(
+        STEP, "(logits.argmax(1) == labels).sum()", "(logits.argmax(1) == labels)[:-1].sum()", "an image is not counted"
+    ),
+    fault(STEP, "        self.trainee.optimizer.zero_grad()\n", "", "gradients of all steps add up"),
+    fault(LOOP, "    step.clear()\n", "", "training loss and accuracy of all epochs so far"),
+    fault(LOOP, "    model.train()\n", "", "no batch statistics and no dropout after the first evaluation"),
+    fault(
+        LOOP, "train_total=len(batches.data.train)", "train_total=len(batches) * batches.size", "accuracy of too many"
+    ),
+    fault(LOOP, '"dropout", epoch)', '"dropout")', "every epoch drops the same activations"),
+    fault(LOOP, "plan.strength(epoch)", "1.0", "the augmentation never eases off"),
+    fault(
+        EXPERIMENT,
+        "augment.strength(epoch, train.epochs)",
+        "augment.strength(1, train.epochs)",
+        "no easing off in a run",
+    ),
+    # The optimizers
+    fault(RULES, "weights.sub_(ahead / denominator)", "ahead / denominator", "an optimizer that never moves", CONTRACT),
+    fault(
+        "mnist_compact/training/muon.py",
+        "if rest:",
+        "if rest and False:",
+        "muon trains convolutions only",
+        CONTRACT,
+    ),
+    fault(
+        "mnist_compact/training/optimizers.py",
+        "list(model.parameters()), rule",
+        "list(model.parameters())[:-1], rule",
+        "the last parameter stays as it was drawn",
+        CONTRACT,
+    ),
+    # The machine
+    fault(MACHINE, "precision is Precision.bfloat16", "False", "precision is ignored"),
+    fault(EXPERIMENT, "if not config.train.threads:", "if False:", "a continued run takes other threads"),
+    # The average
+    fault(
+        LOOP,
+        "averaged = evaluate(trainee.average.module,",
+        "averaged = evaluate(trainee.model,",
+        "averaged score is raw",
+    ),
+    fault(
+        LOOP,
+        "            estimate_batchnorm(trainee.average.module, batches.plain(BATCH))\n",
+        "",
+        "the average has the first network's BatchNorm statistics",
+    ),
+    fault(STEP, "weights, 1 - self.decay)", "weights, self.decay)", "the average follows where it should remember"),
+    fault(
+        EXPERIMENT,
+        "average_from=train.epochs - train.average_epochs + 1",
+        "average_from=train.epochs - train.average_epochs",
+        "the average begins an epoch early",
+    ),
+    fault(EVALUATION, "        norm.reset_running_stats()\n", "", "old statistics remain in the new", EFFECTS),
+    # Evaluation
+    fault(EVALUATION, "    model.eval()\n    return score", "    return score", "evaluation in training mode", EFFECTS),
+    fault(
+        EVALUATION, "predicted == split.labels).sum()", "predicted != split.labels).sum()", "errors for hits", EFFECTS
+    ),
+    # The checkpoint
+    fault(
+        CHECKPOINT,
+        '    trainee.optimizer.load_state_dict(state["optimizer"])\n',
+        "",
+        "a continued run starts its momentum again",
+        RUNS,
+    ),
+    fault(
+        CHECKPOINT,
+        'average.load_state_dict(state["average"])',
+        "average.state_dict()",
+        "the average begins again",
+        RUNS,
+    ),
+    fault(
+        EXPERIMENT,
+        'for at in ("last", "best") if is_best else ("last",):',
+        'for at in ("last", "best"):',
+        "best.safetensors is the last epoch's",
+        WEIGHTS,
+    ),
+    fault(
+        EXPERIMENT,
+        '(folder / "weights" / f"{prefix}{at}.safetensors", model,',
+        '(folder / "weights" / f"{prefix}{at}.safetensors", session.trainee.model,',
+        "the averaged file holds raw weights",
+        WEIGHTS,
+    ),
+    fault(EXPERIMENT, 'derive_seed(config.seed, "weights")', 'derive_seed(0, "weights")', "all seeds begin alike"),
+)

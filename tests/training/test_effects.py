@@ -1,0 +1,262 @@
+"""A run does what its configuration says: it is a plain loop of torch, and every setting changes it."""
+
+import dataclasses
+from enum import Enum
+
+import pytest
+import torch
+import torch.nn.functional as F
+import yaml
+from safetensors.torch import load_file
+from torch import nn
+
+from mnist_compact.config import GROUPS, configuration_folder
+from mnist_compact.data.datasets import Batches
+from mnist_compact.experiment import resume, run
+from mnist_compact.faults import ConfigError
+from mnist_compact.results.columns import MACHINE_SETTINGS
+from mnist_compact.results.record import RunRecord
+from mnist_compact.seeds import derive_seed
+from mnist_compact.training import machine
+from mnist_compact.training.loop import Plan, train_epoch
+from mnist_compact.training.step import Step, Trainee
+
+TWO_LAYERS = (
+    *("model=compact", "model.order=[conv1,conv2]", "model.layers.conv1.width=4", "model.layers.conv2.width=5"),
+    *(f"model.layers.conv{number}.enabled=false" for number in range(3, 7)),
+)
+EPOCHS, BATCH, IMAGES = 4, 64, 200  # three whole batches and one of 8
+PLAIN = (
+    *TWO_LAYERS,
+    *("data.train_images=200", "data.evaluation_images=100", "train.batch_size=64", "train.epochs=4", "seed=3"),
+    *("augment=affine", "augment.contrast=0.3", "augment.ease_off_epochs=2", "train.label_smoothing=0.1"),
+    *("optim=sgd", "optim.lr=0.1", "optim.momentum=0.9", "optim.weight_decay=0.01", "scheduler=linear"),
+    *("scheduler.warmup_fraction=0", "scheduler.end_factor=0.2", "train.average_epochs=2", "train.average_decay=0.8"),
+)
+STRENGTHS = [1.0, 1.0, 0.5, 0.0]
+
+
+def plain_network(ours):
+    """conv, norm, ReLU, twice, a pool, a linear head: of torch alone, with the same weights."""
+    twin = nn.Sequential(
+        *[nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()],
+        *[nn.Conv2d(4, 5, 3, bias=False), nn.BatchNorm2d(5), nn.ReLU(), nn.MaxPool2d(2)],
+        *[nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 10)],
+    )
+    with torch.no_grad():
+        for mine, theirs in zip(twin.parameters(), ours.parameters(), strict=True):
+            mine.copy_(theirs.reshape(mine.shape))
+    return twin
+
+
+def plain_loop(config):
+    """What `run` does, written down once more: a row an epoch, the network, its average."""
+    data, augmentation = config.data.load(print), config.augment.build()
+    images, labels = data.train.images / 255, data.train.labels
+    mean, std = images.mean(), images.std(correction=0)
+    torch.manual_seed(derive_seed(3, "weights"))
+    network = plain_network(config.model.build())
+    average = plain_network(network)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
+    rows, step, begun = [], 0, False
+    for epoch in range(1, EPOCHS + 1):
+        generator = torch.Generator().manual_seed(derive_seed(3, "batches", epoch))
+        order = torch.randperm(IMAGES, generator=generator)
+        seen = (augmentation(images[order], STRENGTHS[epoch - 1], generator) - mean) / std
+        loss_sum, correct = 0.0, 0
+        network.train()
+        for part, targets in zip(seen.unsqueeze(1).split(BATCH), labels[order].split(BATCH), strict=True):
+            optimizer.param_groups[0]["lr"] = 0.1 * (1 - 0.8 * step / 16)
+            logits = network(part)
+            loss = F.cross_entropy(logits, targets, label_smoothing=0.1)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            step, loss_sum = step + 1, loss_sum + loss.item() * len(targets)
+            correct += int((logits.argmax(1) == targets).sum())
+            for kept, weight in zip(average.parameters(), network.parameters(), strict=True):
+                if epoch >= 3:
+                    kept.data = 0.8 * kept.data + 0.2 * weight.data if begun else weight.data.clone()
+            begun = epoch >= 3
+        row = {"train_loss": loss_sum / IMAGES, "train_correct": correct, "rate": optimizer.param_groups[0]["lr"]}
+        rows.append(row | scored(network, data, mean, std))
+        if epoch >= 3:
+            with_statistics_of(average, ((images - mean) / std).unsqueeze(1))
+            rows[-1] |= {f"averaged_{name}": value for name, value in scored(average, data, mean, std).items()}
+    return rows, network, average
+
+
+@torch.no_grad()
+def scored(network, data, mean, std):
+    logits = network.eval()(((data.evaluation.images / 255 - mean) / std).unsqueeze(1))
+    labels = data.evaluation.labels
+    return {"loss": F.cross_entropy(logits, labels).item(), "correct": int((logits.argmax(1) == labels).sum())}
+
+
+@torch.no_grad()
+def with_statistics_of(network, images):
+    """BatchNorm statistics of all of `images` under these weights."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0  # the last batch, which is all
+    network.train()(images)
+
+
+def test_a_run_is_a_plain_loop_of_torch(configure, onlooker, tmp_path):
+    config, watcher = configure(*PLAIN), onlooker()
+    run(config, tmp_path, watcher)
+    rows, network, average = plain_loop(config)
+    assert len(watcher.rows) == EPOCHS
+    for ours, plain in zip(watcher.rows, rows, strict=True):
+        assert (ours["train_total"], ours["synthetic_total"]) == (IMAGES, 100)
+        assert ours["learning_rate"] == pytest.approx(plain["rate"])
+        assert ours["train_loss"] == pytest.approx(plain["train_loss"], rel=1e-3)
+        assert ours["train_correct"] == pytest.approx(plain["train_correct"], abs=2)
+        assert ours["train_accuracy"] == pytest.approx(100 * ours["train_correct"] / IMAGES)
+        for kind in ("", "averaged_"):
+            if f"{kind}loss" in plain:
+                assert ours[f"synthetic_{kind}loss"] == pytest.approx(plain[f"{kind}loss"], rel=1e-3)
+                assert ours[f"synthetic_{kind}correct"] == pytest.approx(plain[f"{kind}correct"], abs=2)
+                assert ours[f"synthetic_{kind}accuracy"] == pytest.approx(ours[f"synthetic_{kind}correct"])  # of 100
+            else:
+                assert ours[f"synthetic_{kind}loss"] is None
+    for name, plain in (("last", network), ("averaged_last", average)):
+        ours = config.model.build()
+        ours.load_state_dict(load_file(tmp_path / "weights" / f"{name}.safetensors"))
+        for (key, mine), theirs in zip(ours.state_dict().items(), plain.state_dict().values(), strict=True):
+            if not key.endswith("num_batches_tracked"):
+                torch.testing.assert_close(mine.reshape(theirs.shape), theirs, rtol=1e-3, atol=1e-3)
+
+
+# Every setting that there is
+
+
+def one_option_of_each_class():
+    """(group, option): options are found in conf/, and those of one schema differ in values alone."""
+    chosen = {}
+    for group in GROUPS:
+        for path in sorted((configuration_folder() / group).glob("*.yaml")):
+            chosen.setdefault((group, yaml.safe_load(path.read_text())["defaults"][0]), path.stem)
+    return [(group, option) for (group, _), option in chosen.items()]
+
+
+OF_MNIST = {("data", "mnist"), ("data", "holdout")}
+EVERYTHING_ON = {
+    "train": ("train.average_epochs=1",),
+    "model": ("model.layers.conv1.padding=1",),  # with which it can be residual
+}
+NOT_FELT = {"name", *(setting.rpartition(".")[2] for setting in MACHINE_SETTINGS)}  # say where, not what
+# Budgets refuse runs and change none; the splits of MNIST are in tests/data.
+FELT = [pair for pair in one_option_of_each_class() if pair[0] != "budget" and pair not in OF_MNIST]
+SMALL = ("data.train_images=64", "data.evaluation_images=40", "train.epochs=3", *TWO_LAYERS)
+
+
+def switched_on(settings):
+    """Strengths of 0 raised, so that what they depend on can be felt."""
+    zeros = {f.name: 0.2 for f in dataclasses.fields(settings) if getattr(settings, f.name) == 0.0 and is_float(f)}
+    return dataclasses.replace(settings, **zeros)
+
+
+def is_float(field):
+    return "float" in str(field.type)
+
+
+def others(value):
+    """What else a setting might be; some of it may be refused."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, Enum):
+        return [other for other in type(value) if other is not value]
+    if isinstance(value, int):
+        return [value + 1, value + 2, max(0, value - 1)]
+    if isinstance(value, float):
+        return [value / 2, value + 0.3, 0.05]
+    return []
+
+
+def outcome(config, folder, onlooker):
+    """All that a run leaves of weights and scores, to be compared bit by bit."""
+    record = run(config, folder, onlooker())
+    kept = {path.name: load_file(path) for path in sorted((folder / "weights").iterdir())}
+    weights = [
+        (file, name, tuple(tensor.shape), tensor.numpy().tobytes())
+        for file, tensors in kept.items()
+        for name, tensor in sorted(tensors.items())
+    ]
+    return weights, [(score.split, score.weights, score.at, score.loss) for score in record.scores]
+
+
+def parts_of(settings):
+    """The dataclasses in a group's settings, each with how to put it back: the group, its head, its first layer."""
+    yield settings, lambda part: part
+    if hasattr(settings, "layers"):
+        name = settings.order[0]
+        yield settings.layers[name], lambda part: dataclasses.replace(settings, layers={**settings.layers, name: part})
+        yield settings.head, lambda part: dataclasses.replace(settings, head=part)
+
+
+@pytest.mark.parametrize(("group", "option"), FELT)
+def test_every_setting_changes_the_run(configure, onlooker, tmp_path, group, option):
+    base = configure(f"{group}={option}", *SMALL, *EVERYTHING_ON.get(group, ()))
+    base = dataclasses.replace(base, **{group: switched_on(getattr(base, group))})
+    before = outcome(base, tmp_path / "before", onlooker)
+
+    def felt(put_back, part, name):
+        for number, value in enumerate(others(getattr(part, name))):
+            try:
+                changed = dataclasses.replace(base, **{group: put_back(dataclasses.replace(part, **{name: value}))})
+                if outcome(changed, tmp_path / f"{type(part).__name__}.{name}.{number}", onlooker) != before:
+                    return True
+            except ConfigError:
+                continue
+        return False
+
+    unfelt = [
+        field.name
+        for part, put_back in parts_of(getattr(base, group))
+        for field in dataclasses.fields(part)
+        if field.name not in NOT_FELT and others(getattr(part, field.name)) and not felt(put_back, part, field.name)
+    ]
+    assert unfelt == []
+
+
+def test_the_seed_changes_the_run(configure, onlooker, tmp_path):
+    one, other = (outcome(configure(*SMALL, f"seed={seed}"), tmp_path / str(seed), onlooker) for seed in (0, 1))
+    assert one != other
+
+
+def test_threads_are_those_asked_for_and_on_continuing_those_it_had(configure, onlooker, tmp_path, monkeypatch):
+    seen = []
+    watcher = onlooker(lambda view: seen.append(torch.get_num_threads()))
+    run(configure(*SMALL, "train.epochs=1", "train.threads=3"), tmp_path / "told", watcher)
+    run(configure(*SMALL, "train.epochs=1", "train.threads=0"), tmp_path / "free", onlooker())
+    had = RunRecord.read(tmp_path / "free").environment["threads"]
+    torch.set_num_threads(had + 1)
+    monkeypatch.setattr(machine, "cores", lambda: had + 1, raising=False)
+    resume(tmp_path / "free", watcher, epochs=2)
+    assert seen == [3, 3, had, had]
+
+
+def test_every_epoch_drops_other_activations_and_the_same_once_more(configure):
+    config = configure("augment=none", "data.train_images=64", "train.batch_size=64")
+    data = config.data.load(print)
+    batches = Batches(data, config.augment.build(), 64, 0)
+    model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(28 * 28, 10))
+    plan = Plan(
+        epochs=2,
+        schedule=lambda step: 1.0,
+        strength=lambda epoch: 1.0,
+        average_from=3,
+        label_smoothing=0.0,
+        autocast=machine.autocast(torch.device("cpu"), config.train.precision),
+        watch_loss=True,
+        seed=0,
+    )
+    dropped = []
+    model[1].register_forward_hook(lambda module, inputs, output: dropped.append(output == 0))
+    step = Step(Trainee(model, config.optim.build(model)), 0.0, plan.autocast)
+    for epoch in (1, 2, 1):
+        train_epoch(step, batches, plan, epoch, lambda view: None)
+    assert 0.4 < dropped[0].float().mean() < 0.6
+    assert torch.equal(dropped[0], dropped[2])
+    assert not torch.equal(dropped[0], dropped[1])

@@ -1,0 +1,112 @@
+"""Weights on disk score what their record claims, and what stands beside them is told of the same weights."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from mnist_compact.config import from_record
+from mnist_compact.experiment import run
+from mnist_compact.results.record import RunRecord, final_score
+from mnist_compact.training import loop
+
+EVERYTHING = ("model=m3", "train.epochs=3", "train.average_epochs=2", "train.average_decay=0.5", "augment=affine")
+FILES = {  # of weights → the score that is theirs
+    "last": ("raw", "last"),
+    "best": ("raw", "best"),
+    "averaged_last": ("averaged", "last"),
+    "averaged_best": ("averaged", "best"),
+}
+
+
+@pytest.fixture(scope="module")
+def kept(configure, onlooker, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kept")
+    run(configure(*EVERYTHING), folder, onlooker())
+    return folder
+
+
+def log_probabilities(folder, file):
+    """Of the evaluation images by the weights of a file, with nothing but torch and what the file says of itself."""
+    config = from_record(RunRecord.read(folder).config)
+    path = folder / "weights" / f"{file}.safetensors"
+    with safe_open(path, "pt") as opened:
+        about = json.loads(opened.metadata()["mnist_compact"])
+    network = config.model.build().eval()
+    network.load_state_dict(load_file(path))
+    evaluation = config.data.load(print).evaluation
+    inputs = ((evaluation.images / 255 - about["mean"]) / about["std"]).unsqueeze(1)
+    with torch.inference_mode():
+        return network(inputs).log_softmax(1), evaluation
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_weights_on_disk_score_what_their_record_claims(kept, file):
+    found, evaluation = log_probabilities(kept, file)
+    weights, at = FILES[file]
+    score = RunRecord.read(kept).score("synthetic", weights=weights, at=at)
+    assert (score.correct, score.total) == (int((found.argmax(1) == evaluation.labels).sum()), len(evaluation))
+    assert score.accuracy == pytest.approx(100 * score.correct / score.total)
+    assert score.loss == pytest.approx(F.nll_loss(found, evaluation.labels).item(), rel=1e-5)
+
+
+def test_every_file_of_weights_is_known_here(kept):
+    assert {path.stem for path in (kept / "weights").iterdir()} == set(FILES)
+
+
+def test_the_final_score_is_the_averages_at_the_last_epoch(kept):
+    final = final_score(RunRecord.read(kept).scores)
+    assert (final.split, final.weights, final.at, final.epoch) == ("synthetic", "averaged", "last", 3)
+
+
+def test_confusion_counts_what_was_actual_along_rows_and_predicted_along_columns(kept):
+    found, evaluation = log_probabilities(kept, "averaged_last")
+    counted = torch.zeros(10, 10, dtype=torch.int64)
+    for actual, predicted in zip(evaluation.labels.tolist(), found.argmax(1).tolist(), strict=True):
+        counted[actual, predicted] += 1
+    assert not torch.equal(counted, counted.T)
+    assert RunRecord.read(kept).confusion == counted.tolist()
+
+
+def test_mistakes_are_those_of_the_final_weights_the_surest_first(kept):
+    found, evaluation = log_probabilities(kept, "averaged_last")
+    predicted, labels = found.argmax(1), evaluation.labels
+    with np.load(kept / "mistakes.npz") as file:
+        mistakes = dict(file)
+    index = torch.from_numpy(mistakes["index"])
+    wrong = (predicted != labels).nonzero().flatten()
+    assert 2 < len(index) == min(64, len(wrong))
+    assert set(index.tolist()) <= set(wrong.tolist())
+    assert mistakes["label"].tolist() == labels[index].tolist()
+    assert mistakes["predicted"].tolist() == predicted[index].tolist()
+    assert np.array_equal(mistakes["image"], evaluation.images[index].numpy())
+    confidence = found.exp().amax(1)
+    np.testing.assert_allclose(mistakes["confidence"], confidence[index].numpy(), rtol=1e-4)
+    assert (np.diff(mistakes["confidence"]) <= 0).all()
+    assert mistakes["confidence"][0] == pytest.approx(confidence[wrong].max().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(("hits", "best"), [([10, 30, 20], 2), ([30, 20, 10], 1), ([10, 30, 30], 2), ([1, 2, 3], 3)])
+def test_best_is_the_first_epoch_that_no_other_surpasses(configure, onlooker, tmp_path, monkeypatch, hits, best):
+    """Raw weights score `hits` epoch by epoch; the averaged ones, kept in all epochs, the same."""
+    left = [hit for hit in hits for _ in ("raw", "averaged")]
+    evaluate = loop.evaluate
+    monkeypatch.setattr(loop, "evaluate", lambda *given: dataclasses.replace(evaluate(*given), correct=left.pop(0)))
+    after = []
+
+    class Keeper(onlooker):
+        def epoch_done(self, row, *, new_best):
+            after.append({name: load_file(tmp_path / "weights" / f"{name}.safetensors") for name in FILES})
+
+    record = run(configure("model=m3", "train.epochs=3", "train.average_epochs=3"), tmp_path, Keeper())
+    for prefix, weights in (("", "raw"), ("averaged_", "averaged")):
+        score = record.score("synthetic", weights=weights, at="best")
+        assert (score.epoch, score.correct) == (best, max(hits))
+        of_that_epoch = after[best - 1][f"{prefix}last"]
+        for name, tensor in load_file(tmp_path / "weights" / f"{prefix}best.safetensors").items():
+            assert torch.equal(tensor, of_that_epoch[name])
