@@ -5,10 +5,11 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import mnist_compact
 from mnist_compact.config import GROUPS, check_names, configuration_folder, to_run_config, tracker_of
 from mnist_compact.faults import EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_REFUSED, ConfigError, WorkFault
 from mnist_compact.refusals import PREFIX, explain
@@ -36,10 +37,21 @@ ABOUT_GROUPS = {
 def main() -> None:
     """Entry of `python -m mnist_compact` and of the console script."""
     with plain_errors():
-        if any(argument.startswith("resume=") for argument in sys.argv[1:]):
+        _check_working_folder()
+        if "--version" in sys.argv[1:]:
+            print(f"mnist_compact {mnist_compact.__version__}")
+        elif any(argument.startswith("resume=") for argument in sys.argv[1:]):
             _resume(sys.argv[1:])
         else:
             _launch()
+        sys.stdout.flush()
+
+
+def _check_working_folder() -> None:
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise ConfigError(["the working folder does not exist any more"]) from error
 
 
 class _PastHydra(BaseException):
@@ -55,6 +67,8 @@ def plain_errors() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:  # the reader, `head` say, has seen enough; nothing must be flushed at exit
+        sys.stdout = None
     except (Exception, _PastHydra) as caught:
         error = caught.args[0] if isinstance(caught, _PastHydra) else caught
         message = explain(error)
@@ -68,11 +82,12 @@ def _launch() -> None:
     import hydra
     from omegaconf import OmegaConf
 
-    from mnist_compact import launcher
+    from mnist_compact import grid, launcher
     from mnist_compact.search.configs import register
 
     register()
     launcher.register()
+    grid.register()
     token = secrets.token_hex(3)  # one for all: Hydra asks anew for each run of a grid, which share a folder
     OmegaConf.register_resolver("token", lambda: token, replace=True)
     OmegaConf.register_resolver("describe_groups", describe_groups, replace=True)
@@ -81,7 +96,12 @@ def _launch() -> None:
         config_name="config",
         execution_whitelist=["mnist_compact.*", "hydra.*", "hydra_plugins.*"],
     )(_task)
-    launch()
+    typed = sys.argv
+    sys.argv = [typed[0], *grid.for_each_member(typed[1:])]
+    try:
+        launch()
+    finally:
+        sys.argv = typed
 
 
 def describe_groups() -> str:
@@ -130,18 +150,11 @@ def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
         from mnist_compact.onlookers import Watchers
 
         check(run)
-        trackers = tracker_of(cfg).watchers(folder)
-    except ConfigError:
+        with closing(Watchers(on_terminal(), *tracker_of(cfg).watchers(folder))) as watcher:
+            record = train(run, folder, watcher, overrides=list(job.overrides.task))
+    except BaseException:
         remove_if_empty(folder)  # Hydra made it before anyone could look at the configuration
         raise
-    watcher = Watchers(on_terminal(), *trackers)
-    try:
-        record = train(run, folder, watcher, overrides=list(job.overrides.task))
-    except BaseException:
-        remove_if_empty(folder)
-        raise
-    finally:
-        watcher.close()
     _draw(folder, record)
     _exit_unless_done(record, alone=alone)
     from mnist_compact.results.record import objective

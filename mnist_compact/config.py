@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +18,6 @@ from mnist_compact.training.optimizers import OPTIMIZERS, OptimConfig
 from mnist_compact.training.schedules import SCHEDULERS, SchedulerConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from omegaconf import DictConfig
 
 # Group → kind → class. An option names its kind by the schema in its defaults list; several options may share one.
@@ -30,6 +30,7 @@ GROUPS: dict[str, dict[str, type[Any]]] = {
     "train": dict(TRAINS),
     "budget": dict(BUDGETS),
 }
+LARGEST = 2**63 - 1  # whole number in a table
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -101,13 +102,15 @@ def to_run_config(cfg: DictConfig) -> RunConfig:
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue
 
-    parts: dict[str, Any] = {"seed": cfg.seed, "experiment": cfg.experiment}
-    faults = _unknown_keys(cfg)
-    if faults:  # they would make the conversion below fail in words of its own
+    # Any of them would make the conversion below fail in words of its own.
+    if faults := _missing_groups(cfg) or _unknown_keys(cfg):
         raise ConfigError(faults)
+    parts: dict[str, Any] = {"seed": cfg.seed, "experiment": cfg.experiment}
+    faults = _beyond_tables("seed", cfg.seed)
     for group in GROUPS:
         try:
             parts[group] = OmegaConf.to_object(cfg[group])
+            faults += _beyond_tables(group, dataclasses.asdict(parts[group]))
         except ConfigError as error:
             faults += error.faults
         except MissingMandatoryValue as error:
@@ -123,6 +126,32 @@ def tracker_of(cfg: DictConfig) -> TrackerConfig:
 
     tracker: TrackerConfig = OmegaConf.to_object(cfg.tracker)  # type: ignore[assignment]
     return tracker
+
+
+def rule_of(group: str) -> str:
+    """Which options a group has, in the words of a refusal."""
+    folder = configuration_folder() / group
+    return f"{group} must be one of {', '.join(sorted(path.stem for path in folder.glob('*.yaml')))}"
+
+
+def _missing_groups(cfg: DictConfig) -> list[str]:
+    """What `~group` has taken away."""
+    from omegaconf import OmegaConf
+
+    groups = (*GROUPS, "tracker")
+    return [f"{rule_of(group)}, got nothing" for group in groups if OmegaConf.is_missing(cfg, group)]
+
+
+def _beyond_tables(place: str, value: Any) -> list[str]:
+    """Numbers that the record, or a column of a table of records, cannot hold."""
+    if isinstance(value, dict | list):
+        entries = value.items() if isinstance(value, dict) else enumerate(value)
+        return [fault for key, entry in entries for fault in _beyond_tables(f"{place}.{key}", entry)]
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return [f"{place} must be within ±{LARGEST}, got {value}"]
+    if isinstance(value, float) and not math.isfinite(value):
+        return [f"{place} must be finite, got {value}"]
+    return []
 
 
 def _unknown_keys(node: DictConfig, place: str = "") -> list[str]:
@@ -153,6 +182,8 @@ def check_names(run: RunConfig, choices: Mapping[str, Any]) -> None:
                 f"experiment={choice} does not exist, or its file does not say 'experiment: {choice}'."
                 f"{nearest(choice, named)}"
             )
+        elif choice is None and group != "experiment":  # which Hydra says of a list
+            faults.append(f"{rule_of(group)}, got several")
         elif name != choice:
             key = "experiment" if group == "experiment" else f"{group}.name"
             faults.append(f"{key} must be {choice!r}, the option's name, got {name!r}")
@@ -182,6 +213,11 @@ def from_record(record: Mapping[str, Any]) -> RunConfig:
     """The run a record describes, without conf/, Hydra or network. Raises ConfigError for one that is not whole."""
     parts: dict[str, Any] = {}
     faults: list[str] = []
+    seed, experiment = record.get("seed"), record.get("experiment")
+    if type(seed) is not int:
+        faults.append(f"seed must be a whole number, got {seed!r}")
+    if not isinstance(experiment, str | None):
+        faults.append(f"experiment must be a name or null, got {experiment!r}")
     for group in GROUPS:
         try:
             parts[group] = part_from_record(group, record.get(group, {}))
@@ -189,7 +225,7 @@ def from_record(record: Mapping[str, Any]) -> RunConfig:
             faults += error.faults
     if faults:
         raise ConfigError(faults)
-    return RunConfig(**parts, seed=record["seed"], experiment=record["experiment"])
+    return RunConfig(**parts, seed=seed, experiment=experiment)  # type: ignore[arg-type]
 
 
 def part_from_record(group: str, recorded: Mapping[str, Any]) -> Any:
@@ -197,6 +233,8 @@ def part_from_record(group: str, recorded: Mapping[str, Any]) -> Any:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    if not isinstance(recorded, Mapping):
+        raise ConfigError([f"{group} must be a mapping, got {recorded!r}"])
     settings = dict(recorded)
     kind, kinds = settings.pop("kind", None), GROUPS[group]
     if kind not in kinds:

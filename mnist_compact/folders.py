@@ -1,11 +1,13 @@
 """Folders that Hydra makes before anyone has looked at the configuration: a refused run leaves none of them."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 _found: list[Path] = []  # absolute; the deepest folder on the way to the run's that was there before
 
@@ -14,7 +16,8 @@ class FoundBefore(Callback):
     """Notes, before Hydra makes any, which folders are the user's."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        _note(config.hydra.run.dir)
+        with suppress(OmegaConfBaseException):  # Hydra meets it next, and says so
+            _note(config.hydra.run.dir)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         _note(config.hydra.sweep.dir)

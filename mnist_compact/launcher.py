@@ -1,19 +1,13 @@
-"""Hydra's launcher `processes`: turns the jobs of a grid into command lines, and their ends into Hydra's results.
-
-And Hydra's own sweeper of grids, which here says more where it refuses one.
-"""
+"""Hydra's launcher `processes`: turns the jobs of a grid into command lines, and their ends into Hydra's results."""
 
 import copy
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.plugins import Plugins
@@ -25,7 +19,6 @@ from omegaconf import DictConfig, open_dict, read_write
 from mnist_compact.cores import cores, threads_each
 from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, ConfigError
 from mnist_compact.jobs import Job, JobFault, Outcome, run_all
-from mnist_compact.refusals import explain
 
 
 class ProcessLauncher(Launcher):
@@ -50,7 +43,7 @@ class ProcessLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         workers = min(self.n_jobs or cores(), len(job_overrides))
         threads = threads_each(workers) if workers > 1 else None  # None: torch's own number, as without a grid
-        alike = _alike(job_overrides)
+        alike = shared(job_overrides)
         composed = [
             self._compose(number, list(overrides), threads, alike)
             for number, overrides in enumerate(job_overrides, start=initial_job_idx)
@@ -99,25 +92,7 @@ class ProcessLauncher(Launcher):
         ]
 
 
-@dataclass
-class GridSweeperConfig(BasicSweeperConf):
-    _target_: str = "mnist_compact.launcher.GridSweeper"
-
-
-class GridSweeper(BasicSweeper):
-    """Hydra's own, but it names the job that cannot be composed, for which it refuses the whole grid."""
-
-    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        alike = _alike(batch)
-        for overrides in batch:
-            try:
-                super().validate_batch_is_legal([overrides])
-            except Exception as error:
-                told = " ".join(override for override in overrides if override not in alike)
-                raise ConfigError([": ".join(filter(None, [told, explain(error) or str(error)]))]) from error
-
-
-def _alike(jobs: Sequence[Sequence[str]]) -> set[str]:
+def shared(jobs: Sequence[Sequence[str]]) -> set[str]:
     """Overrides that several jobs share, which do not tell them apart."""
     return set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
 
@@ -168,9 +143,5 @@ def _as_hydra_config(config: DictConfig) -> Iterator[None]:
 
 
 def register() -> None:
-    """Tell Hydra the classes. The launcher's option is a file in conf/: whoever composes conf/ finds it there."""
+    """Tell Hydra the class. The launcher's option is a file in conf/: whoever composes conf/ finds it there."""
     Plugins.instance().register(ProcessLauncher)
-    Plugins.instance().register(GridSweeper)
-    ConfigStore.instance().store(
-        group="hydra/sweeper", name="basic", node=GridSweeperConfig, provider="mnist_compact", replace=True
-    )

@@ -22,11 +22,31 @@ def explain(error: Exception) -> str | None:
         return _interval_in_a_grid(sys.argv[1:])
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _unfit_key(error)
+    if str(error).startswith("Config group override must be a string or a list") or isinstance(error, TypeError):
+        return _no_option(sys.argv[1:])
     if isinstance(error, Refusal):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return None
+
+
+def _no_option(arguments: list[str]) -> str | None:
+    """Of group=value where the value is a number, null or a list; Hydra does not say which."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from mnist_compact.config import GROUPS
+
+    groups = (*GROUPS, "tracker")
+    typed = [argument for argument in arguments if argument.partition("=")[0].lstrip("+~") in groups]
+    faults = []
+    for override in OverridesParser.create().parse_overrides(typed):
+        if override.is_delete() or (override.is_sweep_override() and not override.is_discrete_sweep()):
+            continue
+        values = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
+        wrong = ["null" if value is None else str(value) for value in values if not isinstance(value, str)]
+        faults += [f"{_rule_of(override.key_or_group)}, got {', '.join(wrong)}"] if wrong else []
+    return "\n".join(faults) or None
 
 
 def _grammar_fault(message: str) -> str:
@@ -52,7 +72,7 @@ def _unknown_option(missing: str, options: list[str]) -> str:
 
 def _unfit_key(error: Exception) -> str:
     """An unknown key or a wrong type, as Hydra and OmegaConf report them."""
-    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OmegaConfBaseException):
@@ -64,10 +84,32 @@ def _unfit_key(error: Exception) -> str:
         return f"{place} is not a key of the configuration.{nearest(key, siblings)} Keys there: {', '.join(siblings)}."
     if isinstance(cause, OmegaConfBaseException):
         first = (cause.msg or str(cause)).splitlines()[0]
+        if missing := re.search(r"Missing mandatory value: (\w+)$", first):
+            return f"{_rule_of(missing.group(1))}, got nothing"
+        if first.endswith("is not Optional"):
+            return f"{cause.full_key} must have a value, got null"
+        if isinstance(cause, ValidationError) and "is not a subclass of LayerConfig" in first:
+            return _no_new_layer(str(error))
         return f"{cause.full_key}: {first}" if cause.full_key else first
     first = str(error).splitlines()[0]
     group = re.match(r"Could not override '([^']+)'", first)
     return f"{first}{_nearest_group(group.group(1))}" if group else str(error)
+
+
+def _no_new_layer(message: str) -> str:
+    """OmegaConf makes a mapping of what is added, which no layer is."""
+    typed = re.search(r"Error merging override (\S+?)=", message)
+    return (
+        f"{typed.group(1).lstrip('+') if typed else 'model.layers'} is not a key of this model's layers, and the "
+        "command line cannot add a layer. A file can: conf/model/<name>.yaml with 'defaults: [m3, _self_]', the layer "
+        "under 'layers' and the new 'order' (README, Adding a model)"
+    )
+
+
+def _rule_of(group: str) -> str:
+    from mnist_compact.config import GROUPS, rule_of
+
+    return rule_of(group) if group in (*GROUPS, "tracker") else f"{group} must be given"
 
 
 def _nearest_group(name: str) -> str:

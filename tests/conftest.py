@@ -1,6 +1,7 @@
 """Shared ways to get a configuration and to look on at a run."""
 
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,10 @@ from typing import Any
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 
+from mnist_compact import app
 from mnist_compact.config import RunConfig, configuration_folder, to_run_config
 from mnist_compact.search.configs import register
 
@@ -70,3 +74,28 @@ def onlooker() -> type[Onlooker]:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def type_in(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[Any, str, str]]:
+    """Type a line of the program in an empty folder: its exit code, and what it says on stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def typed(*arguments: str) -> tuple[Any, str, str]:
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+        monkeypatch.setattr(sys, "argv", ["mnist_compact", *arguments])
+        before, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+        GlobalHydra.instance().clear()
+        status: Any = 0
+        try:
+            app.main()
+        except SystemExit as end:
+            status = end.code
+        finally:
+            GlobalHydra.instance().hydra, HydraConfig.instance().cfg = before, config
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return typed

@@ -43,7 +43,8 @@ MAY_IMPORT = {
     "evaluate": {"config", "data", "results", "search", "training", "use"},
     "zoo": {"confirm", "results", "use"},
     "jobs": {"refusals", "results"},
-    "launcher": {"jobs", "refusals"},
+    "launcher": {"jobs"},
+    "grid": {"config", "experiment", "launcher", "refusals"},
     "folders": set(),
     "comparison": {"folders", "results"},
     "report": {"results", "search"},
@@ -53,6 +54,7 @@ MAY_IMPORT = {
         "display",
         "experiment",
         "folders",
+        "grid",
         "jobs",
         "launcher",
         "onlookers",
@@ -66,8 +68,8 @@ MAY_IMPORT = {
 }
 THIRD_PARTY = {  # room → libraries that only it may import, at any depth
     "torchvision": {"data"},
-    "hydra": {"app", "comparison", "composition", "config", "folders", "launcher", "refusals", "search"},
-    "omegaconf": {"app", "comparison", "composition", "config", "folders", "launcher", "refusals", "search"},
+    "hydra": {"app", "comparison", "composition", "config", "folders", "grid", "launcher", "refusals", "search"},
+    "omegaconf": {"app", "comparison", "composition", "config", "folders", "grid", "launcher", "refusals", "search"},
     "optuna": {"confirm", "results", "search", "study"},
     "pandas": {"confirm", "results", "report", "study", "use", "zoo"},
     "matplotlib": {"results"},

@@ -14,7 +14,7 @@ from mnist_compact.faults import ConfigError
         ("optim.beta1=1", "optim.beta1 must be in [0, 1), got 1.0"),
         ("optim.weight_decay=-1", "optim.weight_decay must be at least 0, got -1.0"),
         ("model.dropout=1.5", "model.dropout must be in [0, 1), got 1.5"),
-        ("model.layers.conv1.width=0", "model.layers.conv1.width must be at least 1, got 0"),
+        ("model.layers.conv1.width=0", "model.layers.conv1.width must be in [1, 1000000], got 0"),
         ("model.layers.conv1.kernel=2", "model.layers.conv1.kernel must be 1, 3 or 5, got 2"),
         ("model.layers.conv1.padding=2", "model.layers.conv1.padding must be in [0, 1] for kernel 3, got 2"),
         ("model.layers.conv1.stride=3", "model.layers.conv1.stride must be 1 or 2, got 3"),
@@ -88,6 +88,12 @@ def test_an_option_under_a_name_that_is_not_its_file_is_refused(configure):
         (lambda record: record["optim"].update(lrr=1), "optim: Key 'lrr'"),
         (lambda record: record["model"].update(dropout=3.0), "model.dropout must be in"),
         (lambda record: record.pop("data"), "data.kind must be one of"),
+        (lambda record: record.update(data=[]), r"data must be a mapping, got \[\]"),
+        (
+            lambda record: record.update(seed="x", experiment=1),
+            "seed must be a whole number, got 'x'\nexperiment must",
+        ),
+        (lambda record: record.pop("seed"), "seed must be a whole number, got None"),
     ],
 )
 def test_a_damaged_record_is_refused(configure, damage, complaint):

@@ -41,6 +41,11 @@ class MnistConfig(DataConfig):
 
     root: str | None = None  # folder of the files; null = environment variable or the user's cache folder
 
+    def __post_init__(self) -> None:
+        faults = Faults("data")
+        faults.unless(self.root != "", "root", "must be a folder, or null for the default", self.root)
+        faults.raise_if_any()
+
     @property
     def train_size(self) -> int:
         return MNIST_TRAIN_IMAGES
@@ -64,6 +69,7 @@ class HoldoutConfig(DataConfig):
 
     def __post_init__(self) -> None:
         faults = Faults("data")
+        faults.unless(self.root != "", "root", "must be a folder, or null for the default", self.root)
         # The rarest digit, 5, has 5,421 training images.
         faults.unless(
             0 < self.held_out <= 50_000 and self.held_out % 10 == 0,

@@ -44,9 +44,16 @@ class DataUnavailable(Refusal):
 
 
 def mnist_folder(root: str | None) -> Path:
-    """The absolute path: `root` (key `data.root`), else MNIST_COMPACT_DATA, else in the user's cache."""
+    """The absolute path: `root` (key `data.root`), else MNIST_COMPACT_DATA, else in the user's cache.
+
+    Raises `DataUnavailable` for the home of a user that does not exist.
+    """
     if chosen := root or os.environ.get("MNIST_COMPACT_DATA"):
-        return Path(chosen).expanduser().absolute()
+        try:
+            return Path(chosen).expanduser().absolute()
+        except RuntimeError as error:
+            key = "data.root" if root else "MNIST_COMPACT_DATA"
+            raise DataUnavailable(f"{key} must begin with the home of a user, got {chosen!r}") from error
     if sys.platform == "win32":
         cache = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
@@ -67,9 +74,11 @@ def obtain(
     """Paths of the named files, uncompressed and verified at this call; fetched into `mnist_folder(root)` if need be.
 
     A folder that already holds them, plainly or in torchvision's layout, is only read. `announce` gets a line for each
-    thing that may take long. Raises `DataUnavailable`.
+    thing that may take long. Raises `DataUnavailable`, also for a `root` that does not exist: it may be mistyped.
     """
     folder = mnist_folder(root)
+    if root and not folder.is_dir():
+        raise DataUnavailable(f"data.root must be a folder that exists, got {root!r}; make it to have MNIST put there")
     if len(found := _verified(folder, names, checksums)) == len(set(names)):
         return found
     try:

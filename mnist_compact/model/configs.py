@@ -11,6 +11,8 @@ from mnist_compact.faults import Faults
 if TYPE_CHECKING:
     from mnist_compact.model.networks import CompactNetwork
 
+MOST = 1_000_000  # channels or units, so that what they multiply to can be counted
+
 
 class LayerKind(Enum):
     """What a layer computes."""
@@ -107,7 +109,7 @@ class CompactConfig(ModelConfig):
     def __post_init__(self) -> None:
         faults = Faults("model")
         faults.unless(0 <= self.dropout < 1, "dropout", "must be in [0, 1)", self.dropout)
-        faults.unless(self.head.hidden >= 0, "head.hidden", "must be at least 0", self.head.hidden)
+        faults.unless(0 <= self.head.hidden <= MOST, "head.hidden", f"must be in [0, {MOST}]", self.head.hidden)
         repeated = sorted({name for name in self.order if self.order.count(name) > 1})
         faults.unless(not repeated, "order", "must name each layer once", repeated)
         undefined = [name for name in self.order if name not in self.layers]
@@ -117,7 +119,7 @@ class CompactConfig(ModelConfig):
         enabled = [name for name in self.order if name in self.layers and self.layers[name].enabled]
         faults.unless(bool(enabled), "order", "must leave at least one layer enabled", self.order)
         for name, layer in self.layers.items():
-            faults.unless(layer.width >= 1, f"layers.{name}.width", "must be at least 1", layer.width)
+            faults.unless(1 <= layer.width <= MOST, f"layers.{name}.width", f"must be in [1, {MOST}]", layer.width)
             faults.unless(layer.kernel in (1, 3, 5), f"layers.{name}.kernel", "must be 1, 3 or 5", layer.kernel)
             faults.unless(
                 0 <= layer.padding <= layer.kernel // 2,

@@ -9,6 +9,7 @@ from mnist_compact.model.team import BLOCKS, Array, compiled, rows_of_block
 
 GUIDE_BITS = 12  # a guide of 16 KB stays in the nearest cache
 GUIDE_SIZE = 1 << GUIDE_BITS
+LONGEST_GAP = 2.0**31 - 1  # more than a block has: a rare dropout's gaps may be beyond every integer
 
 
 @cache
@@ -27,7 +28,7 @@ def drop_guide(p: float) -> Array:
 
 @compiled
 def _gap_of(random: np.uint64, log_keep: float) -> int:
-    return int(math.log((np.float64(random >> np.uint64(11)) + 0.5) * 2.0**-53) / log_keep)
+    return int(min(math.log((np.float64(random >> np.uint64(11)) + 0.5) * 2.0**-53) / log_keep, LONGEST_GAP))
 
 
 @compiled

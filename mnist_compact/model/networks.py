@@ -36,7 +36,7 @@ def build_compact(config: CompactConfig) -> CompactNetwork:
     """
     channels, side, _ = INPUT_SHAPE
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    faults: list[str] = []
+    faults = name_faults([name for name in config.order if config.layers[name].enabled])
     for name in config.order:
         layer = config.layers[name]
         if not layer.enabled:
@@ -55,6 +55,13 @@ def build_compact(config: CompactConfig) -> CompactNetwork:
     )
     # Convolutions of few channels run faster this way on CPUs and GPUs (see benchmarks/README.md).
     return network.to(memory_format=torch.channels_last)
+
+
+def name_faults(names: list[str]) -> list[str]:
+    """Layers become attributes of a torch.nn.Sequential, which has its own already."""
+    taken = [name for name in names if not name or "." in name or hasattr(nn.Sequential, name)]
+    rule = "must have names without dots that no attribute of torch.nn.Sequential has"
+    return [f"model.layers {rule}, got {', '.join(map(repr, taken))}"] if taken else []
 
 
 def side_after(layer: LayerConfig, side: int) -> int:

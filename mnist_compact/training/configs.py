@@ -30,7 +30,7 @@ class TrainConfig:
         faults.unless(0 <= self.label_smoothing < 1, "label_smoothing", "must be in [0, 1)", self.label_smoothing)
         faults.unless(self.average_epochs >= 0, "average_epochs", "must be at least 0", self.average_epochs)
         faults.unless(0 < self.average_decay < 1, "average_decay", "must be in (0, 1)", self.average_decay)
-        faults.unless(self.threads >= 0, "threads", "must be at least 0", self.threads)
+        faults.unless(0 <= self.threads <= 1024, "threads", "must be in [0, 1024]", self.threads)
         faults.raise_if_any()
 
 

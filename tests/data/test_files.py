@@ -58,6 +58,7 @@ FORBIDDEN = Source(name="forbidden", fetch=failing("must not be asked"))
 
 
 def get(root: Path, *sources: Source, names: tuple[MnistFile, ...] = tuple(MnistFile)) -> dict[MnistFile, Path]:
+    root.mkdir(exist_ok=True)
     return obtain(str(root), names, sources=sources, checksums=CHECKSUMS)
 
 
@@ -144,10 +145,13 @@ def test_a_damaged_file_is_fetched_again(damage: Callable[[bytes], bytes], tmp_p
     assert contents(get(tmp_path, GOOD)) == CONTENT
 
 
-def test_an_empty_folder_is_filled_and_left_tidy(tmp_path: Path) -> None:
+def test_a_folder_of_the_environment_is_made_filled_and_left_tidy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     said: list[str] = []
     root = tmp_path / "new" / "folder"
-    found = obtain(str(root), TEST_FILES, said.append, sources=[GOOD], checksums=CHECKSUMS)
+    monkeypatch.setenv("MNIST_COMPACT_DATA", str(root))
+    found = obtain(None, TEST_FILES, said.append, sources=[GOOD], checksums=CHECKSUMS)
     assert contents(found) == {name: CONTENT[name] for name in TEST_FILES}
     assert {path.name for path in root.iterdir()} == {*MnistFile, ".lock"}
     assert said == [f"fetching MNIST into {root}: good"]
@@ -199,10 +203,23 @@ def test_the_refusal_names_each_source_its_reason_and_what_to_put_where(tmp_path
     assert contents(get(tmp_path, second)) == CONTENT
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_mistyped_root_is_refused_and_not_made(tmp_path: Path) -> None:
+    root = str(tmp_path / "typo")
+    with pytest.raises(DataUnavailable, match=rf"^data.root must be a folder that exists, got '{root}'; make it to"):
+        obtain(root, sources=[FORBIDDEN], checksums=CHECKSUMS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_home_of_nobody_is_refused() -> None:
+    with pytest.raises(DataUnavailable, match=r"^data.root must begin with the home of a user, got '~nosuchuser/x'$"):
+        obtain("~nosuchuser/x", sources=[FORBIDDEN], checksums=CHECKSUMS)
+
+
+def test_a_folder_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("MNIST_COMPACT_DATA", str(tmp_path / "file" / "below"))
     with pytest.raises(DataUnavailable, match=r"is not in .*file/below, and it cannot be put there: Not a directory"):
-        get(tmp_path / "file" / "below", FORBIDDEN)
+        obtain(None, sources=[FORBIDDEN], checksums=CHECKSUMS)
 
 
 # The sources themselves

@@ -258,3 +258,12 @@ def test_residual_gradients_are_not_spoilt_by_the_dropout_of_the_body():
     y = block(x)
     y.backward(torch.ones_like(y))
     torch.testing.assert_close(x.grad, body_gradient + 1)
+
+
+@pytest.mark.parametrize("p", [1e-20, 5e-324])
+def test_a_dropout_too_rare_for_any_integer_drops_nothing(p):
+    guide = drops.drop_guide(p)
+    assert ((guide == -1) | (guide == drops.LONGEST_GAP)).all()
+    rows = np.ones((64, 4), np.float32)
+    drops.drop(rows, np.uint64(3), guide, math.log1p(-p))
+    assert (rows == 1).all()

@@ -1,0 +1,102 @@
+"""Hydra's sweeper of grids, checked as a whole before anything is made or trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.errors import OverrideParseException
+from omegaconf import DictConfig, open_dict
+
+from mnist_compact.config import GROUPS, check_names, to_run_config, tracker_of
+from mnist_compact.faults import ConfigError
+from mnist_compact.launcher import shared
+from mnist_compact.refusals import explain
+
+
+@dataclass
+class GridSweeperConfig(BasicSweeperConf):
+    _target_: str = "mnist_compact.grid.GridSweeper"
+
+
+class GridSweeper(BasicSweeper):
+    """Hydra's own, but every member that cannot run is named before the first begins, and then none does."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Raises ConfigError before the grid's folder is made."""
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        batches = self.split_arguments(overrides, self.max_batch_size)
+        self._check([job for batch in batches for job in batch])
+        return super().sweep(arguments)
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Done for all batches by `sweep`."""
+
+    def _check(self, jobs: Sequence[Sequence[str]]) -> None:
+        assert self.hydra_context is not None
+        assert self.config is not None
+        alike, faults = shared(jobs), []
+        for overrides in jobs:
+            try:
+                _check_job(self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides)))
+            except Exception as error:
+                message = explain(error)
+                if message is None:
+                    raise
+                told = " ".join(override for override in overrides if override not in alike)
+                faults.append(": ".join(filter(None, [told, "; ".join(message.splitlines())])))
+        if faults:
+            preface = [f"{len(faults)} of {len(jobs)} jobs cannot run, so none does:"] if len(jobs) > 1 else []
+            raise ConfigError([*preface, *faults])
+
+
+def _check_job(config: DictConfig) -> None:
+    """What a job does before it trains."""
+    from mnist_compact.experiment import check
+
+    choices = config.hydra.runtime.choices
+    with open_dict(config):
+        del config["hydra"]
+    run = to_run_config(config)
+    check_names(run, choices)
+    check(run)
+    tracker_of(config).check()
+
+
+def for_each_member(arguments: list[str]) -> list[str]:
+    """A grid's command line: beside several options of `optim`, `optim.lr=0.8` becomes `optim.lr=choice(0.8)`.
+
+    What all members share Hydra puts first into a configuration without the grid's options, which may lack the key.
+    """
+    if not {"-m", "--multirun"} & {*arguments} or any(
+        argument.lstrip("+").startswith("sweeps=")
+        or (argument.startswith("hydra/sweeper=") and argument != "hydra/sweeper=basic")
+        for argument in arguments
+    ):
+        return arguments
+    typed = {argument: argument for argument in arguments if "=" in argument and not argument.startswith(("-", "~"))}
+    try:
+        parsed = OverridesParser.create().parse_overrides([*typed])
+    except OverrideParseException:  # Hydra meets it next, and says so
+        return arguments
+    several = {override.key_or_group for override in parsed if override.is_sweep_override()}
+    groups = {*GROUPS} if "experiment" in several else several & {*GROUPS}
+    for argument, override in zip(typed, parsed, strict=True):
+        group, dot, _ = override.key_or_group.partition(".")
+        key, _, value = argument.partition("=")
+        if dot and group in groups and value and not override.is_sweep_override():
+            typed[argument] = f"{key}=choice({value})"
+    return [typed.get(argument, argument) for argument in arguments]
+
+
+def register() -> None:
+    """Tell Hydra the class, in place of its own sweeper `basic`."""
+    Plugins.instance().register(GridSweeper)
+    ConfigStore.instance().store(
+        group="hydra/sweeper", name="basic", node=GridSweeperConfig, provider="mnist_compact", replace=True
+    )

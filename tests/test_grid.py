@@ -1,0 +1,91 @@
+"""A grid is looked at as a whole, and one member that cannot run leaves all of it untouched."""
+
+import sys
+
+import pytest
+from hydra.errors import HydraException
+
+from mnist_compact import grid
+from mnist_compact.refusals import explain
+
+SHORT = ("data=synthetic", "data.train_images=64", "train.batch_size=32", "train.epochs=1")
+
+
+def test_every_member_that_cannot_run_is_named_before_any_does(type_in, tmp_path):
+    status, out, told = type_in("-m", *SHORT, "optim=sgd", "optim.lr=0.1,-1,1e30,inf,0.2", "model.dropout=0,1.5")
+    assert (status, out) == (2, "")
+    assert told == (
+        "mnist_compact: 7 of 10 jobs cannot run, so none does:\n"
+        "optim.lr=0.1 model.dropout=1.5: model.dropout must be in [0, 1), got 1.5\n"
+        "optim.lr=-1 model.dropout=0: optim.lr must be above 0, got -1.0\n"
+        "optim.lr=-1 model.dropout=1.5: model.dropout must be in [0, 1), got 1.5; optim.lr must be above 0, got -1.0\n"
+        "optim.lr=1e+30 model.dropout=1.5: model.dropout must be in [0, 1), got 1.5\n"
+        "optim.lr=inf model.dropout=0: optim.lr must be finite, got inf\n"
+        "optim.lr=inf model.dropout=1.5: model.dropout must be in [0, 1), got 1.5; optim.lr must be finite, got inf\n"
+        "optim.lr=0.2 model.dropout=1.5: model.dropout must be in [0, 1), got 1.5\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_member_over_the_budget_refuses_the_grid(type_in, tmp_path):
+    _, _, told = type_in("-m", *SHORT, "hydra.sweeper.max_batch_size=1", "model.layers.conv4.width=10,200")
+    assert told == (
+        "mnist_compact: 1 of 2 jobs cannot run, so none does:\nmodel.layers.conv4.width=200: budget.parameters_below "
+        "must exceed the network's parameters, got 8,000 for 38,508 (budget=none lifts it)\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("momentum", ["0.9", "0.9,0.95"])
+def test_a_key_that_some_member_lacks_refuses_the_grid_and_names_the_member(type_in, tmp_path, momentum):
+    _, _, told = type_in("-m", *SHORT, "optim=sgd,adam", f"optim.momentum={momentum}")
+    named = "optim=adam" if momentum == "0.9" else "optim=adam optim.momentum=0.9"
+    assert told.splitlines()[1].startswith(f"{named}: optim.momentum is not a key of the configuration.")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("-m optim=sgd,rmsprop optim.momentum=0.8", "-m optim=sgd,rmsprop optim.momentum=choice(0.8)"),
+        ("-m optim=sgd,adam ++optim.lr=0.8 seed=3", "-m optim=sgd,adam ++optim.lr=choice(0.8) seed=3"),
+        ("-m experiment=a,b model.order=[a,b]", "-m experiment=a,b model.order=choice([a,b])"),
+        ("-m optim=sgd,adam optim.lr=0.1,0.2", "-m optim=sgd,adam optim.lr=0.1,0.2"),
+        ("-m optim=sgd optim.lr=0.1", "-m optim=sgd optim.lr=0.1"),
+        ("-m optim=sgd,adam model.dropout=0", "-m optim=sgd,adam model.dropout=0"),
+        ("optim=sgd,adam optim.lr=0.1", "optim=sgd,adam optim.lr=0.1"),
+        ("-m sweeps=smoke optim=sgd,adam optim.lr=0.1", "-m sweeps=smoke optim=sgd,adam optim.lr=0.1"),
+        ("-m optim=sgd,adam optim.lr=[", "-m optim=sgd,adam optim.lr=["),
+    ],
+)
+def test_what_members_share_is_asked_of_them_alone(typed, meant):
+    assert grid.for_each_member(typed.split()) == meant.split()
+
+
+def test_a_value_that_every_member_has_a_key_for_reaches_them_all(type_in, monkeypatch, tmp_path):
+    told = []
+    monkeypatch.setattr("mnist_compact.launcher.run_all", lambda jobs, *_, **__: told.extend(jobs) or exit_early())
+
+    def exit_early():
+        raise KeyboardInterrupt
+
+    assert type_in("-m", *SHORT, "optim=sgd,muon", "optim.momentum=0.8")[0] == 130
+    assert all("optim.momentum=0.8" in job.command for job in told)
+    assert [job.told for job in told] == ["optim=sgd", "optim=muon"]
+
+
+def test_an_interval_in_a_grid_is_refused_with_the_line_that_searches_it(type_in, tmp_path):
+    given = ["-m", *SHORT, "optim.lr=interval(1e-3,1e-1)", "hydra/sweeper=basic", "model.dropout=tag(a,interval(0,1))"]
+    told = (
+        "mnist_compact: optim.lr=interval(1e-3,1e-1) and model.dropout=tag(a,interval(0,1)): a grid cannot run through "
+        "an interval. A search can: python -m mnist_compact -m hydra/sweeper=compact "
+        f"{' '.join(SHORT)} 'optim.lr=interval(1e-3,1e-1)' 'model.dropout=tag(a,interval(0,1))'\n"
+    )
+    assert type_in(*given) == (2, "", told)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interval_of_a_file_is_named_by_its_place(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["mnist_compact", "-m", "seed=0"])
+    error = HydraException("BasicSweeper does not support sweep type : INTERVAL_SWEEP")
+    assert explain(error).startswith("hydra.sweeper.params: a grid cannot run through an interval.")

@@ -1,0 +1,108 @@
+"""What people mistype, told by key, rule and value; and that nothing of it stays on disk."""
+
+import sys
+
+import pytest
+
+from mnist_compact import __version__, app
+
+TINY = (
+    *("data=synthetic", "data.train_images=64", "data.evaluation_images=40"),
+    *("train.batch_size=32", "train.epochs=1", "train.threads=1"),
+)
+SCHEDULERS = "scheduler must be one of cosine, linear, none, onecycle, piecewise, step, got "
+DEVICES = "train.device must be auto, cpu or a GPU of this machine, got "
+MODELS = "model must be one of compact, m1, m2, m3, got "
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("model=1", f"{MODELS}1"),
+        ("model=[1,2]", f"{MODELS}[1, 2]"),
+        ("model=[m1,m3]", f"{MODELS}several"),
+        ("scheduler=null", f"{SCHEDULERS}null"),
+        ("~scheduler", f"{SCHEDULERS}nothing"),
+        ("~optim", "optim must be one of adam, adamw, muon, nadam, rmsprop, sgd, got nothing"),
+        ("train.epochs=null", "train.epochs must have a value, got null"),
+        ("optim.lr=inf", "optim.lr must be finite, got inf"),
+        ("seed=9223372036854775808", f"seed must be within ±{2**63 - 1}, got {2**63}"),
+        ("optim.lr=${nope}", "optim.lr: Interpolation key 'nope' not found"),
+        ("train.threads=2000000000", "train.threads must be in [0, 1024], got 2000000000"),
+        ("train.device=meta", f"{DEVICES}'meta' (it holds no numbers)"),
+        ("model.layers.conv1.width=2000000000", "model.layers.conv1.width must be in [1, 1000000], got 2000000000"),
+        (
+            "model.layers.conv1.width=1000000 model.layers.conv2.width=1000000",
+            "budget.parameters_below must exceed the network's parameters, got 8,000 for 9,000,021,003,020 "
+            "(budget=none lifts it)",
+        ),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_key_rule_and_value_and_leaves_nothing(type_in, tmp_path, typed, told):
+    assert type_in(*TINY, *typed.split()) == (2, "", f"mnist_compact: {told}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_root_that_is_empty_is_refused(type_in):
+    for data in ("mnist", "holdout"):
+        told = "mnist_compact: data.root must be a folder, or null for the default, got ''\n"
+        assert type_in(f"data={data}", "data.root=") == (2, "", told)
+
+
+def test_a_layer_that_the_command_line_cannot_add_is_told_where_to_write_it(type_in):
+    _, _, told = type_in(*TINY, "+model.layers.last.width=14")
+    assert told.startswith(
+        "mnist_compact: model.layers.last.width is not a key of this model's layers, and the command "
+    )
+    assert "conf/model/<name>.yaml with 'defaults: [m3, _self_]'" in told
+
+
+@pytest.mark.parametrize("name", ["half", "to", "pop", "a.b"])
+def test_a_layer_named_as_torch_names_its_own_is_refused(type_in, tmp_path, name):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text(
+        f"defaults: [/schema/model/compact@_here_, _self_]\nname: mine\n"
+        f"layers: {{b1: {{width: 8}}, {name}: {{width: 8}}}}\norder: [b1, {name}]\n"
+    )
+    status, _, told = type_in(f"--config-dir={tmp_path}", *TINY, "model=mine")
+    assert status == 2
+    assert told.startswith("mnist_compact: model.layers must have names without dots that no attribute of torch.nn.")
+    assert told.endswith(f"got {name!r}\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_refusal_leaves_the_empty_folders_that_were_there(type_in, tmp_path):
+    (tmp_path / "mine" / "empty").mkdir(parents=True)
+    assert type_in(*TINY, "hydra.run.dir=mine/empty/new/deep", "optim.lr=-1")[0] == 2
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "empty"]
+
+
+def test_ctrl_c_before_the_run_begins_leaves_nothing(type_in, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "to_run_config", interrupted)
+    assert type_in(*TINY) == (130, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_working_folder_that_is_gone_is_named(type_in, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert type_in(*TINY) == (2, "", "mnist_compact: the working folder does not exist any more\n")
+
+
+def test_the_version_is_ours(type_in):
+    assert type_in("--version") == (0, f"mnist_compact {__version__}\n", "")
+
+
+def test_a_reader_who_has_seen_enough_of_the_help_is_no_fault(type_in, monkeypatch):
+    class Closed:
+        def write(self, text):
+            raise BrokenPipeError
+
+        def flush(self): ...
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert type_in("--help") == (0, "", "")
