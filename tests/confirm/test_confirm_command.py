@@ -50,11 +50,13 @@ def trained(monkeypatch):
                         loss=0.02,
                         correct=round((value or 9.8) * 100),
                         total=10_000,
+                        final=True,
                     )
                     RunRecord(
                         status=Status.DIVERGED if value is None else Status.COMPLETED,
                         config={},
                         overrides=[],
+                        evaluated=split,
                         scores=[score],
                         network=FACTS,
                         seconds=100.0,

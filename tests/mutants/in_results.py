@@ -37,10 +37,8 @@ FAULTS = (
         WEIGHTS,
     ),
     fault(ARTEFACTS, '"std": data.std}', '"std": data.mean}', "weights on disk do not know their input", WEIGHTS),
-    fault(ARTEFACTS, "best = max(measured,", "best = min(measured,", "the worst epoch is called best", WEIGHTS),
-    fault(
-        ARTEFACTS, '(("last", measured[-1])', '(("last", measured[0])', "the last score is the first epoch's", WEIGHTS
-    ),
+    fault(ARTEFACTS, "max(measured, key", "min(measured, key", "the worst epoch is called best", WEIGHTS),
+    fault(ARTEFACTS, '("last", measured[-1])', '("last", measured[0])', "the last score is the first epoch's", WEIGHTS),
     fault(
         ARTEFACTS,
         "100 * result.train_correct / result.train_total",
@@ -48,9 +46,7 @@ FAULTS = (
         "training accuracy of other images",
         EFFECTS,
     ),
-    fault(
-        RECORD, 'if score.weights == "averaged"), final[0])', 'if score.weights == "raw"), final[0])', "raw", WEIGHTS
-    ),
+    fault(ARTEFACTS, '(split, "averaged" if averaged else "raw", "last")', '(split, "raw", "last")', "raw", WEIGHTS),
     # Reports
     fault(
         "mnist_compact/results/columns.py",

@@ -10,6 +10,7 @@ EVALUATION = "mnist_compact/training/evaluation.py"
 CHECKPOINT = "mnist_compact/training/checkpoint.py"
 MACHINE = "mnist_compact/training/machine.py"
 EXPERIMENT = "mnist_compact/experiment.py"
+SESSION = "mnist_compact/session.py"
 RUNS = "tests/test_experiment.py"
 
 
@@ -126,18 +127,19 @@ FAULTS = (
         RUNS,
     ),
     fault(
-        EXPERIMENT,
-        'for at in ("last", "best") if is_best else ("last",):',
-        'for at in ("last", "best"):',
+        SESSION,
+        "if weights in best:\n                checkpoint.save_weights(at_best, progress.best[weights], about)",
+        "if weights in networks:\n"
+        "                checkpoint.save_weights(at_best, checkpoint.weights_of(networks[weights]), about)",
         "best.safetensors is the last epoch's",
         WEIGHTS,
     ),
     fault(
-        EXPERIMENT,
-        '(folder / "weights" / f"{prefix}{at}.safetensors", model,',
-        '(folder / "weights" / f"{prefix}{at}.safetensors", session.trainee.model,',
+        SESSION,
+        'networks["averaged"] = self.trainee.average.module',
+        'networks["averaged"] = self.trainee.model',
         "the averaged file holds raw weights",
         WEIGHTS,
     ),
-    fault(EXPERIMENT, 'derive_seed(config.seed, "weights")', 'derive_seed(0, "weights")', "all seeds begin alike"),
+    fault(SESSION, 'derive_seed(run.seed, "weights")', 'derive_seed(0, "weights")', "all seeds begin alike"),
 )

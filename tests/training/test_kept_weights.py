@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from mnist_compact.config import from_record
 from mnist_compact.experiment import run
-from mnist_compact.results.record import RunRecord, final_score
+from mnist_compact.results.record import RunRecord
 from mnist_compact.training import loop
 
 EVERYTHING = ("model=m3", "train.epochs=3", "train.average_epochs=2", "train.average_decay=0.5", "augment=affine")
@@ -60,7 +60,7 @@ def test_every_file_of_weights_is_known_here(kept):
 
 
 def test_the_final_score_is_the_averages_at_the_last_epoch(kept):
-    final = final_score(RunRecord.read(kept).scores)
+    final = RunRecord.read(kept).final
     assert (final.split, final.weights, final.at, final.epoch) == ("synthetic", "averaged", "last", 3)
 
 

@@ -46,7 +46,8 @@ def confirmation(trained, tmp_path):
             record = RunRecord.read(home)
             correct = 9901 + 7 * place % 20
             facts = {"split": split, "at": "last", "epoch": 15, "loss": 0.02, "correct": correct, "total": 10_000}
-            record.scores = [Score(weights="averaged", accuracy=correct / 100, **facts)]
+            record.evaluated = split
+            record.scores = [Score(weights="averaged", accuracy=correct / 100, final=True, **facts)]
             record.config["seed"] = seed
             record.environment |= {"git_commit": "abc123", "git_dirty": dirty}
             record.write(home)
