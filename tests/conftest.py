@@ -1,19 +1,24 @@
 """Shared ways to get a configuration and to look on at a run."""
 
+import copy
 import gc
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig
 
 from mnist_compact import app
-from mnist_compact.config import RunConfig, configuration_folder, to_run_config
+from mnist_compact.config import GROUPS, RunConfig, configuration_folder, to_run_config
 from mnist_compact.search.configs import register
 
 gc.set_threshold(50_000)  # Hydra makes many small objects, and each look at all of torch's takes a while
@@ -26,6 +31,8 @@ TINY = (
     "train.epochs=2",
 )
 
+OPTIONS = {*GROUPS, "experiment", "sweeps", "tracker"}  # whatever else stands before a `=` is a key
+
 Configure = Callable[..., RunConfig]
 
 
@@ -35,9 +42,20 @@ def configure() -> Iterator[Configure]:
     register()
     with initialize_config_dir(str(configuration_folder())):
 
+        @cache
+        def chosen(options: tuple[str, ...]) -> DictConfig:
+            return compose("config", overrides=[*TINY, *options])
+
         def configured(*overrides: str) -> RunConfig:
+            """Options are composed once; what Hydra does with values afterwards it does with a copy."""
             data = () if any(override.startswith("data=") for override in overrides) else SMALL
-            return to_run_config(compose("config", overrides=[*TINY, *data, *overrides]))
+            options, values = [], []
+            for override in (*data, *overrides):
+                (options if override.partition("=")[0] in OPTIONS else values).append(override)
+            cfg = copy.deepcopy(chosen(tuple(options)))
+            parsed = OverridesParser.create().parse_overrides(values)
+            ConfigLoaderImpl._apply_overrides_to_config(parsed, cfg)
+            return to_run_config(cfg)
 
         yield configured
 
