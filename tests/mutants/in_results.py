@@ -3,7 +3,6 @@
 from tests.mutants.fault import EFFECTS, REAL_RECORDS, WEIGHTS, Fault
 
 ARTEFACTS = "mnist_compact/artefacts.py"
-RECORD = "mnist_compact/results/record.py"
 SUMMARY = "mnist_compact/results/summary.py"
 EVIDENCE = "mnist_compact/confirm/evidence.py"
 IN_WORDS, SUMMED = "tests/confirm/test_evidence.py", "tests/results/test_summary.py"
