@@ -51,7 +51,8 @@ def configure() -> Iterator[Configure]:
             data = () if any(override.startswith("data=") for override in overrides) else SMALL
             options, values = [], []
             for override in (*data, *overrides):
-                (options if override.partition("=")[0] in OPTIONS else values).append(override)
+                key = override.partition("=")[0]
+                (options if key in OPTIONS or key.startswith("hydra") else values).append(override)
             cfg = copy.deepcopy(chosen(tuple(options)))
             parsed = OverridesParser.create().parse_overrides(values)
             ConfigLoaderImpl._apply_overrides_to_config(parsed, cfg)

@@ -133,16 +133,23 @@ class Augmentation:
             affected = bent if affected is None else affected | bent
         return images if affected is None else self._warped(images, affected, affine, nodes)
 
+    def _reaches_all(self) -> bool:
+        """Whether no image escapes the warp."""
+        affine = self.rotation_deg or self.shift_fraction or self.scale_fraction or self.shear
+        return bool((affine and self.affine_probability == 1) or (self.elastic_px and self.elastic_probability == 1))
+
     def _warped(self, images: Tensor, affected: Tensor, draws: Tensor, nodes: Tensor | None) -> Tensor:
-        """The affected alone are sampled anew: the others stay as they are, to the bit, and cost nothing."""
+        """The others stay as they are, to the bit, and on a CPU cost nothing."""
         maps = sampling_maps(
             math.radians(self.rotation_deg) * draws[0],
             1 + self.scale_fraction * draws[1],
             self.shear * draws[2],
             self.shift_fraction * draws[3:5],
         )
-        if affected.all():
+        if self._reaches_all():
             return warp(images, maps, nodes)
+        if affected.device.type != "cpu":  # which are affected, the host would have to wait for
+            return torch.where(affected.view(-1, 1, 1), warp(images, maps, nodes), images)
         which = affected.nonzero().squeeze(1)
         nodes = None if nodes is None else nodes.index_select(0, which)
         warped = warp(images.index_select(0, which), maps.index_select(0, which), nodes)
