@@ -75,7 +75,9 @@ class CompactSweeperConfig:
     objectives: list[str] = field(default_factory=lambda: ["accuracy"])  # accuracy, loss, parameters, macs
     params: dict[str, str] = field(default_factory=dict)  # key → sweep in Hydra's override grammar
     branches: dict[str, Branch] = field(default_factory=dict)  # name → conditional parameters
-    enqueue: list[dict[str, Any]] = field(default_factory=list)  # points to try first: key → value, or run: folder
+    enqueue: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # points to try first: key → value or null, or run: folder
 
 
 CONTINUABLE = {

@@ -69,14 +69,14 @@ class SearchSpace:
     def named(self, point: Mapping[str, Any], known: Callable[[str], Any]) -> dict[str, Any] | None:
         """A point given by keys, as Optuna wants it: by names. Raises ConfigError for what is not in the space.
 
-        What all points share it leaves out, for the command line has the last word; None for a point on a branch that
-        is thereby closed.
+        Left out is what all points share, for the command line has the last word, and what is null, such as a value
+        that a point takes over from another and has no use for; None for a point on a branch that is thereby closed.
         """
         shared = {override.partition("=")[0].lstrip("+") for override in self.fixed}
         conditions = {key for branch in self.branches for key in branch.when}
         if any(key in conditions and str(point[key]) != str(known(key)) for key in shared & set(point)):
             return None
-        point = {key: value for key, value in point.items() if key not in shared}
+        point = {key: value for key, value in point.items() if key not in shared and value is not None}
         by_key = {parameter.key: parameter for parameter in self._searched_at(point, known)}
         faults = [f"enqueue: {key} is not searched {self._where(key)}" for key in point if key not in by_key]
         named = {}

@@ -3,6 +3,7 @@
 from contextlib import closing
 from itertools import chain, product
 
+import optuna
 import pytest
 from hydra import compose
 from optuna.distributions import CategoricalDistribution
@@ -37,6 +38,22 @@ def options(space):
             found = parameter.distribution
             ends = found.choices if isinstance(found, CategoricalDistribution) else (found.low, found.high)
             yield from ([*map("=".join, zip(when, condition, strict=True)), f"{parameter.key}={end}"] for end in ends)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_points_to_begin_with_are_whole_and_may_train(configure, question):
+    config = compose("config", overrides=["hydra/help=default", f"sweeps={question}"], return_hydra_config=True)
+    parent = Parent(config, [f"sweeps={question}"])
+    parent.check()
+    space = space_of(parent.frozen)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    with closing(Composer(parent.frozen, space.fixed)) as composer:
+        for point in parent.points:
+            study.enqueue_trial(point)
+            trial = study.ask()
+            check(composer.run_config(space.suggest(trial, parent.known.get)))
+            assert trial.params == pytest.approx(point)  # nothing is left to the sampler
 
 
 @pytest.mark.slow

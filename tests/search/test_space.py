@@ -99,6 +99,13 @@ def test_points_are_named_by_branch_and_checked():
         space.named({"optim.lr": 0.1}, {"optim": "sgd"}.get)
 
 
+def test_a_point_can_drop_what_it_takes_over_from_another():
+    """As YAML's `<<` does: `null` is as if it had not been said."""
+    space = SearchSpace.parse(PARAMS, BRANCHES, [])
+    point = {"optim": "sgd", "optim.lr": None, "model.dropout": None}
+    assert space.named(point, nothing_known) == {"optim": "sgd"}
+
+
 def test_of_a_run_counts_what_is_searched_where_it_lies():
     branches = {
         "sgd": {"when": {"optim": ["sgd"]}, "params": {"optim.momentum": "interval(0.8, 0.95)"}},
