@@ -7,6 +7,7 @@ EXIT_FAILED = 1  # work that was begun did not come to its end, or did not come 
 EXIT_REFUSED = 2  # nothing was begun
 EXIT_DIVERGED = 3
 EXIT_WITHOUT_DATA = 4  # of a worker: the next would do no better
+EXIT_FRUITLESS = 5  # of a search: it ended without one complete trial
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 

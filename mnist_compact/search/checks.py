@@ -11,14 +11,13 @@ import optuna
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler
 
 from mnist_compact.faults import ConfigError, Faults
 from mnist_compact.refusals import explain
 from mnist_compact.search.frozen import Composer, Frozen
 from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.places import is_below
-from mnist_compact.search.proposals import pruner_of, sampler_of, space_of
+from mnist_compact.search.proposals import is_grid, pruner_of, sampler_of, space_of
 from mnist_compact.training.machine import resolve_device
 
 REHEARSED = 3  # proposals: the first ones of many samplers are random
@@ -90,8 +89,8 @@ def rehearse(frozen: Frozen, known: dict[str, Any]) -> None:
             pruner = pruner_of(frozen)
             kind = "sampler"
             sampler = sampler_of(frozen, "rehearsal")
-            if not isinstance(sampler, BaseSampler):
-                raise ValueError("a grid needs no search: the line without hydra/sweeper=compact runs it")
+            if is_grid(frozen) and space_of(frozen).points(known.get) is None:
+                raise ValueError("a grid has no end where a range has no steps: range(…) or choice(…) for interval(…)")
             study = optuna.create_study(
                 directions=[objective.direction for objective in objectives], sampler=sampler, pruner=pruner
             )

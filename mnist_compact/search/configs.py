@@ -19,12 +19,31 @@ class NopPrunerConfig(PrunerConfig):
 
 
 @dataclass
+class MedianPrunerConfig(PrunerConfig):
+    """Stops a trial whose best score so far is below the median of those that are complete, at the same epoch."""
+
+    _target_: str = "optuna.pruners.MedianPruner"
+    n_startup_trials: int = 5  # complete before any is stopped
+    n_warmup_steps: int = 5  # epochs without a verdict
+    interval_steps: int = 1  # epochs from one to the next
+    n_min_trials: int = 4  # with a score at that epoch
+
+
+@dataclass
+class HalvingPrunerConfig(PrunerConfig):
+    """Successive halving: after 4, 8 … epochs one trial in `reduction_factor` goes on."""
+
+    _target_: str = "optuna.pruners.SuccessiveHalvingPruner"
+    min_resource: int = 4  # epochs to the first verdict
+    reduction_factor: int = 2  # of epochs, from one verdict to the next
+
+
+@dataclass
 class PercentilePrunerConfig(PrunerConfig):
     """Stops a trial whose score at an epoch is outside the best `percentile` of those that are complete.
 
-    As it comes, one verdict after the first epoch: in the middle of a cycle the rates are high, and scores say less of
-    the end than at its beginning; and a trial that is stopped at once has cost one epoch (figures:
-    `benchmarks/README.md`).
+    One verdict after the first epoch: in the middle of a cycle the rates are high, and scores say less of the end than
+    at its beginning; and a trial that is stopped at once has cost one epoch (figures: `benchmarks/README.md`).
     """
 
     _target_: str = "optuna.pruners.PercentilePruner"
@@ -56,7 +75,7 @@ class CompactSweeperConfig:
     """`hydra.sweeper`. The first eight may differ when a study is continued; the rest is what makes it that study."""
 
     _target_: str = "mnist_compact.search.sweeper.CompactSweeper"
-    defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe_joint"}, {"pruner": "percentile"}])
+    defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe_joint"}, {"pruner": "none"}])
 
     n_trials: int = 60  # that train and end, well or badly; refused proposals do not count
     n_jobs: int = 0  # worker processes; 0 = one a core
@@ -100,7 +119,13 @@ def register() -> None:
     )
     joint = TPESamplerConfig(multivariate=True, group=True, constant_liar=True, n_startup_trials=8)
     store.store(group="hydra/sweeper/sampler", name="tpe_joint", node=joint, provider="mnist_compact", replace=True)
-    pruners = {"none": NopPrunerConfig, "percentile": PercentilePrunerConfig, "hyperband": HyperbandPrunerConfig}
+    pruners = {
+        "none": NopPrunerConfig,
+        "median": MedianPrunerConfig,
+        "halving": HalvingPrunerConfig,
+        "percentile": PercentilePrunerConfig,
+        "hyperband": HyperbandPrunerConfig,
+    }
     for name, node in pruners.items():
         store.store(group="hydra/sweeper/pruner", name=name, node=node, provider="mnist_compact", replace=True)
     for plugin in (SweepsSource, CompactSweeper):

@@ -28,7 +28,7 @@ from mnist_compact.search.ledger import FIXED
 
 SCHEMA_VERSION = 1
 SEQUENCE = "qmc:"  # what attributes with a sequence's position begin with
-OF_AN_ATTEMPT = {"lease", "attempts", "overrides", "folder", "parameters", "refused", "reason", "seconds"}
+OF_AN_ATTEMPT = {"lease", "attempts", "overrides", "folder", "parameters", "refused", "reason", "seconds", "scored"}
 
 Exchange = dict[str, Any]  # plain JSON
 

@@ -202,11 +202,11 @@ class Ledger:
             self.seen[number] = lease, time.monotonic()
         return time.monotonic() - self.seen[number][1]
 
-    def withdraw(self, number: int, reason: str) -> None:
-        """The trial never began and does not count; an enqueued point waits again."""
+    def withdraw(self, number: int, reason: str, *, again: bool = True) -> None:
+        """The trial never began and does not count; an enqueued point waits again, unless it is to be tried no more."""
         trial = self.trials()[number]
         self.note(trial._trial_id, refused=reason, withdrawn=True)
-        if FIXED in trial.system_attrs:  # first: a kill in between may repeat the point, and does not lose it
+        if again and FIXED in trial.system_attrs:  # first: a kill in between may repeat the point, and does not lose it
             self.study.enqueue_trial(trial.system_attrs[FIXED])
         self.study.tell(number, state=TrialState.FAIL)
 

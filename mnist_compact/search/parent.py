@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mnist_compact.config import tracker_of
 from mnist_compact.cores import cores
-from mnist_compact.faults import EXIT_FAILED, ConfigError, WorkFault
+from mnist_compact.faults import EXIT_FAILED, EXIT_FRUITLESS, ConfigError, WorkFault
 from mnist_compact.jobs import exit_on_signals
 from mnist_compact.results.record import RunRecord
 from mnist_compact.search.checks import check_keys, check_settings, rehearse
@@ -121,6 +121,8 @@ class Parent:
         assert stop is not None
         if stop.failed:
             raise WorkFault(stop.reason, EXIT_FAILED)
+        if not tally(patiently(ledger.trials, self.url, view.say)).complete:
+            raise WorkFault(f"{stop.reason}, and none is complete", EXIT_FRUITLESS)
         return Outcome(self.name, self.folder, stop.reason)
 
     def _conclude(self, ledger: Ledger, view: View, reason: str) -> None:

@@ -21,7 +21,7 @@ from mnist_compact.faults import ConfigError, OverBudget
 from mnist_compact.refusals import explain
 from mnist_compact.results.finding import TRIALS
 from mnist_compact.search.frozen import Composer, Frozen
-from mnist_compact.search.ledger import Ledger, is_refused
+from mnist_compact.search.ledger import Ledger, is_refused, is_withdrawn, tally
 from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.space import SearchSpace
 
@@ -50,6 +50,7 @@ class Proposer:
         self.space = space_of(frozen)
         self.composer = Composer(frozen, self.space.fixed)
         self.known = self.composer.known()
+        self.in_order = is_grid(frozen)
 
     def propose(self, n_trials: int, max_refusals: int) -> Job | None:
         """The next job, leased to this worker; None once the study is full or too many were refused in a row.
@@ -60,6 +61,8 @@ class Proposer:
         for _ in range(max_refusals):
             if not self.ledger.has_room(n_trials):
                 return None
+            if self.in_order and not tally(self.ledger.trials()).waiting:
+                self._queue_untried()
             study.sampler = sampler_of(self.frozen, self._occasion())
             trial = study.ask()
             self.ledger.lease(trial._trial_id)
@@ -67,10 +70,33 @@ class Proposer:
                 self.ledger.withdraw(trial.number, "another machine has begun the last trial")
                 return None
             overrides = self.space.suggest(trial, self.known.get)
+            if self._repeats(trial):
+                used_up = not self._queue_untried()
+                self.ledger.note(trial._trial_id, used_up=used_up)
+                self.ledger.withdraw(trial.number, "its point was tried before", again=False)
+                if used_up:
+                    return None
+                continue
             job = self._judge(trial, overrides)
             if job is not None:
                 return job
         return None
+
+    def _repeats(self, trial: Trial) -> bool:
+        """Whether an earlier proposal had the very point; of two that begin at once the later gives way."""
+        earlier = self.ledger.trials()[: trial.number]
+        return any(other.params == trial.params and not is_withdrawn(other) for other in earlier)
+
+    def _queue_untried(self) -> bool:
+        """In a space of so many points let one wait that no trial has had; False where there is none left."""
+        points = self.space.points(self.known.get)
+        if points is None:
+            return True
+        tried = [trial.params for trial in self.ledger.trials() if not is_withdrawn(trial)]
+        point = next((point for point in points if point not in tried), None)
+        if point is not None:
+            self.ledger.study.enqueue_trial(point)
+        return point is not None
 
     def _occasion(self) -> str:
         """No two proposals have the same: one that waited adds no trial, and machines do not take turns."""
@@ -122,12 +148,18 @@ def space_of(frozen: Frozen) -> SearchSpace:
 def sampler_of(frozen: Frozen, occasion: str) -> BaseSampler:
     """The sampler, afresh for every proposal: seeded by the occasion, so that no two of them repeat each other."""
     node, seed = dict(frozen["settings"]["sampler"]), frozen["settings"]["seed"]
+    if is_grid(frozen):  # points come in order; Optuna's own wants to stop a loop that is not here
+        node = {"_target_": "optuna.samplers.RandomSampler", "seed": None}
     if "QMC" in node["_target_"]:
         node["seed"] = seed  # all workers walk along one sequence
     elif "seed" in node:
         node["seed"] = random.Random(f"{seed}/{occasion}").getrandbits(31)
     sampler: BaseSampler = instantiate(OmegaConf.create(node), _execution_whitelist_=WHITELIST)
     return sampler
+
+
+def is_grid(frozen: Frozen) -> bool:
+    return str(frozen["settings"]["sampler"]["_target_"]).endswith(".GridSampler")
 
 
 def pruner_of(frozen: Frozen) -> optuna.pruners.BasePruner:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import Trial
 
 from mnist_compact.faults import ConfigError
@@ -65,6 +66,20 @@ class SearchSpace:
         for branch in self._taken(lambda key: values[key] if key in values else known(key)):
             choose(branch.parameters)
         return [f"{key}={value}" for key, value in values.items()]
+
+    def points(self, known: Callable[[str], Any]) -> Iterator[dict[str, Any]] | None:
+        """Every point by names, in order; None for a space with a range that has no steps."""
+        branched = [parameter for branch in self.branches for parameter in branch.parameters]
+        if any(_values(parameter.distribution) is None for parameter in [*self.parameters, *branched]):
+            return None
+        return self._points(known)
+
+    def _points(self, known: Callable[[str], Any]) -> Iterator[dict[str, Any]]:
+        for chosen in _products(self.parameters):
+            branches = self._taken(lambda key, chosen=chosen: chosen[key] if key in chosen else known(key))  # type: ignore[misc]
+            within = tuple(parameter for branch in branches for parameter in branch.parameters)
+            for inner in _products(within):
+                yield {**chosen, **inner}
 
     def named(self, point: Mapping[str, Any], known: Callable[[str], Any]) -> dict[str, Any] | None:
         """A point given by keys, as Optuna wants it: by names. Raises ConfigError for what is not in the space.
@@ -134,6 +149,25 @@ def _branch(name: str, branch: Mapping[str, Any], said: set[str]) -> Branch:
         for key, allowed in branch["when"].items()
     }
     return Branch(name, when, tuple(Parameter(f"{name}:{key}", key, found) for key, found in searched.items()))
+
+
+def _products(parameters: Sequence[Parameter]) -> Iterator[dict[str, Any]]:
+    values = [_values(parameter.distribution) or () for parameter in parameters]
+    for chosen in product(*values):
+        yield {parameter.name: value for parameter, value in zip(parameters, chosen, strict=True)}
+
+
+def _values(distribution: BaseDistribution) -> Sequence[Any] | None:
+    """All of them, in order; None where there is no end of them."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    if isinstance(distribution, IntDistribution):
+        return range(distribution.low, distribution.high + 1, distribution.step)
+    assert isinstance(distribution, FloatDistribution)
+    if distribution.step is None:
+        return [distribution.low] if distribution.single() else None
+    count = round((distribution.high - distribution.low) / distribution.step) + 1
+    return [distribution.low + i * distribution.step for i in range(count)]
 
 
 def _contains(distribution: BaseDistribution, value: Any) -> bool:

@@ -150,12 +150,25 @@ def locked(url: str) -> StorageLost:
 
 
 class _Journal(JournalFileBackend):
-    """Fails as other storages do, and never begins a second file where the first is gone."""
+    """Fails as other storages do, never begins a second file where the first is gone, and mends a torn last line."""
 
     def __init__(self, path: str) -> None:
         with _trouble():
             os.stat(path)
         super().__init__(path)
+        self._mend()
+
+    def _mend(self) -> None:
+        """Cut off what a writer that was killed has left of a line: what comes behind it could never be read."""
+        if not _is_torn(self._file_path):
+            return
+        self._lock.acquire()  # a writer that is at it has the lock
+        try:
+            if _is_torn(self._file_path):
+                whole = Path(self._file_path).read_bytes().rfind(b"\n") + 1
+                os.truncate(self._file_path, whole)
+        finally:
+            self._lock.release()
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         with _trouble():
@@ -164,7 +177,16 @@ class _Journal(JournalFileBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         with _trouble():
             os.stat(self._file_path)
+            self._mend()
             super().append_logs(logs)
+
+
+def _is_torn(path: str) -> bool:
+    with open(path, "rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return False
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) != b"\n"
 
 
 @contextmanager

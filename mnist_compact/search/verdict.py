@@ -40,6 +40,8 @@ def stop_of(trials: Sequence[FrozenTrial], settings: Settings) -> Stop | None:
         reached = len(over(trials, settings.target, maximize=settings.maximize))
         if reached >= settings.target_trials:
             return Stop(f"{reached} trials are past the target of {settings.target:g}")
+    if any(trial.user_attrs.get("used_up") for trial in trials) and not counted.waiting:
+        return Stop(f"every point of the space was tried: {counted.ended + counted.running} trials")
     refused = refused_in_a_row(trials)
     if refused >= settings.max_refusals:
         share = counted.refused / max(len(trials), 1)

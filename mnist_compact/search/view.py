@@ -4,6 +4,7 @@ import math
 import re
 import shlex
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mnist_compact.results.finding import DATABASE
 from mnist_compact.results.summary import BAR
 from mnist_compact.search.account import best, ranked
-from mnist_compact.search.ledger import Tally, is_refused, tally
+from mnist_compact.search.ledger import Tally, is_refused, is_withdrawn, tally
+from mnist_compact.search.places import SWEEPS
 from mnist_compact.search.storage import JOURNAL, shown
 from mnist_compact.search.verdict import Settings, over
 
@@ -61,8 +64,25 @@ class View:
         trials = study.get_trials(deepcopy=False)
         found = findings(study, self.settings)
         self._tell_ended(trials)
-        for line in (f"{reason}: {_counts(tally(trials))}", *found):
+        for line in (f"{reason}: {_counts(tally(trials))}", *found, *self._from_here(best(study)[:1])):
             self.say(line)
+
+    def _from_here(self, found: Sequence[FrozenTrial]) -> list[str]:
+        """Where the best lies, what its score is of, and the lines to type next."""
+        lines = []
+        for trial in found:
+            place = "" if self.folder.parent == Path(SWEEPS) else f" --sweeps {shlex.quote(str(self.folder.parent))}"
+            if self.url != f"sqlite:///{self.folder}/{DATABASE}":
+                place = f" --storage {shlex.quote(shown(self.url))}"
+            if "folder" in trial.user_attrs:
+                scored = trial.user_attrs.get("scored", "")
+                lines.append(
+                    f"trial {trial.number} lies in {self.folder / trial.user_attrs['folder']}; scored on {scored}"
+                )
+            again = f"python -m mnist_compact.confirm --trial {self.name}:{trial.number}{place}"
+            lines.append(f"to repeat it over fresh seeds: {again}")
+            lines.append(f"to rank the best again: python -m mnist_compact.confirm --study {self.name} --top 8{place}")
+        return lines
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, soft_wrap=True)
@@ -129,6 +149,14 @@ def trial_line(trial: FrozenTrial) -> str:
     return f"trial {trial.number}  {trial.state.name.lower()}  {score}  {size}{seconds}{point}"
 
 
+def _causes(trials: Sequence[FrozenTrial], most: int = 5) -> list[str]:
+    """Why trials did not become complete, the commonest first."""
+    told = (
+        trial.user_attrs.get("reason") or trial.user_attrs.get("refused") for trial in trials if not is_withdrawn(trial)
+    )
+    return [f"  {count} x {cause}" for cause, count in Counter(cause for cause in told if cause).most_common(most)]
+
+
 def findings(study: Study, settings: Settings) -> list[str]:
     """Every configuration past the target, or by how much the best falls short; of several objectives the front.
 
@@ -136,7 +164,7 @@ def findings(study: Study, settings: Settings) -> list[str]:
     """
     found = best(study)
     if not found:
-        return ["no trial is complete"]
+        return ["no trial is complete", *_causes(study.get_trials(deepcopy=False))]
     if len(study.directions) > 1:
         return [f"Pareto set of {len(found)}:", *(f"  {trial_line(trial)}" for trial in found)]
     target = BAR if settings.target is None and study.metric_names == ["accuracy"] else settings.target

@@ -191,9 +191,11 @@ class Worker:
 
     def _record(self, job: Job, record: RunRecord) -> None:
         if record.status is Status.COMPLETED:
-            assert record.final is not None
-            values = self._values(record.final, record.network)
-            self._tell(job, TrialState.COMPLETE, values=values, seconds=record.seconds)
+            score = record.final
+            assert score is not None
+            scored = f"{score.split}, {score.weights} weights, epoch {score.epoch}"
+            values = self._values(score, record.network)
+            self._tell(job, TrialState.COMPLETE, values=values, seconds=record.seconds, scored=scored)
         elif record.status is Status.STOPPED:
             reason = f"pruned after {record.epochs_done} epochs"
             self._tell(job, TrialState.PRUNED, reason=reason, seconds=record.seconds)

@@ -12,7 +12,9 @@ from mnist_compact.search.frozen import freeze
 from mnist_compact.search.ledger import Ledger, is_refused, tally
 from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.proposals import Proposer, sampler_of
+from mnist_compact.search.space import SearchSpace
 from mnist_compact.search.storage import open_storage
+from mnist_compact.search.verdict import Settings, Stop, stop_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # as the search itself does
 
@@ -119,3 +121,46 @@ def test_a_refusal_is_told_as_the_sampler_hears_it(proposer_of, words, state):
     assert max(trial.constraints.values()) > 0
     assert tally([trial]).ended == 0
     assert best(proposer.ledger.study) == []
+
+
+FEW = ("optim=choice(sgd,adamw)", "model.layers.conv1.width=range(4,6)")
+
+
+def settings():
+    return Settings(n_trials=99, target=None, target_trials=1, max_failures=9, max_refusals=99, maximize=True)
+
+
+def tried(proposer, jobs=9):
+    """Points that came to be trained, each complete before the next is asked for, until there are no more."""
+    points = []
+    while len(points) < jobs and (job := proposer.propose(99, 20)):
+        points.append(tuple(job.overrides))
+        proposer.ledger.study.tell(job.number, 90.0)
+    return points
+
+
+@pytest.mark.parametrize("sampler", ["tpe_joint", "random", "grid"])
+def test_a_finite_space_is_tried_point_by_point_and_ends(proposer_of, sampler):
+    proposer = proposer_of(FEW, f"hydra/sweeper/sampler={sampler}", points=[{"optim": "sgd"}])
+    points = tried(proposer)
+    assert len(points) == len(set(points)) == 4
+    stop = stop_of(proposer.ledger.trials(), settings())
+    assert stop == Stop("every point of the space was tried: 4 trials")
+    assert tally(proposer.ledger.trials()).waiting == 0
+
+
+def test_of_points_enqueued_twice_one_is_trained(proposer_of):
+    point = {"optim": "sgd", "optim.lr": 0.05}
+    proposer = proposer_of(RATES, points=[point, point])
+    first, second = (proposer.propose(9, 20) for _ in range(2))
+    assert first.overrides == ["optim=sgd", "optim.lr=0.05"]
+    assert second.overrides != first.overrides
+    assert tally(proposer.ledger.trials()).waiting == 0
+
+
+def test_a_grid_goes_along_branches_in_order():
+    branch = {"sgd": {"when": {"optim": ["sgd"]}, "params": {"optim.momentum": "choice(0.0, 0.9)"}}}
+    space = SearchSpace.parse({"optim": "choice(adamw,sgd)"}, branch, [])
+    points = [{"optim": "adamw"}, *({"optim": "sgd", "sgd:optim.momentum": momentum} for momentum in (0.0, 0.9))]
+    assert list(space.points({}.get)) == points
+    assert SearchSpace.parse({"optim.lr": "interval(0.1, 0.2)"}, branch, []).points({}.get) is None

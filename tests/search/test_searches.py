@@ -10,6 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from mnist_compact.config import GROUPS
+from mnist_compact.faults import EXIT_FRUITLESS
 from mnist_compact.search.ledger import is_refused, tally
 from mnist_compact.search.storage import open_storage
 
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.process
 
 SMALL = ("data.train_images=256", "data.evaluation_images=100", "train.batch_size=32", "train.epochs=1")
 SMOKE = ("sweeps=smoke", *SMALL, "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1")
+FREE = "model.dropout=interval(0,0.01)"  # so that the space has no end
 AD_HOC = ("hydra/sweeper=compact", "data=synthetic", *SMALL, "hydra.sweeper.study_name=ad_hoc")
 
 
@@ -47,8 +49,11 @@ def trials_of(folder, name, url=None):
         ((*SMOKE, "hydra.sweeper.n_jobs=-1", "hydra.sweeper.target_trials=0"), "n_jobs must be at least 0"),
         ((*SMOKE, "hydra.sweeper.study_name=../../elsewhere"), "study_name must be a folder's below"),
         (("sweeps=under_8k", "data=choice(holdout,mnist)"), "test split"),
-        ((*SMOKE, "hydra.sweeper.pruner.percentile=500"), "hydra/sweeper/pruner must be one that works here"),
-        ((*SMOKE, "hydra/sweeper/sampler=grid"), "hydra/sweeper/sampler must be one that works here"),
+        (
+            (*SMOKE, "hydra/sweeper/pruner=percentile", "hydra.sweeper.pruner.percentile=500"),
+            "hydra/sweeper/pruner must be one that works here",
+        ),
+        ((*SMOKE, "hydra/sweeper/sampler=grid"), "a grid has no end where a range has no steps"),
         ((*SMOKE, "+hydra.sweeper.enqueue=[{model.dropout: 7.0}]"), "must lie in"),
     ],
 )
@@ -92,7 +97,7 @@ def test_other_settings_are_refused_with_the_difference_and_n_trials_is_not(tmp_
 
 @pytest.mark.slow
 def test_refused_proposals_train_nothing_and_are_told_with_their_count(tmp_path):
-    line = (*AD_HOC, "model=compact", "model.layers.conv6.width=choice(14,200)", "hydra.sweeper.n_trials=4")
+    line = (*AD_HOC, "model=compact", "model.layers.conv6.width=choice(14,200)", "hydra.sweeper.n_trials=4", FREE)
     done = search(tmp_path, *line, "hydra/sweeper/sampler=random")
     assert done.returncode == 0, done.stderr
     trials = trials_of(tmp_path, "ad_hoc")
@@ -123,6 +128,7 @@ def test_failures_are_recorded_and_the_search_goes_on(tmp_path):
         *AD_HOC,
         "optim=sgd",
         "optim.lr=choice(0.05,1e30)",
+        FREE,
         "hydra.sweeper.n_trials=5",
         "hydra/sweeper/sampler=random",
     )
@@ -142,6 +148,15 @@ def test_failures_are_recorded_and_the_search_goes_on(tmp_path):
         assert f"trial {trial.number}: {trial.user_attrs['reason']}\n" in logs
     assert search(tmp_path, *line, "hydra.sweeper.n_trials=40", "hydra.sweeper.max_failures=0").returncode == 1
     assert tally(trials_of(tmp_path, "ad_hoc")).ended == 5, "more failures than allowed: none was begun"
+
+
+@pytest.mark.slow
+def test_a_search_without_a_complete_trial_says_why_and_has_an_exit_code_of_its_own(tmp_path):
+    done = search(tmp_path, *AD_HOC, "optim=sgd", "optim.lr=1e30", FREE, "hydra.sweeper.n_trials=2")
+    assert done.returncode == EXIT_FRUITLESS
+    assert "none is complete" in done.stderr
+    assert "0 complete, 0 pruned, 2 failed" in done.stdout
+    assert "  2 x the loss was not finite in epoch 1" in done.stdout
 
 
 @pytest.mark.slow

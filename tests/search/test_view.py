@@ -93,7 +93,7 @@ def test_the_dashboards_command_can_be_pasted(tmp_path, capsys):
         ("accuracy", (99.25, 99.0), None, ["none past 99.4; best is trial 0  complete  99.25 "]),
         ("accuracy", (99.25, 99.0), 99.2, ["1 past 99.2:", "  trial 0  complete  99.25 "]),
         ("score", (99.5,), None, ["best: trial 0  complete  99.5 "]),
-        ("accuracy", (), None, ["no trial is complete"]),
+        ("accuracy", (), None, ["no trial is complete", "  1 x over budget"]),
     ],
 )
 def test_the_end_holds_accuracies_against_the_target_or_the_missions_bar(objective, values, target, said):
@@ -110,3 +110,23 @@ def test_a_search_begins_where_nothing_was_tried_and_goes_on_where_something_was
     for found, verb in (([], "begins"), ([waiting], "begins"), ([waiting, *trials([{}])[2:]], "goes on")):
         View("smoke", tmp_path, "sqlite:///study.db", SETTINGS, jobs=2).begin(found)
         assert f"study smoke {verb} in " in capsys.readouterr().out
+
+
+def test_without_a_complete_trial_the_causes_are_told_the_commonest_first():
+    study = optuna.create_study(direction="maximize")
+    for reason in ("the loss was not finite", "killed", "the loss was not finite"):
+        study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={"reason": reason}))
+    assert findings(study, SETTINGS)[1:] == ["  2 x the loss was not finite", "  1 x killed"]
+
+
+def test_the_end_names_the_bests_folder_what_it_was_scored_on_and_what_to_type(tmp_path, capsys):
+    study = optuna.create_study(direction="maximize")
+    scored = {"folder": "trials/0000", "scored": "holdout, averaged weights, epoch 15", "overrides": OVERRIDES}
+    study.add_trial(create_trial(value=99.5, user_attrs=scored))
+    View("smoke", tmp_path, f"sqlite:///{tmp_path}/study.db", SETTINGS, jobs=2).end(study, "done")
+    told, where = capsys.readouterr().out.splitlines()[-3:], f" --sweeps {tmp_path.parent}"
+    assert told == [
+        f"trial 0 lies in {tmp_path}/trials/0000; scored on holdout, averaged weights, epoch 15",
+        "to repeat it over fresh seeds: python -m mnist_compact.confirm --trial smoke:0" + where,
+        "to rank the best again: python -m mnist_compact.confirm --study smoke --top 8" + where,
+    ]
