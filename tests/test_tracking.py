@@ -11,7 +11,7 @@ from mnist_compact.config import tracker_of
 from mnist_compact.experiment import resume, run
 from mnist_compact.faults import ConfigError
 from mnist_compact.onlookers import Sheltered, Watcher, Watchers
-from mnist_compact.tracking import TRACKERS, NoTrackerConfig, TensorBoardConfig, begun_in
+from mnist_compact.tracking import TRACKERS, MLflowConfig, NoTrackerConfig, TensorBoardConfig, begun_in
 
 tensorboard = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
@@ -67,6 +67,16 @@ def test_every_tracker_can_be_chosen_on_the_command_line(name):
     assert (type(chosen), chosen.name) == (TRACKERS[name], name)
 
 
+@pytest.mark.parametrize(("library", "mark"), [("tensorboard", "tensorboard"), ("mlflow", "mlflow.json")])
+def test_without_its_library_a_new_run_is_refused_and_an_old_one_goes_on(monkeypatch, tmp_path, capsys, library, mark):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ConfigError, match=f"pip install {library}"):
+        TRACKERS[library](name=library).watchers(tmp_path)
+    (tmp_path / mark).mkdir()
+    assert begun_in(tmp_path) == []
+    assert "goes on untracked" in capsys.readouterr().err
+
+
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("words", "folders"),
@@ -87,6 +97,37 @@ def test_runs_grids_and_searches_are_tracked_alike(tmp_path, words, folders):
     assert len(tracked) == folders
     for folder in tracked:
         assert [epoch for epoch, _ in scalars(folder)["loss/train"]] == [int(row["epoch"]) for row in metrics(folder)]
+
+
+@pytest.fixture
+def store(monkeypatch, tmp_path):
+    """MLflow's client of a store of files, which it keeps up for those who ask."""
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    return mlflow.MlflowClient(tracking_uri=(tmp_path / "store").as_uri())
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # MLflow's word on stores of files
+def test_mlflow_shows_the_settings_the_metrics_and_the_end_once_though_cut_off(configure, onlooker, store, tmp_path):
+    def cut_off(score, network):
+        if score.epoch == 2:
+            raise KeyboardInterrupt
+        return False
+
+    tracker = MLflowConfig(name="mlflow", uri=store.tracking_uri, experiment="probe")
+    home = tmp_path / "run"
+    first = Watchers(onlooker(), *tracker.watchers(home))
+    run(configure("train.epochs=3", "train.average_epochs=1"), home, first, reporter=cut_off)
+    place = store.get_experiment_by_name("probe").experiment_id
+    assert [run.info.status for run in store.search_runs([place])] == ["KILLED"]
+    resume(home, Watchers(onlooker(), *begun_in(home)))
+    (shown,) = store.search_runs([place])
+    assert (shown.info.status, shown.info.run_name) == ("FINISHED", "run")
+    assert (shown.data.params["model.name"], shown.data.params["train.epochs"]) == ("m3", "3")
+    rows = metrics(home)
+    for tag, column in (("loss/train", "train_loss"), ("accuracy/synthetic", "synthetic_accuracy")):
+        found = {metric.step: metric.value for metric in store.get_metric_history(shown.info.run_id, tag)}
+        assert found == {int(row["epoch"]): pytest.approx(float(row[column])) for row in rows}
 
 
 class Broken(Watcher):
@@ -145,12 +186,3 @@ def test_a_tracker_hears_all_that_the_terminal_hears(configure, onlooker, tmp_pa
         *("announce", "started m3", "stepped", "stepped", "stepped", "epoch 1"),
         *("ended completed", "close"),
     ]
-
-
-def test_without_tensorboard_a_new_run_is_refused_and_an_old_one_goes_on(monkeypatch, tmp_path, capsys):
-    monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(ConfigError, match="pip install tensorboard"):
-        TensorBoardConfig(name="tensorboard").watchers(tmp_path)
-    (tmp_path / "tensorboard").mkdir()
-    assert begun_in(tmp_path) == []
-    assert "goes on untracked" in capsys.readouterr().err
