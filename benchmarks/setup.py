@@ -2,7 +2,7 @@
 
 import torch
 
-from mnist_compact.composition import composed
+from mnist_compact.composition import compose
 from mnist_compact.config import RunConfig
 from mnist_compact.data.datasets import CLASSES, Datasets, Split, load_mnist
 
@@ -11,7 +11,7 @@ TRAIN_IMAGES, EVALUATION_IMAGES = 60_000, 10_000
 
 def configured(*overrides: str) -> RunConfig:
     """experiment=m3_reference (model 3, jitter_rotate, Adam, batch 128) and what `overrides` change in it."""
-    return composed("experiment=m3_reference", *overrides)
+    return compose("experiment=m3_reference", *overrides)
 
 
 def images(*, synthetic: bool) -> Datasets:

@@ -13,6 +13,7 @@ import yaml
 from mnist_compact.atomic import replacing
 from mnist_compact.data.datasets import CLASSES, Datasets
 from mnist_compact.model.anatomy import Anatomy, LayerRow
+from mnist_compact.results import correctness
 from mnist_compact.results.record import NetworkFacts, RunRecord, Score
 from mnist_compact.training.evaluation import Evaluation
 from mnist_compact.training.loop import EpochResult
@@ -100,6 +101,13 @@ def write_mistakes(folder: Path, data: Datasets, evaluation: Evaluation) -> None
             confidence=evaluation.confidence[surest].numpy(),
             image=data.evaluation.images.cpu()[surest].numpy(),
         )
+
+
+def write_correct(folder: Path, data: Datasets, evaluation: Evaluation) -> None:
+    """Which evaluation images were got right, a bit each."""
+    right = (evaluation.predicted == data.evaluation.labels.cpu()).numpy()
+    with replacing(folder / correctness.FILENAME) as path:
+        path.write_bytes(np.packbits(right).tobytes())
 
 
 def write_config(folder: Path, record: RunRecord) -> None:

@@ -7,19 +7,19 @@ from mnist_compact.config import GROUPS, RunConfig, check_names, configuration_f
 from mnist_compact.faults import ConfigError
 
 
-def composed(*overrides: str) -> RunConfig:
+def compose(*overrides: str) -> RunConfig:
     """What `python -m mnist_compact <overrides>` would run. Raises ConfigError in the command line's words."""
-    return _composed(overrides)[0]
+    return _composition(overrides)[0]
 
 
 def options_of(*overrides: str) -> dict[str, Any]:
     """Group → the option that `overrides` choose of it, defaults among them."""
-    choices = _composed(overrides)[1]
+    choices = _composition(overrides)[1]
     return {group: choices[group] for group in GROUPS}
 
 
-def _composed(overrides: tuple[str, ...]) -> tuple[RunConfig, dict[str, Any]]:
-    from hydra import compose, initialize_config_dir
+def _composition(overrides: tuple[str, ...]) -> tuple[RunConfig, dict[str, Any]]:
+    import hydra
     from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
     from omegaconf import open_dict
@@ -31,8 +31,8 @@ def _composed(overrides: tuple[str, ...]) -> tuple[RunConfig, dict[str, Any]]:
     before = GlobalHydra.instance().hydra  # the application's own, while it runs
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(str(configuration_folder())):
-            cfg = compose("config", overrides=["hydra/help=default", *overrides], return_hydra_config=True)
+        with hydra.initialize_config_dir(str(configuration_folder())):
+            cfg = hydra.compose("config", overrides=["hydra/help=default", *overrides], return_hydra_config=True)
         choices = dict(cfg.hydra.runtime.choices)
         with open_dict(cfg):
             del cfg["hydra"]

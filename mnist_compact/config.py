@@ -69,6 +69,11 @@ class RunConfig:
         if faults:
             raise ConfigError(faults)
 
+    def _repr_html_(self) -> str:
+        from mnist_compact.results.rendering import settings_to_html
+
+        return settings_to_html(to_record(self))
+
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Composition(RunConfig):

@@ -20,6 +20,7 @@ from mnist_compact.artefacts import (
     scores_of,
     weights_about,
     write_config,
+    write_correct,
     write_layers,
     write_metrics,
     write_mistakes,
@@ -30,6 +31,7 @@ from mnist_compact.data.datasets import Batches, Datasets
 from mnist_compact.faults import EXIT_FAILED, ConfigError, WorkFault
 from mnist_compact.model.anatomy import Anatomy, describe
 from mnist_compact.model.networks import INPUT_SHAPE
+from mnist_compact.results import correctness
 from mnist_compact.results.record import RunRecord, Status
 from mnist_compact.seeds import derive_seed
 from mnist_compact.training import checkpoint
@@ -92,7 +94,8 @@ class Session:
         if progress.epoch == 0:
             record.scores, record.epochs_done, record.seconds, record.confusion = [], 0, 0.0, None
             shutil.rmtree(self.folder / WEIGHTS, ignore_errors=True)
-            (self.folder / MISTAKES).unlink(missing_ok=True)
+            for name in (MISTAKES, correctness.FILENAME):
+                (self.folder / name).unlink(missing_ok=True)
         record.write(self.folder)
         write_config(self.folder, record)
         write_layers(self.folder, self.anatomy.rows)
@@ -168,6 +171,7 @@ class Session:
         record.seconds = sum(row["seconds"] for row in progress.rows)
         record.confusion = confusion_matrix(self.data, progress.final)
         write_mistakes(self.folder, self.data, progress.final)
+        write_correct(self.folder, self.data, progress.final)
         about, networks = weights_about(record, self.data), self._networks()
         for weights in ("raw", "averaged"):
             prefix = "" if weights == "raw" else f"{weights}_"

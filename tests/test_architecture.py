@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "model": set(),
     "training": {"data", "model"},
     "results": set(),
-    "config": {"data", "model", "tracking", "training"},
+    "config": {"data", "model", "results", "tracking", "training"},
     "tracking": {"config", "model", "onlookers", "results", "training"},  # all but onlookers for types alone
     "artefacts": {"data", "model", "training", "results"},
     "onlookers": {"config", "model", "training", "results"},  # for types alone
@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "confirm": {
         *("composition", "config", "data", "display", "experiment", "jobs", "refusals", "results", "search"),
     },
-    "use": {"config", "confirm", "data", "results", "training"},
+    "use": {"config", "confirm", "data", "model", "results", "training"},
     "evaluate": {"config", "data", "results", "search", "training", "use"},
     "zoo": {"confirm", "results", "use"},
     "jobs": {"refusals", "results"},
@@ -64,14 +64,15 @@ MAY_IMPORT = {
         "tracking",
     },
     "__main__": {"app"},
-    "__init__": {"results", "use"},
+    "notebook": {"config", "experiment", "onlookers", "results"},
+    "__init__": {"composition", "confirm", "notebook", "results", "search", "use"},
 }
 THIRD_PARTY = {  # room → libraries that only it may import, at any depth
     "torchvision": {"data"},
     "hydra": {"app", "comparison", "composition", "config", "folders", "grid", "launcher", "refusals", "search"},
     "omegaconf": {"app", "comparison", "composition", "config", "folders", "grid", "launcher", "refusals", "search"},
     "optuna": {"confirm", "results", "search", "study"},
-    "pandas": {"confirm", "results", "report", "study", "use", "zoo"},
+    "pandas": {"confirm", "results", "report", "search", "study", "use", "zoo"},
     "matplotlib": {"results"},
     "numba": {"model"},
     "scipy": {"confirm", "results"},

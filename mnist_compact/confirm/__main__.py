@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_compact.commands import conclude
+from mnist_compact.confirm import FOLDER, SEEDS
 from mnist_compact.faults import EXIT_FAILED, ConfigError, WorkFault
 from mnist_compact.results.summary import BAR
-from mnist_compact.search.places import SWEEPS, is_below
+from mnist_compact.search.places import SWEEPS
 
 if TYPE_CHECKING:
-    from mnist_compact.confirm.confirmation import Confirmation
+    from mnist_compact.confirm.conduct import Question
     from mnist_compact.confirm.evidence import Evidence
-    from mnist_compact.confirm.sources import Source
 
-FOLDER = "outputs/confirmations"
-SEEDS, SEEDS_OF_A_RANKING = 20, 3
+SEEDS_OF_A_RANKING, TOP = 1, 12
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -51,8 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--run", type=Path, metavar="DIR", help="the configuration of a run folder")
     what.add_argument("--trial", metavar="STUDY:N", help="of a search's trial; STUDY may be an exported file")
     what.add_argument("--experiment", metavar="NAME", help="of conf/experiment/NAME.yaml")
-    what.add_argument("--study", metavar="STUDY", help="rank this study's best again on the held-out split")
-    parser.add_argument("--top", type=int, default=8, metavar="K", help="with --study: so many trials (default: 8)")
+    what.add_argument("--study", metavar="STUDY", help="rank this study's best again on another held-out part")
+    parser.add_argument(
+        "--top", type=int, default=TOP, metavar="K", help=f"with --study: so many trials (default: {TOP})"
+    )
     parser.add_argument(
         "--seeds",
         type=int,
@@ -73,6 +74,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--versus", metavar="OTHER", help="another confirmation: is the difference shown to be more than noise?"
     )
+    parser.add_argument(
+        "--stop",
+        choices=("early",),
+        help="for candidates: look after 5, 8, 12, 16 and 20 seeds, and end once they tell or the mean is not above",
+    )
+    parser.add_argument(
+        "--plan",
+        type=Path,
+        metavar="FILE",
+        help="write what will be confirmed, and end; where FILE is there, confirm and say whether it was followed",
+    )
     parser.add_argument("--save", metavar="NAME", help="write the configuration as experiment NAME, with its evidence")
     parser.add_argument(
         "--export", type=Path, metavar="DIR", help="copy every seed's record below DIR, small enough to commit"
@@ -82,43 +94,79 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _confirm(arguments: argparse.Namespace) -> int:
-    from mnist_compact.confirm import crew
-    from mnist_compact.confirm.confirmation import begin
-    from mnist_compact.confirm.evidence import Comparison, Evidence
-    from mnist_compact.confirm.saving import place_of, save
+    from mnist_compact.confirm.comparison import Comparison
+    from mnist_compact.confirm.conduct import conduct
+    from mnist_compact.confirm.plans import Plan
     from mnist_compact.confirm.tables import show
 
-    split, count = arguments.split or "test", SEEDS if arguments.seeds is None else arguments.seeds
-    if count < 1:
-        raise ConfigError([f"--seeds must be at least 1, got {count}"])
-    if arguments.to and arguments.save is None:
-        raise ConfigError(["--to says where --save writes, and needs it"])
     # What cannot be written or compared should be known before hours of training.
-    if arguments.save is not None:
-        place_of(arguments.save, arguments.to)
-    folder, confirmation = _place(_source(arguments), split, arguments)
+    _check_saving(arguments)
+    question = _question(arguments)
     other = None if arguments.versus is None else _gathered(_other(arguments))
     if other is not None:
-        Comparison.check(other, confirmation, confirmation.seeds(count))
-    confirmation = begin(confirmation, folder)
-    seeds = confirmation.seeds(count)
-    faults = crew.train([(folder, seeds)], arguments.jobs)
-    evidence = Evidence.gather(folder, seeds)
-    show(evidence, arguments.bar)
+        Comparison.check(other, question.confirmation, question.seeds)
+    plan = None
+    if arguments.plan is not None:
+        if not arguments.plan.exists():
+            question.plan().write(arguments.plan)
+            print(f"{arguments.plan}: planned, nothing read yet; once it is kept, committed say, the same line goes on")
+            return 0
+        plan = Plan.read(arguments.plan)
+    evidence, faults = conduct(question, arguments.jobs, plan)
+    show(evidence)
     for fault in faults:
         sys.stderr.write(f"mnist-compact-confirm: {fault}\n")
+    _deliver(evidence, question.folder, arguments, whole=not faults)
+    if other is not None:
+        print(evidence.versus(other).told())
+    return EXIT_FAILED if faults else 0
+
+
+def _check_saving(arguments: argparse.Namespace) -> None:
+    from mnist_compact.confirm.saving import place_of
+
+    if arguments.to and arguments.save is None:
+        raise ConfigError(["--to says where --save writes, and needs it"])
+    if arguments.save is not None:
+        place_of(arguments.save, arguments.to)
+    if arguments.stop and (arguments.save is not None or arguments.versus is not None):
+        raise ConfigError(["--stop early is for candidates: --save and --versus want all seeds, fixed before"])
+
+
+def _question(arguments: argparse.Namespace) -> "Question":
+    from mnist_compact.confirm.conduct import Question, place
+    from mnist_compact.confirm.sources import of
+
+    source = of(
+        run=arguments.run,
+        trial=arguments.trial,
+        experiment=arguments.experiment,
+        sweeps=arguments.sweeps,
+        url=arguments.storage,
+    )
+    folder, confirmation = place(source, arguments.split or "test", arguments.folder, arguments.name)
+    return Question(
+        folder=folder,
+        confirmation=confirmation,
+        count=SEEDS if arguments.seeds is None else arguments.seeds,
+        bar=arguments.bar,
+        stop_early=arguments.stop is not None,
+    )
+
+
+def _deliver(evidence: "Evidence", folder: Path, arguments: argparse.Namespace, *, whole: bool) -> None:
     if arguments.export is not None:
         from mnist_compact.confirm.exporting import export
 
         print(f"records in {export(evidence, folder, arguments.export)}")
-    if arguments.save is not None and not faults:
-        print(save(evidence, arguments.save, arguments.to, bar=arguments.bar))
-    if other is not None:
-        print(Comparison.between(evidence, other).told(confirmation.name, other.confirmation.name))
-    return EXIT_FAILED if faults else 0
+    if arguments.save is not None and whole:
+        from mnist_compact.confirm.saving import save
+
+        print(save(evidence, arguments.save, arguments.to))
 
 
 def _rank(arguments: argparse.Namespace) -> int:
+    from mnist_compact.confirm.conduct import place
     from mnist_compact.confirm.confirmation import begin
     from mnist_compact.confirm.ranking import rank
     from mnist_compact.confirm.sources import best_trials
@@ -130,17 +178,18 @@ def _rank(arguments: argparse.Namespace) -> int:
         raise ConfigError(["--study ranks on the held-out split: choosing by test images would spoil them"])
     if arguments.top < 1 or seeds < 1:
         raise ConfigError([f"--top and --seeds must be at least 1, got {arguments.top} and {seeds}"])
-    unfit = [f"--{word}" for word in ("versus", "save", "to", "export", "name") if getattr(arguments, word) is not None]
+    others = ("versus", "save", "to", "export", "name", "plan", "stop")
+    unfit = [f"--{word}" for word in others if getattr(arguments, word) is not None]
     if unfit:
         raise ConfigError([f"{', '.join(unfit)} cannot be used with --study; confirm its winner"])
     sources = best_trials(arguments.study, arguments.top, arguments.sweeps, arguments.storage)
-    candidates = [_place(source, split, arguments) for source in sources]
+    candidates = [place(source, split, arguments.folder, ranking=True) for source in sources]
     for folder, candidate in candidates:
         begin(candidate, folder)
     folders = [folder for folder, _ in candidates]
     first = None
-    for number, done in enumerate(rank(folders, seeds, arguments.jobs), start=1):
-        show_round(number, done.seeds, [evidence for _, evidence in done.standings], arguments.bar)
+    for number, done in enumerate(rank(folders, seeds, arguments.jobs, arguments.bar), start=1):
+        show_round(number, done.seeds, [evidence for _, evidence in done.standings])
         first = done.standings[0][1]
     assert first is not None
     if first.failed:
@@ -155,31 +204,6 @@ def _rank(arguments: argparse.Namespace) -> int:
     where = "On the test images" if split == "holdout" else "With fresh seeds"
     print(f"first: {source}. {where}: {shlex.join(words)}")
     return 0
-
-
-def _source(arguments: argparse.Namespace) -> "Source":
-    from mnist_compact.confirm import sources
-
-    if arguments.run is not None:
-        return sources.of_run(arguments.run)
-    if arguments.experiment is not None:
-        return sources.of_experiment(arguments.experiment)
-    return sources.of_trial(arguments.trial, arguments.sweeps, arguments.storage)
-
-
-def _place(source: "Source", split: str, arguments: argparse.Namespace) -> tuple[Path, "Confirmation"]:
-    """Folder and content of a confirmation of `source`, or of its part in a ranking. Nothing is written."""
-    from mnist_compact.confirm.confirmation import Confirmation
-    from mnist_compact.experiment import check
-
-    ranking = arguments.study is not None
-    ending = "-ranking" if ranking else "" if split == "test" else f"-{split}"
-    name = f"{source.name}{ending}" if arguments.name is None else arguments.name
-    if not is_below(name):
-        raise ConfigError([f"--name must be a folder's below {arguments.folder}, got {name!r}"])
-    confirmation = Confirmation.of(name, source.told, source.run, split, source.used_seeds, ranking=ranking)
-    check(confirmation.run_config(0))
-    return arguments.folder / name, confirmation
 
 
 def _other(arguments: argparse.Namespace) -> Path:

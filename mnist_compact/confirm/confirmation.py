@@ -2,6 +2,7 @@
 
 outputs/confirmations/<name>/
     confirmation.json       what is confirmed; written once
+    plan.json               a copy of the plan, if one was written before (see `plans`)
     seeds/<seed>/           a run folder a seed
     locks/                  held by the processes at work
 """
@@ -45,8 +46,14 @@ class Confirmation:
     def of(
         cls, name: str, source: str, run: RunConfig, split: str, used_seeds: set[int], *, ranking: bool = False
     ) -> Self:
-        """Raises ConfigError for a split that the configuration's images cannot give."""
-        config = to_record(dataclasses.replace(run, data=_on(split, run.data)))
+        """A ranking is on another held-out part than the configuration's: not on images that it was chosen by.
+
+        Raises ConfigError for a split that the configuration's images cannot give.
+        """
+        data = _on(split, run.data)
+        if ranking and isinstance(data, HoldoutConfig):
+            data = dataclasses.replace(data, split_seed=data.split_seed + 1)
+        config = to_record(dataclasses.replace(run, data=data))
         return cls(name=name, source=source, split=split, config=config, used_seeds=sorted(used_seeds), ranking=ranking)
 
     def seeds(self, count: int) -> list[int]:
@@ -94,7 +101,7 @@ def begin(confirmation: Confirmation, folder: Path) -> Confirmation:
         confirmation.write(folder)
         return confirmation
     there = Confirmation.read(folder)
-    differences = changes(_comparable(there), _comparable(confirmation))
+    differences = changes(comparable(there), comparable(confirmation))
     if differences:
         raise ConfigError(
             [f"{folder} confirms another configuration ({'; '.join(differences)}); --name <name> begins one beside it"]
@@ -110,7 +117,7 @@ def begin(confirmation: Confirmation, folder: Path) -> Confirmation:
     return there
 
 
-def _comparable(confirmation: Confirmation) -> dict[str, Any]:
+def comparable(confirmation: Confirmation) -> dict[str, Any]:
     """What the scores depend on: not the seed, which differs anyway, nor where the files lie."""
     config = {key: value for key, value in confirmation.config.items() if key not in ("seed", "experiment")}
     for key in MACHINE_SETTINGS:

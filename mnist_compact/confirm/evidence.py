@@ -1,14 +1,22 @@
-"""What the seeds of a confirmation say: their scores, a summary, a verdict against a bar, a comparison of two."""
+"""What the seeds of a confirmation say: their scores, a summary, a verdict against a bar."""
 
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mnist_compact.confirm.confirmation import Confirmation
 from mnist_compact.confirm.crew import home_of
+from mnist_compact.confirm.early import LIMITS, Look
+from mnist_compact.confirm.plans import FILENAME as PLAN
+from mnist_compact.confirm.plans import Plan
 from mnist_compact.faults import ConfigError
+from mnist_compact.results.correctness import read_bits
 from mnist_compact.results.record import RecordError, RunRecord, Score, Status
-from mnist_compact.results.summary import Summary, above, bar_text
+from mnist_compact.results.summary import BAR, CONFIDENCE, Summary, above, bar_text
+
+if TYPE_CHECKING:
+    from mnist_compact.confirm.comparison import Comparison
 
 
 @dataclass(slots=True, frozen=True)
@@ -22,6 +30,8 @@ class SeedResult:
     seconds: float
     parameters: int | None
     processor: str
+    begun_at: str | None  # ISO 8601 with time zone
+    bits: bytes | None  # which images it got right (see results.correctness); None in records of earlier versions
 
 
 @dataclass(slots=True, frozen=True)
@@ -30,14 +40,22 @@ class Evidence:
 
     confirmation: Confirmation
     seeds: list[SeedResult]
-    asked: int
+    wanted: list[int]  # the seeds asked for
+    plan: Plan | None = None  # that was written before
+    bar: float = BAR  # per cent, that the claim is about
+    early: Look | None = None  # where it was to end as soon as the seeds tell
 
     @classmethod
-    def gather(cls, folder: Path, seeds: list[int]) -> "Evidence":
+    def gather(cls, folder: Path, seeds: list[int], bar: float = BAR) -> "Evidence":
         """Of those among `seeds` whose run can be read and has ended."""
         confirmation = Confirmation.read(folder)
         found = (_result(folder, seed, confirmation.split) for seed in seeds)
-        return cls(confirmation, [result for result in found if result is not None], len(seeds))
+        plan = Plan.read(folder / PLAN) if (folder / PLAN).exists() else None
+        return cls(confirmation, [result for result in found if result is not None], seeds, plan, bar)
+
+    @property
+    def asked(self) -> int:
+        return len(self.wanted)
 
     @property
     def completed(self) -> list[SeedResult]:
@@ -70,18 +88,38 @@ class Evidence:
     def mean_loss(self) -> float:
         return statistics.fmean(result.score.loss for result in self.completed if result.score is not None)
 
-    def above(self, bar: float) -> int:
-        """How many seeds have more than `bar`; one that diverged has not."""
-        return above(self.accuracies, bar)
+    def above(self) -> int:
+        """How many seeds have more than the bar; one that diverged has not."""
+        return above(self.accuracies, self.bar)
 
-    def verdict(self, bar: float) -> str:
-        """Whether the mean is above `bar`, at the interval's confidence, in words."""
-        claim = f"mean > {bar_text(bar)}"
+    def on_new_digits(self) -> tuple[float, float] | None:
+        """The interval, in per cent, of the mean over new seeds on new images of the kind, beside that of new seeds on
+        these: see `resampling`. None where a seed's bits are not known, one was not completed, or there is one alone.
+        """
+        bits = [result.bits for result in self.completed if result.bits is not None]
+        totals = {result.score.total for result in self.completed if result.score is not None}
+        if len(bits) < max(2, self.asked) or len(totals) != 1:
+            return None
+        from mnist_compact.confirm.resampling import crossed_interval, unpacked
+
+        return crossed_interval(unpacked(bits, totals.pop()))
+
+    def versus(self, other: "Evidence") -> "Comparison":
+        """Paired by seed. Raises ConfigError for what cannot be paired."""
+        from mnist_compact.confirm.comparison import Comparison
+
+        return Comparison.between(self, other)
+
+    def verdict(self) -> str:
+        """Whether the mean is above the bar, at the interval's confidence, in words."""
+        claim, bar = f"mean > {bar_text(self.bar)}", self.bar
         diverged = len(self.seeds) - len(self.accuracies)
         if diverged:
             return f"{claim}: no, {diverged} of {self.asked} seeds diverged"
         if self.failed:
             return f"{claim}: not shown, {self.failed} of {self.asked} seeds could not be trained"
+        if self.early is not None:
+            return self.early.told()
         summary = self.summary()
         if summary.low is None or summary.high is None:
             return f"{claim}: not shown, one seed has no interval"
@@ -91,80 +129,51 @@ class Evidence:
             return f"{claim}: no, upper bound {summary.high:.3f}"
         return f"{claim}: not shown, interval {summary.low:.3f} to {summary.high:.3f}"
 
+    def deviations(self) -> list[str]:
+        """In what this is not what was planned; none without a plan."""
+        if self.plan is None:
+            return []
+        begun = {result.seed: result.begun_at for result in self.seeds if result.begun_at is not None}
+        # One that ended early was to have all the seeds its limits are for.
+        seeds = self.wanted if self.early is None else self.confirmation.seeds(max(LIMITS))
+        return self.plan.deviations(self.confirmation, seeds, self.bar, stop_early=self.early is not None, begun=begun)
 
-@dataclass(slots=True, frozen=True)
-class Comparison:
-    """Paired by seed: mean of the differences first - second in points, its interval, and a paired t-test's p.
+    def notes(self) -> list[str]:
+        """What stands beside the verdict: the interval for new digits, where the bits are known, and the plan."""
+        interval, found = self.on_new_digits(), []
+        if interval is not None:
+            told = f"{100 * CONFIDENCE:g} % interval {interval[0]:.3f} to {interval[1]:.3f}"
+            found.append(f"on new digits, too: {told} (seeds and images resampled)")
+        if self.plan is not None:
+            planned = f"planned at {self.plan.planned_at} (configuration {self.plan.digest[:12]})"
+            deviations = self.deviations()
+            found.append(f"{planned}: {'; '.join(['not followed', *deviations]) if deviations else 'followed'}")
+        return found
 
-    Without a p where all differences are alike: scores are counts of images, so a few seeds may agree so by chance.
-    """
+    def _repr_html_(self) -> str:
+        """In a notebook: every seed, their summary, the verdict."""
+        from mnist_compact.confirm.tables import to_html
 
-    n: int
-    difference: Summary
-    p: float | None
-    weights: tuple[str, str]  # whose scores are compared: averaged or raw, of first and second
-
-    @classmethod
-    def between(cls, first: Evidence, second: Evidence) -> "Comparison":
-        """Raises ConfigError for scores of different splits, fewer than two common seeds, or one that diverged."""
-        cls.check(second, first.confirmation, [result.seed for result in first.seeds])
-        _check_none_diverged(first)
-        one, other = first.accuracy_by_seed(), second.accuracy_by_seed()
-        common = sorted(one.keys() & other.keys())
-        from scipy.stats import ttest_rel
-
-        differences = [round(one[seed] - other[seed], 6) for seed in common]
-        p = None
-        if len(set(differences)) > 1:
-            p = float(ttest_rel([one[seed] for seed in common], [other[seed] for seed in common]).pvalue)
-        return cls(len(common), Summary.of(differences), p, (first.weights, second.weights))
-
-    @staticmethod
-    def check(other: Evidence, confirmation: Confirmation, seeds: list[int]) -> None:
-        """Raises ConfigError where `confirmation`, once its `seeds` are trained, could not be compared with `other`."""
-        names = f"{confirmation.name} and {other.confirmation.name}"
-        if confirmation.split != other.confirmation.split:
-            splits = f"{confirmation.split} and {other.confirmation.split}"
-            raise ConfigError([f"{names} are scored on different splits: {splits}"])
-        _check_none_diverged(other)
-        common = len(other.accuracy_by_seed().keys() & set(seeds))
-        if common < 2:
-            raise ConfigError([f"{names} would have {common} of two seeds in common that a paired comparison needs"])
-
-    def told(self, first: str, second: str, level: float = 0.05) -> str:
-        summary = self.difference
-        unlike = "" if len(set(self.weights)) == 1 else f" ({self.weights[0]} - {self.weights[1]} weights)"
-        found = f"{first} - {second}{unlike}: {summary.mean:+.3f} points over {self.n} common seeds"
-        if self.p is None:
-            return f"{found}, the same for each: without spread no test can tell it from noise"
-        # A test that finds nothing does not find that there is nothing.
-        finding = "more than noise" if self.p < level else "not shown to be more than noise"
-        return (
-            f"{found}, 95 % interval [{summary.low:+.3f}, {summary.high:+.3f}]; "
-            f"paired t-test p = {self.p:.2g}: {finding}"
-        )
-
-
-def _check_none_diverged(evidence: Evidence) -> None:
-    lost = [result.seed for result in evidence.seeds if result.status != Status.COMPLETED]
-    if lost:
-        found = f"{len(lost)} of {evidence.asked} seeds of {evidence.confirmation.name} diverged"
-        raise ConfigError([f"{found}: a comparison of the others would flatter it"])
+        return to_html(self)
 
 
 def _result(folder: Path, seed: int, split: str) -> SeedResult | None:
+    home = home_of(folder, seed)
     try:
-        record = RunRecord.read(home_of(folder, seed))
+        record = RunRecord.read(home)
     except RecordError:
         return None
     if record.status not in (Status.COMPLETED, Status.DIVERGED):
         return None
+    score = record.final
     return SeedResult(
         seed=seed,
         status=record.status,
-        score=record.final,
+        score=score,
         raw=record.score(split),
         seconds=record.seconds,
         parameters=record.network.parameters,
         processor=record.environment.get("processor", "unknown"),
+        begun_at=record.started_at,
+        bits=None if score is None else read_bits(home, correct=score.correct, total=score.total),
     )

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from mnist_compact.atomic import replacing
-from mnist_compact.composition import composed, options_of
+from mnist_compact.composition import compose, options_of
 from mnist_compact.config import GROUPS, RunConfig, configuration_folder, from_record, to_record
 from mnist_compact.confirm.evidence import Evidence
 from mnist_compact.faults import ConfigError
@@ -35,7 +35,7 @@ def check_free(path: Path, hint: str = "") -> None:
         raise ConfigError([f"{path} exists already{hint}"])
 
 
-def save(evidence: Evidence, name: str, folder: Path | None = None, *, bar: float) -> Path:
+def save(evidence: Evidence, name: str, folder: Path | None = None) -> Path:
     """Write `place_of(name, folder)` so that experiment=`name` is this configuration.
 
     On the command line's own data, MNIST with its test split; among conf/'s own it is composed once more to see. Raises
@@ -46,7 +46,7 @@ def save(evidence: Evidence, name: str, folder: Path | None = None, *, bar: floa
     choices, changes = deltas(run)
     lines = [
         "# @package _global_",
-        *(f"# {' '.join(line.split())}" for line in header(evidence, bar)),  # a folder's name may break lines
+        *(f"# {' '.join(line.split())}" for line in header(evidence)),  # a folder's name may break lines
         "defaults:",
         *(f"  - override /{group}: {option}" for group, option in choices.items()),
         f"experiment: {name}",
@@ -64,7 +64,7 @@ def save(evidence: Evidence, name: str, folder: Path | None = None, *, bar: floa
     return path
 
 
-def header(evidence: Evidence, bar: float) -> list[str]:
+def header(evidence: Evidence) -> list[str]:
     """What was measured, in lines."""
     summary, results = evidence.summary(), evidence.completed
     spread = "" if summary.sd is None else f" ± {summary.sd:.3f}"
@@ -75,9 +75,10 @@ def header(evidence: Evidence, bar: float) -> list[str]:
         f"{evidence.confirmation.split} accuracy {summary.mean:.3f}{spread} % (mean ± sd of {summary.n} fresh seeds"
         f"{lost}, last epoch, {evidence.weights} weights)",
         f"lowest {summary.minimum:.2f}, highest {summary.maximum:.2f}{interval}; "
-        f"{evidence.above(bar)} of {evidence.asked} seeds above {bar_text(bar)}",
+        f"{evidence.above()} of {evidence.asked} seeds above {bar_text(evidence.bar)}",
         f"{results[0].parameters:,} parameters; {minutes:.1f} minutes a run on {results[0].processor}; "
         f"from {evidence.confirmation.source}",
+        *evidence.notes(),
     ]
 
 
@@ -89,7 +90,7 @@ def deltas(run: RunConfig) -> tuple[dict[str, str], dict[str, Any]]:
     defaults = options_of()
     options = {group: getattr(run, group).name for group in GROUPS if group != "data"}
     choices = {group: option for group, option in options.items() if option != defaults[group]}
-    chosen = composed(*(f"{group}={option}" for group, option in choices.items()))
+    chosen = compose(*(f"{group}={option}" for group, option in choices.items()))
     wanted, given = _flat(to_record(run)), _flat(to_record(chosen))
     changes = {
         key: value
@@ -102,7 +103,7 @@ def deltas(run: RunConfig) -> tuple[dict[str, str], dict[str, Any]]:
 
 def _check_saved(name: str, run: RunConfig) -> None:
     """Raises ConfigError where experiment=`name` is not `run`, seed, data and machine aside."""
-    saved = composed(f"experiment={name}")
+    saved = compose(f"experiment={name}")
     alike = dataclasses.replace(run, data=saved.data, seed=saved.seed, experiment=name)
     there, wanted = _flat(to_record(saved)), _flat(to_record(alike))
     wrong = [key for key in wanted if there.get(key) != wanted[key] and key not in MACHINE_SETTINGS]

@@ -1,12 +1,14 @@
 """Where the configuration to confirm comes from: a run, a trial of a search, a named experiment."""
 
+import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_compact.config import RunConfig, from_record
+from mnist_compact.config import RunConfig, from_record, to_record
 from mnist_compact.faults import ConfigError
 from mnist_compact.results.finding import DATABASE, EXPORTED, TRIALS
 from mnist_compact.results.record import FILENAME, RunRecord
@@ -25,6 +27,31 @@ class Source:
     told: str
     run: RunConfig
     used_seeds: set[int]
+
+
+def of(
+    *,
+    config: RunConfig | None = None,
+    run: str | Path | None = None,
+    trial: str | None = None,
+    experiment: str | None = None,
+    sweeps: Path,
+    url: str | None = None,
+) -> Source:
+    """By the one of the first four that is given. Raises ConfigError for none or several, and as the others here."""
+    given = [what for what in (config, run, trial, experiment) if what is not None]
+    if len(given) != 1:
+        raise ConfigError([f"one of config, run, trial and experiment must be given, got {len(given)}"])
+    if config is not None:
+        told = json.dumps(to_record(config), sort_keys=True)
+        name = f"{config.experiment or config.model.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+        return Source(name, "a configuration of a program", config, {config.seed})
+    if run is not None:
+        return of_run(Path(run))
+    if experiment is not None:
+        return of_experiment(experiment)
+    assert trial is not None
+    return of_trial(trial, sweeps, url)
 
 
 def of_run(folder: Path) -> Source:
@@ -47,9 +74,9 @@ def _used_around(folder: Path) -> set[int]:
 
 
 def of_experiment(name: str) -> Source:
-    from mnist_compact.composition import composed
+    from mnist_compact.composition import compose
 
-    run = composed(f"experiment={name}")
+    run = compose(f"experiment={name}")
     return Source(name, f"experiment {name}", run, {run.seed})
 
 

@@ -4,12 +4,37 @@ import pandas as pd
 from rich.console import Console
 
 from mnist_compact.confirm.evidence import Evidence
-from mnist_compact.results.rendering import to_rich, to_text
+from mnist_compact.results.rendering import to_html_fragment, to_rich, to_text
 from mnist_compact.results.summary import bar_text
 
 
-def show(evidence: Evidence, bar: float) -> None:
+def show(evidence: Evidence) -> None:
     """Every seed, their summary, the verdict."""
+    if evidence.seeds:
+        _print(_seeds(evidence))
+    if evidence.accuracies:
+        print()
+        _print(pd.DataFrame([_summary(evidence)]))
+    print()
+    for line in _sentences(evidence):
+        print(line)
+
+
+def to_html(evidence: Evidence) -> str:
+    """The same, for a notebook."""
+    *above, last = [_seeds(evidence), *([pd.DataFrame([_summary(evidence)])] if evidence.accuracies else [])]
+    return "".join([*map(to_html_fragment, above), to_html_fragment(last, _sentences(evidence))])
+
+
+def _sentences(evidence: Evidence) -> list[str]:
+    about, notes = evidence.confirmation, evidence.notes()
+    if about.split == "test" and evidence.plan is None:
+        notes.append("no plan was written before the test images were read")
+    measured = f"{about.source}: {about.split} accuracy in per cent at the last epoch, {evidence.weights} weights"
+    return [measured, *notes, evidence.verdict()]
+
+
+def _seeds(evidence: Evidence) -> pd.DataFrame:
     averaged = evidence.weights == "averaged"
     rows = [
         {
@@ -23,23 +48,16 @@ def show(evidence: Evidence, bar: float) -> None:
         for result in evidence.seeds
         for score, raw in [(result.score, result.raw) if result in evidence.completed else (None, None)]
     ]
-    about = evidence.confirmation
-    if rows:
-        _print(pd.DataFrame(rows))
-    if evidence.accuracies:
-        print()
-        _print(pd.DataFrame([_summary(evidence, bar)]))
-    print(f"\n{about.source}: {about.split} accuracy in per cent at the last epoch, {evidence.weights} weights")
-    print(evidence.verdict(bar))
+    return pd.DataFrame(rows)
 
 
-def show_round(number: int, seeds: int, standings: list[Evidence], bar: float) -> None:
+def show_round(number: int, seeds: int, standings: list[Evidence]) -> None:
     """One round of a ranking, best first."""
     rows = [
         {
             "trial": evidence.confirmation.source.removeprefix("trial "),
             "weights": evidence.weights,
-            **(_summary(evidence, bar) if evidence.accuracies else {"n": 0}),
+            **(_summary(evidence) if evidence.accuracies else {"n": 0}),
         }
         for evidence in standings
     ]
@@ -47,7 +65,7 @@ def show_round(number: int, seeds: int, standings: list[Evidence], bar: float) -
     _print(pd.DataFrame(rows))
 
 
-def _summary(evidence: Evidence, bar: float) -> dict[str, object]:
+def _summary(evidence: Evidence) -> dict[str, object]:
     summary = evidence.summary()
     return {
         "n": summary.n,
@@ -57,7 +75,7 @@ def _summary(evidence: Evidence, bar: float) -> dict[str, object]:
         "max": summary.maximum,
         "95 % low": summary.low,
         "95 % high": summary.high,
-        f"seeds > {bar_text(bar)}": f"{evidence.above(bar)}/{evidence.asked}",
+        f"seeds > {bar_text(evidence.bar)}": f"{evidence.above()}/{evidence.asked}",
         "loss": evidence.mean_loss(),
         "parameters": evidence.completed[0].parameters,
     }

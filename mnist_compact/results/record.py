@@ -7,6 +7,7 @@ A run folder holds
     metrics.csv             a row an epoch, flushed as it happens
     layers.csv              the layer table
     mistakes.npz            the evaluation images the final weights got wrong, surest first (see plots.py)
+    correct.bits            which evaluation images the final weights got right, a bit each (see correctness.py)
     weights/*.safetensors   last and best; averaged_last and averaged_best with averaged weights
     checkpoint.pt           all a continuation needs; checkpoint.previous.pt is that of the epoch before
     *.png                   curves, confusion matrix, worst mistakes
@@ -138,6 +139,17 @@ class RunRecord:
         """The score of exactly this split, these weights and this epoch choice, if it was measured."""
         wanted = (split, weights, at)
         return next((score for score in self.scores if (score.split, score.weights, score.at) == wanted), None)
+
+    def _repr_html_(self) -> str:
+        """In a notebook: a row a score, and the rest in words."""
+        import pandas as pd
+
+        from mnist_compact.results.rendering import to_html_fragment
+
+        scores = [asdict(score) for score in self.scores]
+        told = f"{self.status} after {self.epochs_done} epochs, {self.seconds:.0f} s"
+        size = f"{self.network.parameters:,} parameters, {self.network.macs:,} multiply-accumulates an image"
+        return to_html_fragment(pd.DataFrame(scores), [told, *filter(None, [self.reason]), size])
 
     def write(self, folder: Path) -> None:
         with replacing(folder / FILENAME) as path:

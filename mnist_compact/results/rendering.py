@@ -5,7 +5,7 @@ Cells print literally: no markup, no control codes.
 
 import html
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,19 +88,40 @@ def to_csv(frame: "pd.DataFrame") -> str:
 def to_html(frame: "pd.DataFrame", title: str, notes: Sequence[str] = ()) -> str:
     """The frame as a page that needs nothing else, the notes below it."""
 
-    def row(tag: str, cells: Sequence[str]) -> str:
-        return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>\n"
-
-    columns = [[_shown(name, value) for value in frame[name]] for name in frame.columns]
     right = [place for place, name in enumerate(frame.columns, 1) if _is_number(frame, name)]
     aligned = f"{', '.join(f'td:nth-child({place})' for place in right)} {NUMBERS}\n" if right else ""
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
         f"<style>\n{STYLE}\n{aligned}</style>\n</head>\n"
-        f"<body>\n<table>\n<thead>\n{row('th', [_clean(name) for name in frame.columns])}</thead>\n<tbody>\n"
-        f"{''.join(row('td', cells) for cells in zip(*columns, strict=True))}</tbody>\n</table>\n"
-        f"{''.join(f'<p>{html.escape(_clean(note))}</p>' for note in notes)}\n</body>\n</html>\n"
+        f"<body>\n{to_html_fragment(frame, notes)}\n</body>\n</html>\n"
     )
+
+
+def to_html_fragment(frame: "pd.DataFrame", notes: Sequence[str] = ()) -> str:
+    """The frame as a table within a page or a notebook, the notes below it."""
+
+    def row(tag: str, cells: Sequence[str]) -> str:
+        return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>\n"
+
+    columns = [[_shown(name, value) for value in frame[name]] for name in frame.columns]
+    return (
+        f"<table>\n<thead>\n{row('th', [_clean(name) for name in frame.columns])}</thead>\n<tbody>\n"
+        f"{''.join(row('td', cells) for cells in zip(*columns, strict=True))}</tbody>\n</table>\n"
+        f"{''.join(f'<p>{html.escape(_clean(note))}</p>' for note in notes)}"
+    )
+
+
+def settings_to_html(config: Mapping[str, Any]) -> str:
+    """A record's configuration for a notebook: a row a group, with the option and its settings."""
+    import yaml
+
+    rows = [("group", "option", "settings"), ("seed", config["seed"], "")]
+    for group, settings in config.items():
+        if isinstance(settings, Mapping):
+            told = {key: value for key, value in settings.items() if key not in ("kind", "name")}
+            rows.append((group, settings["name"], yaml.safe_dump(told, sort_keys=False, allow_unicode=True)))
+    lines = ["".join(f"<td><pre>{html.escape(str(cell))}</pre></td>" for cell in row) for row in rows]
+    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
 def write_parquet(frame: "pd.DataFrame", path: Path) -> None:

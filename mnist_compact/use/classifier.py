@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from mnist_compact.config import part_from_record
 from mnist_compact.data.augmentation import SIDE, scaled
 from mnist_compact.faults import ConfigError
+from mnist_compact.model.anatomy import describe
+from mnist_compact.model.networks import INPUT_SHAPE
+from mnist_compact.results.rendering import to_html_fragment
 from mnist_compact.training.checkpoint import METADATA
 
 WEIGHTS = "weights"  # folder in a run's
@@ -47,6 +50,25 @@ class Classifier(nn.Module):
         """The digits (N,) and how sure the network is of each: its softmax probability (N,)."""
         confidence, digits = self(images).softmax(1).max(1)
         return digits, confidence
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the layers, what they cost and what they see."""
+        import pandas as pd
+
+        anatomy = describe(self.network, INPUT_SHAPE)
+        shown = ("layer", "out_channels", "out_height", "kernel", "parameters", "macs", "receptive_field")
+        rows = [{name.replace("_", " "): getattr(row, name) for name in shown} for row in anatomy.rows]
+        told = f"{anatomy.parameters:,} parameters, {anatomy.macs:,} multiply-accumulates an image"
+        return to_html_fragment(pd.DataFrame(rows), [told])
+
+
+def load_network(place: Path | str) -> Classifier:
+    """The network of a run folder, after its last epoch and of averaged weights if it has any, or of a weights file.
+
+    With the normalisation of its input: ready for images as they are. Raises ConfigError where there is none.
+    """
+    path = Path(place)
+    return read(file_of_run(path) if path.is_dir() else path)
 
 
 def read(path: Path) -> Classifier:

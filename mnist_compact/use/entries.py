@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mnist_compact.faults import ConfigError, nearest
-from mnist_compact.use.classifier import ENDING, Classifier, file_of_run, read
+from mnist_compact.use.classifier import ENDING, Classifier, read
 
 SCHEMA_VERSION = 1
 
@@ -68,19 +68,9 @@ def card(name: str) -> Card:
     return Card.read(_entry(name).with_suffix(".json"))
 
 
-def load(what: str | Path) -> Classifier:
-    """The network of the zoo with this name, of a run folder (averaged weights if it has any), or of a weights file.
-
-    Raises ConfigError where there is none.
-    """
-    path = Path(what)
-    if isinstance(what, str) and what in names():
-        return read(_entry(what))
-    if path.is_dir():
-        return read(file_of_run(path))
-    if path.suffix == ENDING or isinstance(what, Path):
-        return read(path)
-    return read(_entry(what))
+def load(name: str) -> Classifier:
+    """The network of the zoo with this name. Raises ConfigError for a name that is not in the zoo."""
+    return read(_entry(name))
 
 
 def _entry(name: str) -> Path:

@@ -8,7 +8,6 @@ from mnist_compact.confirm.crew import home_of, seeds_of
 from mnist_compact.confirm.evidence import Evidence
 from mnist_compact.confirm.saving import header
 from mnist_compact.results.record import RunRecord
-from mnist_compact.results.summary import BAR
 from mnist_compact.use import entries
 from mnist_compact.use.publishing import FEWEST, median_seed
 
@@ -50,14 +49,14 @@ def test_the_readme_of_a_question_says_what_its_records_say(folder):
     claim = text[start : text.index("99.40", start)]
     assert f"{told.low:.3f}–{told.high:.3f}" in claim
     assert f"lowest {told.minimum:.2f}" in claim
-    assert f"{evidence.above(BAR)} of {told.n}" in claim
+    assert f"{evidence.above()} of {told.n}" in claim
     assert " | ".join(f"{accuracy:.2f}" for accuracy in evidence.accuracies) in text
 
 
 @named(EXPERIMENTS)
 def test_the_header_of_an_experiment_says_what_its_records_say(folder):
     written = (ROOT / f"conf/experiment/{folder.name}.yaml").read_text(encoding="utf-8").splitlines()
-    told = header(gathered(folder), BAR)
+    told = header(gathered(folder))
     assert written[1 : 1 + len(told)] == [f"# {line}" for line in told]
 
 
@@ -66,7 +65,7 @@ def test_the_readmes_table_says_what_the_records_say(folder):
     evidence, lines = gathered(folder), (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     told = evidence.summary()
     (row,) = [line.replace("**", "") for line in lines if line.startswith(f"| [`{folder.name}`]")]
-    assert f"{told.mean:.3f} ± {told.sd:.3f} %, {told.minimum:.2f}; {evidence.above(BAR)} of {told.n} > 99.40" in row
+    assert f"{told.mean:.3f} ± {told.sd:.3f} %, {told.minimum:.2f}; {evidence.above()} of {told.n} > 99.40" in row
     assert f"| {evidence.completed[0].parameters:,} |" in row
 
 
@@ -74,7 +73,7 @@ def test_the_readme_opens_with_what_the_records_say():
     evidence = gathered(ROOT / "evidence/under_8k/confirmations/under_8k")
     told, text = evidence.summary(), read("README.md")
     start = text.index(f"{told.mean:.3f} ± {told.sd:.3f} % test accuracy with {evidence.completed[0].parameters:,}")
-    assert f"lowest {told.minimum:.2f}, {evidence.above(BAR)} of {told.n} above 99.40" in text[start : start + 300]
+    assert f"lowest {told.minimum:.2f}, {evidence.above()} of {told.n} above 99.40" in text[start : start + 300]
 
 
 @named(ENTRIES)

@@ -1,24 +1,25 @@
 """`python -m mnist_compact.confirm` as it answers: what is refused, and what is printed."""
 
+import dataclasses
 import shutil
 import subprocess
 import sys
 
 import pytest
+from seeds_by_hand import scored, write_seed
 
 from mnist_compact import composition, load_runs
 from mnist_compact.artefacts import write_metrics
-from mnist_compact.composition import composed
+from mnist_compact.composition import compose
 from mnist_compact.config import configuration_folder
 from mnist_compact.confirm import crew, saving, sources
 from mnist_compact.confirm.__main__ import main
 from mnist_compact.confirm.confirmation import Confirmation
 from mnist_compact.confirm.crew import home_of
 from mnist_compact.confirm.evidence import Evidence
+from mnist_compact.confirm.plans import Plan
 from mnist_compact.confirm.sources import Source
-from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status
-
-FACTS = NetworkFacts(parameters=7206, trainable_parameters=7206, macs=1, receptive_field=9, input_shape=[1, 28, 28])
+from mnist_compact.results.record import Status
 
 
 @pytest.fixture(autouse=True)
@@ -40,29 +41,9 @@ def trained(monkeypatch):
                     if (home_of(folder, seed) / "result.json").exists():
                         continue
                     value = next(left)
-                    home_of(folder, seed).mkdir(parents=True)
-                    score = Score(
-                        split=split,
-                        weights="raw",
-                        at="last",
-                        epoch=15,
-                        accuracy=value or 9.8,
-                        loss=0.02,
-                        correct=round((value or 9.8) * 100),
-                        total=10_000,
-                        final=True,
-                    )
-                    RunRecord(
-                        status=Status.DIVERGED if value is None else Status.COMPLETED,
-                        config={},
-                        overrides=[],
-                        evaluated=split,
-                        scores=[score],
-                        network=FACTS,
-                        seconds=100.0,
-                        started_at="2030-01-01T00:00:00+00:00",
-                        environment={"processor": "a processor"},
-                    ).write(home_of(folder, seed))
+                    status = Status.DIVERGED if value is None else Status.COMPLETED
+                    score = scored(value or 9.8, split=split)
+                    write_seed(folder, seed, score, status=status, started_at="2099-01-01T00:00:00+00:00")
                     write_metrics(home_of(folder, seed), [])
             return []
 
@@ -91,6 +72,10 @@ def refused(capsys, *words):
         (("--study", "under_8k", "--split", "test"), "choosing by test images would spoil them"),
         (("--study", "under_8k", "--save", "winner"), "--save cannot be used with --study"),
         (("--study", "under_8k", "--top", "0"), "--top and --seeds must be at least 1"),
+        (("--study", "under_8k", "--plan", "my.json"), "--plan cannot be used with --study"),
+        (("--experiment", "m3_logged", "--stop", "early", "--save", "winner"), "--stop early is for candidates"),
+        (("--experiment", "m3_logged", "--stop", "early", "--versus", "m2"), "--stop early is for candidates"),
+        (("--experiment", "m3_logged", "--stop", "early", "--seeds", "8"), "has limits for --seeds 20, got 8"),
         (("--experiment", "m3_logged", "--jobs", "-1"), "--jobs must be at least 0, got -1"),
         (("--experiment", "m3_logged", "--to", "elsewhere"), "--to says where --save writes"),
         (("--experiment", "m3_logged", "--save", "m3_logged"), "m3_logged.yaml exists already"),
@@ -117,7 +102,7 @@ def test_seeds_that_all_diverged_are_shown_with_a_verdict(capsys, trained):
     trained(None, None)
     main(["--experiment", "m3_logged", "--seeds", "2"])
     printed = capsys.readouterr().out
-    assert [line.split()[:2] for line in printed.splitlines()[-5:-3]] == [["1000", "diverged"], ["1001", "diverged"]]
+    assert [line.split()[:2] for line in printed.splitlines()[-6:-4]] == [["1000", "diverged"], ["1001", "diverged"]]
     assert printed.endswith("mean > 99.40: no, 2 of 2 seeds diverged\n")
 
 
@@ -158,7 +143,7 @@ def test_two_are_compared_by_name(capsys, trained):
     main(["--experiment", "m3_logged", "--seeds", "3", "--versus", "m3_reference"])
     said = capsys.readouterr().out.splitlines()[-1]
     assert said.startswith("m3_logged - m3_reference: +0.100 points over 3 common seeds")
-    assert said.endswith("more than noise")
+    assert said.endswith("exact sign-flip p = 0.25: 3 seeds are too few to show anything")
 
 
 def test_a_confirmed_configuration_is_saved_where_told(capsys, trained, here):
@@ -188,7 +173,7 @@ def test_a_saved_configuration_is_an_experiment_at_once(capsys, trained, tmp_pat
 def test_a_ranking_has_folders_of_its_own_and_names_the_line_that_confirms_its_winner(
     capsys, trained, monkeypatch, here
 ):
-    run = composed("data=synthetic")
+    run = compose("data=synthetic")
     best = [Source(f"s-{number}", f"trial s:{number}", run, {0}) for number in (3, 7)]
     monkeypatch.setattr(sources, "best_trials", lambda study, top, sweeps, url: best[:top])
     trained(33.3, 33.4, 55.5, 55.6)
@@ -198,6 +183,71 @@ def test_a_ranking_has_folders_of_its_own_and_names_the_line_that_confirms_its_w
         "python -m mnist_compact.confirm --trial s:7 --folder elsewhere --split synthetic"
     )
     assert crew.seeds_of(here / "elsewhere/s-7-ranking") == [100, 101]
+
+
+def test_a_ranking_begins_with_a_seed_for_each_on_another_held_out_part(capsys, trained, monkeypatch, here):
+    run = compose("data=holdout", "data.split_seed=4")
+    best = [Source(f"s-{number}", f"trial s:{number}", run, {0}) for number in range(20)]
+    monkeypatch.setattr(sources, "best_trials", lambda study, top, sweeps, url: best[:top])
+    trained(*[99.1] * 32)
+    main(["--study", "s"])
+    homes = {folder.parent.name: crew.seeds_of(folder.parent) for folder in here.rglob("confirmation.json")}
+    assert sorted(map(len, homes.values())) == [1] * 6 + [2] * 3 + [4] + [8] * 2
+    assert len(homes) == 12
+    assert all(
+        Confirmation.read(here / "outputs/confirmations" / name).run_config(0).data.split_seed == 5 for name in homes
+    )
+
+
+# Plans
+
+
+def test_a_plan_is_written_first_and_carried_out_by_the_same_line(capsys, trained, here):
+    line = ["--experiment", "m3_logged", "--seeds", "2", "--bar", "99.3", "--plan", "my.json", "--export", "kept"]
+    trained()
+    main(line)
+    assert "my.json: planned, nothing read yet" in capsys.readouterr().out
+    assert [path.name for path in here.iterdir()] == ["my.json"]
+    trained(99.45, 99.47)
+    main(line)
+    printed = capsys.readouterr().out
+    assert ": followed\n" in printed
+    assert "no plan was written" not in printed
+    wanted = (here / "my.json").read_bytes()
+    for folder in ("outputs/confirmations/m3_logged", "kept/confirmations/m3_logged"):
+        assert (here / folder / "plan.json").read_bytes() == wanted
+    trained()
+    main(["--experiment", "m3_logged", "--seeds", "2"])
+    assert ": not followed; bar: 99.3 → 99.4\n" in capsys.readouterr().out, "the plan stays with the confirmation"
+    (here / "my.json").unlink()
+    assert "what was seen can no longer be planned" in refused(capsys, *line)
+    other = Plan.read(here / "kept/confirmations/m3_logged/plan.json")
+    dataclasses.replace(other, bar=98.0).write(here / "my.json")
+    assert "holds another plan" in refused(capsys, *line)
+
+
+def test_without_a_plan_that_is_said(capsys, trained):
+    trained(99.45, 99.47)
+    main(["--experiment", "m3_logged", "--seeds", "2"])
+    assert "no plan was written before the test images were read\n" in capsys.readouterr().out
+
+
+# Ending early
+
+
+def test_ending_early_trains_no_more_than_it_takes(capsys, trained, here):
+    trained(*[99.30, 99.32] * 4)
+    main(["--experiment", "m3_logged", "--stop", "early"])
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("mean > 99.40: open, one-sided p = 1, limit after 5 of 20 seeds: 2e-05")
+    assert printed[-1] == "mean > 99.40: given up after 8 of 20 seeds, mean 99.307"
+    assert len(crew.seeds_of(here / "outputs/confirmations/m3_logged")) == 8
+
+
+def test_one_that_diverges_ends_it(capsys, trained):
+    trained(99.50, 99.51, None, 99.50, 99.52)
+    main(["--experiment", "m3_logged", "--stop", "early"])
+    assert capsys.readouterr().out.endswith("mean > 99.40: no, 1 of 5 seeds diverged\n")
 
 
 def test_help_waits_for_no_heavy_import():

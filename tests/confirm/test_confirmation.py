@@ -6,7 +6,7 @@ import json
 import optuna
 import pytest
 
-from mnist_compact.composition import composed
+from mnist_compact.composition import compose
 from mnist_compact.config import from_record, to_record
 from mnist_compact.confirm import sources
 from mnist_compact.confirm.confirmation import Confirmation, begin
@@ -19,20 +19,20 @@ def confirmation(run, split="test", used=(0,), name="probe", ranking=False):
 
 
 def test_seeds_are_fresh_and_more_of_them_begin_with_the_same():
-    probe = confirmation(composed(), used=(0, 1001))
+    probe = confirmation(compose(), used=(0, 1001))
     assert probe.seeds(3) == [1000, 1002, 1003]
     assert probe.seeds(5)[:3] == probe.seeds(3)
 
 
 @pytest.mark.parametrize(("data", "split"), [("holdout", "test"), ("holdout", "holdout"), ("synthetic", "synthetic")])
 def test_a_ranking_never_shares_a_seed_with_the_confirmation_that_follows(data, split):
-    run = composed(f"data={data}")
+    run = compose(f"data={data}")
     ranked, confirmed = confirmation(run, data, ranking=True).seeds(500), confirmation(run, split).seeds(500)
     assert not set(ranked) & set(confirmed)
 
 
 def test_only_the_images_change_with_the_split():
-    run = composed("experiment=m3_logged", "data=holdout", "data.root=/somewhere")
+    run = compose("experiment=m3_logged", "data=holdout", "data.root=/somewhere")
     on_test = confirmation(run).run_config(1000)
     assert (on_test.data.evaluated_split, on_test.data.train_size, on_test.data.root) == ("test", 60_000, "/somewhere")
     assert dataclasses.replace(on_test, data=run.data, seed=run.seed) == run
@@ -42,26 +42,26 @@ def test_only_the_images_change_with_the_split():
 @pytest.mark.parametrize(("data", "split"), [("synthetic", "test"), ("mnist", "synthetic"), ("synthetic", "holdout")])
 def test_images_that_cannot_give_a_split_are_refused(data, split):
     with pytest.raises(ConfigError, match="--split must be"):
-        confirmation(composed(f"data={data}"), split)
+        confirmation(compose(f"data={data}"), split)
 
 
 def test_the_same_configuration_goes_on_and_another_is_refused_with_the_difference(tmp_path):
-    first = begin(confirmation(composed("model=m3"), used=(0, 5)), tmp_path / "probe")
-    again = begin(confirmation(composed("model=m3", "train.threads=1", "data.root=/elsewhere")), tmp_path / "probe")
+    first = begin(confirmation(compose("model=m3"), used=(0, 5)), tmp_path / "probe")
+    again = begin(confirmation(compose("model=m3", "train.threads=1", "data.root=/elsewhere")), tmp_path / "probe")
     assert again == first == Confirmation.read(tmp_path / "probe")
     with pytest.raises(ConfigError, match=r"optim\.lr: 0\.01 → 0\.02"):
-        begin(confirmation(composed("model=m3", "optim.lr=0.02")), tmp_path / "probe")
+        begin(confirmation(compose("model=m3", "optim.lr=0.02")), tmp_path / "probe")
     with pytest.raises(ConfigError, match="split: 'test' → 'holdout'"):
-        begin(confirmation(composed("model=m3"), "holdout"), tmp_path / "probe")
+        begin(confirmation(compose("model=m3"), "holdout"), tmp_path / "probe")
 
 
 def test_seeds_used_in_choosing_since_are_left_out_unless_they_were_trained_here_already(tmp_path):
-    begin(confirmation(composed(), used=(0,)), tmp_path)
-    assert begin(confirmation(composed(), used=(1000,)), tmp_path).seeds(2) == [1001, 1002]
+    begin(confirmation(compose(), used=(0,)), tmp_path)
+    assert begin(confirmation(compose(), used=(1000,)), tmp_path).seeds(2) == [1001, 1002]
     assert Confirmation.read(tmp_path).used_seeds == [0, 1000]
     (tmp_path / "seeds" / "1001").mkdir(parents=True)
     with pytest.raises(ConfigError, match="seeds 1001 in "):
-        begin(confirmation(composed(), used=(1001, 1002)), tmp_path)
+        begin(confirmation(compose(), used=(1001, 1002)), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_what_is_no_confirmation_is_said(tmp_path, content, complaint):
 
 
 def test_a_confirmation_on_disk_is_plain_and_whole(tmp_path):
-    run = composed("experiment=m3_reference")
+    run = compose("experiment=m3_reference")
     probe = confirmation(run)
     probe.write(tmp_path)
     raw = json.loads((tmp_path / "confirmation.json").read_text())
@@ -89,7 +89,7 @@ def test_a_confirmation_on_disk_is_plain_and_whole(tmp_path):
 
 def test_an_experiment_is_that_of_the_command_line():
     source = sources.of_experiment("m3_logged")
-    assert (source.name, source.run, source.used_seeds) == ("m3_logged", composed("experiment=m3_logged"), {0})
+    assert (source.name, source.run, source.used_seeds) == ("m3_logged", compose("experiment=m3_logged"), {0})
     with pytest.raises(ConfigError, match=r"experiment=m3_loged does not exist.*Did you mean 'm3_logged'"):
         sources.of_experiment("m3_loged")
 

@@ -5,6 +5,7 @@ from tests.mutants.fault import EFFECTS, REAL_RECORDS, WEIGHTS, Fault
 ARTEFACTS = "mnist_compact/artefacts.py"
 SUMMARY = "mnist_compact/results/summary.py"
 EVIDENCE = "mnist_compact/confirm/evidence.py"
+COMPARISON, PAIRED = "mnist_compact/confirm/comparison.py", "tests/confirm/test_comparison.py"
 IN_WORDS, SUMMED = "tests/confirm/test_evidence.py", "tests/results/test_summary.py"
 
 
@@ -82,8 +83,36 @@ FAULTS = (
     fault(SUMMARY, "accuracy > bar + 1e-9", "accuracy >= bar - 1e-9", "9,940 of 10,000 are more than 99.4 %", SUMMED),
     fault(EVIDENCE, "if summary.low > bar:", "if summary.mean > bar:", "a mean above the bar is enough", IN_WORDS),
     fault(EVIDENCE, "if diverged:", "if False:", "seeds that diverged are left out of a verdict", IN_WORDS),
-    fault(EVIDENCE, "ttest_rel(", "ttest_ind(", "a comparison is not paired", IN_WORDS),
-    fault(EVIDENCE, "one[seed] - other[seed], 6)", "other[seed] - one[seed], 6)", "the sign of a difference", IN_WORDS),
+    fault(COMPARISON, "a.accuracy - b.accuracy, 6)", "b.accuracy - a.accuracy, 6)", "the sign of a difference", PAIRED),
+    fault(COMPARISON, ">= abs(sum(differences))", "> abs(sum(differences))", "sums as far do not count", PAIRED),
+    fault(
+        "mnist_compact/confirm/early.py",
+        "return self.p < LIMITS[self.seeds]",
+        "return self.p < 0.025",
+        "each of several looks at the level of a single one",
+        "tests/confirm/test_early.py",
+    ),
+    fault(
+        "mnist_compact/confirm/resampling.py",
+        "drawn_seeds @ missed",
+        "(0 * drawn_seeds + 1) @ missed",
+        "seeds are not resampled",
+        "tests/confirm/test_resampling.py",
+    ),
+    fault(
+        "mnist_compact/confirm/plans.py",
+        "datetime.fromisoformat(at) < planned]",
+        "datetime.fromisoformat(at) > planned]",
+        "a plan written afterwards passes for one",
+        "tests/confirm/test_plans.py",
+    ),
+    fault(
+        "mnist_compact/confirm/confirmation.py",
+        "split_seed=data.split_seed + 1",
+        "split_seed=data.split_seed",
+        "a ranking is on the images that its candidates were chosen by",
+        "tests/confirm/test_confirmation.py",
+    ),
     fault(
         "mnist_compact/confirm/confirmation.py",
         "if seed not in self.used_seeds)",

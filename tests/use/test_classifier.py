@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mnist_compact import load
+from mnist_compact import load, load_network
 from mnist_compact.config import to_record
 from mnist_compact.experiment import run
 from mnist_compact.faults import ConfigError
@@ -39,12 +39,12 @@ def test_a_network_read_back_scores_what_the_record_says(config, folder, weights
 
 def test_averaged_weights_are_taken_where_there_are_any(folder):
     averaged = load_file(folder / "weights" / "averaged_last.safetensors")
-    for name, tensor in load(folder).network.state_dict().items():
+    for name, tensor in load_network(folder).network.state_dict().items():
         assert torch.equal(tensor, averaged[name])
 
 
 def test_images_of_every_form_give_the_same_logits(folder, config):
-    classifier, images = load(str(folder)), split_of(config.data).images[:7]
+    classifier, images = load_network(str(folder)), split_of(config.data).images[:7]
     wanted = classifier(images)
     assert wanted.shape == (7, 10)
     for form in (images.unsqueeze(1), images / 255, (images.double() / 255).unsqueeze(1)):
@@ -52,7 +52,7 @@ def test_images_of_every_form_give_the_same_logits(folder, config):
 
 
 def test_digits_come_with_their_softmax_probability(folder, config):
-    classifier, images = load(folder), split_of(config.data).images[:7]
+    classifier, images = load_network(folder), split_of(config.data).images[:7]
     digits, confidence = classifier.classify(images)
     probabilities = classifier(images).softmax(1)
     assert digits.tolist() == probabilities.argmax(1).tolist()
@@ -70,13 +70,13 @@ def test_digits_come_with_their_softmax_probability(folder, config):
 )
 def test_other_images_are_refused(folder, images, said):
     with pytest.raises(ValueError, match=said):
-        load(folder)(images)
+        load_network(folder)(images)
 
 
 def test_a_file_of_weights_says_itself_what_it_is(config, folder, tmp_path):
     alone = tmp_path / "net.safetensors"
     alone.write_bytes(file_of_run(folder).read_bytes())
-    assert type(load(alone).network) is type(config.model.build())
+    assert type(load_network(alone).network) is type(config.model.build())
     with alone.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     about = json.loads(header["__metadata__"]["mnist_compact"])
@@ -88,16 +88,16 @@ def test_what_is_no_network_is_refused_in_words(folder, tmp_path):
     save_file({"weight": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     for what in (tmp_path / "noise.safetensors", tmp_path / "foreign.safetensors", tmp_path / "none.safetensors"):
         with pytest.raises(ConfigError, match=what.name):
-            load(what)
+            load_network(what)
     with pytest.raises(ConfigError, match="no weights of a last epoch"):
-        load(tmp_path)
+        load_network(tmp_path)
     with pytest.raises(ConfigError, match="no 'nothing' in the zoo"):
         load("nothing")
 
 
 def test_every_digit_is_counted(config, folder):
     split = split_of(config.data)
-    found = evaluate(load(folder), split)
+    found = evaluate(load_network(folder), split)
     table = by_digit(found, split)
     assert table["digit"].tolist() == list(range(10))
     assert table["images"].tolist() == split.labels.bincount(minlength=10).tolist()

@@ -7,7 +7,7 @@ import pytest
 
 from mnist_compact import evaluate as evaluate_command
 from mnist_compact import zoo as zoo_command
-from mnist_compact.composition import composed
+from mnist_compact.composition import compose
 from mnist_compact.config import from_record, to_record
 from mnist_compact.confirm.confirmation import Confirmation
 from mnist_compact.confirm.crew import home_of
@@ -19,7 +19,7 @@ from mnist_compact.model.anatomy import count_parameters
 from mnist_compact.results.record import RunRecord, Score, Status
 from mnist_compact.use import entries, publishing
 from mnist_compact.use.card_text import told
-from mnist_compact.use.classifier import read
+from mnist_compact.use.classifier import load_network, read
 from mnist_compact.use.evaluation import evaluate
 from mnist_compact.use.publishing import publish
 
@@ -39,7 +39,7 @@ def confirmation(trained, tmp_path):
 
     def made(split="test", seeds=SEEDS, dirty=False):
         folder = tmp_path / "confirmations" / "probe"
-        Confirmation(name="probe", source="trial probe:3", split=split, config=to_record(composed())).write(folder)
+        Confirmation(name="probe", source="trial probe:3", split=split, config=to_record(compose())).write(folder)
         for place, seed in enumerate(seeds):
             home = home_of(folder, seed)
             shutil.copytree(trained, home)
@@ -179,13 +179,13 @@ def test_a_held_out_run_is_evaluated_on_the_test_images_it_never_read(trained, t
     home = tmp_path / "run"
     shutil.copytree(trained, home)
     record = RunRecord.read(home)
-    record.config["data"] = to_record(composed("data=holdout"))["data"]
+    record.config["data"] = to_record(compose("data=holdout"))["data"]
     record.write(home)
     images = make_synthetic(10, 30, 1).evaluation
     test = Datasets(images, Split("test", images.images, images.labels), 0.0, 1.0)
     monkeypatch.setattr(datasets, "load_mnist", lambda *_: test)
     evaluate_command.main(["--run", str(home), "--split", "test"])
-    found = evaluate(entries.load(home), images)
+    found = evaluate(load_network(home), images)
     assert f"test accuracy {found.accuracy:.2f} %: {found.correct} of 30 images" in capsys.readouterr().out
 
 
@@ -193,7 +193,7 @@ def test_images_that_a_network_was_trained_on_are_no_split_to_score_it_on(traine
     home = tmp_path / "run"
     shutil.copytree(trained, home)
     record = RunRecord.read(home)
-    record.config["data"] = to_record(composed("data=mnist"))["data"]
+    record.config["data"] = to_record(compose("data=mnist"))["data"]
     record.write(home)
     for what in (["--zoo", "under_8k"], ["--run", str(home)]):
         with pytest.raises(SystemExit, match="2"):

@@ -1,0 +1,112 @@
+"""Two confirmations paired by seed, against other ways to the same numbers."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.stats import permutation_test, ttest_rel
+from seeds_by_hand import SPLIT, scored, write_seed
+
+from mnist_compact.composition import compose
+from mnist_compact.confirm.comparison import sign_flip_p
+from mnist_compact.confirm.confirmation import Confirmation
+from mnist_compact.confirm.evidence import Evidence
+from mnist_compact.faults import ConfigError
+
+
+def by_enumeration(differences):
+    """All sign patterns, one by one."""
+    sums = [abs(sum(signs)) for signs in itertools.product(*((d, -d) for d in differences))]
+    return sum(total >= abs(sum(differences)) for total in sums) / len(sums)
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"),
+    [
+        ((10, 20, 30), 0.25),
+        ((7, 7, 7, 7, 7), 0.0625),
+        ((7, 7, 7, 7, 7, 7), 0.03125),
+        ((5, -5), 1.0),
+        ((0, 0, 0), 1.0),
+        ((3, 0, 0, 0), 1.0),
+    ],
+)
+def test_the_sign_flip_p_of_small_cases_by_hand(differences, p):
+    assert sign_flip_p(differences) == by_enumeration(differences) == p
+
+
+def test_the_sign_flip_p_is_that_of_all_patterns_and_of_scipys_exact_test():
+    generator = np.random.default_rng(0)
+    for n in (4, 9, 13):
+        differences = generator.integers(-9, 13, n).tolist()
+        assert sign_flip_p(differences) == pytest.approx(by_enumeration(differences), abs=1e-12)
+        theirs = permutation_test(
+            (np.array(differences),), np.sum, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
+        )
+        assert sign_flip_p(differences) == pytest.approx(theirs.pvalue, abs=1e-12)
+
+
+def test_twenty_seeds_are_exact_too():
+    assert sign_flip_p([4] * 20) == 2.0**-19
+    assert sign_flip_p([4] * 19 + [-4]) == pytest.approx(2 * 21 / 2**20)  # one or no sign against the others
+
+
+def test_the_sign_flip_p_errs_as_often_as_it_says():
+    """Of 400 pairs of equals, fixed by the seed."""
+    generator = np.random.default_rng(1)
+    found = [sign_flip_p(generator.integers(-12, 13, 10).tolist()) < 0.05 for _ in range(400)]
+    assert 0.02 < np.mean(found) < 0.08
+
+
+def test_a_comparison_pairs_by_seed(evidence):
+    """By hand: differences 0.10, 0.20, 0.30 have mean 0.2 and sd 0.1; the interval is that of a paired t-test."""
+    first = evidence(99.40, 99.60, 99.50, 99.0, name="first")
+    second = evidence(99.30, 99.40, 99.20, name="second")
+    found = first.versus(second)
+    assert (found.n, found.p) == (3, 0.25)
+    wanted = ttest_rel([99.40, 99.60, 99.50], [99.30, 99.40, 99.20]).confidence_interval()
+    assert (found.difference.low, found.difference.high) == pytest.approx((wanted.low, wanted.high))
+    assert found.told() == (
+        "first - second: +0.200 points over 3 common seeds, 95 % interval [-0.048, +0.448]; "
+        "exact sign-flip p = 0.25: 3 seeds are too few to show anything"
+    )
+
+
+def test_a_difference_beyond_noise_is_said(evidence):
+    first = evidence(*(99.50 + i / 100 for i in range(8)), name="first")
+    second = evidence(*(99.40 + i / 100 + (i % 2) / 100 for i in range(8)), name="second")
+    told = first.versus(second).told()
+    assert told.startswith("first - second: +0.095 points over 8 common seeds")
+    assert told.endswith("exact sign-flip p = 0.0078: more than noise")
+
+
+def test_what_may_be_noise_is_said_not_to_be_shown(evidence):
+    first = evidence(99.5, 99.4, 99.5, 99.4, 99.5, 99.4, name="first")
+    second = evidence(99.4, 99.5, 99.4, 99.5, 99.4, 99.5, name="<second>")
+    found = first.versus(second)
+    assert found.told().endswith("p = 1: not shown to be more than noise")
+    assert "first - &lt;second&gt;: +0.000 points" in found._repr_html_()
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.01])
+def test_differences_without_spread_have_no_interval(evidence, offset):
+    """Of two seeds, one more right image each is no evidence, whatever a division by nearly nothing gives."""
+    first = evidence(99.41, 99.52, name="first")
+    second = evidence(99.41 - offset, 99.52 - offset, name="second")
+    told = first.versus(second).told()
+    assert told.startswith(f"first - second: {offset:+.3f} points over 2 common seeds, the same for each; ")
+    assert told.endswith("2 seeds are too few to show anything")
+
+
+def test_what_cannot_be_paired_is_refused(evidence, tmp_path):
+    first, second = evidence(99.0, 99.1, name="first"), evidence(99.0, 99.1, name="second", first=2000)
+    with pytest.raises(ConfigError, match="0 of two seeds in common"):
+        first.versus(second)
+    Confirmation.of("held", "a test", compose("data=holdout"), "holdout", set()).write(tmp_path / "held")
+    with pytest.raises(ConfigError, match="different splits: test and holdout"):
+        first.versus(Evidence.gather(tmp_path / "held", []))
+    Confirmation.of("fewer", "a test", compose(), SPLIT, set()).write(tmp_path / "fewer")
+    for seed in (1000, 1001):
+        write_seed(tmp_path / "fewer", seed, scored(99.0, total=5_000))
+    with pytest.raises(ConfigError, match="first and fewer are scored on different numbers of images"):
+        first.versus(Evidence.gather(tmp_path / "fewer", [1000, 1001]))
