@@ -104,6 +104,7 @@ def passes(copy: Path, tests: list[str], *options: str, quiet: bool = False, afr
             signal.alarm(PATIENCE_S)
             status = run_pytest(copy, tests, *options, quiet=quiet, afresh=afresh)
         finally:
+            sys.stdout.flush()
             os._exit(status)
     return os.waitpid(child, 0)[1] == 0
 

@@ -72,7 +72,12 @@ FAULTS = (
         WARPS,
     ),
     fault(
-        AUGMENTATION, "1 + self.contrast * draws", "1 + self.brightness * draws", "contrast is ignored", WARPS, EFFECTS
+        AUGMENTATION,
+        "1 + self.contrast * jitter[1]",
+        "1 + self.brightness * jitter[1]",
+        "contrast is ignored",
+        WARPS,
+        EFFECTS,
     ),
     fault(
         "mnist_compact/data/configs.py",

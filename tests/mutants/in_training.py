@@ -9,8 +9,7 @@ RULES = "mnist_compact/training/rules.py"
 EVALUATION = "mnist_compact/training/evaluation.py"
 CHECKPOINT = "mnist_compact/training/checkpoint.py"
 MACHINE = "mnist_compact/training/machine.py"
-EXPERIMENT = "mnist_compact/experiment.py"
-SESSION = "mnist_compact/session.py"
+EXPERIMENT, SESSION = "mnist_compact/experiment.py", "mnist_compact/session.py"
 RUNS = "tests/test_experiment.py"
 
 
@@ -84,6 +83,7 @@ FAULTS = (
     ),
     # The machine
     fault(MACHINE, "precision is Precision.bfloat16", "False", "precision is ignored"),
+    fault(MACHINE, "        torch.set_num_threads(threads)\n", "        pass\n", "threads are ignored"),
     fault(EXPERIMENT, "if not config.train.threads:", "if False:", "a continued run takes other threads"),
     # The average
     fault(
@@ -128,10 +128,16 @@ FAULTS = (
     ),
     fault(
         SESSION,
-        "if weights in best:\n                checkpoint.save_weights(at_best, progress.best[weights], about)",
-        "if weights in networks:\n"
-        "                checkpoint.save_weights(at_best, checkpoint.weights_of(networks[weights]), about)",
+        'score.at == "best" and score.epoch == result.epoch',
+        'score.at == "best"',
         "best.safetensors is the last epoch's",
+        WEIGHTS,
+    ),
+    fault(
+        SESSION,
+        "            if weights in best:\n                progress.best",
+        "            if True:\n                progress.best",
+        "once continued, best.safetensors is the last epoch's",
         WEIGHTS,
     ),
     fault(

@@ -189,10 +189,18 @@ def outcome(config, folder, onlooker):
 def parts_of(settings):
     """The dataclasses in a group's settings, each with how to put it back: the group, its head, its first layer."""
     yield settings, lambda part: part
-    if hasattr(settings, "layers"):
-        name = settings.order[0]
-        yield settings.layers[name], lambda part: dataclasses.replace(settings, layers={**settings.layers, name: part})
-        yield settings.head, lambda part: dataclasses.replace(settings, head=part)
+    for field in dataclasses.fields(settings):
+        value, name = getattr(settings, field.name), field.name
+        if dataclasses.is_dataclass(value):
+            yield value, lambda part, name=name: dataclasses.replace(settings, **{name: part})
+        elif isinstance(value, dict):
+            first, kept = next(iter(value)), value
+            yield (
+                value[first],
+                lambda part, name=name, first=first, kept=kept: dataclasses.replace(
+                    settings, **{name: {**kept, first: part}}
+                ),
+            )
 
 
 @pytest.mark.parametrize(("group", "option"), FELT)

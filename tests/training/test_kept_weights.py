@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from mnist_compact.config import from_record
-from mnist_compact.experiment import run
+from mnist_compact.experiment import resume, run
 from mnist_compact.results.record import RunRecord
 from mnist_compact.training import loop
 
@@ -93,8 +93,8 @@ def test_mistakes_are_those_of_the_final_weights_the_surest_first(kept):
 
 @pytest.mark.parametrize(("hits", "best"), [([10, 30, 20], 2), ([30, 20, 10], 1), ([10, 30, 30], 2), ([1, 2, 3], 3)])
 def test_best_is_the_first_epoch_that_no_other_surpasses(configure, onlooker, tmp_path, monkeypatch, hits, best):
-    """Raw weights score `hits` epoch by epoch; the averaged ones, kept in all epochs, the same."""
-    left = [hit for hit in hits for _ in ("raw", "averaged")]
+    """Raw weights score `hits` epoch by epoch; the averaged ones, kept in all epochs, the same. Then a worse one."""
+    left = [hit for hit in (*hits, 0) for _ in ("raw", "averaged")]
     evaluate = loop.evaluate
     monkeypatch.setattr(loop, "evaluate", lambda *given: dataclasses.replace(evaluate(*given), correct=left.pop(0)))
     after = []
@@ -103,10 +103,13 @@ def test_best_is_the_first_epoch_that_no_other_surpasses(configure, onlooker, tm
         def epoch_done(self, row, *, new_best):
             after.append({name: load_file(tmp_path / "weights" / f"{name}.safetensors") for name in FILES})
 
-    record = run(configure("model=m3", "train.epochs=3", "train.average_epochs=3"), tmp_path, Keeper())
-    for prefix, weights in (("", "raw"), ("averaged_", "averaged")):
-        score = record.score("synthetic", weights=weights, at="best")
-        assert (score.epoch, score.correct) == (best, max(hits))
-        of_that_epoch = after[best - 1][f"{prefix}last"]
-        for name, tensor in load_file(tmp_path / "weights" / f"{prefix}best.safetensors").items():
-            assert torch.equal(tensor, of_that_epoch[name])
+    def check_best(record):
+        for prefix, weights in (("", "raw"), ("averaged_", "averaged")):
+            score = record.score("synthetic", weights=weights, at="best")
+            assert (score.epoch, score.correct) == (best, max(hits))
+            of_that_epoch = after[best - 1][f"{prefix}last"]
+            for name, tensor in load_file(tmp_path / "weights" / f"{prefix}best.safetensors").items():
+                assert torch.equal(tensor, of_that_epoch[name])
+
+    check_best(run(configure("model=m3", "train.epochs=3", "train.average_epochs=3"), tmp_path, Keeper()))
+    check_best(resume(tmp_path, Keeper(), epochs=4))
