@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 from tests.mutants.fault import Fault
@@ -103,6 +104,8 @@ def passes(copy: Path, tests: list[str], *options: str, quiet: bool = False, afr
         try:
             signal.alarm(PATIENCE_S)
             status = run_pytest(copy, tests, *options, quiet=quiet, afresh=afresh)
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
             os._exit(status)
@@ -126,7 +129,8 @@ def run_pytest(copy: Path, tests: list[str], *options: str, quiet: bool, afresh:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
-    return int(pytest.main(["-n", "0", "-q", "-p", "no:cacheprovider", *options, *tests]))
+    loaded_before = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+    return int(pytest.main(["-n", "0", "-q", "-p", "no:cacheprovider", *loaded_before, *options, *tests]))
 
 
 if __name__ == "__main__":
