@@ -1,6 +1,6 @@
 """The anatomy of a network: for every layer its output, parameters, multiply-accumulates and receptive field."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,12 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
     """(trainable, frozen)."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(n for n, trained in sizes if trained), sum(n for n, trained in sizes if not trained)
+
+
+def parameters_of(build: Callable[[], nn.Module]) -> int:
+    """All that the network has which `build` makes. It takes no memory: it may be far over its budget."""
+    with torch.device("meta"):
+        return sum(count_parameters(build()))
 
 
 def describe(model: nn.Module, input_shape: tuple[int, int, int]) -> Anatomy:
