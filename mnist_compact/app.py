@@ -32,6 +32,7 @@ ABOUT_GROUPS = {
     "experiment": "named configurations: deltas on the rest",
     "sweeps": "questions for a search, asked with -m",
 }
+TAKE_UP = ("resume", "rerun")  # what begins in a folder that is there
 
 
 def main() -> None:
@@ -40,10 +41,10 @@ def main() -> None:
         _check_working_folder()
         if "--version" in sys.argv[1:]:
             print(f"mnist_compact {mnist_compact.__version__}")
-        elif any(argument.startswith("resume=") for argument in sys.argv[1:]):
-            _resume(sys.argv[1:])
+        elif verbs := [verb for verb in TAKE_UP if any(word.startswith(f"{verb}=") for word in sys.argv[1:])]:
+            _take_up(verbs[0], sys.argv[1:])
         else:
-            _launch()
+            _launch(sys.argv[1:])
         sys.stdout.flush()
 
 
@@ -78,7 +79,7 @@ def plain_errors() -> Iterator[None]:
         sys.exit(error.status if isinstance(error, WorkFault) else EXIT_REFUSED)
 
 
-def _launch() -> None:
+def _launch(arguments: list[str]) -> None:
     import hydra
     from omegaconf import OmegaConf
 
@@ -97,7 +98,7 @@ def _launch() -> None:
         execution_whitelist=["mnist_compact.*", "hydra.*", "hydra_plugins.*"],
     )(_task)
     typed = sys.argv
-    sys.argv = [typed[0], *grid.for_each_member(typed[1:])]
+    sys.argv = [typed[0], *grid.for_each_member(arguments)]
     try:
         launch()
     finally:
@@ -185,25 +186,19 @@ def _exit_unless_done(record: "RunRecord", *, alone: bool) -> None:
         sys.exit(EXIT_DIVERGED)
 
 
-def _resume(arguments: list[str]) -> None:
-    """`resume=<run folder> [train.epochs=N]`: not Hydra's, for the configuration lies in the folder already."""
-    given = {key: value for key, _, value in (argument.partition("=") for argument in arguments)}
-    folder = Path(given.pop("resume"))
-    epochs = given.pop("train.epochs", None)
-    if given:
-        raise ConfigError([f"resume takes no other change than train.epochs upwards, got {', '.join(given)}"])
-    if epochs is not None and not epochs.isdigit():
-        raise ConfigError([f"train.epochs must be a whole number, got {epochs!r}"])
-    from mnist_compact.display import on_terminal
-    from mnist_compact.experiment import resume
-    from mnist_compact.onlookers import Watchers
-    from mnist_compact.tracking import begun_in
+def _take_up(verb: str, arguments: list[str]) -> None:
+    """`resume=…` and `rerun=…`: not Hydra's, for the configuration lies in the folder already."""
+    from mnist_compact import again
 
-    watcher = Watchers(on_terminal(), *begun_in(folder))
-    try:
-        record = resume(folder, watcher, epochs=None if epochs is None else int(epochs))
-    finally:
-        watcher.close()
+    given = {key: value for key, _, value in (argument.partition("=") for argument in arguments)}
+    folder = Path(given.pop(verb))
+    if verb == "resume" and again.is_grid(folder):
+        _launch(again.grid_line(folder, given))
+        return
+    if verb == "resume":
+        record = again.resume(folder, given)
+    else:
+        folder, record = again.rerun(folder, given)
     _draw(folder, record)
     _exit_unless_done(record, alone=True)
 

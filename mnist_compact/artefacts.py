@@ -112,8 +112,11 @@ def write_correct(folder: Path, data: Datasets, evaluation: Evaluation) -> None:
 
 def write_config(folder: Path, record: RunRecord) -> None:
     """The resolved configuration for people; programs read it in result.json."""
+    told = " ".join(record.overrides) or "none"
     with replacing(folder / "config.yaml") as path:
-        header = f"# overrides: {' '.join(record.overrides) or 'none'}\n"
+        # A comment ends with its line, and YAML has no place for control codes.
+        told = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in told)
+        header = f"# overrides: {told}\n# run it again: python -m mnist_compact rerun=<this folder>\n"
         path.write_text(header + yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True))
 
 

@@ -1,6 +1,5 @@
 """The table at the end of a multirun, hung into Hydra as a callback."""
 
-import sys
 from typing import Any
 
 from hydra.experimental.callback import Callback
@@ -13,17 +12,15 @@ class CompareRuns(Callback):
     """Hydra callback: after a multirun, one table of its runs."""
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        from rich.console import Console
-
         from mnist_compact.results.finding import Origin, run_folders
-        from mnist_compact.results.rendering import to_rich, to_text
+        from mnist_compact.results.rendering import on_paper_or_terminal, to_rich, to_text
         from mnist_compact.results.tables import compare_runs
 
         folder = as_shown(config.hydra.sweep.dir)
         found = list(run_folders(folder)) if folder.is_dir() else []
         runs = [run.label for run in found if Origin.of(run.path).kind != "trial"]  # a search has a view of its own
         if runs:
-            console = Console(highlight=False, force_terminal=sys.stdout.isatty())
+            console = on_paper_or_terminal()
             table = compare_runs(runs)
             if console.is_terminal:
                 console.print(to_rich(table, width=console.width))

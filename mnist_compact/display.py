@@ -1,5 +1,6 @@
 """What a run shows on the terminal: layer table, live bar, a line an epoch, the end."""
 
+import shlex
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.segment import SegmentLines
 from rich.table import Table
 from rich.text import Text
 
@@ -15,9 +18,11 @@ from mnist_compact.config import RunConfig
 from mnist_compact.model.anatomy import Anatomy
 from mnist_compact.onlookers import Sheltered, Watcher
 from mnist_compact.results.record import RunRecord, Status
+from mnist_compact.results.rendering import on_paper_or_terminal
 from mnist_compact.training.loop import StepView
 
 REFRESH_S = 0.2
+WIDEST = 1_000  # characters
 
 
 class TerminalConsole(Console):
@@ -39,7 +44,7 @@ class TerminalWatcher(Watcher):
     """Shows one run. On a terminal with a live bar; elsewhere, such as in a file, only whole lines."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or TerminalConsole(highlight=False)
+        self.console = console or on_paper_or_terminal(TerminalConsole)
         self.bar: Progress | None = None
         self.task_id: Any = None
         self.images = 0
@@ -51,7 +56,10 @@ class TerminalWatcher(Watcher):
         self.console.print(sentence, markup=False, soft_wrap=True)
 
     def started(self, run: RunConfig, anatomy: Anatomy, device: str, steps: int) -> None:
-        self.console.print(layer_table(anatomy))
+        table, options = layer_table(anatomy), self.console.options
+        needed = Measurement.get(self.console, options.update(max_width=WIDEST), table).maximum
+        lines = self.console.render_lines(table, options.update(width=needed), pad=False)
+        self.console.print(SegmentLines(lines, new_lines=True), crop=False)  # squeezed it would be dots
         for line in (*totals(anatomy), *recipe(run, device, steps)):
             self.console.print(line, markup=False, soft_wrap=True)
         self.epochs = run.train.epochs
@@ -188,7 +196,13 @@ def closing_lines(record: RunRecord, folder: Path) -> list[str]:
     if record.reason and record.status is not Status.INTERRUPTED:
         lines.append(record.reason)
     if record.status is Status.INTERRUPTED:
-        lines.append(f"go on with: python -m mnist_compact resume={folder}")
+        lines.append(f"go on with: python -m mnist_compact {shlex.quote(f'resume={folder}')}")
     else:
-        lines.append(f"compare with: python -m mnist_compact.report {folder.parts[0] if folder.parts else folder}")
+        lines.append(f"compare with: python -m mnist_compact.report {shlex.quote(_with_its_like(folder))}")
     return lines
+
+
+def _with_its_like(folder: Path) -> str:
+    """`outputs`, or the folder beside whose others this run's stands where that is elsewhere."""
+    elsewhere = folder.is_absolute() or ".." in folder.parts
+    return str(folder.parent) if elsewhere else folder.parts[0] if folder.parts else "."

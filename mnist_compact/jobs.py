@@ -87,6 +87,17 @@ def run_all(jobs: list[Job], workers: int, total: int) -> dict[int, Outcome]:
     return outcomes
 
 
+def ended_before(folder: Path) -> Outcome | None:
+    """How the run in `folder` has ended; None for one that was cut off, has failed or is not there."""
+    try:
+        record = RunRecord.read(folder)
+    except RecordError:
+        return None
+    if record.status in (Status.COMPLETED, Status.STOPPED, Status.DIVERGED):
+        return Outcome(f"{record.status} before", objective(record))
+    return None
+
+
 class _Process:
     """A job under way."""
 

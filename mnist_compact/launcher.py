@@ -18,7 +18,8 @@ from omegaconf import DictConfig, open_dict, read_write
 
 from mnist_compact.cores import cores, threads_each
 from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, ConfigError
-from mnist_compact.jobs import Job, JobFault, Outcome, run_all
+from mnist_compact.jobs import Job, JobFault, Outcome, ended_before, run_all
+from mnist_compact.results.record import FILENAME
 
 
 class ProcessLauncher(Launcher):
@@ -26,12 +27,14 @@ class ProcessLauncher(Launcher):
 
     Jobs side by side share the cores evenly, unless train.threads says otherwise. What a job prints is in log.txt in
     its folder; here it gets one line, as it ends. A job that is refused, fails or is killed costs only itself:
-    reading its `return_value` raises JobFault. Ctrl-C interrupts the jobs under way, which keep what they have done.
+    reading its `return_value` raises JobFault. With `go_on` a job that has ended in its folder before counts as it did,
+    and one that was cut off there is resumed. Ctrl-C interrupts the jobs under way, which keep what they have done.
     """
 
-    def __init__(self, n_jobs: int) -> None:
+    def __init__(self, n_jobs: int, go_on: bool = False) -> None:
         super().__init__()
         self.n_jobs = n_jobs
+        self.go_on = go_on
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Raises ConfigError for an n_jobs that cannot be; raised in __init__, Hydra would wrap it."""
@@ -48,7 +51,9 @@ class ProcessLauncher(Launcher):
             self._compose(number, list(overrides), threads, alike)
             for number, overrides in enumerate(job_overrides, start=initial_job_idx)
         ]
-        outcomes = run_all([job for job, _ in composed], workers, total=initial_job_idx + len(composed))
+        outcomes = {job.number: before for job, _ in composed if self.go_on and (before := ended_before(job.folder))}
+        waiting = [job for job, _ in composed if job.number not in outcomes]
+        outcomes |= run_all(waiting, workers, total=initial_job_idx + len(composed))
         faults = [outcome for outcome in outcomes.values() if outcome.fault]
         status = EXIT_REFUSED if any(outcome.refused for outcome in faults) else EXIT_FAILED
         preface = f"{len(faults)} of {len(composed)} jobs did not finish; " if len(composed) > 1 else ""
@@ -79,6 +84,8 @@ class ProcessLauncher(Launcher):
             "hydra.mode=RUN",
             f"hydra.run.dir={quoted}",
         ]
+        if self.go_on and (folder / FILENAME).exists():
+            command = [*command[:3], f"resume={folder}"]
         return Job(number, told or folder.name, command, folder, threads), config
 
     def _of_the_grid(self) -> list[str]:

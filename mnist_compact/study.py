@@ -217,12 +217,11 @@ def _agreement(study: "Study") -> "list[pd.DataFrame | str]":
 
 def _print(parts: "Sequence[pd.DataFrame | str]", form: str) -> None:
     """Tables and paragraphs, with a blank line in between."""
-    from rich.console import Console
     from rich.text import Text
 
     from mnist_compact.results import rendering
 
-    console = Console()
+    console = rendering.on_paper_or_terminal()
     if form == "table" and console.is_terminal:
         for i, part in enumerate(parts):
             if i:

@@ -31,8 +31,8 @@ MAY_IMPORT = {
     "display": {"config", "model", "onlookers", "training", "results"},
     "refusals": {"config"},
     "search": {
-        *("config", "data", "display", "experiment", "jobs", "model", "onlookers", "refusals", "results"),
-        *("tracking", "training"),
+        *("config", "data", "display", "experiment", "experiments", "jobs", "model", "onlookers"),
+        *("refusals", "results", "tracking", "training"),
     },
     "study": {"results", "search"},
     "composition": {"config", "refusals", "search"},
@@ -43,12 +43,15 @@ MAY_IMPORT = {
     "evaluate": {"config", "data", "results", "search", "training", "use"},
     "zoo": {"confirm", "results", "use"},
     "jobs": {"refusals", "results"},
-    "launcher": {"jobs"},
+    "launcher": {"jobs", "results"},
+    "again": {"config", "display", "experiment", "onlookers", "results", "tracking"},
+    "experiments": {"config"},
     "grid": {"config", "experiment", "launcher", "refusals"},
     "folders": set(),
     "comparison": {"folders", "results"},
     "report": {"results", "search"},
     "app": {
+        "again",
         "config",
         "comparison",
         "display",
@@ -69,8 +72,14 @@ MAY_IMPORT = {
 }
 THIRD_PARTY = {  # room → libraries that only it may import, at any depth
     "torchvision": {"data"},
-    "hydra": {"app", "comparison", "composition", "config", "folders", "grid", "launcher", "refusals", "search"},
-    "omegaconf": {"app", "comparison", "composition", "config", "folders", "grid", "launcher", "refusals", "search"},
+    "hydra": {
+        *("again", "app", "comparison", "composition", "config", "experiments", "folders", "grid", "launcher"),
+        *("refusals", "search"),
+    },
+    "omegaconf": {
+        *("again", "app", "comparison", "composition", "config", "experiments", "folders", "grid", "launcher"),
+        *("refusals", "search"),
+    },
     "optuna": {"confirm", "results", "search", "study"},
     "pandas": {"confirm", "results", "report", "search", "study", "use", "zoo"},
     "matplotlib": {"results"},

@@ -119,3 +119,26 @@ model:
     config = configure(f"hydra.searchpath=[file://{tmp_path}]", "experiment=squeezed")
     shapes = [tuple(m.weight.shape[:2]) for m in config.model.build().modules() if isinstance(m, nn.Conv2d)]
     assert shapes == [(8, 1), (6, 8), (10, 6), (12, 10), (14, 12), (14, 14)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "optim", "scheduler", "rotation_deg"),
+    [
+        ("experiment=m3_logged", ("adam", 0.015), "step", 7.0),
+        ("experiment=m3_logged optim=adam", ("adam", 0.015), "step", 7.0),
+        ("experiment=m3_logged optim=sgd", ("sgd", 0.1), "step", 7.0),  # sgd's own rate, not what was meant for Adam
+        ("experiment=m3_logged optim=sgd optim.lr=0.3", ("sgd", 0.3), "step", 7.0),
+        ("experiment=m3_logged scheduler=none", ("adam", 0.015), "none", 7.0),
+        ("experiment=under_8k model=m3 augment=none", ("muon", 0.02440887160129734), "linear", 0.0),
+    ],
+)
+def test_what_an_experiment_sets_for_an_option_goes_with_the_option(configure, typed, optim, scheduler, rotation_deg):
+    config = configure(*typed.split())
+    assert (config.optim.name, config.optim.lr) == optim
+    assert config.scheduler.name == scheduler
+    assert config.augment.rotation_deg == rotation_deg
+    assert config.experiment == typed.split()[0].partition("=")[2]
+    if scheduler == "step":
+        assert (config.scheduler.gamma, config.scheduler.first_epoch) == (0.5, 7)
+    if "model=m3" in typed:
+        assert config.model.layers["conv1"].width == 8

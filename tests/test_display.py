@@ -1,10 +1,19 @@
 """The display of a run, and what its faults may cost: nothing."""
 
 import os
+import re
+import shlex
+from pathlib import Path
 
-from mnist_compact.display import TerminalConsole, TerminalWatcher, on_terminal
+import pytest
+
+from mnist_compact.display import TerminalConsole, TerminalWatcher, closing_lines, on_terminal
 from mnist_compact.experiment import run
+from mnist_compact.model.anatomy import describe
+from mnist_compact.model.networks import INPUT_SHAPE
 from mnist_compact.onlookers import Sheltered
+from mnist_compact.results.record import NetworkFacts, RunRecord, Status
+from mnist_compact.results.rendering import on_paper_or_terminal
 
 
 class Unplugged:
@@ -57,3 +66,37 @@ def test_the_commands_show_their_runs_on_a_sheltered_terminal():
     assert isinstance(shown, Sheltered)
     assert isinstance(shown.watcher, TerminalWatcher)
     assert isinstance(shown.watcher.console, TerminalConsole)
+
+
+@pytest.mark.parametrize("width", [0, 20])
+def test_the_layer_table_is_whole_however_narrow_the_terminal(configure, monkeypatch, capsys, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    config = configure("model=m3")
+    TerminalWatcher().started(config, describe(config.model.build(), INPUT_SHAPE), "cpu", 3)
+    shown = capsys.readouterr().out
+    assert re.search(r"^Conv2d 3x3 +8×26×26 +3/1/0 +72 +48,672 +1 +3$", shown, re.MULTILINE), shown
+    assert "parameters 3,928: trainable 3,928" in shown
+
+
+def test_a_file_gets_no_control_codes_whatever_the_environment_says(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    on_paper_or_terminal().print("[red]loss[/red]")
+    assert capsys.readouterr().out == "loss\n"
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        ("outputs/runs/a", "python -m mnist_compact.report outputs"),
+        ("my runs/a", "python -m mnist_compact.report 'my runs'"),
+        ("../else where/a", "python -m mnist_compact.report '../else where'"),
+        ("/far/away/a", "python -m mnist_compact.report /far/away"),
+    ],
+)
+def test_the_line_to_type_next_can_be_typed(folder, told):
+    facts = NetworkFacts(parameters=1, trainable_parameters=1, macs=1, receptive_field=1, input_shape=[1, 28, 28])
+    record = RunRecord(status=Status.COMPLETED, config={}, evaluated="test", network=facts)
+    assert closing_lines(record, Path(folder))[-1] == f"compare with: {told}"
+    record.status = Status.INTERRUPTED
+    ended = closing_lines(record, Path(folder))[-1]
+    assert shlex.split(ended.removeprefix("go on with: ")) == ["python", "-m", "mnist_compact", f"resume={folder}"]

@@ -1,10 +1,9 @@
 """Evidence as tables and sentences on the terminal."""
 
 import pandas as pd
-from rich.console import Console
 
 from mnist_compact.confirm.evidence import Evidence
-from mnist_compact.results.rendering import to_html_fragment, to_rich, to_text
+from mnist_compact.results.rendering import on_paper_or_terminal, to_html_fragment, to_rich, to_text
 from mnist_compact.results.summary import bar_text
 
 
@@ -82,7 +81,7 @@ def _summary(evidence: Evidence) -> dict[str, object]:
 
 
 def _print(table: pd.DataFrame) -> None:
-    console = Console(highlight=False)
+    console = on_paper_or_terminal()
     if console.is_terminal:
         console.print(to_rich(table, width=console.width))
     else:

@@ -71,8 +71,8 @@ def count_parameters(model: nn.Module) -> tuple[int, int]:
     return sum(n for n, trained in sizes if trained), sum(n for n, trained in sizes if not trained)
 
 
-def parameters_of(build: Callable[[], nn.Module]) -> int:
-    """All that the network has which `build` makes. It takes no memory: it may be far over its budget."""
+def planned_parameters(build: Callable[[], nn.Module]) -> int:
+    """Of the network that `build` would make, counted without the memory for it: it may be far over its budget."""
     with torch.device("meta"):
         return sum(count_parameters(build()))
 

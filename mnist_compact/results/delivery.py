@@ -29,9 +29,7 @@ def deliver(report: Report, form: str, out: Path | None) -> None:
 
     Raises OSError where `out` cannot be written.
     """
-    from rich.console import Console
-
-    from mnist_compact.results.rendering import write_parquet
+    from mnist_compact.results.rendering import on_paper_or_terminal, write_parquet
 
     if form in FOR_PROGRAMS:
         sys.stderr.write("".join(f"{finding}\n" for finding in report.findings))
@@ -41,7 +39,7 @@ def deliver(report: Report, form: str, out: Path | None) -> None:
                 write_parquet(report.table, path)
             else:
                 path.write_text(_text(report, form), encoding="utf-8")
-    elif form == "table" and (console := Console()).is_terminal:
+    elif form == "table" and (console := on_paper_or_terminal()).is_terminal:
         _show(report, console)
     else:
         sys.stdout.write(_text(report, form))

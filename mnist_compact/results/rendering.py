@@ -4,6 +4,7 @@ Cells print literally: no markup, no control codes.
 """
 
 import html
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
-    from rich.console import Group
+    from rich.console import Console, Group
 
 MISSING = "–"
 DECIMALS = {
@@ -25,6 +26,17 @@ th, td { padding: 0.25em 0.7em; border-bottom: 1px solid #ccc; text-align: left;
 th { position: sticky; top: 0; background: #fff }"""
 NUMBERS = "{ text-align: right; font-variant-numeric: tabular-nums }"
 _GAP = 3  # what a column takes beside its text: a space each side and the divider
+
+
+def on_paper_or_terminal(kind: "type[Console] | None" = None) -> "Console":
+    """A rich console for stdout: control codes for a terminal alone, whatever FORCE_COLOR says, for a file is read."""
+    from rich.console import Console
+
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    console = (kind or Console)(highlight=False, force_terminal=None if terminal else False)
+    if console.width < 1:  # COLUMNS=0, of a shell that has no terminal
+        console.width = 80
+    return console
 
 
 def to_rich(frame: "pd.DataFrame", *, width: int | None = None) -> "Group":

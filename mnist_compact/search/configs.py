@@ -108,11 +108,12 @@ def register() -> None:
     """Tell Hydra all that conf/config.yaml speaks of: schemas, the sweeper and its groups, the questions in sweeps/."""
     from hydra.core.plugins import Plugins
 
-    from mnist_compact import config
+    from mnist_compact import config, experiments
     from mnist_compact.search.source import SweepsSource
     from mnist_compact.search.sweeper import CompactSweeper
 
     config.register()
+    experiments.register()
     store = ConfigStore.instance()
     store.store(
         group="hydra/sweeper", name="compact", node=CompactSweeperConfig, provider="mnist_compact", replace=True

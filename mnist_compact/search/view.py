@@ -11,12 +11,13 @@ from pathlib import Path
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from rich import box
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from mnist_compact.results.finding import DATABASE
+from mnist_compact.results.rendering import on_paper_or_terminal
 from mnist_compact.results.summary import BAR
 from mnist_compact.search.account import best, ranked
 from mnist_compact.search.ledger import Tally, is_refused, is_withdrawn, tally
@@ -29,7 +30,7 @@ REFRESH_S = 2.0
 
 class View:
     def __init__(self, name: str, folder: Path, url: str, settings: Settings, jobs: int) -> None:
-        self.console = Console(highlight=False)
+        self.console = on_paper_or_terminal()
         self.name, self.folder, self.url, self.settings, self.jobs = name, folder, url, settings, jobs
         self.live: Live | None = None
         self.told: set[int] = set()

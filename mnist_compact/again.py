@@ -1,0 +1,99 @@
+"""What lies on disk already, taken up: `resume=<folder>` of a run or of a grid, and `rerun=<run folder>`."""
+
+import secrets
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_compact.config import from_record
+from mnist_compact.faults import ConfigError
+from mnist_compact.results import record as record_file
+from mnist_compact.results.record import RunRecord
+
+if TYPE_CHECKING:
+    from mnist_compact.config import RunConfig
+
+GRID = "multirun.yaml"  # Hydra leaves it in the folder of a grid
+
+
+def resume(folder: Path, given: dict[str, str]) -> RunRecord:
+    """Go on with the run in `folder`, up to `train.epochs` if that is given. Raises ConfigError for anything else."""
+    epochs = given.get("train.epochs")
+    if others := given.keys() - {"train.epochs"}:
+        raise ConfigError([f"resume takes no other change than train.epochs upwards, got {', '.join(sorted(others))}"])
+    if epochs is not None and not epochs.isdigit():
+        raise ConfigError([f"train.epochs must be a whole number, got {epochs!r}"])
+    from mnist_compact import experiment
+    from mnist_compact.display import on_terminal
+    from mnist_compact.onlookers import Watchers
+    from mnist_compact.tracking import begun_in
+
+    with closing(Watchers(on_terminal(), *begun_in(folder))) as watcher:
+        return experiment.resume(folder, watcher, epochs=None if epochs is None else int(epochs))
+
+
+def is_grid(folder: Path) -> bool:
+    return (folder / GRID).is_file() and not (folder / record_file.FILENAME).exists()
+
+
+def grid_line(folder: Path, given: dict[str, str]) -> list[str]:
+    """The arguments that finish the grid in `folder`: what was interrupted goes on, what is missing is run.
+
+    Raises ConfigError for a search, which its own line continues, and for changes.
+    """
+    from hydra.core.override_parser.types import Quote, QuotedString
+    from omegaconf import OmegaConf
+
+    if given:
+        raise ConfigError([f"resume of a grid takes no changes, got {', '.join(given)}"])
+    saved: Any = OmegaConf.to_container(OmegaConf.load(folder / GRID), resolve=False)  # ${…} is each member's own
+    hydra = saved["hydra"]
+    sweeper = hydra["runtime"]["choices"]["hydra/sweeper"]
+    if sweeper != "basic":
+        raise ConfigError([f"{folder} is not a grid: hydra/sweeper={sweeper} goes on when its line is typed again"])
+    replaced = ("hydra.mode=", "hydra.sweep.dir=", "hydra.launcher.go_on=")
+    sources = [source["path"] for source in hydra["runtime"]["config_sources"] if source["provider"] == "command-line"]
+    return [
+        "-m",
+        *(f"--config-dir={source}" for source in sources),
+        *(override for override in hydra["overrides"]["hydra"] if not override.startswith(replaced)),
+        *hydra["overrides"]["task"],
+        f"hydra.sweep.dir={QuotedString(str(folder), Quote.single).with_quotes()}",
+        "hydra.launcher.go_on=true",
+    ]
+
+
+def rerun(folder: Path, given: dict[str, str]) -> tuple[Path, RunRecord]:
+    """Run the configuration of the run in `folder` once more, with the settings in `given` changed, in a folder anew.
+
+    The configuration is the record's: what conf/ says by now does not count. Raises ConfigError for keys it lacks.
+    """
+    config = _changed(RunRecord.read(folder).config, given)
+    from mnist_compact import experiment
+    from mnist_compact.display import on_terminal
+    from mnist_compact.onlookers import Watchers
+
+    experiment.check(config)
+    told = [f"rerun={folder}", *(f"{key}={value}" for key, value in given.items())]
+    place = _run_folder(config)
+    with closing(Watchers(on_terminal())) as watcher:
+        return place, experiment.run(config, place, watcher, overrides=told)
+
+
+def _changed(recorded: dict[str, Any], given: dict[str, str]) -> "RunConfig":
+    from omegaconf import OmegaConf
+
+    tree = OmegaConf.create(recorded)
+    missing = object()
+    unknown = [key for key in given if OmegaConf.select(tree, key, default=missing) is missing]
+    if unknown:
+        raise ConfigError([f"{key} is not a setting of the run, and rerun changes settings alone" for key in unknown])
+    settings = OmegaConf.merge(tree, OmegaConf.from_dotlist([f"{key}={value}" for key, value in given.items()]))
+    return from_record(OmegaConf.to_container(settings))  # type: ignore[arg-type]
+
+
+def _run_folder(config: "RunConfig") -> Path:
+    """As hydra.run.dir of conf/config.yaml has it."""
+    names = (config.model.name, config.optim.name, f"seed{config.seed}", secrets.token_hex(3))
+    return Path(f"outputs/runs/{datetime.now():%Y-%m-%d/%H-%M-%S}_{'_'.join(names)}")

@@ -1,0 +1,105 @@
+"""What is taken up in a folder that is there: grids to be finished, runs to be run once more."""
+
+import json
+
+import pytest
+
+from mnist_compact.config import to_record
+from mnist_compact.jobs import Outcome
+from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status
+
+SHORT = ("data=synthetic", "data.train_images=64", "train.batch_size=32", "train.epochs=1")
+
+
+def leave_record(folder, status, config=None):
+    folder.mkdir(parents=True)
+    score = Score(split="test", weights="raw", at="last", epoch=1, accuracy=98.0, loss=1.0, correct=98, total=100)
+    facts = NetworkFacts(parameters=1, trainable_parameters=1, macs=1, receptive_field=1, input_shape=[1, 28, 28])
+    RunRecord(status=status, config=config or {}, evaluated="test", scores=[score], network=facts).write(folder)
+
+
+@pytest.fixture
+def jobs_of(type_in, monkeypatch):
+    """Type a grid's line; the jobs that would be run, none of which is."""
+
+    def typed(*arguments):
+        given = []
+
+        def run_all(jobs, *_, **__):
+            given.extend(jobs)
+            return {job.number: Outcome("", value=1.0) for job in jobs}
+
+        monkeypatch.setattr("mnist_compact.launcher.run_all", run_all)
+        status, _, told = type_in(*arguments)
+        assert (status, told) == (0, "")
+        return given
+
+    return typed
+
+
+def test_a_grid_is_finished_what_was_cut_off_goes_on_and_what_is_missing_is_run(jobs_of, tmp_path):
+    begun = jobs_of(
+        "-m", *SHORT, "optim=sgd,rmsprop", "optim.momentum=0.8", "seed=range(0,3)", "hydra.sweep.dir=my grid",
+        "hydra.sweep.subdir=${optim.name}/${seed}",
+    )  # fmt: skip
+    assert [str(job.folder) for job in begun][::3] == ["my grid/sgd/0", "my grid/rmsprop/0"]
+    ends = (Status.COMPLETED, Status.INTERRUPTED, Status.DIVERGED, Status.RUNNING, Status.FAILED)
+    for job, status in zip(begun, ends, strict=False):
+        leave_record(job.folder, status)
+    resumed = jobs_of("resume=my grid")
+    assert [(job.number, job.command[3:]) for job in resumed[:3]] == [
+        (number, [f"resume={begun[number].folder}"]) for number in (1, 3, 4)
+    ]
+    (missing,) = resumed[3:]
+    assert (missing.folder, missing.told) == (begun[5].folder, begun[5].told)
+    assert {*begun[5].command} - {"hydra.sweep.dir=my grid"} <= {*missing.command}
+
+
+def test_a_grid_takes_no_changes_and_a_search_is_no_grid(type_in, jobs_of, tmp_path):
+    jobs_of("-m", *SHORT, "hydra.sweep.dir=grid", "seed=0,1")
+    told = "mnist_compact: resume of a grid takes no changes, got optim.lr\n"
+    assert type_in("resume=grid", "optim.lr=1") == (2, "", told)
+    saved = tmp_path / "grid" / "multirun.yaml"
+    saved.write_text(saved.read_text().replace("hydra/sweeper: basic", "hydra/sweeper: compact"))
+    told = "mnist_compact: grid is not a grid: hydra/sweeper=compact goes on when its line is typed again\n"
+    assert type_in("resume=grid") == (2, "", told)
+
+
+def test_a_saved_configuration_is_run_again_with_the_changes_asked_for(type_in, configure, monkeypatch, tmp_path):
+    saved = to_record(configure("optim=sgd", "optim.lr=0.03", "model.layers.conv1.width=7"))
+    leave_record(tmp_path / "first", Status.COMPLETED, saved)
+    runs = []
+
+    def run(config, folder, watcher, *, overrides):
+        runs.append((to_record(config), overrides))
+        leave_record(folder, Status.COMPLETED, to_record(config))
+        return RunRecord.read(folder)
+
+    monkeypatch.setattr("mnist_compact.experiment.run", run)
+    assert type_in("rerun=first")[::2] == (0, "")
+    assert type_in("rerun=first", "seed=5", "model.layers.conv1.width=6")[::2] == (0, "")
+    changed = json.loads(json.dumps(saved))
+    changed["seed"], changed["model"]["layers"]["conv1"]["width"] = 5, 6
+    assert runs == [
+        (saved, ["rerun=first"]),
+        (changed, ["rerun=first", "seed=5", "model.layers.conv1.width=6"]),
+    ]
+    again = sorted(path.name[8:-7] for path in (tmp_path / "outputs" / "runs").glob("*/*"))
+    assert again == ["_m3_sgd_seed0", "_m3_sgd_seed5"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("optim.momentun=0.5", "optim.momentun is not a setting of the run, and rerun changes settings alone"),
+        ("optim.lr=-1", "optim.lr must be above 0, got -1.0"),
+        ("optim=adam", "optim must be a mapping, got 'adam'"),
+        ("model.layers.conv4.width=200", "budget.parameters_below must exceed the network's parameters, got 8,000 for"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused_before_anything_is_made(type_in, configure, tmp_path, change, told):
+    leave_record(tmp_path / "first", Status.COMPLETED, to_record(configure()))
+    status, _, message = type_in("rerun=first", change)
+    assert status == 2
+    assert message.startswith(f"mnist_compact: {told}")
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]
