@@ -137,6 +137,8 @@ def _conduct(session: Session, watcher: Watcher, reporter: Reporter) -> RunRecor
     record, folder, ours = session.record, session.folder, True
     try:
         session.begin()
+        device = session.data.train.images.device
+        watcher.started(session.run, session.anatomy, str(device), len(session.batches))
         finished = _train(session, watcher, reporter)
         record.status = Status.COMPLETED if finished else Status.STOPPED
     except Diverged as error:

@@ -120,7 +120,7 @@ def test_a_run_leaves_its_folder(single):
     files = {path.relative_to(cwd / folder).as_posix() for path in (cwd / folder).rglob("*") if path.is_file()}
     assert files == {
         "result.json", "config.yaml", "metrics.csv", "layers.csv", "mistakes.npz", "checkpoint.pt",
-        "checkpoint.previous.pt",
+        "checkpoint.previous.pt", "correct.bits",
         "weights/last.safetensors", "weights/best.safetensors",
         "curves.png", "confusion.png", "mistakes.png",
     }  # fmt: skip
@@ -313,7 +313,7 @@ class TestConsoleScript:
     @pytest.mark.slow
     @pytest.mark.parametrize(
         ("typed", "offered"),
-        [("model=", {"model=compact", "model=m1", "model=m2", "model=m3"}), ("optim.l", {"optim.lr="})],
+        [("model=", {"model=compact", "model=m1", "model=m2", "model=m3", "model=stages"}), ("optim.l", {"optim.lr="})],
     )
     def test_completes_words(self, tmp_path, typed, offered):
         line = f"mnist-compact {typed}"

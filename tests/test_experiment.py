@@ -44,7 +44,7 @@ def test_a_run_leaves_a_complete_folder(whole):
     folder, record, _ = whole
     assert {path.name for path in folder.iterdir()} == {
         "result.json", "config.yaml", "metrics.csv", "layers.csv", "mistakes.npz", "weights", "checkpoint.pt",
-        "checkpoint.previous.pt",
+        "checkpoint.previous.pt", "correct.bits",
     }  # fmt: skip
     assert set(weights(folder)) == {
         "last.safetensors", "best.safetensors", "averaged_last.safetensors", "averaged_best.safetensors",

@@ -201,6 +201,7 @@ class Stage:
 @pytest.fixture
 def stage(configure, monkeypatch):
     configure()  # Hydra is initialized with conf/
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     return lambda *overrides, **more: Stage(monkeypatch, *overrides, **more)
 
 

@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from mnist_compact import __version__, app
+from mnist_compact.config import configuration_folder
 
 TINY = (
     *("data=synthetic", "data.train_images=64", "data.evaluation_images=40"),
@@ -12,7 +13,8 @@ TINY = (
 )
 SCHEDULERS = "scheduler must be one of cosine, linear, none, onecycle, piecewise, step, got "
 DEVICES = "train.device must be auto, cpu or a GPU of this machine, got "
-MODELS = "model must be one of compact, m1, m2, m3, got "
+NAMES = sorted(path.stem for path in (configuration_folder() / "model").glob("*.yaml"))
+MODELS = f"model must be one of {', '.join(NAMES)}, got "
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,13 @@ def test_a_ranking_never_shares_a_seed_with_the_confirmation_that_follows(data, 
     assert not set(ranked) & set(confirmed)
 
 
+def test_a_ranking_is_on_another_held_out_part():
+    run = compose("data=holdout", "data.split_seed=3")
+    ranked = confirmation(run, "holdout", ranking=True).run_config(100)
+    assert ranked.data == dataclasses.replace(run.data, split_seed=4)
+    assert dataclasses.replace(ranked, data=run.data, seed=run.seed) == run
+
+
 def test_only_the_images_change_with_the_split():
     run = compose("experiment=m3_logged", "data=holdout", "data.root=/somewhere")
     on_test = confirmation(run).run_config(1000)

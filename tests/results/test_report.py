@@ -72,6 +72,7 @@ def test_unreadable_records_are_counted(outputs: str, capsys: Capture) -> None:
 def test_a_terminal_gets_tables_of_its_width(outputs: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "70"}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     main([outputs])
     text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert max(len(line) for line in text.splitlines()) <= 70
