@@ -15,6 +15,7 @@ from hydra.core.utils import JobStatus
 from hydra.types import HydraContext, RunMode
 from processes import PATIENCE_S, finish
 
+import mnist_compact.cores
 from mnist_compact import jobs, launcher
 from mnist_compact.cores import cores
 from mnist_compact.faults import ConfigError
@@ -178,7 +179,8 @@ class Stage:
     """A launcher whose jobs are not run; `jobs` and `workers` are what would have been."""
 
     def __init__(self, monkeypatch, *overrides, n_jobs=0, cores=4, outcomes=None):
-        monkeypatch.setattr(launcher, "cores", lambda: cores)
+        for place in (launcher, mnist_compact.cores):
+            monkeypatch.setattr(place, "cores", lambda: cores)
         monkeypatch.setattr(launcher, "run_all", self.run_all)
         self.outcomes = outcomes or {}
         loader = GlobalHydra.instance().config_loader()
