@@ -25,7 +25,7 @@ from tests.mutants.in_training import FAULTS as IN_TRAINING
 FAULTS = (*IN_TRAINING, *IN_DATA, *IN_MODEL, *IN_RESULTS)
 ROOT = Path(__file__).parents[2]
 COMPILED = "mnist_compact/model"  # its kernels are kept on disk, by the file of the function called
-PATIENCE_S = 600  # for one fault: one that makes the tests wait for ever is noticed too
+PATIENCE_S = 900  # for one fault: one that makes the tests wait for ever is noticed too
 # Loaded once, then shared by a fork a fault: their imports take longer than most of the tests.
 HEAVY = (
     "hydra",
@@ -102,7 +102,7 @@ def passes(copy: Path, tests: list[str], *options: str, quiet: bool = False, afr
     if child == 0:
         status = 1
         try:
-            signal.alarm(PATIENCE_S)
+            signal.alarm(PATIENCE_S if quiet else 0)
             status = run_pytest(copy, tests, *options, quiet=quiet, afresh=afresh)
         except BaseException:
             traceback.print_exc()
