@@ -362,7 +362,7 @@ def assert_same_run(folder, whole):
     }  # fmt: skip
     assert metrics(folder) == metrics(whole)
     assert len(metrics(folder)) == EPOCHS
-    of_clock = {"seconds", "started_at", "finished_at", "environment", "overrides"}
+    of_clock = {"seconds", "started_at", "finished_at", "environment", "overrides", "continuations"}
     ended, expected = ({k: v for k, v in record(path).items() if k not in of_clock} for path in (folder, whole))
     assert ended == expected
     assert ended["status"] == "completed"
