@@ -4,9 +4,11 @@ import torch
 
 from mnist_compact.composition import compose
 from mnist_compact.config import RunConfig
-from mnist_compact.data.datasets import CLASSES, Datasets, Split, load_mnist
+from mnist_compact.data.datasets import Datasets, Split, load_mnist
+from mnist_compact.data.published import TRAIN_IMAGES
+from mnist_compact.shapes import CLASSES, SIDE
 
-TRAIN_IMAGES, EVALUATION_IMAGES = 60_000, 10_000
+EVALUATION_IMAGES = 10_000
 
 
 def configured(*overrides: str) -> RunConfig:
@@ -21,7 +23,7 @@ def images(*, synthetic: bool) -> Datasets:
     generator = torch.Generator().manual_seed(0)
 
     def noise(name: str, count: int) -> Split:
-        pixels = torch.randint(256, (count, 28, 28), dtype=torch.uint8, generator=generator)
+        pixels = torch.randint(256, (count, SIDE, SIDE), dtype=torch.uint8, generator=generator)
         return Split(name, pixels, torch.randint(CLASSES, (count,), generator=generator))
 
     return Datasets(noise("train", TRAIN_IMAGES), noise("synthetic", EVALUATION_IMAGES), mean=0.5, std=0.289)

@@ -11,10 +11,11 @@ import torch
 import yaml
 
 from mnist_compact.atomic import replacing
-from mnist_compact.data.datasets import CLASSES, Datasets
+from mnist_compact.data.datasets import Datasets
 from mnist_compact.model.anatomy import Anatomy, LayerRow
 from mnist_compact.results import correctness
 from mnist_compact.results.record import NetworkFacts, RunRecord, Score
+from mnist_compact.shapes import CLASSES
 from mnist_compact.training.evaluation import Evaluation
 from mnist_compact.training.loop import EpochResult
 

@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mnist-compact-evaluate",
-        description="Score a trained network once more, digit by digit, beside what its record or card says.",
+        description="Score a trained network once more, class by class, beside what its record or card says.",
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--zoo", metavar="NAME", help="a network that comes along (python -m mnist_compact.zoo)")
@@ -86,10 +86,10 @@ def _folder_of_trial(word: str, sweeps: Path) -> Path:
 
 def _show(name: str, classifier: "Classifier", split: "Split") -> "Evaluation":
     from mnist_compact.results.rendering import to_text
-    from mnist_compact.use.evaluation import by_digit, evaluate
+    from mnist_compact.use.evaluation import by_class, evaluate
 
     found = evaluate(classifier, split)
-    sys.stdout.write(to_text(by_digit(found, split)))
+    sys.stdout.write(to_text(by_class(found, split)))
     print(f"\n{name}, {sum(parameter.numel() for parameter in classifier.parameters()):,} parameters")
     print(
         f"{split.name} accuracy {found.accuracy:.2f} %: {found.correct:,} of {found.total:,} images; "

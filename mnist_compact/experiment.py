@@ -57,6 +57,7 @@ def run(
                 config=to_record(config),
                 overrides=list(overrides),
                 evaluated=data.evaluation.name,
+                classes=list(data.evaluation.classes),
                 normalisation=Normalisation(mean=data.mean, std=data.std),
                 network=network_facts(anatomy),
                 started_at=_now(),

@@ -68,10 +68,12 @@ class Onlooker:
         self.at_step = at_step
         self.rows: list[dict[str, Any]] = []
         self.bests: list[bool] = []
+        self.begun: list[tuple[Any, ...]] = []
 
     def announce(self, sentence: str) -> None: ...
 
-    def started(self, *_: Any) -> None: ...
+    def started(self, *told: Any) -> None:
+        self.begun.append(told)
 
     def stepped(self, view: Any) -> None:
         self.at_step(view)

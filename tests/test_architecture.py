@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mnist_compact"
 # Small modules that anyone may stand on.
-GROUND = {"atomic", "changes", "commands", "cores", "faults", "orphans", "seeds"}
+GROUND = {"atomic", "changes", "commands", "cores", "faults", "orphans", "seeds", "shapes"}
 MAY_IMPORT = {
     "atomic": set(),
     "changes": set(),
@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "orphans": set(),
     "faults": set(),
     "seeds": set(),
+    "shapes": set(),
     "data": set(),
     "model": set(),
     "training": {"data", "model"},

@@ -16,7 +16,8 @@ OPTIONS = {
 }
 ALL = [(group, option) for group, options in OPTIONS.items() for option in options]
 # Real images are for the tests marked mnist.
-OFFLINE = [pair for pair in ALL if pair not in {("data", "mnist"), ("data", "holdout")}]
+REAL = {("data", "mnist"), ("data", "holdout"), ("data", "fashion"), ("experiment", "fashion_m3")}
+OFFLINE = [pair for pair in ALL if pair not in REAL]
 
 
 def choose(group, option):

@@ -40,6 +40,13 @@ def whole(configure, onlooker, tmp_path_factory):
     return folder, record, watcher
 
 
+def test_who_looks_on_is_told_what_is_trained_before_the_first_step(whole, configure):
+    _, record, watcher = whole
+    (config, anatomy, device, steps), *others = watcher.begun
+    assert (config, device, steps, others) == (configure(*FULL), "cpu", 3, [])
+    assert anatomy.parameters == record.network.parameters
+
+
 def test_a_run_leaves_a_complete_folder(whole):
     folder, record, _ = whole
     assert {path.name for path in folder.iterdir()} == {

@@ -16,8 +16,9 @@ from optuna.trial import FrozenTrial
 
 from benchmarks.contenders import Ours
 from benchmarks.search.question import Question, pruner_overrides
-from benchmarks.setup import TRAIN_IMAGES, configured, images
+from benchmarks.setup import configured, images
 from mnist_compact.cores import cores
+from mnist_compact.data.published import TRAIN_IMAGES
 from mnist_compact.results.record import FILENAME, RunRecord, objective
 from mnist_compact.search.ledger import quieten
 from mnist_compact.search.storage import open_storage

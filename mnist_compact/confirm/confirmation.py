@@ -18,7 +18,7 @@ from mnist_compact.atomic import replacing
 from mnist_compact.changes import changes
 from mnist_compact.config import RunConfig, from_record, to_record
 from mnist_compact.confirm.crew import seeds_of
-from mnist_compact.data.configs import DataConfig, HoldoutConfig, MnistConfig, SyntheticConfig
+from mnist_compact.data.configs import DataConfig, HoldoutConfig, MnistConfig
 from mnist_compact.faults import ConfigError
 from mnist_compact.results.columns import MACHINE_SETTINGS
 from mnist_compact.results.finding import CONFIRMED
@@ -27,7 +27,7 @@ SCHEMA_VERSION = 1
 # Far from what people type and from one another: a ranking takes part in the choice, so the seeds of the confirmation
 # that follows, on whatever split, must be none of its.
 FIRST_RANKED = 100
-FIRST_SEED = {"test": 1000, "holdout": 2000, "synthetic": 3000}
+FIRST_SEED = {"test": 1000, "holdout": 2000, "synthetic": 3000}  # by what the images are for
 
 
 @dataclass(kw_only=True, slots=True)
@@ -44,21 +44,27 @@ class Confirmation:
 
     @classmethod
     def of(
-        cls, name: str, source: str, run: RunConfig, split: str, used_seeds: set[int], *, ranking: bool = False
+        cls, name: str, source: str, run: RunConfig, role: str, used_seeds: set[int], *, ranking: bool = False
     ) -> Self:
         """A ranking is on another held-out part than the configuration's: not on images that it was chosen by.
 
-        Raises ConfigError for a split that the configuration's images cannot give.
+        `role` is test, holdout or synthetic. Raises ConfigError for what the data set does not have.
         """
-        data = _on(split, run.data)
+        data = _on(role, run.data)
         if ranking and isinstance(data, HoldoutConfig):
             data = dataclasses.replace(data, split_seed=data.split_seed + 1)
-        config = to_record(dataclasses.replace(run, data=data))
-        return cls(name=name, source=source, split=split, config=config, used_seeds=sorted(used_seeds), ranking=ranking)
+        return cls(
+            name=name,
+            source=source,
+            split=data.evaluated_split,
+            config=to_record(dataclasses.replace(run, data=data)),
+            used_seeds=sorted(used_seeds),
+            ranking=ranking,
+        )
 
     def seeds(self, count: int) -> list[int]:
         """The first `count` seeds that were not used before."""
-        first = FIRST_RANKED if self.ranking else FIRST_SEED[self.split]
+        first = FIRST_RANKED if self.ranking else FIRST_SEED[from_record(self.config).data.role]
         fresh = (seed for seed in itertools.count(first) if seed not in self.used_seeds)
         return list(itertools.islice(fresh, count))
 
@@ -126,11 +132,12 @@ def comparable(confirmation: Confirmation) -> dict[str, Any]:
     return {**config, "split": confirmation.split, "ranking": confirmation.ranking}
 
 
-def _on(split: str, data: DataConfig) -> DataConfig:
-    """The images that a run scored on `split` trains with: all of MNIST's 60,000 for the test split."""
-    if data.evaluated_split == split:
+def _on(role: str, data: DataConfig) -> DataConfig:
+    """The images that a run scored on such ones trains with: all of the 60,000 for test images."""
+    if data.role == role:
         return data
-    if isinstance(data, SyntheticConfig) or split == "synthetic":
-        raise ConfigError([f"--split must be {data.evaluated_split!r} for data={data.name}, got {split!r}"])
-    root = getattr(data, "root", None)
-    return MnistConfig(name="mnist", root=root) if split == "test" else HoldoutConfig(name="holdout", root=root)
+    if isinstance(data, HoldoutConfig) and role == "test":
+        return MnistConfig(name="mnist", root=data.root)
+    if isinstance(data, MnistConfig) and role == "holdout":
+        return HoldoutConfig(name="holdout", root=data.root)
+    raise ConfigError([f"--split must be {data.role!r} for data={data.name}, got {role!r}"])

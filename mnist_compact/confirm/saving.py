@@ -38,8 +38,9 @@ def check_free(path: Path, hint: str = "") -> None:
 def save(evidence: Evidence, name: str, folder: Path | None = None) -> Path:
     """Write `place_of(name, folder)` so that experiment=`name` is this configuration.
 
-    On the command line's own data, MNIST with its test split; among conf/'s own it is composed once more to see. Raises
-    ConfigError as `place_of` does, and for a configuration that conf/'s options cannot express; nothing is left then.
+    On the command line's own data, or on the test images of another data set that it was confirmed on; among conf/'s
+    own it is composed once more to see. Raises ConfigError as `place_of` does, and for a configuration that conf/'s
+    options cannot express; nothing is left then.
     """
     path = place_of(name, folder)
     run = from_record(evidence.confirmation.config)
@@ -83,12 +84,13 @@ def header(evidence: Evidence) -> list[str]:
 
 
 def deltas(run: RunConfig) -> tuple[dict[str, str], dict[str, Any]]:
-    """Options that are not the defaults, and the keys in which `run` differs from its options. Data is left as it is.
+    """Options that are not the defaults, and the keys in which `run` differs from its options.
 
+    Data is left as it is, but for test images: those of another data set than the default are an option to name.
     Raises ConfigError for an option that conf/ does not have.
     """
     defaults = options_of()
-    options = {group: getattr(run, group).name for group in GROUPS if group != "data"}
+    options = {group: getattr(run, group).name for group in GROUPS if group != "data" or run.data.role == "test"}
     choices = {group: option for group, option in options.items() if option != defaults[group]}
     chosen = compose(*(f"{group}={option}" for group, option in choices.items()))
     wanted, given = _flat(to_record(run)), _flat(to_record(chosen))
@@ -104,7 +106,8 @@ def deltas(run: RunConfig) -> tuple[dict[str, str], dict[str, Any]]:
 def _check_saved(name: str, run: RunConfig) -> None:
     """Raises ConfigError where experiment=`name` is not `run`, seed, data and machine aside."""
     saved = compose(f"experiment={name}")
-    alike = dataclasses.replace(run, data=saved.data, seed=saved.seed, experiment=name)
+    data = run.data if run.data.role == "test" else saved.data
+    alike = dataclasses.replace(run, data=data, seed=saved.seed, experiment=name)
     there, wanted = _flat(to_record(saved)), _flat(to_record(alike))
     wrong = [key for key in wanted if there.get(key) != wanted[key] and key not in MACHINE_SETTINGS]
     if wrong:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-SIDE = 28  # px
+from mnist_compact.shapes import SIDE
 
 
 def scaled(images: Tensor) -> Tensor:

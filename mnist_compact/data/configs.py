@@ -6,20 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from mnist_compact.data.published import TRAIN_IMAGES
 from mnist_compact.faults import Faults
+from mnist_compact.shapes import CLASSES
 
 if TYPE_CHECKING:
     from mnist_compact.data.augmentation import Augmentation
     from mnist_compact.data.datasets import Datasets
 
-MNIST_TRAIN_IMAGES = 60_000
-
 
 @dataclass(kw_only=True, slots=True)
 class DataConfig:
-    """Base of every data option. `evaluated_split` names the split that the scores of a run belong to."""
+    """Base of every data option."""
 
-    evaluated_split: ClassVar[str]
+    evaluated_split: ClassVar[str]  # the images that a run is scored on, as records and reports name them
+    role: ClassVar[str]  # of these images: test (no choice is made by them), holdout or synthetic
 
     name: str  # of the option, as typed
 
@@ -38,6 +39,7 @@ class MnistConfig(DataConfig):
     """Train on the 60,000 training images, evaluate on the 10,000 test images."""
 
     evaluated_split: ClassVar[str] = "test"
+    role: ClassVar[str] = "test"
 
     root: str | None = None  # folder of the files; null = environment variable or the user's cache folder
 
@@ -48,7 +50,7 @@ class MnistConfig(DataConfig):
 
     @property
     def train_size(self) -> int:
-        return MNIST_TRAIN_IMAGES
+        return TRAIN_IMAGES
 
     def load(self, announce: Callable[[str], None]) -> Datasets:
         from mnist_compact.data.datasets import load_mnist
@@ -57,10 +59,30 @@ class MnistConfig(DataConfig):
 
 
 @dataclass(kw_only=True, slots=True)
+class FashionConfig(DataConfig):
+    """Fashion-MNIST: train on its 60,000 training images, evaluate on its 10,000 test images."""
+
+    evaluated_split: ClassVar[str] = "fashion_test"
+    role: ClassVar[str] = "test"
+
+    root: str | None = None  # folder of the files; null = `fashion` in MNIST's of the same setting
+
+    @property
+    def train_size(self) -> int:
+        return TRAIN_IMAGES
+
+    def load(self, announce: Callable[[str], None]) -> Datasets:
+        from mnist_compact.data.datasets import load_fashion
+
+        return load_fashion(self.root, announce)
+
+
+@dataclass(kw_only=True, slots=True)
 class HoldoutConfig(DataConfig):
     """Hold out a class-balanced part of the 60,000 training images; the test images are not even read."""
 
     evaluated_split: ClassVar[str] = "holdout"
+    role: ClassVar[str] = "holdout"
 
     root: str | None = None  # as in MnistConfig
     held_out: int = 10_000  # images, a multiple of 10: as many of each class
@@ -72,15 +94,15 @@ class HoldoutConfig(DataConfig):
         faults.unless(self.root != "", "root", "must be a folder, or null for the default", self.root)
         # The rarest digit, 5, has 5,421 training images.
         faults.unless(
-            0 < self.held_out <= 50_000 and self.held_out % 10 == 0,
+            0 < self.held_out <= 50_000 and self.held_out % CLASSES == 0,
             "held_out",
-            "must be a multiple of 10 in [10, 50000]",
+            f"must be a multiple of {CLASSES} in [{CLASSES}, 50000]",
             self.held_out,
         )
         faults.unless(
-            0 <= self.train_images <= 50_000 - self.held_out and self.train_images % 10 == 0,
+            0 <= self.train_images <= 50_000 - self.held_out and self.train_images % CLASSES == 0,
             "train_images",
-            f"must be a multiple of 10 in [0, {50_000 - self.held_out}]",
+            f"must be a multiple of {CLASSES} in [0, {50_000 - self.held_out}]",
             self.train_images,
         )
         faults.unless(self.split_seed >= 0, "split_seed", "must be at least 0", self.split_seed)
@@ -88,7 +110,7 @@ class HoldoutConfig(DataConfig):
 
     @property
     def train_size(self) -> int:
-        return self.train_images or MNIST_TRAIN_IMAGES - self.held_out
+        return self.train_images or TRAIN_IMAGES - self.held_out
 
     def load(self, announce: Callable[[str], None]) -> Datasets:
         from mnist_compact.data.datasets import load_holdout
@@ -101,6 +123,7 @@ class SyntheticConfig(DataConfig):
     """Ten noisy, shifted glyphs, made on the spot: learnable within an epoch, for tests and first looks."""
 
     evaluated_split: ClassVar[str] = "synthetic"
+    role: ClassVar[str] = "synthetic"
 
     train_images: int = 2_560
     evaluation_images: int = 500
@@ -183,5 +206,10 @@ class AugmentConfig:
         return min(1.0, (epochs - epoch) / self.ease_off_epochs)
 
 
-DATA: dict[str, type[DataConfig]] = {"mnist": MnistConfig, "holdout": HoldoutConfig, "synthetic": SyntheticConfig}
+DATA: dict[str, type[DataConfig]] = {
+    "mnist": MnistConfig,
+    "holdout": HoldoutConfig,
+    "fashion": FashionConfig,
+    "synthetic": SyntheticConfig,
+}
 AUGMENTS: dict[str, type[AugmentConfig]] = {"augment": AugmentConfig}

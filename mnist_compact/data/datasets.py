@@ -1,16 +1,18 @@
 """Images and labels in memory, and the splits they are divided into."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from mnist_compact.data.augmentation import SIDE, Augmentation, scaled
+from mnist_compact.data.augmentation import Augmentation, scaled
 from mnist_compact.data.files import TEST_FILES, TRAINING_FILES, obtain, read_idx
+from mnist_compact.data.published import FASHION, MNIST, Published
+from mnist_compact.data.sources import MnistFile
 from mnist_compact.seeds import derive_seed
+from mnist_compact.shapes import CLASSES, SIDE
 
-CLASSES = 10
 # Batches augmented in one go: spares the small operations' overhead, costs some MB (see benchmarks/README.md).
 BATCHES_PER_CHUNK = 8
 
@@ -22,12 +24,13 @@ class Split:
     name: str
     images: Tensor
     labels: Tensor
+    classes: tuple[str, ...] = MNIST.classes  # names by label
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def to(self, device: torch.device) -> "Split":
-        return Split(self.name, self.images.to(device), self.labels.to(device))
+        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 
 @dataclass(slots=True, frozen=True)
@@ -48,9 +51,21 @@ class Datasets:
 
 
 def load_mnist(root: str | None, announce: Callable[[str], None]) -> Datasets:
-    files = obtain(root, (*TRAINING_FILES, *TEST_FILES), announce)
-    train = Split("train", *(torch.from_numpy(read_idx(files[name])) for name in TRAINING_FILES))
-    test = Split("test", *(torch.from_numpy(read_idx(files[name])) for name in TEST_FILES))
+    return _load(MNIST, "test", root, announce)
+
+
+def load_fashion(root: str | None, announce: Callable[[str], None]) -> Datasets:
+    return _load(FASHION, "fashion_test", root, announce)
+
+
+def _load(published: Published, evaluated: str, root: str | None, announce: Callable[[str], None]) -> Datasets:
+    files = obtain(root, (*TRAINING_FILES, *TEST_FILES), announce, published)
+
+    def split(name: str, images: MnistFile, labels: MnistFile) -> Split:
+        pixels, classes = (torch.from_numpy(read_idx(files[file])) for file in (images, labels))
+        return Split(name, pixels, classes, published.classes)
+
+    train, test = split("train", *TRAINING_FILES), split(evaluated, *TEST_FILES)
     return _with_statistics(train, test)
 
 
@@ -72,7 +87,7 @@ def load_holdout(
 
 
 def balanced_part(labels: Tensor, size: int, seed: int) -> Tensor:
-    """Positions (size,), ascending, of a random part with size / 10 images of every class."""
+    """Positions (size,), ascending, of a random part with size / CLASSES images of every class."""
     generator = torch.Generator().manual_seed(derive_seed(seed, "holdout"))
     parts = []
     for digit in range(CLASSES):

@@ -1,10 +1,9 @@
-"""The four MNIST files on disk: found or fetched, and proved by SHA-256 before anyone reads them.
+"""The four files of a data set on disk: found or fetched, and proved by SHA-256 before anyone reads them.
 
 They lie uncompressed under their classic names in one folder. Processes that start together on an empty folder fetch
 once: one holds the lock file, the others wait and find the work done. The kernel drops the lock of a killed process.
 """
 
-import gzip
 import hashlib
 import math
 import os
@@ -12,8 +11,7 @@ import shutil
 import struct
 import sys
 import tempfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -22,19 +20,12 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from mnist_compact.data.sources import SOURCES, TORCHVISION_LAYOUT, MnistFile, Source, SourceFailed
+from mnist_compact.data.published import MNIST, Published
+from mnist_compact.data.sources import MnistFile, Source, SourceFailed, unpack
 from mnist_compact.faults import Refusal
 
 TRAINING_FILES = (MnistFile.TRAIN_IMAGES, MnistFile.TRAIN_LABELS)
 TEST_FILES = (MnistFile.TEST_IMAGES, MnistFile.TEST_LABELS)
-
-# Of the uncompressed files.
-SHA256: Mapping[MnistFile, str] = {
-    MnistFile.TRAIN_IMAGES: "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-    MnistFile.TRAIN_LABELS: "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-    MnistFile.TEST_IMAGES: "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-    MnistFile.TEST_LABELS: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-}
 
 _TEMPORARY = ".fetching-"
 
@@ -43,63 +34,69 @@ class DataUnavailable(Refusal):
     """The files could not be had; the message says what was tried, why it failed, and what to put where by hand."""
 
 
-def mnist_folder(root: str | None) -> Path:
-    """The absolute path: `root` (key `data.root`), else MNIST_COMPACT_DATA, else in the user's cache.
+def folder_of(published: Published, root: str | None) -> Path:
+    """The absolute path: `root` (key `data.root`), else its own within MNIST_COMPACT_DATA or the user's cache.
 
     Raises `DataUnavailable` for the home of a user that does not exist.
     """
     if chosen := root or os.environ.get("MNIST_COMPACT_DATA"):
         try:
-            return Path(chosen).expanduser().absolute()
+            folder = Path(chosen).expanduser().absolute()
         except RuntimeError as error:
             key = "data.root" if root else "MNIST_COMPACT_DATA"
             raise DataUnavailable(f"{key} must begin with the home of a user, got {chosen!r}") from error
+        return folder if root else folder / published.subfolder
     if sys.platform == "win32":
         cache = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
         cache = Path.home() / "Library" / "Caches"
     else:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache.absolute() / "mnist_compact"
+    return cache.absolute() / "mnist_compact" / published.subfolder
 
 
 def obtain(
     root: str | None,
     names: Sequence[MnistFile] = tuple(MnistFile),
     announce: Callable[[str], None] = lambda line: None,
-    *,
-    sources: Sequence[Source] = SOURCES,
-    checksums: Mapping[MnistFile, str] = SHA256,
+    published: Published = MNIST,
 ) -> dict[MnistFile, Path]:
-    """Paths of the named files, uncompressed and verified at this call; fetched into `mnist_folder(root)` if need be.
+    """Paths of the named files, uncompressed and verified at this call; fetched into its folder if need be.
 
     A folder that already holds them, plainly or in torchvision's layout, is only read. `announce` gets a line for each
     thing that may take long. Raises `DataUnavailable`, also for a `root` that does not exist: it may be mistyped.
     """
-    folder = mnist_folder(root)
+    folder = folder_of(published, root)
     if root and not folder.is_dir():
-        raise DataUnavailable(f"data.root must be a folder that exists, got {root!r}; make it to have MNIST put there")
-    if len(found := _verified(folder, names, checksums)) == len(set(names)):
+        raise DataUnavailable(
+            f"data.root must be a folder that exists, got {root!r}; make it to have {published.title} put there"
+        )
+    if len(found := _verified(folder, names, published)) == len(set(names)):
         return found
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _sole_writer(folder, announce):
-            return _fill(folder, names, announce, sources, checksums)
+        with _sole_writer(folder, announce, published.title):
+            return _fill(folder, names, announce, published)
     except OSError as error:
         raise DataUnavailable(
-            f"MNIST is not in {folder}, and it cannot be put there: {error.strerror or error}. "
+            f"{published.title} is not in {folder}, and it cannot be put there: {error.strerror or error}. "
             "Give data.root or MNIST_COMPACT_DATA a folder that can be written to, or one that already holds "
             + ", ".join(names)
         ) from error
 
 
-def _verified(folder: Path, names: Sequence[MnistFile], checksums: Mapping[MnistFile, str]) -> dict[MnistFile, Path]:
+def _places(folder: Path, published: Published) -> tuple[Path, Path]:
+    """Where in a folder the files may lie: plainly, or as torchvision lays them."""
+    return folder, folder / published.torchvision / "raw"
+
+
+def _verified(folder: Path, names: Sequence[MnistFile], published: Published) -> dict[MnistFile, Path]:
     found = {}
     for name in names:
-        for path in (folder / name, folder / TORCHVISION_LAYOUT / name):
+        for path in (place / name for place in _places(folder, published)):
             try:
                 with path.open("rb") as file:
-                    good = hashlib.file_digest(file, "sha256").hexdigest() == checksums[name]
+                    good = hashlib.file_digest(file, "sha256").hexdigest() == published.sha256[name]
             except OSError:
                 continue
             if good:
@@ -109,12 +106,12 @@ def _verified(folder: Path, names: Sequence[MnistFile], checksums: Mapping[Mnist
 
 
 @contextmanager
-def _sole_writer(folder: Path, announce: Callable[[str], None]) -> Iterator[None]:
+def _sole_writer(folder: Path, announce: Callable[[str], None], title: str) -> Iterator[None]:
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        announce(f"waiting for another process that is fetching MNIST into {folder}")
+        announce(f"waiting for another process that is fetching {title} into {folder}")
         lock.acquire()
     try:
         for left_by_the_killed in folder.glob(f"{_TEMPORARY}*"):
@@ -128,30 +125,29 @@ def _fill(
     folder: Path,
     names: Sequence[MnistFile],
     announce: Callable[[str], None],
-    sources: Sequence[Source],
-    checksums: Mapping[MnistFile, str],
+    published: Published,
 ) -> dict[MnistFile, Path]:
-    found = _verified(folder, names, checksums)  # again: the wait for the lock may have brought them
+    found = _verified(folder, names, published)  # again: the wait for the lock may have brought them
     missing = [name for name in names if name not in found]
-    by_hand = Source(name="the folder itself", fetch=partial(_unpack, folder, missing))
+    by_hand = Source(name="the folder itself", fetch=partial(unpack, _places(folder, published), missing))
     reasons = []
-    for source in (by_hand, *sources):
+    for source in (by_hand, *published.sources):
         if source is not by_hand:
-            announce(f"fetching MNIST into {folder}: {source.name}")
-        reasons.append(f"  {source.name}: {_take(source, folder, checksums)}")
-        found = _verified(folder, names, checksums)
+            announce(f"fetching {published.title} into {folder}: {source.name}")
+        reasons.append(f"  {source.name}: {_take(source, folder, published)}")
+        found = _verified(folder, names, published)
         missing = [name for name in names if name not in found]
         if not missing:
             return found
     raise DataUnavailable(
-        f"MNIST is not in {folder}, and no source gave {', '.join(missing)}:\n"
+        f"{published.title} is not in {folder}, and no source gave {', '.join(missing)}:\n"
         + "\n".join(reasons)
         + f"\nPut {', '.join(missing)} into {folder} by hand, as they are or with .gz, "
         "or name a folder that holds them with data.root or MNIST_COMPACT_DATA."
     )
 
 
-def _take(source: Source, folder: Path, checksums: Mapping[MnistFile, str]) -> str:
+def _take(source: Source, folder: Path, published: Published) -> str:
     """Put every good file of the source in its place; return why the source did not suffice, should it not have."""
     with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=folder, ignore_cleanup_errors=True) as temporary:
         try:
@@ -159,27 +155,10 @@ def _take(source: Source, folder: Path, checksums: Mapping[MnistFile, str]) -> s
             reason = "it gave files that are incomplete or not the published ones"
         except (SourceFailed, OSError) as error:
             reason = " ".join(str(error).split())
-        for name, path in _verified(Path(temporary), tuple(MnistFile), checksums).items():
-            if not _verified(folder, [name], checksums):
+        for name, path in _verified(Path(temporary), tuple(MnistFile), published).items():
+            if not _verified(folder, [name], published):
                 os.replace(path, folder / name)
     return reason
-
-
-def _unpack(folder: Path, names: Sequence[MnistFile], into: Path) -> None:
-    faults = []
-    for name in names:
-        archives = (folder / f"{name}.gz", folder / TORCHVISION_LAYOUT / f"{name}.gz")
-        archive = next((path for path in archives if path.is_file()), None)
-        if archive is None:
-            faults.append(f"{name} is {'altered' if (folder / name).exists() else 'absent'}")
-            continue
-        try:
-            with gzip.open(archive) as packed, (into / name).open("wb") as plain:
-                shutil.copyfileobj(packed, plain)
-        except (OSError, EOFError, zlib.error):
-            faults.append(f"{archive.name} is damaged")
-    if faults:
-        raise SourceFailed(", ".join(faults))
 
 
 def read_idx(path: Path) -> npt.NDArray[np.uint8]:

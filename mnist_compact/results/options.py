@@ -65,7 +65,7 @@ def _epilog() -> str:
     return f"""columns (for --columns, --sort, --where and --by):
 {names}
   SPLIT_[averaged_]accuracy_last, …_best, …_loss_last, …_loss_best, …_epoch_best
-                       scores: per cent, nats; SPLIT is train, test, holdout or synthetic
+                       scores: per cent, nats; SPLIT is train, test, holdout, fashion_test or synthetic
   accuracy, loss       the final score's: the last epoch's on the evaluated split, of averaged weights once there are
                        any. Stands for one of the columns above, and is refused where the completed runs end with
                        different ones; with --by, the mean of the accuracies; with --epochs for conditions that choose

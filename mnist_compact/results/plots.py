@@ -5,6 +5,7 @@ Figures are made without pyplot: no global state, no window, safe in any thread.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from mnist_compact.atomic import replacing
 from mnist_compact.results.curves import QUIET, curves_figure
 from mnist_compact.results.metrics import read_columns
 from mnist_compact.results.record import RunRecord
+from mnist_compact.shapes import SIDE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +24,6 @@ CURVES, CONFUSION, MISTAKES = "curves.png", "confusion.png", "mistakes.png"
 MISTAKES_DATA = "mistakes.npz"
 DPI = 120
 MISTAKES_ON_SHEET, MISTAKES_IN_A_ROW = 40, 8
-SIDE_PX = 28
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -63,7 +64,8 @@ def draw_confusion(folder: Path | str) -> Path:
     if record.confusion is None:
         raise ValueError(f"{folder} has no confusion matrix: the run did not come to its final evaluation")
     return _write(
-        confusion_figure(record.confusion, f"{run_title(record)}\n{_final(record)}"), Path(folder) / CONFUSION
+        confusion_figure(record.confusion, f"{run_title(record)}\n{_final(record)}", record.classes),
+        Path(folder) / CONFUSION,
     )
 
 
@@ -71,7 +73,8 @@ def draw_mistakes(folder: Path | str) -> Path:
     """Write mistakes.png. Raises ValueError when mistakes.npz is missing or damaged."""
     record = RunRecord.read(Path(folder))
     total = None if record.confusion is None else _errors(record.confusion)
-    figure = mistakes_figure(read_mistakes(Path(folder)), f"{run_title(record)}\n{_final(record)}", total=total)
+    title = f"{run_title(record)}\n{_final(record)}"
+    figure = mistakes_figure(read_mistakes(Path(folder)), title, record.classes, total=total)
     return _write(figure, Path(folder) / MISTAKES)
 
 
@@ -98,8 +101,15 @@ def _errors(confusion: list[list[int]]) -> int:
     return sum(count for i, row in enumerate(confusion) for j, count in enumerate(row) if i != j)
 
 
-def confusion_figure(confusion: list[list[int]], title: str) -> "Figure":
-    """Counts by actual and predicted class; only errors are coloured, so that a few among thousands stand out."""
+def _name(label: int, classes: Sequence[str]) -> str:
+    return classes[label] if 0 <= label < len(classes) else str(label)
+
+
+def confusion_figure(confusion: list[list[int]], title: str, names: Sequence[str] = ()) -> "Figure":
+    """Counts by actual and predicted class; only errors are coloured, so that a few among thousands stand out.
+
+    `names` are those of the classes; one without a name goes by its number.
+    """
     import numpy as np
     from matplotlib.colors import PowerNorm
     from matplotlib.figure import Figure
@@ -125,8 +135,9 @@ def confusion_figure(confusion: list[list[int]], title: str) -> "Figure":
         rate = f"{100 * wrong / total:.2f} %  ({wrong} of {total})" if total else "no image"
         axis.text(classes - 0.3, actual, rate, va="center", fontsize=9)
     axis.text(classes - 0.3, -0.75, "error", va="center", fontsize=9, color=QUIET)
-    axis.set_xticks(range(classes))
-    axis.set_yticks(range(classes))
+    told = [_name(label, names) for label in range(classes)]
+    axis.set_xticks(range(classes), told, rotation=0 if max(map(len, told), default=0) < 3 else 40)
+    axis.set_yticks(range(classes), told)
     axis.set_xlabel("predicted class")
     axis.set_ylabel("actual class")
     axis.spines[:].set_visible(False)
@@ -162,12 +173,15 @@ def _check(mistakes: Mistakes) -> None:
             raise ValueError(f"{name} must be {n} whole numbers")
     if mistakes.confidence.shape != (n,) or not np.isfinite(mistakes.confidence).all():
         raise ValueError(f"confidence must be {n} finite numbers")
-    if mistakes.image.shape != (n, SIDE_PX, SIDE_PX) or mistakes.image.dtype != np.uint8:
-        raise ValueError(f"image must be {n} images of {SIDE_PX} × {SIDE_PX} bytes")
+    if mistakes.image.shape != (n, SIDE, SIDE) or mistakes.image.dtype != np.uint8:
+        raise ValueError(f"image must be {n} images of {SIDE} × {SIDE} bytes")
 
 
-def mistakes_figure(mistakes: Mistakes, title: str, *, total: int | None = None) -> "Figure":
-    """Up to 40 mistakes in their order, with label→prediction, confidence and index; `total` counts all there were."""
+def mistakes_figure(mistakes: Mistakes, title: str, names: Sequence[str] = (), *, total: int | None = None) -> "Figure":
+    """Up to 40 mistakes in their order, with label→prediction, confidence and index; `total` counts all there were.
+
+    `names` as in `confusion_figure`.
+    """
     from matplotlib.figure import Figure
 
     count = min(len(mistakes.index), MISTAKES_ON_SHEET)
@@ -180,7 +194,10 @@ def mistakes_figure(mistakes: Mistakes, title: str, *, total: int | None = None)
     for i, axis in zip(range(count), axes.flat, strict=False):
         axis.imshow(mistakes.image[i], cmap="gray_r", vmin=0, vmax=255)
         sure = 100 * float(mistakes.confidence[i])
-        axis.set_title(f"{mistakes.label[i]}→{mistakes.predicted[i]}  {sure:.0f} %", fontsize=11)
+        label, predicted = (_name(int(classes[i]), names) for classes in (mistakes.label, mistakes.predicted))
+        short = len(label) + len(predicted) < 5
+        told = f"{label}→{predicted}  {sure:.0f} %" if short else f"{label}\n→{predicted}  {sure:.0f} %"
+        axis.set_title(told, fontsize=11 if short else 8)
         axis.text(
             0.5,
             -0.02,

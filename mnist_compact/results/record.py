@@ -54,7 +54,7 @@ class RecordError(Refusal):
 class Score:
     """One measured result and exactly what it belongs to."""
 
-    split: str  # train, test, holdout or synthetic
+    split: str  # train, or the images evaluated: test, holdout, fashion_test, synthetic
     weights: str  # raw or averaged
     at: str  # last (epoch) or best (epoch by accuracy on this split, with these weights)
     epoch: int  # counted from 1
@@ -109,6 +109,7 @@ class RunRecord:
     config: dict[str, Any]
     overrides: list[str] = field(default_factory=list)
     evaluated: str  # the split that the network is scored on
+    classes: list[str] = field(default_factory=list)  # names by label; none of a record from before they were kept
     normalisation: Normalisation | None = None  # None: written by version 1
     scores: list[Score] = field(default_factory=list)
     epochs_done: int = 0

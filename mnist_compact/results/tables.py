@@ -101,7 +101,8 @@ def reference_comparison(frame: "pd.DataFrame") -> "pd.DataFrame":
     """The reference programme's comparison of its models, made from `load_runs`.
 
     One row for each run; accuracies are per cent, and every split and kind of weights has columns of its own, which are
-    there when some run has a value. So has `experiment`. `run` is relative to `common_folder(frame)`.
+    there when some run has a value. So has `experiment`, and `data` where it differs. `run` is relative
+    to `common_folder(frame)`.
     """
     import pandas as pd
 
@@ -112,6 +113,7 @@ def reference_comparison(frame: "pd.DataFrame") -> "pd.DataFrame":
         {
             "run": short_names(frame),
             **({"experiment": frame["experiment"]} if frame["experiment"].notna().any() else {}),
+            **({"data": frame["data"]} if frame["data"].nunique() > 1 else {}),
             **{name: frame[name] for name in ("model", "seed", "parameters")},
             "receptive field": field_px + "×" + field_px,
             **scores,

@@ -145,7 +145,7 @@ class Composer:
         """Raises ConfigError for a configuration that scores on the test split: by it nothing is chosen."""
         cfg = compose("config", overrides=["hydra/help=default", *self.fixed, *overrides], return_hydra_config=True)
         data: Any = OmegaConf.get_type(cfg.data)
-        if data.evaluated_split == "test":
+        if data.role == "test":
             name = cfg.hydra.runtime.choices.data
             raise ConfigError([f"data must not score a search on the test split, got data={name}; take data=holdout"])
         return cfg

@@ -9,11 +9,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from mnist_compact.config import part_from_record
-from mnist_compact.data.augmentation import SIDE, scaled
+from mnist_compact.data.augmentation import scaled
 from mnist_compact.faults import ConfigError
 from mnist_compact.model.anatomy import describe
 from mnist_compact.model.networks import INPUT_SHAPE
 from mnist_compact.results.rendering import to_html_fragment
+from mnist_compact.shapes import SIDE
 from mnist_compact.training.checkpoint import METADATA
 
 WEIGHTS = "weights"  # folder in a run's

@@ -20,20 +20,20 @@ def evaluate(classifier: Classifier, split: Split) -> Evaluation:
     return score(classifier, split)
 
 
-def by_digit(evaluation: Evaluation, split: Split) -> pd.DataFrame:
-    """A row a digit: its images, how many were right, and what it was most often taken for."""
+def by_class(evaluation: Evaluation, split: Split) -> pd.DataFrame:
+    """A row a class: its images, how many were right, and what it was most often taken for."""
     rows = []
-    for digit in range(10):
-        of_it = split.labels == digit
+    for label, name in enumerate(split.classes):
+        of_it = split.labels == label
         predicted = evaluation.predicted[of_it]
-        wrong = predicted[predicted != digit]
+        wrong = predicted[predicted != label]
         rows.append(
             {
-                "digit": digit,
+                "class": name,
                 "images": int(of_it.sum()),
                 "correct": len(predicted) - len(wrong),
                 "accuracy %": 100 * (len(predicted) - len(wrong)) / max(1, len(predicted)),
-                "taken for": str(int(torch.mode(wrong).values)) if len(wrong) else "",
+                "taken for": split.classes[int(torch.mode(wrong).values)] if len(wrong) else "",
             }
         )
     return pd.DataFrame(rows)
@@ -44,13 +44,13 @@ def split_of(data: DataConfig, name: str | None = None) -> Split:
 
     Raises ConfigError for a split that the images do not have, and for one that the run was trained on.
     """
-    if name in (None, data.evaluated_split):
+    if name in (None, data.role):
         return data.load(print).evaluation
     if isinstance(data, HoldoutConfig) and name == "test":
         return MnistConfig(name="mnist", root=data.root).load(print).evaluation
     if isinstance(data, MnistConfig) and name == "holdout":
         raise ConfigError([f"--split holdout: with data={data.name} the network was trained on these images"])
-    raise ConfigError([f"--split must be {data.evaluated_split!r} for data={data.name}, got {name!r}"])
+    raise ConfigError([f"--split must be {data.role!r} for data={data.name}, got {name!r}"])
 
 
 def data_of_run(folder: Path) -> DataConfig:

@@ -13,6 +13,8 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -22,20 +24,18 @@ import pytest
 
 from mnist_compact.data import sources
 from mnist_compact.data.files import (
-    SHA256,
-    SOURCES,
     TEST_FILES,
     TRAINING_FILES,
     DataUnavailable,
-    MnistFile,
-    Source,
-    SourceFailed,
-    mnist_folder,
+    folder_of,
     obtain,
     read_idx,
 )
+from mnist_compact.data.published import DEBIAN_FASHION, FASHION, MNIST, Published
+from mnist_compact.data.sources import MnistFile, Source, SourceFailed, fetch_by_debian
+from mnist_compact.shapes import CLASSES
 
-TORCHVISION, NPM = SOURCES
+TORCHVISION, NPM = MNIST.sources
 CONTENT = {name: f"the good {name}".encode() * 100 for name in MnistFile}
 CHECKSUMS = {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()}
 
@@ -44,6 +44,11 @@ def lay(folder: Path, names: tuple[MnistFile, ...] = tuple(MnistFile)) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         (folder / name).write_bytes(CONTENT[name])
+
+
+def published(*sources: Source, like: Published = MNIST) -> Published:
+    """Small files in the place of the real ones."""
+    return replace(like, sources=sources, sha256=CHECKSUMS)
 
 
 def failing(reason: str) -> Callable[[Path], None]:
@@ -59,7 +64,7 @@ FORBIDDEN = Source(name="forbidden", fetch=failing("must not be asked"))
 
 def get(root: Path, *sources: Source, names: tuple[MnistFile, ...] = tuple(MnistFile)) -> dict[MnistFile, Path]:
     root.mkdir(exist_ok=True)
-    return obtain(str(root), names, sources=sources, checksums=CHECKSUMS)
+    return obtain(str(root), names, published=published(*sources))
 
 
 def snapshot(folder: Path) -> dict[str, int]:
@@ -78,11 +83,12 @@ def test_the_key_wins_over_the_environment_and_the_environment_over_the_cache(
 ) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("MNIST_COMPACT_DATA", str(tmp_path / "environment"))
-    assert mnist_folder(str(tmp_path / "key")) == tmp_path / "key"
-    assert mnist_folder(None) == tmp_path / "environment"
-    monkeypatch.setenv("MNIST_COMPACT_DATA", "")
-    assert mnist_folder(None) == tmp_path / "cache" / "mnist_compact"
+    for data, below in ((MNIST, ""), (FASHION, "fashion")):
+        assert folder_of(data, str(tmp_path / "key")) == tmp_path / "key"
+        monkeypatch.setenv("MNIST_COMPACT_DATA", str(tmp_path / "environment"))
+        assert folder_of(data, None) == tmp_path / "environment" / below
+        monkeypatch.setenv("MNIST_COMPACT_DATA", "")
+        assert folder_of(data, None) == tmp_path / "cache" / "mnist_compact" / below
 
 
 @pytest.mark.parametrize(
@@ -95,15 +101,15 @@ def test_the_cache_folder_of_each_system(
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(sys, "platform", platform)
     monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    assert mnist_folder(None) == tmp_path / cache / "mnist_compact"
+    assert folder_of(MNIST, None) == tmp_path / cache / "mnist_compact"
 
 
 def test_a_relative_folder_and_a_tilde_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    assert mnist_folder("here") == tmp_path / "here"
-    assert mnist_folder("~/there") == tmp_path / "there"
+    assert folder_of(MNIST, "here") == tmp_path / "here"
+    assert folder_of(MNIST, "~/there") == tmp_path / "there"
 
 
 # What lies there already
@@ -151,7 +157,7 @@ def test_a_folder_of_the_environment_is_made_filled_and_left_tidy(
     said: list[str] = []
     root = tmp_path / "new" / "folder"
     monkeypatch.setenv("MNIST_COMPACT_DATA", str(root))
-    found = obtain(None, TEST_FILES, said.append, sources=[GOOD], checksums=CHECKSUMS)
+    found = obtain(None, TEST_FILES, said.append, published(GOOD))
     assert contents(found) == {name: CONTENT[name] for name in TEST_FILES}
     assert {path.name for path in root.iterdir()} == {*MnistFile, ".lock"}
     assert said == [f"fetching MNIST into {root}: good"]
@@ -206,20 +212,20 @@ def test_the_refusal_names_each_source_its_reason_and_what_to_put_where(tmp_path
 def test_a_mistyped_root_is_refused_and_not_made(tmp_path: Path) -> None:
     root = str(tmp_path / "typo")
     with pytest.raises(DataUnavailable, match=rf"^data.root must be a folder that exists, got '{root}'; make it to"):
-        obtain(root, sources=[FORBIDDEN], checksums=CHECKSUMS)
+        obtain(root, published=published(FORBIDDEN))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_home_of_nobody_is_refused() -> None:
     with pytest.raises(DataUnavailable, match=r"^data.root must begin with the home of a user, got '~nosuchuser/x'$"):
-        obtain("~nosuchuser/x", sources=[FORBIDDEN], checksums=CHECKSUMS)
+        obtain("~nosuchuser/x", published=published(FORBIDDEN))
 
 
 def test_a_folder_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("MNIST_COMPACT_DATA", str(tmp_path / "file" / "below"))
     with pytest.raises(DataUnavailable, match=r"is not in .*file/below, and it cannot be put there: Not a directory"):
-        obtain(None, sources=[FORBIDDEN], checksums=CHECKSUMS)
+        obtain(None, published=published(FORBIDDEN))
 
 
 # The sources themselves
@@ -399,9 +405,7 @@ def test_one_who_waits_is_told_so(tmp_path: Path) -> None:
             time.sleep(0.01)
         lay(folder)
 
-    other = threading.Thread(
-        target=obtain, args=(str(tmp_path), TEST_FILES, said.append), kwargs={"sources": [], "checksums": CHECKSUMS}
-    )
+    other = threading.Thread(target=obtain, args=(str(tmp_path), TEST_FILES, said.append, published()))
     get(tmp_path, Source(name="slow", fetch=fetch))
     other.join(60)
     assert said == [f"waiting for another process that is fetching MNIST into {tmp_path}"]
@@ -461,4 +465,72 @@ def test_the_real_files_come_from_nothing(tmp_path: Path, capfd: pytest.CaptureF
         980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009,
     ]  # fmt: skip
     assert capfd.readouterr() == ("", "")
-    assert set(SHA256) == set(MnistFile)
+
+
+# Fashion-MNIST
+
+
+@pytest.mark.parametrize("layout", [".", "FashionMNIST/raw"])
+def test_another_data_set_lies_in_torchvisions_folder_of_its_own(layout: str, tmp_path: Path) -> None:
+    lay(tmp_path / layout)
+    lay(tmp_path / "MNIST/raw", TEST_FILES)
+    found = obtain(str(tmp_path), published=published(FORBIDDEN, like=FASHION))
+    assert found == {name: tmp_path / layout / name for name in MnistFile}
+
+
+def test_what_debian_has_installed_is_unpacked_and_left_as_it_is(tmp_path: Path) -> None:
+    installed, root, said = tmp_path / "installed", tmp_path / "root", list[str]()
+    root.mkdir()
+    debian = Source(name="Debian", fetch=partial(fetch_by_debian, installed))
+    fashion = published(debian, Source(name="last", fetch=failing("no network")), like=FASHION)
+    with pytest.raises(DataUnavailable) as caught:
+        obtain(str(root), published=fashion)
+    assert f"Fashion-MNIST is not in {root}" in str(caught.value)
+    assert "Debian: it is not installed\n  last: no network\n" in str(caught.value)
+    installed.mkdir()
+    for name, content in CONTENT.items():
+        (installed / f"{name}.gz").write_bytes(gzip.compress(content))
+    before = snapshot(installed)
+    assert contents(obtain(str(root), TEST_FILES, said.append, fashion)) == {name: CONTENT[name] for name in TEST_FILES}
+    assert said == [f"fetching Fashion-MNIST into {root}: Debian"]
+    assert snapshot(installed) == before
+    (installed / f"{MnistFile.TEST_LABELS}.gz").write_bytes(b"damaged")
+    with pytest.raises(SourceFailed, match=r"^t10k-labels-idx1-ubyte.gz is damaged$"):
+        fetch_by_debian(installed, tmp_path)
+
+
+@pytest.mark.parametrize("data", [MNIST, FASHION], ids=lambda data: data.title)
+def test_torchvision_is_asked_for_the_data_set_by_its_name(
+    data: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child's script runs here, on a class of torchvision that fetches nothing."""
+    import torchvision.datasets
+
+    asked: list[tuple[str, bool]] = []
+    monkeypatch.setattr(torchvision.datasets, data.torchvision, lambda root, download: asked.append((root, download)))
+    monkeypatch.setattr(sys, "argv", ["-c", str(tmp_path)])
+    before = socket.getdefaulttimeout()
+    script = sources.torchvision_script(data.torchvision)
+    exec(compile(script, "child", "exec"), {})
+    socket.setdefaulttimeout(before)
+    assert asked == [(str(tmp_path), True)]
+    for source in data.sources:
+        if "torchvision" in source.name:
+            assert source.fetch.args == (data.torchvision,)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("data", [MNIST, FASHION], ids=lambda data: data.title)
+def test_a_published_data_set_is_described_whole(data: Published) -> None:
+    assert set(data.sha256) == set(MnistFile)
+    assert all(len(digest) == 64 and int(digest, 16) for digest in data.sha256.values())
+    assert len(set(data.classes)) == CLASSES
+
+
+@pytest.mark.mnist
+@pytest.mark.skipif(not DEBIAN_FASHION.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
+def test_the_files_of_debians_package_are_fashion_mnist(tmp_path: Path) -> None:
+    debian, _ = FASHION.sources
+    found = obtain(str(tmp_path), published=replace(FASHION, sources=(debian,)))
+    assert read_idx(found[MnistFile.TRAIN_IMAGES]).shape == (60_000, 28, 28)
+    for name, count in ((MnistFile.TRAIN_LABELS, 6_000), (MnistFile.TEST_LABELS, 1_000)):
+        assert np.bincount(read_idx(found[name])).tolist() == [count] * 10

@@ -12,7 +12,7 @@ from mnist_compact.experiment import run
 from mnist_compact.faults import ConfigError
 from mnist_compact.results.record import RunRecord
 from mnist_compact.use.classifier import file_of_run, read
-from mnist_compact.use.evaluation import by_digit, evaluate, split_of
+from mnist_compact.use.evaluation import by_class, evaluate, split_of
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +98,13 @@ def test_what_is_no_network_is_refused_in_words(folder, tmp_path):
 def test_every_digit_is_counted(config, folder):
     split = split_of(config.data)
     found = evaluate(load_network(folder), split)
-    table = by_digit(found, split)
-    assert table["digit"].tolist() == list(range(10))
+    table = by_class(found, split)
+    assert table["class"].tolist() == list("0123456789")
     assert table["images"].tolist() == split.labels.bincount(minlength=10).tolist()
     assert int(table["correct"].sum()) == found.correct
     wrong = (found.predicted != split.labels).nonzero().flatten().tolist()
-    for digit, mistaken in zip(table["digit"], table["taken for"], strict=True):
-        taken = {int(found.predicted[place]) for place in wrong if split.labels[place] == digit}
+    for digit, mistaken in zip(table["class"], table["taken for"], strict=True):
+        taken = {int(found.predicted[place]) for place in wrong if split.labels[place] == int(digit)}
         assert (int(mistaken) in taken) if taken else mistaken == ""
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_compact.results.metrics import csv_lines, read_rows
-from mnist_compact.results.plots import MISTAKES_DATA, SIDE_PX, Mistakes, read_mistakes
+from mnist_compact.results.plots import MISTAKES_DATA, Mistakes, read_mistakes
 from mnist_compact.results.record import RecordError, RunRecord
+from mnist_compact.shapes import SIDE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,20 +27,24 @@ Json = dict[str, Any]
 def details(runs: Sequence[str], scores: Sequence[Sequence[float | None]]) -> Json:
     """Of the run folders in order: `curves`, `layers`, `confusions` and `mistakes`, each null where a run has none.
 
+    `classes` are the names in a run's pictures, null where the numbers do.
+
     Mistakes are told of at most MOST_WITH_MISTAKES of the runs that kept any: the best by each of `scores` (values a
     run) in turn; null where they cannot be read. `more_with_mistakes` are the others that kept some.
     """
     folders = [Path(run) for run in runs]
     kept = [place for place, folder in enumerate(folders) if (folder / MISTAKES_DATA).exists()]
+    records = [_record(folder) for folder in folders]
     chosen = {*islice(filter({*kept}.__contains__, _best_in_turn(scores)), MOST_WITH_MISTAKES)}
     return {
         "curves": _shared([_curves(folder) for folder in folders], "header", "values"),
         "layers": _layers(folders),
-        "confusions": [_confusion(folder) for folder in folders],
+        "classes": [_classes(record) for record in records],
+        "confusions": [_confusion(record) for record in records],
         "mistakes": {place: _mistakes(folders[place]) for place in sorted(chosen)},
         "most_with_mistakes": MOST_WITH_MISTAKES,
         "more_with_mistakes": [place for place in kept if place not in chosen],
-        "sprites": {"in_a_row": SPRITES_IN_A_ROW, "side_px": SIDE_PX},
+        "sprites": {"in_a_row": SPRITES_IN_A_ROW, "side_px": SIDE},
     }
 
 
@@ -105,11 +110,20 @@ def _number_or_text(cell: str) -> int | str:
     return int(cell) if cell.isdecimal() and len(cell) <= MOST_DIGITS else cell
 
 
-def _confusion(folder: Path) -> list[list[int]] | None:
+def _record(folder: Path) -> RunRecord | None:
     try:
-        counts = RunRecord.read(folder).confusion
+        return RunRecord.read(folder)
     except (RecordError, RecursionError):
         return None
+
+
+def _classes(record: RunRecord | None) -> list[str] | None:
+    names = record.classes if record else []
+    return [*map(str, names)] if names != [*map(str, range(len(names)))] else None
+
+
+def _confusion(record: RunRecord | None) -> list[list[int]] | None:
+    counts = record.confusion if record else None
     return counts if _is_square_of_counts(counts) else None
 
 

@@ -42,6 +42,9 @@ function layersOf(run) {
   return [heading, host];
 }
 
+/** What a class is called in a run's pictures. */
+const className = (run, label) => data.details.classes[run]?.[label] ?? String(label);
+
 /** Counts by actual and predicted class; only errors are coloured. */
 function confusionOf(run) {
   const counts = data.details.confusions[run];
@@ -54,7 +57,7 @@ function confusionOf(run) {
     "tr",
     {},
     element("th", { scope: "col" }, "actual"),
-    ...counts.map((_, predicted) => element("th", { scope: "col" }, String(predicted))),
+    ...counts.map((_, predicted) => element("th", { scope: "col" }, className(run, predicted))),
     element("th", { scope: "col" }, "error"),
   );
   const lines = counts.map((line, actual) => {
@@ -67,13 +70,13 @@ function confusionOf(run) {
     const rate = sum(line)
       ? `${numberShown((100 * sum(wrong[actual])) / sum(line), 2)} % (${sum(wrong[actual])})`
       : MISSING;
-    return element("tr", {}, element("th", { scope: "row" }, String(actual)), ...cells, element("td", {}, rate));
+    return element("tr", {}, element("th", { scope: "row" }, className(run, actual)), ...cells, element("td", {}, rate));
   });
   const total = sum(counts.flat());
   const errors = sum(wrong.flat());
   const told =
     `${errors.toLocaleString("en")} of ${total.toLocaleString("en")} images wrong by the final weights. ` +
-    "Rows are the actual digits, columns the predicted.";
+    "Rows are the actual classes, columns the predicted.";
   const table = element("table", { class: "confusion" }, element("thead", {}, head), element("tbody", {}, ...lines));
   return [
     heading,
@@ -98,7 +101,8 @@ function mistakesOf(run) {
   }
   const side = sprites.side_px * ZOOM;
   const figures = told.images.map(({ index, label, predicted, confidence }, place) => {
-    const picture = element("div", { role: "img", "aria-label": `Image ${index}: a ${label} read as ${predicted}` });
+    const [actual, taken] = [className(run, label), className(run, predicted)];
+    const picture = element("div", { role: "img", "aria-label": `Image ${index}: ${actual} read as ${taken}` });
     picture.style.backgroundImage = `url(data:image/png;base64,${told.png})`;
     picture.style.backgroundSize = `${sprites.in_a_row * side}px auto`;
     const [left, top] = [place % sprites.in_a_row, Math.floor(place / sprites.in_a_row)].map((at) => -at * side);
@@ -106,7 +110,7 @@ function mistakesOf(run) {
     const caption = element(
       "figcaption",
       {},
-      `${label}→${predicted}`,
+      `${actual}→${taken}`,
       element("br"),
       `${Math.round(100 * confidence)} %`,
     );
