@@ -17,7 +17,6 @@ from mnist_compact.config import RunConfig
 from mnist_compact.data.datasets import Batches, Datasets, Split
 from mnist_compact.display import TerminalWatcher
 from mnist_compact.model.configs import Activation, BlockOrder, CompactConfig, HeadKind, LayerKind, Norm, Pool
-from mnist_compact.model.networks import CompactNetwork
 from mnist_compact.model.norm_dropout import NormDropout
 from mnist_compact.training.evaluation import evaluate
 from mnist_compact.training.loop import Plan, StepView, train_epoch
@@ -173,7 +172,7 @@ class Floor:
     Weight gradients for all, input gradients for all but the first. The 1×1 head of m3 counts as a convolution.
     """
 
-    def __init__(self, network: CompactNetwork, size: int, layout: torch.memory_format, batches: int) -> None:
+    def __init__(self, network: nn.Module, size: int, layout: torch.memory_format, batches: int) -> None:
         self.batches = batches
         self.work: list[tuple[nn.Conv2d, Tensor, Tensor, Tensor]] = []
         for index, (module, shape) in enumerate(convolution_inputs(network, size)):
@@ -194,7 +193,7 @@ class Floor:
 
 
 @torch.no_grad()
-def convolution_inputs(network: CompactNetwork, size: int) -> list[tuple[nn.Conv2d, torch.Size]]:
+def convolution_inputs(network: nn.Module, size: int) -> list[tuple[nn.Conv2d, torch.Size]]:
     """The network's convolutions in order, with the shape each is given for a batch of `size` images."""
     seen: list[tuple[nn.Conv2d, torch.Size]] = []
     hooks = [

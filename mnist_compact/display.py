@@ -123,25 +123,27 @@ def layer_table(anatomy: Anatomy) -> Table:
     for heading in ("output", "k/s/p", "parameters", "MACs", "jump", "RF"):
         table.add_column(heading, justify="right")
     for row in anatomy.rows:
-        window = f"{row.kernel}/{row.stride}/{row.padding}" if row.kernel > 1 or row.macs else ""
+        known = None not in (row.kernel, row.stride, row.padding)
+        window = f"{row.kernel}/{row.stride}/{row.padding}" if known and (row.kernel != 1 or row.macs) else ""
         table.add_row(
             escape(row.layer),
             f"{row.out_channels}×{row.out_height}×{row.out_width}",
             window,
             f"{row.parameters:,}" if row.parameters else "",
             f"{row.macs:,}" if row.macs else "",
-            str(row.jump),
-            str(row.receptive_field),
+            "?" if row.jump is None else str(row.jump),
+            "?" if row.receptive_field is None else str(row.receptive_field),
         )
     return table
 
 
 def totals(anatomy: Anatomy) -> list[str]:
-    field = f"{anatomy.receptive_field}×{anatomy.receptive_field}"
+    side = anatomy.receptive_field
+    field = "unknown" if side is None else f"{side}×{side} before the final pooling"
     return [
         f"parameters {anatomy.parameters:,}: trainable {anatomy.trainable_parameters:,}, "
         f"not trainable {anatomy.frozen_parameters:,} · multiply-accumulates {anatomy.macs:,} · "
-        f"receptive field {field} before the final pooling",
+        f"receptive field {field}",
         f"input {anatomy.input_mib:.3f} MiB · forward/backward pass {anatomy.pass_mib:.2f} MiB · "
         f"parameters {anatomy.parameters_mib:.3f} MiB (one image, float32)",
     ]

@@ -9,7 +9,7 @@ from mnist_compact.artefacts import metrics_row, network_facts, scores_of
 from mnist_compact.config import RunConfig, from_record, to_record
 from mnist_compact.data.datasets import Datasets
 from mnist_compact.faults import ConfigError, Refusal
-from mnist_compact.model.anatomy import planned_parameters
+from mnist_compact.model.anatomy import count_parameters, planned
 from mnist_compact.onlookers import Relinquished, Reporter, Watcher, never_stop
 from mnist_compact.results import record as record_file
 from mnist_compact.results.record import Continuation, Normalisation, RunRecord, Status, final_of
@@ -26,8 +26,10 @@ def check(run: RunConfig) -> int:
     Raises ConfigError, which is OverBudget for too many parameters.
     """
     resolve_device(run.train.device)
-    parameters = planned_parameters(run.model.build)
+    model = planned(run.model.build)
+    parameters = sum(count_parameters(model))
     run.budget.check(parameters=parameters, epochs=run.train.epochs)
+    run.optim.build(model)  # which may not fit the network
     return parameters
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mnist_compact import load_runs
-from mnist_compact.composition import composed
+from mnist_compact.composition import compose
 from mnist_compact.config import from_record
 from mnist_compact.confirm.confirmation import Confirmation
 from mnist_compact.confirm.saving import deltas
@@ -86,7 +86,7 @@ def test_other_columns_are_none_of_scores():
 
 
 def test_nothing_is_chosen_by_its_test_images(configure):
-    search = composed()  # registers what a composer needs
+    search = compose()  # registers what a composer needs
     assert search.data.role == "test"
     settings = {"params": {}, "branches": {}}
     from omegaconf import OmegaConf
@@ -100,12 +100,12 @@ def test_nothing_is_chosen_by_its_test_images(configure):
 
 
 def test_it_is_confirmed_on_its_own_test_images_and_saved_with_them():
-    recipe = composed("experiment=fashion_m3")
+    recipe = compose("experiment=fashion_m3")
     about = Confirmation.of("probe", "a test", recipe, "test", {0})
     assert (about.split, about.seeds(2)) == ("fashion_test", [1000, 1001])
     assert from_record(about.config) == recipe
     assert deltas(recipe)[0]["data"] == "fashion"
-    assert "data" not in deltas(composed("experiment=m3_reference"))[0]
+    assert "data" not in deltas(compose("experiment=m3_reference"))[0]
     with pytest.raises(ConfigError, match="--split must be 'test' for data=fashion, got 'holdout'"):
         Confirmation.of("probe", "a test", recipe, "holdout", {0})
 

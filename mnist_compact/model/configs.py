@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from mnist_compact.faults import Faults
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from mnist_compact.model.networks import CompactNetwork
 
 MOST = 1_000_000  # channels or units, so that what they multiply to can be counted
@@ -84,11 +86,14 @@ class HeadConfig:
 
 @dataclass(kw_only=True, slots=True)
 class ModelConfig:
-    """Base of every model option. `build` returns a network from (N, 1, 28, 28) to (N, 10) logits."""
+    """Base of every model option. `build` returns any module from (N, 1, 28, 28) to (N, 10) logits.
+
+    Weights are drawn from torch's global random state, and every one of them that is trained takes part in the logits.
+    """
 
     name: str  # of the option, as typed
 
-    def build(self) -> CompactNetwork:
+    def build(self) -> nn.Module:
         raise NotImplementedError
 
 

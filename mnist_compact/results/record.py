@@ -72,7 +72,7 @@ class NetworkFacts:
     parameters: int
     trainable_parameters: int
     macs: int
-    receptive_field: int  # px, of one unit before the final pooling and the head
+    receptive_field: int | None  # px, of one unit before the final pooling and the head; None: unknown
     input_shape: list[int]  # channels, height, width
 
 

@@ -57,7 +57,11 @@ def estimate_batchnorm(model: nn.Module, batches: Iterable[Tensor]) -> None:
     Only the BatchNorms run in training mode: what they see is what they will normalise in evaluation, so dropout stays
     off and the images are not augmented.
     """
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [
+        module
+        for module in model.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None
+    ]
     if not norms:
         return
     model.eval()

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from mnist_compact.faults import ConfigError
+
 Scalar = float | Tensor  # a tensor where the update is part of a captured graph
 
 
@@ -52,7 +54,9 @@ class FlatParameters:
     def gather(self) -> None:
         """Copy the parameters' gradients, which autograd leaves in tensors of their own, into `gradient`."""
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        assert len(gradients) == len(self.views), "a parameter took no part in the loss"
+        if len(gradients) != len(self.views):
+            idle = [f"{tuple(each.shape)}" for each in self.parameters if each.grad is None]
+            raise ConfigError([f"model: weights of shape {', '.join(idle)} take no part in the logits"])
         torch._foreach_copy_(self.views, gradients)
 
 

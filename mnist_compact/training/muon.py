@@ -1,4 +1,4 @@
-"""Muon for convolutional networks: a convolution's weight is a matrix of filters, one a row."""
+"""Muon for convolutional networks: a convolution's weight is a matrix of filters, one a row. And for others."""
 
 import math
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mnist_compact.faults import ConfigError
 from mnist_compact.training.flat import FlatOptimizer, Scalar
 from mnist_compact.training.optimizers import Optimizer
 from mnist_compact.training.rules import Adam
@@ -53,18 +54,27 @@ class Muon:
             place.view(shape).sub_(update * (lr * math.sqrt(max(1, shape[0] / shape[1]))))
 
 
-class ConvMuon:
-    """Muon on convolutions, AdamW on every other parameter.
+def hidden_matrices(model: nn.Module) -> list[Tensor]:
+    """Weights of the convolutions; without any, of the linear layers but the last, which makes the logits."""
+    convolutions = [module.weight for module in model.modules() if isinstance(module, nn.Conv2d)]
+    return convolutions or [module.weight for module in model.modules() if isinstance(module, nn.Linear)][:-1]
 
-    Build it after the model has its device and memory format.
+
+class ConvMuon:
+    """Muon on convolutions or, where there are none, on hidden linear layers; AdamW on every other parameter.
+
+    Build it after the model has its device and memory format. Raises ConfigError for a model without either.
     """
 
     def __init__(
         self, model: nn.Module, *, lr: float, momentum: float, nesterov: bool, adamw_lr: float, weight_decay: float
     ) -> None:
-        convolved = {id(module.weight) for module in model.modules() if isinstance(module, nn.Conv2d)}
-        filters = [parameter for parameter in model.parameters() if id(parameter) in convolved]
-        rest = [parameter for parameter in model.parameters() if id(parameter) not in convolved]
+        matrices = {id(weight) for weight in hidden_matrices(model)}
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        filters = [parameter for parameter in trained if id(parameter) in matrices]
+        rest = [parameter for parameter in trained if id(parameter) not in matrices]
+        if not filters:
+            raise ConfigError(["optim=muon needs a network with convolutions or hidden linear layers, got none"])
         shapes = [(len(weight), weight[0].numel()) for weight in filters]
         muon = Muon(shapes=shapes, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
         adamw = Adam(beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=weight_decay, decoupled=True)

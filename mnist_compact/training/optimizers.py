@@ -38,7 +38,7 @@ class OptimConfig:
     def flat(self, model: nn.Module, rule: Rule) -> FlatOptimizer:
         from mnist_compact.training.flat import FlatOptimizer
 
-        return FlatOptimizer(list(model.parameters()), rule, self.lr)
+        return FlatOptimizer([each for each in model.parameters() if each.requires_grad], rule, self.lr)
 
     def shared_faults(self) -> Faults:
         # super().__post_init__() does not work in slotted dataclasses on Python 3.11: each leaf calls this instead.
@@ -130,7 +130,10 @@ class RmsPropConfig(OptimConfig):
 
 @dataclass(kw_only=True, slots=True)
 class MuonConfig(OptimConfig):
-    """Muon on the convolutions' weights as matrices, AdamW on all else (norms, biases, a linear head)."""
+    """Muon on the convolutions' weights as matrices, AdamW on all else (norms, biases, a linear head).
+
+    In a network without convolutions Muon is on the linear layers but the last.
+    """
 
     momentum: float = 0.95  # in [0, 1)
     nesterov: bool = True

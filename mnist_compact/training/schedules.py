@@ -64,6 +64,10 @@ class SchedulerConfig:
 
     name: str  # of the option, as typed
 
+    def shared_faults(self) -> Faults:
+        """Of what a schedule has from its bases; its own are added, so that all are reported at once."""
+        return Faults("scheduler")
+
     def build(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
         raise NotImplementedError
 
@@ -81,7 +85,7 @@ class StepConfig(SchedulerConfig):
     first_epoch: int = 1  # from which epochs are counted, so that the first decay comes `every_epochs` later
 
     def __post_init__(self) -> None:
-        faults = Faults("scheduler")
+        faults = self.shared_faults()
         faults.unless(0 < self.gamma <= 1, "gamma", "must be in (0, 1]", self.gamma)
         faults.unless(self.every_epochs >= 1, "every_epochs", "must be at least 1", self.every_epochs)
         faults.unless(self.first_epoch >= 1, "first_epoch", "must be at least 1", self.first_epoch)
@@ -103,7 +107,7 @@ class OneCycleConfig(SchedulerConfig):
     end_factor: float = 4e-6  # of optim.lr at the last step, in [0, 1]
 
     def __post_init__(self) -> None:
-        faults = Faults("scheduler")
+        faults = self.shared_faults()
         faults.unless(0 < self.warmup_fraction < 1, "warmup_fraction", "must be in (0, 1)", self.warmup_fraction)
         faults.unless(0 < self.start_factor <= 1, "start_factor", "must be in (0, 1]", self.start_factor)
         faults.unless(0 <= self.end_factor <= 1, "end_factor", "must be in [0, 1]", self.end_factor)
@@ -126,11 +130,14 @@ class DecayConfig(SchedulerConfig):
     warmup_fraction: float = 0.0  # part of all steps, in [0, 1); 0 = none
     end_factor: float = 0.0  # of optim.lr, approached at the end, in [0, 1]
 
-    def __post_init__(self) -> None:
+    def shared_faults(self) -> Faults:
         faults = Faults("scheduler")
         faults.unless(0 <= self.warmup_fraction < 1, "warmup_fraction", "must be in [0, 1)", self.warmup_fraction)
         faults.unless(0 <= self.end_factor <= 1, "end_factor", "must be in [0, 1]", self.end_factor)
-        faults.raise_if_any()
+        return faults
+
+    def __post_init__(self) -> None:
+        self.shared_faults().raise_if_any()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -169,7 +176,7 @@ class PiecewiseConfig(SchedulerConfig):
     knots: dict[str, Knot]
 
     def __post_init__(self) -> None:
-        faults = Faults("scheduler")
+        faults = self.shared_faults()
         faults.unless(bool(self.knots), "knots", "must name at least one", self.knots)
         for name, knot in self.knots.items():
             faults.unless(0 <= knot.progress <= 1, f"knots.{name}.progress", "must be in [0, 1]", knot.progress)

@@ -21,7 +21,7 @@ class Card:
     config: dict[str, Any]  # of the run, as a record has it
     parameters: int
     macs: int
-    receptive_field: int  # px
+    receptive_field: int | None  # px
     layers: list[dict[str, str]]  # as layers.csv
     seed: int
     choice: str  # why this seed, in words

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from mnist_compact.faults import ConfigError
 from mnist_compact.training.schedules import (
     CosineConfig,
+    DecayConfig,
     Knot,
     LinearConfig,
     OneCycleConfig,
@@ -16,6 +18,30 @@ from mnist_compact.training.schedules import (
     piecewise,
     step_decay,
 )
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class PlateauConfig(DecayConfig):
+    """A newcomer's schedule upon the common base."""
+
+    hold_fraction: float
+
+    def __post_init__(self) -> None:
+        faults = self.shared_faults()
+        faults.unless(0 <= self.hold_fraction <= 1, "hold_fraction", "must be in [0, 1]", self.hold_fraction)
+        faults.raise_if_any()
+
+
+def test_a_schedules_own_faults_and_its_bases_are_reported_together():
+    with pytest.raises(ConfigError) as refused:
+        PlateauConfig(name="plateau", warmup_fraction=1.5, end_factor=-1, hold_fraction=2)
+    assert refused.value.faults == [
+        "scheduler.warmup_fraction must be in [0, 1), got 1.5",
+        "scheduler.end_factor must be in [0, 1], got -1",
+        "scheduler.hold_fraction must be in [0, 1], got 2",
+    ]
+    with pytest.raises(ConfigError, match=r"warmup_fraction must be in \[0, 1\), got 1\.5"):
+        CosineConfig(name="cosine", warmup_fraction=1.5)
 
 
 @pytest.mark.parametrize(("steps_per_epoch", "epochs", "warmup"), [(10, 15, 0.3), (7, 3, 0.5), (469, 2, 0.1)])

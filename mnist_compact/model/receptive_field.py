@@ -1,0 +1,37 @@
+"""How a layer widens what a unit sees of the image, as far as its kind tells."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+Place = tuple[int, int]  # jump and receptive field, px
+
+_POOLS = nn.MaxPool2d | nn.AvgPool2d
+_APART = ("torch.nn.modules.activation", "torch.nn.modules.batchnorm", "torch.nn.modules.dropout")
+_TOGETHER = nn.MultiheadAttention | nn.Softmax | nn.Softmin | nn.LogSoftmax
+
+
+def after(module: nn.Module, given: Tensor, output: Tensor, before: Place) -> Place | None:
+    """Jump and field of what a layer makes of units with `before`."""
+    jump, field = before
+    if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d) and output.shape[2:] == (1, 1):
+        side = max(given.shape[2:])
+        return jump * side, field + (side - 1) * jump
+    if isinstance(module, nn.Conv2d | _POOLS):
+        kernel, stride, dilation = (square(getattr(module, name, 1)) for name in ("kernel_size", "stride", "dilation"))
+        if kernel is None or stride is None or dilation is None:
+            return None
+        return jump * stride, field + (kernel - 1) * dilation * jump
+    apart = torch_class(module).__module__ in _APART and not isinstance(module, _TOGETHER)
+    return before if apart or (isinstance(module, nn.Linear) and output.dim() == 2) else None
+
+
+def torch_class(module: nn.Module) -> type[nn.Module]:
+    """The class of torch.nn that it is, or is a faster kind of."""
+    return next(cls for cls in type(module).__mro__ if cls.__module__.startswith("torch.nn"))
+
+
+def square(size: Any) -> int | None:
+    """torch keeps 3 or (3, 3), of padding also a word; None for what is no one number."""
+    sides = {*size} if isinstance(size, tuple | list) else {size}
+    return side if len(sides) == 1 and isinstance(side := sides.pop(), int) else None
