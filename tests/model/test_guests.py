@@ -17,7 +17,7 @@ from mnist_compact.model.networks import INPUT_SHAPE
 from mnist_compact.training.evaluation import estimate_batchnorm
 from mnist_compact.training.muon import ConvMuon, hidden_matrices
 from mnist_compact.training.optimizers import MuonConfig
-from mnist_compact.use.entries import load_network
+from mnist_compact.use.classifier import load_network
 
 
 class Mixer(nn.Module):
