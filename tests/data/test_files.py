@@ -18,6 +18,7 @@ from functools import partial
 from io import BytesIO
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -503,11 +504,11 @@ def test_what_debian_has_installed_is_unpacked_and_left_as_it_is(tmp_path: Path)
 def test_torchvision_is_asked_for_the_data_set_by_its_name(
     data: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The child's script runs here, on a class of torchvision that fetches nothing."""
-    import torchvision.datasets
-
+    """The child's script runs here, on a torchvision that has this class alone and fetches nothing."""
     asked: list[tuple[str, bool]] = []
-    monkeypatch.setattr(torchvision.datasets, data.torchvision, lambda root, download: asked.append((root, download)))
+    stand_in = SimpleNamespace(**{data.torchvision: lambda root, download: asked.append((root, download))})
+    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(datasets=stand_in))
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", stand_in)
     monkeypatch.setattr(sys, "argv", ["-c", str(tmp_path)])
     before = socket.getdefaulttimeout()
     script = sources.torchvision_script(data.torchvision)
