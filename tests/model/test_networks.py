@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mnist_compact.faults import ConfigError
-from mnist_compact.model.anatomy import describe
+from mnist_compact.model.anatomy import count_parameters, describe
 from mnist_compact.model.networks import INPUT_SHAPE
 
 REFERENCE = Path(__file__).parent / "m3_layers.csv"
@@ -132,3 +132,13 @@ def test_describing_leaves_the_network_as_it_was(configure):
     describe(network, INPUT_SHAPE)
     assert network.training
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+
+
+def test_frozen_weights_count_and_running_statistics_do_not(configure):
+    model = configure("model=m3").model.build()
+    whole = sum(parameter.numel() for parameter in model.parameters())
+    first = next(model.parameters()).requires_grad_(False)
+    assert count_parameters(model) == (whole - first.numel(), first.numel())
+    anatomy = describe(model, INPUT_SHAPE)
+    assert (anatomy.parameters, anatomy.trainable_parameters) == (whole, whole - first.numel())
+    assert sum(row.parameters for row in anatomy.rows) == whole

@@ -1,6 +1,6 @@
 """Faults in the loop, the step, schedules, optimizers, evaluation and the checkpoint."""
 
-from tests.mutants.fault import CONTRACT, EFFECTS, WEIGHTS, Fault
+from tests.mutants.fault import DROPPED, EFFECTS, IN_RANGE, MOVES, REACHES, SETTINGS, TALLIED, THREADS, WEIGHTS, Fault
 
 LOOP = "mnist_compact/training/loop.py"
 STEP = "mnist_compact/training/step.py"
@@ -28,11 +28,11 @@ FAULTS = (
     fault(LOOP, "plan.schedule((epoch - 1) *", "plan.schedule(max(0, epoch - 2) *", "the schedule comes an epoch late"),
     fault(LOOP, "len(batches) + index))", "len(batches) + max(0, index - 1)))", "the schedule comes a step late"),
     fault(
-        LOOP, "in optimizer.param_groups:", "in optimizer.param_groups[:1]:", "a second group has no schedule", CONTRACT
+        LOOP, "in optimizer.param_groups:", "in optimizer.param_groups[:1]:", "a second group has no schedule", REACHES
     ),
     fault(LOOP, 'group["initial_lr"] * factor', 'group["lr"] * factor', "each factor applies to the rate before it"),
     fault(
-        SCHEDULES, "1.0 + (self.end_factor - 1.0)", "1.0 + 2 * (self.end_factor - 1.0)", "a factor below 0", CONTRACT
+        SCHEDULES, "1.0 + (self.end_factor - 1.0)", "1.0 + 2 * (self.end_factor - 1.0)", "a factor below 0", IN_RANGE
     ),
     fault(
         EXPERIMENT,
@@ -46,18 +46,20 @@ FAULTS = (
         EXPERIMENT, "label_smoothing=train.label_smoothing", "label_smoothing=0.0", "smoothing never leaves its option"
     ),
     fault(
-        STEP, "self.loss_sum += loss * len(labels)", "self.loss_sum += loss", "a batch's loss does not count its images"
+        STEP,
+        "self.loss_sum += loss * len(labels)",
+        "self.loss_sum += loss",
+        "a batch's loss does not count its images",
+        TALLIED,
     ),
-    fault(
-        STEP, "(logits.argmax(1) == labels).sum()", "(logits.argmax(1) == labels)[:-1].sum()", "an image is not counted"
-    ),
+    fault(STEP, "argmax(1) == labels).sum()", "argmax(1) == labels)[:-1].sum()", "an image is not counted", TALLIED),
     fault(STEP, "        self.trainee.optimizer.zero_grad()\n", "", "gradients of all steps add up"),
     fault(LOOP, "    step.clear()\n", "", "training loss and accuracy of all epochs so far"),
     fault(LOOP, "    model.train()\n", "", "no batch statistics and no dropout after the first evaluation"),
     fault(
         LOOP, "train_total=len(batches.data.train)", "train_total=len(batches) * batches.size", "accuracy of too many"
     ),
-    fault(LOOP, '"dropout", epoch)', '"dropout")', "every epoch drops the same activations"),
+    fault(LOOP, '"dropout", epoch)', '"dropout")', "every epoch drops the same activations", DROPPED),
     fault(LOOP, "plan.strength(epoch)", "1.0", "the augmentation never eases off"),
     fault(
         EXPERIMENT,
@@ -66,25 +68,25 @@ FAULTS = (
         "no easing off in a run",
     ),
     # The optimizers
-    fault(RULES, "weights.sub_(ahead / denominator)", "ahead / denominator", "an optimizer that never moves", CONTRACT),
+    fault(RULES, "weights.sub_(ahead / denominator)", "ahead / denominator", "an optimizer that never moves", MOVES),
     fault(
         "mnist_compact/training/muon.py",
         "if rest:",
         "if rest and False:",
         "muon trains convolutions only",
-        CONTRACT,
+        MOVES,
     ),
     fault(
         "mnist_compact/training/optimizers.py",
         "list(model.parameters()), rule",
         "list(model.parameters())[:-1], rule",
         "the last parameter stays as it was drawn",
-        CONTRACT,
+        MOVES,
     ),
     # The machine
-    fault(MACHINE, "precision is Precision.bfloat16", "False", "precision is ignored"),
-    fault(MACHINE, "        torch.set_num_threads(threads)\n", "        pass\n", "threads are ignored"),
-    fault(EXPERIMENT, "if not config.train.threads:", "if False:", "a continued run takes other threads"),
+    fault(MACHINE, "precision is Precision.bfloat16", "False", "precision is ignored", SETTINGS),
+    fault(MACHINE, "        torch.set_num_threads(threads)\n", "        pass\n", "threads are ignored", THREADS),
+    fault(EXPERIMENT, "if not config.train.threads:", "if False:", "a continued run takes other threads", THREADS),
     # The average
     fault(
         LOOP,

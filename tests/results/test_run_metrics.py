@@ -16,6 +16,7 @@ from mnist_compact.results.tables import read_metrics
         ([97.0, 98.9, 99.0], 2),  # exactly 0.1 below
         ([97.0, 98.89, 99.0], 3),
         ([99.0, 98.0, 97.0], 1),
+        ([98.0, 99.5, 97.0], 2),  # towards the best, not the last
         ([10.0, 99.3, 98.0, 99.35], 2),  # first, though it falls again
         ([math.nan, 50.0, math.nan], 2),
         ([98.0, math.inf], 1),

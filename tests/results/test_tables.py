@@ -1,5 +1,6 @@
 """The tables made of records: every run has its row, and no two things share a column."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +11,21 @@ import pytest
 
 from mnist_compact.results.cells import config_cells
 from mnist_compact.results.columns import COLUMN_NAMES
-from mnist_compact.results.record import Score, Status
+from mnist_compact.results.record import RunRecord, Score, Status
 from mnist_compact.results.tables import compare_runs, load_runs
 
 MakeRun = Callable[..., Path]
 Settings = Callable[..., dict[str, Any]]
 MakeScore = Callable[..., Score]
+
+
+def test_every_count_of_a_network_has_its_own_column(make_run: MakeRun) -> None:
+    folder = make_run()
+    network = dataclasses.asdict(RunRecord.read(folder).network)
+    counts = {name: count for name, count in network.items() if isinstance(count, int)}
+    assert len(set(counts.values())) == len(counts) > 3
+    (row,) = load_runs(folder).to_dict("records")
+    assert {name: row[name] for name in counts} == counts
 
 
 # load_runs: which rows there are

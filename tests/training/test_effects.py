@@ -128,6 +128,17 @@ def test_a_run_is_a_plain_loop_of_torch(configure, onlooker, tmp_path):
                 torch.testing.assert_close(mine.reshape(theirs.shape), theirs, rtol=1e-3, atol=1e-3)
 
 
+def test_every_image_is_tallied_and_a_batch_weighs_as_many_as_it_has(configure):
+    config = configure("model=m1")
+    network, float32 = config.model.build(), machine.autocast(torch.device("cpu"), config.train.precision)
+    step = Step(Trainee(network, config.optim.build(network)), 0.0, float32)
+    labels = torch.tensor([3, 1, 4, 1, 5, 9])
+    for predicted, loss in (([3, 1, 4, 1, 5, 9], 0.5), ([0, 1], 2.0), ([0, 0, 4], 1.0), ([3], 4.0)):
+        logits = F.one_hot(torch.tensor(predicted), 10).float()
+        step.tally(logits, torch.tensor(loss), labels[: len(predicted)])
+    assert (step.correct.item(), step.loss_sum.item()) == (6 + 1 + 1 + 1, 6 * 0.5 + 2 * 2.0 + 3 * 1.0 + 4.0)
+
+
 # Every setting that there is
 
 
