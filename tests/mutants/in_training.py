@@ -78,8 +78,8 @@ FAULTS = (
     ),
     fault(
         "mnist_compact/training/optimizers.py",
-        "list(model.parameters()), rule",
-        "list(model.parameters())[:-1], rule",
+        "for each in model.parameters() if each.requires_grad]",
+        "for each in model.parameters() if each.requires_grad][:-1]",
         "the last parameter stays as it was drawn",
         MOVES,
     ),
