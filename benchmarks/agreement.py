@@ -25,8 +25,8 @@ SIDES = ("fast", "plain")
 
 def train_fast(seed: int, epochs: int) -> float:
     """Test accuracy in per cent."""
-    from mnist_compact.display import TerminalWatcher
     from mnist_compact.experiment import run
+    from mnist_compact.terminal.display import TerminalWatcher
 
     config = configured("experiment=m3_logged", f"seed={seed}", f"train.epochs={epochs}", "train.threads=1")
     with tempfile.TemporaryDirectory() as folder:

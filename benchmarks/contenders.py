@@ -15,9 +15,9 @@ from torchvision import transforms
 from benchmarks.setup import part
 from mnist_compact.config import RunConfig
 from mnist_compact.data.datasets import Batches, Datasets, Split
-from mnist_compact.display import TerminalWatcher
 from mnist_compact.model.configs import Activation, BlockOrder, CompactConfig, HeadKind, LayerKind, Norm, Pool
 from mnist_compact.model.norm_dropout import NormDropout
+from mnist_compact.terminal.display import TerminalWatcher
 from mnist_compact.training.evaluation import evaluate
 from mnist_compact.training.loop import Plan, StepView, train_epoch
 from mnist_compact.training.machine import autocast

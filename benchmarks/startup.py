@@ -29,7 +29,7 @@ main()
 # Ends the process where the display would hear of the first step.
 FIRST_STEP = """
 import os
-from mnist_compact import display
+from mnist_compact.terminal import display
 from mnist_compact.app import main
 
 display.TerminalWatcher.stepped = lambda self, view: os._exit(0)

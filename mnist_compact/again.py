@@ -25,8 +25,8 @@ def resume(folder: Path, given: dict[str, str]) -> RunRecord:
     if epochs is not None and not epochs.isdigit():
         raise ConfigError([f"train.epochs must be a whole number, got {epochs!r}"])
     from mnist_compact import experiment
-    from mnist_compact.display import on_terminal
     from mnist_compact.onlookers import Watchers
+    from mnist_compact.terminal.display import on_terminal
     from mnist_compact.tracking import begun_in
 
     with closing(Watchers(on_terminal(), *begun_in(folder))) as watcher:
@@ -71,8 +71,8 @@ def rerun(folder: Path, given: dict[str, str]) -> tuple[Path, RunRecord]:
     """
     config = _changed(RunRecord.read(folder).config, given)
     from mnist_compact import experiment
-    from mnist_compact.display import on_terminal
     from mnist_compact.onlookers import Watchers
+    from mnist_compact.terminal.display import on_terminal
 
     experiment.check(config)
     told = [f"rerun={folder}", *(f"{key}={value}" for key, value in given.items())]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import mnist_compact
 from mnist_compact.config import GROUPS, check_names, configuration_folder, to_run_config, tracker_of
-from mnist_compact.faults import EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_REFUSED, ConfigError, WorkFault
-from mnist_compact.refusals import PREFIX, explain
+from mnist_compact.faults import EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_REFUSED, PREFIX, ConfigError, WorkFault
+from mnist_compact.terminal.refusals import explain
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -145,10 +145,10 @@ def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
             raise ConfigError([f"sweeps={job.runtime.choices['sweeps']} is a question for a search: add -m"])
         run = to_run_config(cfg)
         check_names(run, job.runtime.choices)
-        from mnist_compact.display import on_terminal
         from mnist_compact.experiment import check
         from mnist_compact.experiment import run as train
         from mnist_compact.onlookers import Watchers
+        from mnist_compact.terminal.display import on_terminal
 
         check(run)
         with closing(Watchers(on_terminal(), *tracker_of(cfg).watchers(folder))) as watcher:

@@ -25,7 +25,7 @@ def _composition(overrides: tuple[str, ...]) -> tuple[RunConfig, dict[str, Any]]
     from omegaconf import open_dict
     from omegaconf.errors import OmegaConfBaseException
 
-    from mnist_compact.refusals import explain
+    from mnist_compact.terminal.refusals import explain
 
     _register_once()
     before = GlobalHydra.instance().hydra  # the application's own, while it runs

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
+PREFIX = "mnist_compact: "  # of the one message on stderr; whoever started the process finds the message by it
 EXIT_FAILED = 1  # work that was begun did not come to its end, or did not come out
 EXIT_REFUSED = 2  # nothing was begun
 EXIT_DIVERGED = 3

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, open_dict
 from mnist_compact.config import GROUPS, check_names, to_run_config, tracker_of
 from mnist_compact.faults import ConfigError
 from mnist_compact.launcher import shared
-from mnist_compact.refusals import explain
+from mnist_compact.terminal.refusals import explain
 
 
 @dataclass

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_compact.faults import EXIT_REFUSED, WorkFault
-from mnist_compact.refusals import PREFIX
+from mnist_compact.faults import EXIT_REFUSED, PREFIX, WorkFault
 from mnist_compact.results.record import RecordError, RunRecord, Status, objective
 
 LOG = "log.txt"

@@ -6,7 +6,7 @@ import pytest
 from hydra.errors import HydraException
 
 from mnist_compact import grid
-from mnist_compact.refusals import explain
+from mnist_compact.terminal.refusals import explain
 
 SHORT = ("data=synthetic", "data.train_images=64", "train.batch_size=32", "train.epochs=1")
 

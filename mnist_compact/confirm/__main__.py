@@ -97,7 +97,7 @@ def _confirm(arguments: argparse.Namespace) -> int:
     from mnist_compact.confirm.comparison import Comparison
     from mnist_compact.confirm.conduct import conduct
     from mnist_compact.confirm.plans import Plan
-    from mnist_compact.confirm.tables import show
+    from mnist_compact.terminal.standings import show
 
     # What cannot be written or compared should be known before hours of training.
     _check_saving(arguments)
@@ -170,7 +170,7 @@ def _rank(arguments: argparse.Namespace) -> int:
     from mnist_compact.confirm.confirmation import begin
     from mnist_compact.confirm.ranking import rank
     from mnist_compact.confirm.sources import best_trials
-    from mnist_compact.confirm.tables import show_round
+    from mnist_compact.terminal.standings import show_round
 
     split = arguments.split or "holdout"
     seeds = SEEDS_OF_A_RANKING if arguments.seeds is None else arguments.seeds

@@ -10,13 +10,12 @@ from filelock import FileLock
 
 from mnist_compact.confirm.confirmation import Confirmation
 from mnist_compact.confirm.crew import home_of, lock_of
-from mnist_compact.display import on_terminal
 from mnist_compact.experiment import resume, run
-from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, ConfigError
+from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, PREFIX, ConfigError
 from mnist_compact.orphans import end_with
-from mnist_compact.refusals import PREFIX
 from mnist_compact.results import record
 from mnist_compact.results.record import Status
+from mnist_compact.terminal.display import on_terminal
 
 PREDECESSOR_S = 30.0  # for the process of a parent that was killed to notice
 

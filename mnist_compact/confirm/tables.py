@@ -1,31 +1,20 @@
-"""Evidence as tables and sentences on the terminal."""
+"""Evidence as tables and sentences."""
 
 import pandas as pd
 
 from mnist_compact.confirm.evidence import Evidence
-from mnist_compact.results.rendering import on_paper_or_terminal, to_html_fragment, to_rich, to_text
+from mnist_compact.results.rendering import to_html_fragment
 from mnist_compact.results.summary import bar_text
 
 
-def show(evidence: Evidence) -> None:
-    """Every seed, their summary, the verdict."""
-    if evidence.seeds:
-        _print(_seeds(evidence))
-    if evidence.accuracies:
-        print()
-        _print(pd.DataFrame([_summary(evidence)]))
-    print()
-    for line in _sentences(evidence):
-        print(line)
-
-
 def to_html(evidence: Evidence) -> str:
-    """The same, for a notebook."""
-    *above, last = [_seeds(evidence), *([pd.DataFrame([_summary(evidence)])] if evidence.accuracies else [])]
-    return "".join([*map(to_html_fragment, above), to_html_fragment(last, _sentences(evidence))])
+    """Every seed, their summary and the verdict, for a notebook."""
+    *above, last = [seeds_table(evidence), *([summary_table(evidence)] if evidence.accuracies else [])]
+    return "".join([*map(to_html_fragment, above), to_html_fragment(last, sentences(evidence))])
 
 
-def _sentences(evidence: Evidence) -> list[str]:
+def sentences(evidence: Evidence) -> list[str]:
+    """What was measured, what is to be known of it, the verdict."""
     about, notes = evidence.confirmation, evidence.notes()
     if about.split == "test" and evidence.plan is None:
         notes.append("no plan was written before the test images were read")
@@ -33,7 +22,8 @@ def _sentences(evidence: Evidence) -> list[str]:
     return [measured, *notes, evidence.verdict()]
 
 
-def _seeds(evidence: Evidence) -> pd.DataFrame:
+def seeds_table(evidence: Evidence) -> pd.DataFrame:
+    """One row for each seed asked for."""
     averaged = evidence.weights == "averaged"
     rows = [
         {
@@ -50,8 +40,8 @@ def _seeds(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def show_round(number: int, seeds: int, standings: list[Evidence]) -> None:
-    """One round of a ranking, best first."""
+def standings_table(standings: list[Evidence]) -> pd.DataFrame:
+    """One row for each candidate of a ranking."""
     rows = [
         {
             "trial": evidence.confirmation.source.removeprefix("trial "),
@@ -60,8 +50,12 @@ def show_round(number: int, seeds: int, standings: list[Evidence]) -> None:
         }
         for evidence in standings
     ]
-    print(f"\nround {number}: {len(standings)} candidates, {seeds} seeds each")
-    _print(pd.DataFrame(rows))
+    return pd.DataFrame(rows)
+
+
+def summary_table(evidence: Evidence) -> pd.DataFrame:
+    """One row."""
+    return pd.DataFrame([_summary(evidence)])
 
 
 def _summary(evidence: Evidence) -> dict[str, object]:
@@ -78,11 +72,3 @@ def _summary(evidence: Evidence) -> dict[str, object]:
         "loss": evidence.mean_loss(),
         "parameters": evidence.completed[0].parameters,
     }
-
-
-def _print(table: pd.DataFrame) -> None:
-    console = on_paper_or_terminal()
-    if console.is_terminal:
-        console.print(to_rich(table, width=console.width))
-    else:
-        print(to_text(table), end="")

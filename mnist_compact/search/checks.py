@@ -13,11 +13,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.exceptions import ExperimentalWarning
 
 from mnist_compact.faults import ConfigError, Faults
-from mnist_compact.refusals import explain
 from mnist_compact.search.frozen import Composer, Frozen
 from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.places import is_below
 from mnist_compact.search.proposals import is_grid, pruner_of, sampler_of, space_of
+from mnist_compact.terminal.refusals import explain
 from mnist_compact.training.machine import resolve_device
 
 REHEARSED = 3  # proposals: the first ones of many samplers are random

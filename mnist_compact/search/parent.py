@@ -1,16 +1,19 @@
-"""The parent of a search: founds or joins the study, keeps its workers at work, shows how it goes."""
+"""The parent of a search: founds or joins the study, keeps its workers at work, tells a view how it goes."""
 
 import hashlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
+from optuna.study import Study
+from optuna.trial import FrozenTrial
 
 from mnist_compact.config import tracker_of
 from mnist_compact.cores import cores
@@ -24,7 +27,6 @@ from mnist_compact.search.ledger import Ledger, is_at, quieten, tally
 from mnist_compact.search.proposals import point_of, space_of
 from mnist_compact.search.storage import StorageLost, in_words, patiently
 from mnist_compact.search.verdict import Settings, Stop, stop_of
-from mnist_compact.search.view import View
 from mnist_compact.search.workforce import Workforce
 
 POLL_S = 0.5
@@ -40,6 +42,17 @@ class Outcome:
     study_name: str
     folder: Path
     reason: str
+
+
+class View(Protocol):
+    """Who is told how the search goes, and in what words is its own affair."""
+
+    def __init__(self, name: str, folder: Path, url: str, settings: Settings, jobs: int) -> None: ...
+    def begin(self, trials: Sequence[FrozenTrial]) -> None: ...
+    def say(self, line: str) -> None: ...
+    def update(self, trials: Sequence[FrozenTrial]) -> None: ...
+    def close(self) -> None: ...
+    def end(self, study: Study, reason: str) -> None: ...
 
 
 class Parent:
@@ -68,14 +81,14 @@ class Parent:
             settings=self.settings,
         )
 
-    def search(self) -> Outcome:
+    def search(self, shown: type[View]) -> Outcome:
         """Until the study is done, the time is up, Ctrl-C or a signal to end; the study is consistent after each."""
         quieten()
         try:
             self.check()
             self._make_folder()
             with exit_on_signals():
-                return self._search()
+                return self._search(shown)
         except StorageLost as lost:
             raise WorkFault(f"{lost}; {lost.remedy} {AGAIN}", EXIT_FAILED) from lost
 
@@ -87,11 +100,11 @@ class Parent:
                 [f"hydra.sweeper.folder must be writable, got {self.folder} ({error.strerror})"]
             ) from error
 
-    def _search(self) -> Outcome:
+    def _search(self, shown: type[View]) -> Outcome:
         charter = Charter(self.name, self.folder, self.url, self.private, self.frozen, self.points)
         with FileLock(self.folder / "claims.lock"), in_words(self.url):
             charter.found_or_join()
-        view = View(self.name, self.folder, self.url, self.settings, self.workers.jobs)
+        view = shown(self.name, self.folder, self.url, self.settings, self.workers.jobs)
         ledger = patiently(self._ledger, self.url, view.say)
         view.begin(patiently(ledger.trials, self.url, view.say))
         left_out = 0 if self.points is None else len(self.sweeper.enqueue) - len(self.points)

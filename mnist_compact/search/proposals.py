@@ -18,12 +18,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from mnist_compact.config import RunConfig
 from mnist_compact.experiment import check
 from mnist_compact.faults import ConfigError, OverBudget
-from mnist_compact.refusals import explain
 from mnist_compact.results.finding import TRIALS
 from mnist_compact.search.frozen import Composer, Frozen
 from mnist_compact.search.ledger import Ledger, is_refused, is_withdrawn, tally
 from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.space import SearchSpace
+from mnist_compact.terminal.refusals import explain
 
 # They look at complete trials alone; TPE also at pruned ones, which no pruner and no "best" takes for results. CMA-ES,
 # random and quasi-random ones learn nothing from a refusal.

@@ -24,6 +24,7 @@ class CompactSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> "Outcome":
         from mnist_compact.search.parent import Parent
+        from mnist_compact.terminal.view import View
 
         assert self.config is not None
-        return Parent(self.config, arguments).search()
+        return Parent(self.config, arguments).search(View)

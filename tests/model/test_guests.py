@@ -8,12 +8,12 @@ from torch import nn
 
 from mnist_compact import config
 from mnist_compact.config import from_record, to_record
-from mnist_compact.display import layer_table, totals
 from mnist_compact.experiment import check, resume, run
 from mnist_compact.faults import ConfigError
 from mnist_compact.model.anatomy import describe
 from mnist_compact.model.configs import ModelConfig
 from mnist_compact.model.networks import INPUT_SHAPE
+from mnist_compact.terminal.display import layer_table, totals
 from mnist_compact.training.evaluation import estimate_batchnorm
 from mnist_compact.training.muon import ConvMuon, hidden_matrices
 from mnist_compact.training.optimizers import MuonConfig

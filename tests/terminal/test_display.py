@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from mnist_compact.display import TerminalConsole, TerminalWatcher, closing_lines, on_terminal
 from mnist_compact.experiment import run
 from mnist_compact.model.anatomy import describe
 from mnist_compact.model.networks import INPUT_SHAPE
 from mnist_compact.onlookers import Sheltered
 from mnist_compact.results.record import NetworkFacts, RunRecord, Status
 from mnist_compact.results.rendering import on_paper_or_terminal
+from mnist_compact.terminal.display import TerminalConsole, TerminalWatcher, closing_lines, on_terminal
 
 
 class Unplugged:

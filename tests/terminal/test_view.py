@@ -10,7 +10,7 @@ from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
 from mnist_compact.search.verdict import Settings
-from mnist_compact.search.view import View, findings
+from mnist_compact.terminal.view import View, findings
 
 OVERRIDES = ["optim=sgd", "model.layers.conv1.width=5", "optim.lr=0.020116558402099742"]
 SETTINGS = Settings(n_trials=8, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)

@@ -6,8 +6,6 @@ import sys
 
 from mnist_compact.faults import Refusal, nearest
 
-PREFIX = "mnist_compact: "  # of the one message
-
 
 def explain(error: Exception) -> str | None:
     """The message for people, or None for an error that is not theirs."""
