@@ -28,7 +28,7 @@ def train_fast(seed: int, epochs: int) -> float:
     from mnist_compact.experiment import run
     from mnist_compact.terminal.display import TerminalWatcher
 
-    config = configured("experiment=m3_logged", f"seed={seed}", f"train.epochs={epochs}", "train.threads=1")
+    config = configured("experiment=m3_logged", f"seed={seed}", f"train.epochs={epochs}", "machine.threads=1")
     with tempfile.TemporaryDirectory() as folder:
         score = run(config, Path(folder) / "run", TerminalWatcher()).score("test")
     assert score is not None

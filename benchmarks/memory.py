@@ -35,7 +35,7 @@ def memory_above_torch(threads: int, *, synthetic: bool) -> RunMemory:
     """
     with tempfile.TemporaryDirectory() as folder:
         data = "synthetic" if synthetic else "mnist"
-        run = ("experiment=m3_reference", "train.epochs=1", f"train.threads={threads}", f"data={data}")
+        run = ("experiment=m3_reference", "train.epochs=1", f"machine.threads={threads}", f"data={data}")
         environment = {**os.environ, "NUMBA_CACHE_DIR": f"{folder}/kernels"}
         torch_alone = peak(IMPORT_TORCH, environment=environment)
         first, later = (peak(RUN, *run, f"hydra.run.dir={folder}/{i}", environment=environment) for i in range(2))

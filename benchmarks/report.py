@@ -99,7 +99,7 @@ def _config(number: int, draw: random.Random) -> dict[str, Any]:
     layer = {"kernel": 3, "padding": 1, "stride": 1, "kind": "conv", "residual": False, "pool": "none", "enabled": True}
     names = [f"conv{i}" for i in range(1, 8)]
     return {
-        "data": {"kind": "holdout", "name": "holdout", "root": None, "held_out": 10_000, "split_seed": 0},
+        "data": {"kind": "holdout", "name": "holdout", "held_out": 10_000, "split_seed": 0},
         "model": {
             "kind": "compact",
             "name": "compact",
@@ -114,6 +114,7 @@ def _config(number: int, draw: random.Random) -> dict[str, Any]:
         "scheduler": {"kind": "onecycle", "name": "onecycle", "warmup_fraction": draw.random()},
         "train": {"kind": "train", "name": "standard", "epochs": EPOCHS, "batch_size": 128, "average_epochs": 3},
         "budget": {"kind": "budget", "name": "mission", "parameters_below": 8_000, "max_epochs": 15},
+        "machine": {"kind": "machine", "name": "auto", "device": "auto", "threads": 0, "data_root": None},
         "seed": number,
         "experiment": None,
     }

@@ -10,6 +10,7 @@ from mnist_compact.config import from_record
 from mnist_compact.faults import ConfigError
 from mnist_compact.results import record as record_file
 from mnist_compact.results.record import RunRecord
+from mnist_compact.results.upgrades import moved, new_place
 
 if TYPE_CHECKING:
     from mnist_compact.config import RunConfig
@@ -58,7 +59,7 @@ def grid_line(folder: Path, given: dict[str, str]) -> list[str]:
         "-m",
         *(f"--config-dir={source}" for source in sources),
         *(override for override in hydra["overrides"]["hydra"] if not override.startswith(replaced)),
-        *hydra["overrides"]["task"],
+        *map(moved, hydra["overrides"]["task"]),
         f"hydra.sweep.dir={QuotedString(str(folder), Quote.single).with_quotes()}",
         "hydra.launcher.go_on=true",
     ]
@@ -88,7 +89,9 @@ def _changed(recorded: dict[str, Any], given: dict[str, str]) -> "RunConfig":
     missing = object()
     unknown = [key for key in given if OmegaConf.select(tree, key, default=missing) is missing]
     if unknown:
-        raise ConfigError([f"{key} is not a setting of the run, and rerun changes settings alone" for key in unknown])
+        raise ConfigError(
+            [f"{key} is not a setting of the run, and rerun changes settings alone.{new_place(key)}" for key in unknown]
+        )
     settings = OmegaConf.merge(tree, OmegaConf.from_dotlist([f"{key}={value}" for key, value in given.items()]))
     return from_record(OmegaConf.to_container(settings))  # type: ignore[arg-type]
 

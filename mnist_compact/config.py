@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 from mnist_compact.data.configs import AUGMENTS, DATA, AugmentConfig, DataConfig
 from mnist_compact.faults import ConfigError, nearest
 from mnist_compact.model.configs import MODELS, ModelConfig
+from mnist_compact.results.upgrades import with_machine
 from mnist_compact.tracking import TRACKERS, TrackerConfig
-from mnist_compact.training.configs import BUDGETS, TRAINS, BudgetConfig, TrainConfig
+from mnist_compact.training.configs import BUDGETS, MACHINES, TRAINS, BudgetConfig, MachineConfig, TrainConfig
 from mnist_compact.training.optimizers import OPTIMIZERS, OptimConfig
 from mnist_compact.training.schedules import SCHEDULERS, SchedulerConfig
+from mnist_compact.unfit import beyond_tables, unknown_keys
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from mnist_compact.data.datasets import Datasets
 
 # Group → kind → class. An option names its kind by the schema in its defaults list; several options may share one.
 GROUPS: dict[str, dict[str, type[Any]]] = {
@@ -29,13 +32,13 @@ GROUPS: dict[str, dict[str, type[Any]]] = {
     "scheduler": dict(SCHEDULERS),
     "train": dict(TRAINS),
     "budget": dict(BUDGETS),
+    "machine": dict(MACHINES),
 }
-LARGEST = 2**63 - 1  # whole number in a table
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class RunConfig:
-    """Everything one run is determined by, machine and versions aside."""
+    """Everything one run is determined by, versions aside; `machine` says where it is computed."""
 
     data: DataConfig
     model: ModelConfig
@@ -44,6 +47,7 @@ class RunConfig:
     scheduler: SchedulerConfig
     train: TrainConfig
     budget: BudgetConfig
+    machine: MachineConfig
     seed: int = 0
     experiment: str | None = None  # name of the delta in conf/experiment, if one was used
 
@@ -68,6 +72,10 @@ class RunConfig:
             )
         if faults:
             raise ConfigError(faults)
+
+    def load_data(self, announce: Callable[[str], None]) -> Datasets:
+        """The images, from where this machine has them."""
+        return self.data.load(announce, self.machine.data_root)
 
     def _repr_html_(self) -> str:
         from mnist_compact.results.rendering import settings_to_html
@@ -108,14 +116,14 @@ def to_run_config(cfg: DictConfig) -> RunConfig:
     from omegaconf.errors import MissingMandatoryValue
 
     # Any of them would make the conversion below fail in words of its own.
-    if faults := _missing_groups(cfg) or _unknown_keys(cfg):
+    if faults := _missing_groups(cfg) or unknown_keys(cfg):
         raise ConfigError(faults)
     parts: dict[str, Any] = {"seed": cfg.seed, "experiment": cfg.experiment}
-    faults = _beyond_tables("seed", cfg.seed)
+    faults = beyond_tables("seed", cfg.seed)
     for group in GROUPS:
         try:
             parts[group] = OmegaConf.to_object(cfg[group])
-            faults += _beyond_tables(group, dataclasses.asdict(parts[group]))
+            faults += beyond_tables(group, dataclasses.asdict(parts[group]))
         except ConfigError as error:
             faults += error.faults
         except MissingMandatoryValue as error:
@@ -133,6 +141,14 @@ def tracker_of(cfg: DictConfig) -> TrackerConfig:
     return tracker
 
 
+def machine_of(cfg: DictConfig) -> MachineConfig:
+    """What the run of a composed configuration is computed on. Raises ConfigError for what is out of range."""
+    from omegaconf import OmegaConf
+
+    machine: MachineConfig = OmegaConf.to_object(cfg.machine)  # type: ignore[assignment]
+    return machine
+
+
 def rule_of(group: str) -> str:
     """Which options a group has, in the words of a refusal."""
     folder = configuration_folder() / group
@@ -145,33 +161,6 @@ def _missing_groups(cfg: DictConfig) -> list[str]:
 
     groups = (*GROUPS, "tracker")
     return [f"{rule_of(group)}, got nothing" for group in groups if OmegaConf.is_missing(cfg, group)]
-
-
-def _beyond_tables(place: str, value: Any) -> list[str]:
-    """Numbers that the record, or a column of a table of records, cannot hold."""
-    if isinstance(value, dict | list):
-        entries = value.items() if isinstance(value, dict) else enumerate(value)
-        return [fault for key, entry in entries for fault in _beyond_tables(f"{place}.{key}", entry)]
-    if isinstance(value, int) and abs(value) > LARGEST:
-        return [f"{place} must be within ±{LARGEST}, got {value}"]
-    if isinstance(value, float) and not math.isfinite(value):
-        return [f"{place} must be finite, got {value}"]
-    return []
-
-
-def _unknown_keys(node: DictConfig, place: str = "") -> list[str]:
-    """What `+` has added to a schema that has no such key; Hydra lets it pass."""
-    from omegaconf import DictConfig, OmegaConf
-
-    cls = OmegaConf.get_type(node)
-    keys = [str(key) for key in node]
-    known = [field.name for field in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else keys
-    unknown = [key for key in keys if key not in known]
-    faults = [f"{place}{key} is not a key of the configuration.{nearest(key, known)}" for key in unknown]
-    for key, child in node.items_ex(resolve=False):
-        if isinstance(child, DictConfig) and not child._is_none():
-            faults += _unknown_keys(child, f"{place}{key!s}.")
-    return faults
 
 
 def check_names(run: RunConfig, choices: Mapping[str, Any]) -> None:
@@ -215,7 +204,11 @@ def _plain(value: Any) -> Any:
 
 
 def from_record(record: Mapping[str, Any]) -> RunConfig:
-    """The run a record describes, without conf/, Hydra or network. Raises ConfigError for one that is not whole."""
+    """The run a record describes, of whatever version, without conf/, Hydra or network.
+
+    Raises ConfigError for one that is not whole.
+    """
+    record = with_machine(record)
     parts: dict[str, Any] = {}
     faults: list[str] = []
     seed, experiment = record.get("seed"), record.get("experiment")

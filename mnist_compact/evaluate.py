@@ -67,12 +67,12 @@ def _evaluate_zoo(arguments: argparse.Namespace) -> int:
 def _evaluate_run(arguments: argparse.Namespace) -> int:
     from mnist_compact.results.record import RunRecord
     from mnist_compact.use.classifier import file_of_run, read
-    from mnist_compact.use.evaluation import data_of_run, split_of
+    from mnist_compact.use.evaluation import config_of_run, split_of
 
     folder = arguments.run or _folder_of_trial(arguments.trial, arguments.sweeps)
-    data = data_of_run(folder)
+    config = config_of_run(folder)
     file = file_of_run(folder, arguments.weights)
-    split = split_of(data, arguments.split)
+    split = split_of(config.data, arguments.split, config.machine.data_root)
     found = _show(str(file), read(file), split)
     weights = "averaged" if file.name.startswith("averaged") else "raw"
     recorded = RunRecord.read(folder).score(split.name, weights=weights)

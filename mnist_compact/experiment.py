@@ -25,7 +25,7 @@ def check(run: RunConfig) -> int:
 
     Raises ConfigError, which is OverBudget for too many parameters.
     """
-    resolve_device(run.train.device)
+    resolve_device(run.machine.device)
     model = planned(run.model.build)
     parameters = sum(count_parameters(model))
     run.budget.check(parameters=parameters, epochs=run.train.epochs)
@@ -48,9 +48,9 @@ def run(
     """
     check(config)
     _check_is_new(folder)
-    device = resolve_device(config.train.device)
-    with prepared(config.train.threads, device):
-        data = (data or config.data.load(watcher.announce)).to(device)
+    device = resolve_device(config.machine.device)
+    with prepared(config.machine.threads, device):
+        data = (data or config.load_data(watcher.announce)).to(device)
         with sole_writer(folder):
             _check_is_new(folder)  # by now
             trainee, anatomy, batches = untrained(config, data)
@@ -98,12 +98,12 @@ def resume(
             if epochs < planned:
                 raise ConfigError([f"train.epochs must be at least the run's {planned}, got {epochs}"])
             config.train.epochs = epochs
-        if not config.train.threads:  # sums in another order give other bits
-            config.train.threads = record.latest_environment.get("threads", 0)
+        if not config.machine.threads:  # sums in another order give other bits
+            config.machine.threads = record.latest_environment.get("threads", 0)
         check(config)
-        device = resolve_device(config.train.device)
-        with prepared(config.train.threads, device):
-            data = (data or config.data.load(watcher.announce)).to(device)
+        device = resolve_device(config.machine.device)
+        with prepared(config.machine.threads, device):
+            data = (data or config.load_data(watcher.announce)).to(device)
             trainee, anatomy, batches = untrained(config, data)
             progress = checkpoint.load(folder, trainee, device, watcher.announce)
             _note_continuation(record, config, progress, describe_environment(device), watcher.announce)

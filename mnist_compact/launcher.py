@@ -25,7 +25,7 @@ from mnist_compact.results.record import FILENAME
 class ProcessLauncher(Launcher):
     """At most `n_jobs` jobs at a time, each in a process of its own; 0 = one a core.
 
-    Jobs side by side share the cores evenly, unless train.threads says otherwise. What a job prints is in log.txt in
+    Jobs side by side share the cores evenly, unless machine.threads says otherwise. What a job prints is in log.txt in
     its folder; here it gets one line, as it ends. A job that is refused, fails or is killed costs only itself:
     reading its `return_value` raises JobFault. With `go_on` a job that has ended in its folder before counts as it did,
     and one that was cut off there is resumed. Ctrl-C interrupts the jobs under way, which keep what they have done.
@@ -64,10 +64,10 @@ class ProcessLauncher(Launcher):
     ) -> tuple[Job, DictConfig]:
         told = " ".join(override for override in overrides if override not in alike)
         config = self.loader.load_sweep_config(self.config, overrides)
-        asked = any(override.lstrip("+").startswith("train.threads=") for override in overrides)
-        if threads is not None and not asked and not config.train.threads:
-            overrides = [*overrides, f"train.threads={threads}"]
-            config.train.threads = threads
+        asked = any(override.lstrip("+").startswith("machine.threads=") for override in overrides)
+        if threads is not None and not asked and not config.machine.threads:
+            overrides = [*overrides, f"machine.threads={threads}"]
+            config.machine.threads = threads
             config.hydra.overrides.task.append(overrides[-1])
         with open_dict(config):
             config.hydra.job.id = str(number)

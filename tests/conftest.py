@@ -27,7 +27,7 @@ SMALL = ("data=synthetic", "data.train_images=96", "data.evaluation_images=40")
 TINY = (
     "hydra/help=default",
     "train.batch_size=32",
-    "train.threads=1",
+    "machine.threads=1",
     "train.epochs=2",
 )
 

@@ -39,13 +39,15 @@ def jobs_of(type_in, monkeypatch):
 
 def test_a_grid_is_finished_what_was_cut_off_goes_on_and_what_is_missing_is_run(jobs_of, tmp_path):
     begun = jobs_of(
-        "-m", *SHORT, "optim=sgd,rmsprop", "optim.momentum=0.8", "seed=range(0,3)", "hydra.sweep.dir=my grid",
-        "hydra.sweep.subdir=${optim.name}/${seed}",
+        "-m", *SHORT, "machine.threads=1", "optim=sgd,rmsprop", "optim.momentum=0.8", "seed=range(0,3)",
+        "hydra.sweep.dir=my grid", "hydra.sweep.subdir=${optim.name}/${seed}",
     )  # fmt: skip
     assert [str(job.folder) for job in begun][::3] == ["my grid/sgd/0", "my grid/rmsprop/0"]
     ends = (Status.COMPLETED, Status.INTERRUPTED, Status.DIVERGED, Status.RUNNING, Status.FAILED)
     for job, status in zip(begun, ends, strict=False):
         leave_record(job.folder, status)
+    saved = tmp_path / "my grid" / "multirun.yaml"  # as it was before the machine had a group
+    saved.write_text(saved.read_text().replace("- machine.threads=1", "- train.threads=1"))
     resumed = jobs_of("resume=my grid")
     assert [(job.number, job.command[3:]) for job in resumed[:3]] == [
         (number, [f"resume={begun[number].folder}"]) for number in (1, 3, 4)
@@ -91,7 +93,11 @@ def test_a_saved_configuration_is_run_again_with_the_changes_asked_for(type_in, 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("optim.momentun=0.5", "optim.momentun is not a setting of the run, and rerun changes settings alone"),
+        ("optim.momentun=0.5", "optim.momentun is not a setting of the run, and rerun changes settings alone."),
+        (
+            "train.threads=1",
+            "train.threads is not a setting of the run, and rerun changes settings alone. It is machine.threads now.",
+        ),
         ("optim.lr=-1", "optim.lr must be above 0, got -1.0"),
         ("optim=adam", "optim must be a mapping, got 'adam'"),
         ("model.layers.conv4.width=200", "budget.parameters_below must exceed the network's parameters, got 8,000 for"),

@@ -22,17 +22,18 @@ MAY_IMPORT = {
     "faults": set(),
     "seeds": set(),
     "shapes": set(),
+    "unfit": {"results"},
     "data": set(),
     "model": set(),
     "training": {"data", "model"},
     "results": set(),
-    "config": {"data", "model", "results", "tracking", "training"},
+    "config": {"data", "model", "results", "tracking", "training", "unfit"},
     "tracking": {"config", "model", "onlookers", "results", "training"},  # all but onlookers for types alone
     "artefacts": {"data", "model", "training", "results"},
     "onlookers": {"config", "model", "training", "results"},  # for types alone
     "session": {"artefacts", "config", "data", "model", "training", "results"},
     "experiment": {"artefacts", "config", "data", "model", "onlookers", "session", "training", "results"},
-    "terminal": {"config", "confirm", "folders", "model", "onlookers", "results", "search", "training"},
+    "terminal": {"config", "confirm", "folders", "model", "onlookers", "results", "search", "training", "unfit"},
     "search": {
         *("config", "data", "experiment", "experiments", "jobs", "model", "onlookers"),
         *("results", "terminal.refusals", "tracking", "training"),
@@ -78,6 +79,7 @@ THIRD_PARTY = {  # room → libraries that only it may import, at any depth
     },
     "omegaconf": {
         *("again", "app", "composition", "config", "experiments", "folders", "grid", "launcher", "search", "terminal"),
+        "unfit",
     },
     "optuna": {"confirm", "results", "search", "study", "terminal"},
     "pandas": {"confirm", "results", "report", "search", "study", "terminal", "use", "zoo"},

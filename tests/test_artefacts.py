@@ -8,15 +8,15 @@ from mnist_compact.results.record import NetworkFacts, RunRecord, Status
 
 
 def test_the_configuration_is_yaml_whatever_was_typed(configure, tmp_path):
-    config = to_record(configure("data=holdout", "data.root='new\nline'"))
+    config = to_record(configure("data=holdout", "machine.data_root='new\nline'"))
     facts = NetworkFacts(parameters=1, trainable_parameters=1, macs=1, receptive_field=1, input_shape=[1, 28, 28])
-    typed = ["data.root='new\nline'", "seed=1\x07\u2028"]
+    typed = ["machine.data_root='new\nline'", "seed=1\x07\u2028"]
     write_config(
         tmp_path, RunRecord(status=Status.RUNNING, config=config, overrides=typed, evaluated="", network=facts)
     )
     text = (tmp_path / "config.yaml").read_text()
     assert yaml.safe_load(text) == config
     assert text.splitlines()[:2] == [
-        "# overrides: data.root='new\\nline' seed=1\\x07\\u2028",
+        "# overrides: machine.data_root='new\\nline' seed=1\\x07\\u2028",
         "# run it again: python -m mnist_compact rerun=<this folder>",
     ]

@@ -29,8 +29,8 @@ ENVIRONMENT = {
     "CUDA_VISIBLE_DEVICES": "",
 }
 
-SMALL = ("data=synthetic", "data.train_images=256", "train.epochs=2", "train.threads=1")
-TINY = ("data=synthetic", "data.train_images=64", "train.batch_size=32", "train.epochs=1", "train.threads=1")
+SMALL = ("data=synthetic", "data.train_images=256", "train.epochs=2", "machine.threads=1")
+TINY = ("data=synthetic", "data.train_images=64", "train.batch_size=32", "train.epochs=1", "machine.threads=1")
 # Everything on that has a state which a continuation could lose.
 STATEFUL = (
     "data=synthetic",
@@ -38,7 +38,7 @@ STATEFUL = (
     "train.batch_size=32",
     "train.epochs=12",
     "train.average_epochs=6",
-    "train.threads=1",
+    "machine.threads=1",
     "model=m3",
     "model.dropout=0.1",
     "augment=affine",
@@ -205,8 +205,8 @@ REFUSED = {
     "negative seed": (["seed=-1"], ["seed must be at least 0, got -1"]),
     "too small an image": (["model.layers.conv7.kernel=5"], ["model.layers.conv7.kernel", "4×4", "got 5"]),
     "batch above data": (["train.batch_size=1000000"], ["train.batch_size must be at most the 256", "got 1000000"]),
-    "absent GPU": (["train.device=cuda:7"], ["train.device must be", "'cuda:7'"]),
-    "unknown device": (["train.device=abacus"], ["train.device must be auto, cpu", "'abacus'"]),
+    "absent GPU": (["machine.device=cuda:7"], ["machine.device must be", "'cuda:7'"]),
+    "unknown device": (["machine.device=abacus"], ["machine.device must be auto, cpu", "'abacus'"]),
     "too many parameters": (["model.layers.conv4.width=200"], ["budget.parameters_below", "8,000", "38,508"]),
     "too many epochs": (["train.epochs=16"], ["train.epochs must be at most", "15", "got 16"]),
     "no value": (["optim.lr"], ["'optim.lr' is not of the form key=value"]),

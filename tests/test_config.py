@@ -1,9 +1,12 @@
+import dataclasses
+
 import pytest
 from hydra.errors import ConfigCompositionException
 from torch import nn
 
 from mnist_compact.config import GROUPS, check_names, from_record, to_record
 from mnist_compact.faults import ConfigError
+from mnist_compact.training.configs import MachineConfig
 
 
 @pytest.mark.parametrize(
@@ -101,6 +104,39 @@ def test_a_damaged_record_is_refused(configure, damage, complaint):
     damage(record)
     with pytest.raises(ConfigError, match=complaint):
         from_record(record)
+
+
+def before_version_3(record):
+    """As it was written before the machine had a group."""
+    machine = record.pop("machine")
+    record["train"] |= {"threads": machine["threads"], "device": machine["device"]}
+    if record["data"]["kind"] != "synthetic":
+        record["data"]["root"] = machine["data_root"]
+    return record
+
+
+@pytest.mark.parametrize("images", [(), ("data=mnist", "machine.data_root=/images"), ("data=holdout",)])
+def test_a_record_from_before_the_machine_had_a_group_is_the_same_run(configure, images):
+    config = configure("train.epochs=4", "machine.threads=3", "machine.device=cpu", *images)
+    assert from_record(before_version_3(to_record(config))) == config
+    bare = to_record(config)
+    del bare["machine"]
+    assert from_record(bare) == dataclasses.replace(config, machine=MachineConfig(name="auto"))
+
+
+def test_a_recipe_is_recorded_alike_on_two_machines_but_for_the_machine(configure):
+    one = to_record(configure("data=mnist", "machine=one_core", "machine.data_root=/images"))
+    other = to_record(configure("data=mnist", "machine.threads=8", "machine.device=cuda"))
+    assert {group for group in one if one[group] != other[group]} == {"machine"}
+
+
+def test_images_are_read_from_where_the_machine_has_them(configure, monkeypatch):
+    asked = []
+    for name in ("load_mnist", "load_fashion", "load_holdout"):
+        monkeypatch.setattr(f"mnist_compact.data.datasets.{name}", lambda root, *_: asked.append(root))
+    for data in ("mnist", "fashion", "holdout"):
+        configure(f"data={data}", f"machine.data_root=/{data}").load_data(print)
+    assert asked == ["/mnist", "/fashion", "/holdout"]
 
 
 def test_a_delta_file_inserts_and_drops_layers(configure, tmp_path):

@@ -29,8 +29,8 @@ from mnist_compact.use.evaluation import by_class, evaluate, split_of
 @pytest.fixture
 def made_files(tmp_path, monkeypatch):
     """64 images to train on and 30 to be scored on, a bright line a class."""
-    root, sha256 = tmp_path / "files", {}
-    root.mkdir()
+    root, sha256 = tmp_path / "files" / "fashion", {}
+    root.mkdir(parents=True)
     for count, images_file, labels_file in (
         (64, MnistFile.TRAIN_IMAGES, MnistFile.TRAIN_LABELS),
         (30, MnistFile.TEST_IMAGES, MnistFile.TEST_LABELS),
@@ -43,11 +43,11 @@ def made_files(tmp_path, monkeypatch):
             (root / name).write_bytes(header + array.tobytes())
             sha256[name] = hashlib.sha256((root / name).read_bytes()).hexdigest()
     monkeypatch.setattr(datasets, "FASHION", dataclasses.replace(FASHION, sources=(), sha256=sha256))
-    return root
+    return root.parent
 
 
 def test_a_run_is_scored_and_drawn_under_the_data_sets_own_names(made_files, configure, onlooker, tmp_path):
-    config = configure("data=fashion", f"data.root={made_files}", "train.epochs=1", "train.average_epochs=1")
+    config = configure("data=fashion", f"machine.data_root={made_files}", "train.epochs=1", "train.average_epochs=1")
     record = run(config, tmp_path / "runs" / "fashion", onlooker())
     assert (record.evaluated, record.final.split, record.final.total) == ("fashion_test", "fashion_test", 30)
     assert record.classes == list(FASHION.classes)
@@ -111,8 +111,8 @@ def test_it_is_confirmed_on_its_own_test_images_and_saved_with_them():
 
 
 def test_a_trained_network_is_scored_by_the_names_of_the_classes(made_files, configure):
-    data = configure("data=fashion", f"data.root={made_files}").data
-    split = split_of(data, "test")
+    data = configure("data=fashion").data
+    split = split_of(data, "test", str(made_files))
     from mnist_compact.use.classifier import Classifier
 
     found = evaluate(Classifier(configure("model=m1").model.build(), 0.5, 0.5), split)

@@ -208,15 +208,15 @@ def stage(configure, monkeypatch):
 
 
 def test_jobs_are_told_their_folder_and_what_the_grid_was_told(stage):
-    set_up = stage("hydra.verbose=false", "train.threads=1", "hydra.mode=MULTIRUN")
-    set_up.launch("model=m1 seed=0 train.threads=1", "model=m3 seed=1 train.threads=1", first=4)
+    set_up = stage("hydra.verbose=false", "machine.threads=1", "hydra.mode=MULTIRUN")
+    set_up.launch("model=m1 seed=0 machine.threads=1", "model=m3 seed=1 machine.threads=1", first=4)
     assert [str(job.folder) for job in set_up.jobs] == ["grid/4_m1_adam_seed0", "grid/5_m3_adam_seed1"]
     assert [job.told for job in set_up.jobs] == ["model=m1 seed=0", "model=m3 seed=1"]
     assert set_up.jobs[1].command == [
         *PROGRAM,
         "--config-name=config",
         "hydra/help=default", "hydra.sweep.dir=grid", "hydra.verbose=false",
-        "model=m3", "seed=1", "train.threads=1",
+        "model=m3", "seed=1", "machine.threads=1",
         "hydra.mode=RUN", "hydra.run.dir='grid/5_m3_adam_seed1'",
     ]  # fmt: skip
     assert set_up.total == 6
@@ -234,12 +234,12 @@ def test_folder_names_hold_nothing_that_the_override_grammar_reads(stage):
     [
         (0, ["seed=0"], 1, None, []),  # one job has the machine to itself
         (1, ["seed=0", "seed=1"], 1, None, []),
-        (0, ["seed=0", "seed=1"], 2, 2, ["train.threads=2"]),  # 4 cores
-        (0, [f"seed={n}" for n in range(9)], 4, 1, ["train.threads=1"]),
-        (3, [f"seed={n}" for n in range(9)], 3, 1, ["train.threads=1"]),
-        (8, [f"seed={n}" for n in range(9)], 8, 1, ["train.threads=1"]),
-        (2, ["seed=0 train.threads=3", "seed=1 train.threads=3"], 2, 2, []),
-        (2, ["seed=0 train.threads=0", "seed=1 train.threads=0"], 2, 2, []),  # asked for: all cores for each
+        (0, ["seed=0", "seed=1"], 2, 2, ["machine.threads=2"]),  # 4 cores
+        (0, [f"seed={n}" for n in range(9)], 4, 1, ["machine.threads=1"]),
+        (3, [f"seed={n}" for n in range(9)], 3, 1, ["machine.threads=1"]),
+        (8, [f"seed={n}" for n in range(9)], 8, 1, ["machine.threads=1"]),
+        (2, ["seed=0 machine.threads=3", "seed=1 machine.threads=3"], 2, 2, []),
+        (2, ["seed=0 machine.threads=0", "seed=1 machine.threads=0"], 2, 2, []),  # asked for: all cores for each
     ],
 )
 def test_jobs_side_by_side_share_the_cores(stage, n_jobs, overrides, workers, omp, added):

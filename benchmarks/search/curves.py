@@ -132,7 +132,7 @@ class Recorder(Log):
     def __init__(self, question: Question) -> None:
         frozen = question.frozen(sampler="tpe")
         self.question, self.composer = question, Composer(frozen, space_of(frozen).fixed)
-        self.data = self.composer.run_config([]).data.load(print)
+        self.data = self.composer.run_config([]).load_data(print)
 
     def epoch_done(self, row: dict[str, Any], *, new_best: bool) -> None:
         self.seconds.append(row["seconds"])
@@ -140,7 +140,7 @@ class Recorder(Log):
     def train(self, point: Point) -> Curve:
         """Raises RuntimeError for a run that does not come to its end."""
         config = self.composer.run_config(self.question.told(point))
-        config.train.threads = 1
+        config.machine.threads = 1
         accuracies: list[float] = []
         self.seconds: list[float] = []
 

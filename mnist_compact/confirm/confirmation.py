@@ -20,10 +20,12 @@ from mnist_compact.config import RunConfig, from_record, to_record
 from mnist_compact.confirm.crew import seeds_of
 from mnist_compact.data.configs import DataConfig, HoldoutConfig, MnistConfig
 from mnist_compact.faults import ConfigError
-from mnist_compact.results.columns import MACHINE_SETTINGS
+from mnist_compact.results.columns import MACHINE
 from mnist_compact.results.finding import CONFIRMED
+from mnist_compact.results.upgrades import with_machine
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, 2)  # of the first the configuration is a record's from before version 3
 # Far from what people type and from one another: a ranking takes part in the choice, so the seeds of the confirmation
 # that follows, on whatever split, must be none of its.
 FIRST_RANKED = 100
@@ -89,11 +91,12 @@ class Confirmation:
         except ValueError as error:
             raise ConfigError([f"{path} is damaged: {error}"]) from error
         version = raw.get("schema_version") if isinstance(raw, dict) else None
-        if version != SCHEMA_VERSION:
-            raise ConfigError([f"{path} has schema version {version!r}; this program reads {SCHEMA_VERSION}"])
+        if version not in READABLE:
+            known = ", ".join(map(str, READABLE))
+            raise ConfigError([f"{path} has schema version {version!r}; this program reads {known}"])
         try:
-            return cls(**raw)
-        except TypeError as error:
+            return cls(**{**raw, "schema_version": SCHEMA_VERSION, "config": with_machine(raw["config"])})
+        except (KeyError, TypeError) as error:
             raise ConfigError([f"{path} is damaged: {error}"]) from error
 
 
@@ -124,11 +127,8 @@ def begin(confirmation: Confirmation, folder: Path) -> Confirmation:
 
 
 def comparable(confirmation: Confirmation) -> dict[str, Any]:
-    """What the scores depend on: not the seed, which differs anyway, nor where the files lie."""
-    config = {key: value for key, value in confirmation.config.items() if key not in ("seed", "experiment")}
-    for key in MACHINE_SETTINGS:
-        group, _, name = key.partition(".")
-        config[group] = {setting: value for setting, value in config[group].items() if setting != name}
+    """What the scores depend on: not the seed, which differs anyway, nor the machine."""
+    config = {key: value for key, value in confirmation.config.items() if key not in ("seed", "experiment", MACHINE)}
     return {**config, "split": confirmation.split, "ranking": confirmation.ranking}
 
 
@@ -137,7 +137,7 @@ def _on(role: str, data: DataConfig) -> DataConfig:
     if data.role == role:
         return data
     if isinstance(data, HoldoutConfig) and role == "test":
-        return MnistConfig(name="mnist", root=data.root)
+        return MnistConfig(name="mnist")
     if isinstance(data, MnistConfig) and role == "holdout":
-        return HoldoutConfig(name="holdout", root=data.root)
+        return HoldoutConfig(name="holdout")
     raise ConfigError([f"--split must be {data.role!r} for data={data.name}, got {role!r}"])

@@ -11,7 +11,7 @@ from mnist_compact.composition import compose, options_of
 from mnist_compact.config import GROUPS, RunConfig, configuration_folder, from_record, to_record
 from mnist_compact.confirm.evidence import Evidence
 from mnist_compact.faults import ConfigError
-from mnist_compact.results.columns import MACHINE_SETTINGS
+from mnist_compact.results.columns import MACHINE
 from mnist_compact.results.summary import bar_text
 
 
@@ -86,11 +86,13 @@ def header(evidence: Evidence) -> list[str]:
 def deltas(run: RunConfig) -> tuple[dict[str, str], dict[str, Any]]:
     """Options that are not the defaults, and the keys in which `run` differs from its options.
 
-    Data is left as it is, but for test images: those of another data set than the default are an option to name.
+    Left as they are: the machine, and data but for test images: those of another data set than the default are an
+    option to name.
     Raises ConfigError for an option that conf/ does not have.
     """
     defaults = options_of()
-    options = {group: getattr(run, group).name for group in GROUPS if group != "data" or run.data.role == "test"}
+    told = [group for group in GROUPS if group != MACHINE and (group != "data" or run.data.role == "test")]
+    options = {group: getattr(run, group).name for group in told}
     choices = {group: option for group, option in options.items() if option != defaults[group]}
     chosen = compose(*(f"{group}={option}" for group, option in choices.items()))
     wanted, given = _flat(to_record(run)), _flat(to_record(chosen))
@@ -98,7 +100,7 @@ def deltas(run: RunConfig) -> tuple[dict[str, str], dict[str, Any]]:
         key: value
         for key, value in wanted.items()
         if key not in given or value != given[key]
-        if key.partition(".")[0] in options and key not in MACHINE_SETTINGS
+        if key.partition(".")[0] in options
     }
     return choices, changes
 
@@ -107,9 +109,9 @@ def _check_saved(name: str, run: RunConfig) -> None:
     """Raises ConfigError where experiment=`name` is not `run`, seed, data and machine aside."""
     saved = compose(f"experiment={name}")
     data = run.data if run.data.role == "test" else saved.data
-    alike = dataclasses.replace(run, data=data, seed=saved.seed, experiment=name)
+    alike = dataclasses.replace(run, data=data, machine=saved.machine, seed=saved.seed, experiment=name)
     there, wanted = _flat(to_record(saved)), _flat(to_record(alike))
-    wrong = [key for key in wanted if there.get(key) != wanted[key] and key not in MACHINE_SETTINGS]
+    wrong = [key for key in wanted if there.get(key) != wanted[key]]
     if wrong:
         raise ConfigError([f"experiment={name} does not come out the same: {', '.join(wrong)}"])
 

@@ -31,7 +31,7 @@ def main(folder: Path, seed: int, threads: int, parent: int) -> int:
             else:
                 config = confirmation.run_config(seed)
                 # Its share of the cores: with all of them for each, seeds side by side take thirty times as long.
-                config.train.threads = config.train.threads or threads
+                config.machine.threads = config.machine.threads or threads
                 ended = run(config, home, watcher, overrides=[f"seed={seed}"])
         except ConfigError as error:
             print(f"{PREFIX}{error}", file=sys.stderr)

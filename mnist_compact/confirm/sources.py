@@ -104,6 +104,7 @@ def best_trials(study: str, top: int, sweeps: Path, url: str | None = None) -> l
 
 def of_trials(study: str, numbers: list[int], sweeps: Path, url: str | None = None) -> list[Source]:
     """Composed out of what the study froze: neither conf/ nor the trials' folders are needed."""
+    from mnist_compact.search.earlier import upgraded
     from mnist_compact.search.frozen import Composer
     from mnist_compact.search.proposals import space_of
 
@@ -112,7 +113,8 @@ def of_trials(study: str, numbers: list[int], sweeps: Path, url: str | None = No
         frozen = found.user_attrs.get("frozen")
         if frozen is None:
             raise ConfigError([f"{study} is not a study of this program"])
-        with closing(Composer(frozen, space_of(frozen).fixed)) as composer:
+        frozen = upgraded(frozen)
+        with closing(Composer(frozen, [*space_of(frozen).fixed, *frozen["machine"]])) as composer:
             used = {composer.run_config([]).seed} | _used_in(found)
             return [
                 Source(

@@ -29,8 +29,11 @@ class DataConfig:
         """Images to train on, known without reading them."""
         raise NotImplementedError
 
-    def load(self, announce: Callable[[str], None]) -> Datasets:
-        """The images in memory. `announce` is told in a sentence when something takes time."""
+    def load(self, announce: Callable[[str], None], root: str | None = None) -> Datasets:
+        """The images in memory, from files in `root` (None = the default place) where it has any.
+
+        `announce` is told in a sentence when something takes time.
+        """
         raise NotImplementedError
 
 
@@ -41,21 +44,14 @@ class MnistConfig(DataConfig):
     evaluated_split: ClassVar[str] = "test"
     role: ClassVar[str] = "test"
 
-    root: str | None = None  # folder of the files; null = environment variable or the user's cache folder
-
-    def __post_init__(self) -> None:
-        faults = Faults("data")
-        faults.unless(self.root != "", "root", "must be a folder, or null for the default", self.root)
-        faults.raise_if_any()
-
     @property
     def train_size(self) -> int:
         return TRAIN_IMAGES
 
-    def load(self, announce: Callable[[str], None]) -> Datasets:
+    def load(self, announce: Callable[[str], None], root: str | None = None) -> Datasets:
         from mnist_compact.data.datasets import load_mnist
 
-        return load_mnist(self.root, announce)
+        return load_mnist(root, announce)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -65,16 +61,14 @@ class FashionConfig(DataConfig):
     evaluated_split: ClassVar[str] = "fashion_test"
     role: ClassVar[str] = "test"
 
-    root: str | None = None  # folder of the files; null = `fashion` in MNIST's of the same setting
-
     @property
     def train_size(self) -> int:
         return TRAIN_IMAGES
 
-    def load(self, announce: Callable[[str], None]) -> Datasets:
+    def load(self, announce: Callable[[str], None], root: str | None = None) -> Datasets:
         from mnist_compact.data.datasets import load_fashion
 
-        return load_fashion(self.root, announce)
+        return load_fashion(root, announce)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -84,14 +78,12 @@ class HoldoutConfig(DataConfig):
     evaluated_split: ClassVar[str] = "holdout"
     role: ClassVar[str] = "holdout"
 
-    root: str | None = None  # as in MnistConfig
     held_out: int = 10_000  # images, a multiple of 10: as many of each class
     train_images: int = 0  # trained on, out of the others, a multiple of 10: as many of each class; 0 = all others
     split_seed: int = 0  # fixes which images; independent of the run's seed
 
     def __post_init__(self) -> None:
         faults = Faults("data")
-        faults.unless(self.root != "", "root", "must be a folder, or null for the default", self.root)
         # The rarest digit, 5, has 5,421 training images.
         faults.unless(
             0 < self.held_out <= 50_000 and self.held_out % CLASSES == 0,
@@ -112,10 +104,10 @@ class HoldoutConfig(DataConfig):
     def train_size(self) -> int:
         return self.train_images or TRAIN_IMAGES - self.held_out
 
-    def load(self, announce: Callable[[str], None]) -> Datasets:
+    def load(self, announce: Callable[[str], None], root: str | None = None) -> Datasets:
         from mnist_compact.data.datasets import load_holdout
 
-        return load_holdout(self.root, self.held_out, self.train_images, self.split_seed, announce)
+        return load_holdout(root, self.held_out, self.train_images, self.split_seed, announce)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -140,7 +132,7 @@ class SyntheticConfig(DataConfig):
     def train_size(self) -> int:
         return self.train_images
 
-    def load(self, announce: Callable[[str], None]) -> Datasets:
+    def load(self, announce: Callable[[str], None], root: str | None = None) -> Datasets:
         from mnist_compact.data.datasets import make_synthetic
 
         return make_synthetic(self.train_images, self.evaluation_images, self.data_seed)

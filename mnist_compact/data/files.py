@@ -35,24 +35,27 @@ class DataUnavailable(Refusal):
 
 
 def folder_of(published: Published, root: str | None) -> Path:
-    """The absolute path: `root` (key `data.root`), else its own within MNIST_COMPACT_DATA or the user's cache.
+    """The absolute path, its own in that of all data sets: `root`, else MNIST_COMPACT_DATA, else in the user's cache.
 
     Raises `DataUnavailable` for the home of a user that does not exist.
     """
+    return _folder_of_all(root) / published.subfolder
+
+
+def _folder_of_all(root: str | None) -> Path:
     if chosen := root or os.environ.get("MNIST_COMPACT_DATA"):
         try:
-            folder = Path(chosen).expanduser().absolute()
+            return Path(chosen).expanduser().absolute()
         except RuntimeError as error:
-            key = "data.root" if root else "MNIST_COMPACT_DATA"
+            key = "machine.data_root" if root else "MNIST_COMPACT_DATA"
             raise DataUnavailable(f"{key} must begin with the home of a user, got {chosen!r}") from error
-        return folder if root else folder / published.subfolder
     if sys.platform == "win32":
         cache = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
         cache = Path.home() / "Library" / "Caches"
     else:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache.absolute() / "mnist_compact" / published.subfolder
+    return cache.absolute() / "mnist_compact"
 
 
 def obtain(
@@ -67,9 +70,9 @@ def obtain(
     thing that may take long. Raises `DataUnavailable`, also for a `root` that does not exist: it may be mistyped.
     """
     folder = folder_of(published, root)
-    if root and not folder.is_dir():
+    if root and not _folder_of_all(root).is_dir():
         raise DataUnavailable(
-            f"data.root must be a folder that exists, got {root!r}; make it to have {published.title} put there"
+            f"machine.data_root must be a folder that exists, got {root!r}; make it to have {published.title} put there"
         )
     if len(found := _verified(folder, names, published)) == len(set(names)):
         return found
@@ -80,8 +83,8 @@ def obtain(
     except OSError as error:
         raise DataUnavailable(
             f"{published.title} is not in {folder}, and it cannot be put there: {error.strerror or error}. "
-            "Give data.root or MNIST_COMPACT_DATA a folder that can be written to, or one that already holds "
-            + ", ".join(names)
+            f"Give machine.data_root or MNIST_COMPACT_DATA a folder that can be written to, or one that already "
+            f"{published.held}: {', '.join(names)}"
         ) from error
 
 
@@ -143,7 +146,7 @@ def _fill(
         f"{published.title} is not in {folder}, and no source gave {', '.join(missing)}:\n"
         + "\n".join(reasons)
         + f"\nPut {', '.join(missing)} into {folder} by hand, as they are or with .gz, "
-        "or name a folder that holds them with data.root or MNIST_COMPACT_DATA."
+        f"or name a folder that {published.held} with machine.data_root or MNIST_COMPACT_DATA."
     )
 
 

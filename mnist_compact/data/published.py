@@ -22,11 +22,16 @@ class Published:
     """Grey images in ten classes, as four IDX files."""
 
     title: str
-    subfolder: str  # of the cache
+    subfolder: str  # of the folder of all data sets; "" = that one itself
     torchvision: str  # its class there, which names the folder that torchvision keeps it in, too
     classes: tuple[str, ...]  # names by label
     sha256: Mapping[MnistFile, str]  # of the uncompressed files
     sources: tuple[Source, ...]  # in the order they are asked
+
+    @property
+    def held(self) -> str:
+        """What a folder of all data sets has, in words."""
+        return f"holds them in {self.subfolder}/" if self.subfolder else "holds them"
 
 
 MNIST = Published(

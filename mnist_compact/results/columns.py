@@ -12,10 +12,9 @@ from mnist_compact.results.metrics import epochs_to_converge
 from mnist_compact.results.record import RunRecord, Status
 
 # The config groups, in the order their columns stand. `name` in a group is the option that the user typed.
-GROUPS = ("model", "data", "augment", "optim", "scheduler", "train", "budget")
+GROUPS = ("model", "data", "augment", "optim", "scheduler", "train", "budget", "machine")
 TIMESTAMP = "datetime64[us, UTC]"
-# Settings that say where a run was computed, not what: runs that differ in nothing else are of one configuration.
-MACHINE_SETTINGS = frozenset({"train.threads", "train.device", "data.root"})
+MACHINE = "machine"  # of these groups says where a run is computed: no part of a configuration's identity
 
 # measure of a Score -> (dtype, the epoch choices it is told for); the epoch of `last` is `epochs_done`
 SCORE_MEASURES = {
@@ -181,6 +180,11 @@ def evaluated(name: str) -> ScoreColumn | None:
     """What an evaluation accuracy column holds; None for every other column, training accuracy among them."""
     score = ScoreColumn.of(name)
     return score if score and score.measure == "accuracy" and score.split != "train" else None
+
+
+def is_machines(name: str) -> bool:
+    """Whether a column holds the option or a setting of the machine."""
+    return name.partition(".")[0] == MACHINE
 
 
 def is_setting(name: str) -> bool:

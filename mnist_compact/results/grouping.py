@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_compact.results.columns import (
     GROUPS,
-    MACHINE_SETTINGS,
     UNREADABLE,
     ScoreColumn,
     evaluated,
+    is_machines,
     is_setting,
 )
 from mnist_compact.results.record import Status
@@ -36,7 +36,7 @@ def by_configuration(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[str]]:
     Columns: model, augment, optim, scheduler and what else differs between configurations; then as `grouped`.
     """
     completed = _completed(frame)
-    shown = [name for name in differing(completed) if name not in ("seed", "experiment", *MACHINE_SETTINGS)]
+    shown = [name for name in differing(completed) if name not in ("seed", "experiment") and not is_machines(name)]
     named = dict.fromkeys([*("model", "augment", "optim", "scheduler"), *shown])
     table = _table(frame, completed, [*_configuration(completed)], [*named])
     return table, _notes(frame, completed, [*_configuration(completed)], [])
@@ -71,8 +71,8 @@ def _completed(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 def _configuration(frame: "pd.DataFrame") -> Iterator[str]:
     """The columns that tell configurations apart: options and settings; not seed, name or machine."""
-    yield from GROUPS
-    yield from (name for name in frame.columns if is_setting(name) and name not in MACHINE_SETTINGS)
+    columns = (*GROUPS, *(name for name in frame.columns if is_setting(name)))
+    yield from (name for name in columns if not is_machines(name))
 
 
 def _table(

@@ -19,10 +19,11 @@ new field with a default needs no new version.
 
     1   neither `evaluated` nor `final` of a score: both follow from the names of the splits and the configuration
     2   both are written, with `normalisation` and `continuations`
+    3   `config.machine` holds what were `train.device`, `train.threads` and `data.root`, the last as `data_root`
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
@@ -30,8 +31,9 @@ from typing import Any, Self
 
 from mnist_compact.atomic import replacing
 from mnist_compact.faults import Refusal
+from mnist_compact.results.upgrades import UPGRADES
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FILENAME = "result.json"
 
 
@@ -167,12 +169,12 @@ class RunRecord:
         except ValueError as error:
             raise RecordError(f"{path} is damaged: {error}") from error
         version = raw.get("schema_version") if isinstance(raw, dict) else None
-        if version not in (*_UPGRADES, SCHEMA_VERSION):
-            known = ", ".join(map(str, (*_UPGRADES, SCHEMA_VERSION)))
+        if version not in (*UPGRADES, SCHEMA_VERSION):
+            known = ", ".join(map(str, (*UPGRADES, SCHEMA_VERSION)))
             raise RecordError(f"{path} has schema version {version!r}; this program reads {known}")
         try:
             for old in range(version, SCHEMA_VERSION):
-                _UPGRADES[old](raw)
+                UPGRADES[old](raw)
             raw["schema_version"] = SCHEMA_VERSION
             return cls(**_parsed(raw))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -205,19 +207,3 @@ def _parsed(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _known(cls: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
     return {field.name: raw[field.name] for field in fields(cls) if field.name in raw}
-
-
-def _from_1(raw: dict[str, Any]) -> None:
-    """Of the scores at "last" that of averaged weights may be older than the run's last epoch: then it is none."""
-    scores = raw.get("scores", [])
-    split = next((score["split"] for score in scores if score["split"] != "train"), None)
-    kind = raw["config"]["data"]["kind"] if split is None else ""
-    raw["evaluated"] = split or {"mnist": "test"}.get(kind, kind)
-    done = raw.get("epochs_done", 0)
-    raw["scores"] = [score for score in scores if score["at"] != "last" or score["epoch"] == done]
-    ended = [score for score in raw["scores"] if score["split"] == split and score["at"] == "last"]
-    for score in sorted(ended, key=lambda score: score["weights"] != "averaged")[:1]:
-        score["final"] = True
-
-
-_UPGRADES: dict[int, Callable[[dict[str, Any]], None]] = {1: _from_1}

@@ -13,12 +13,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.exceptions import ExperimentalWarning
 
 from mnist_compact.faults import ConfigError, Faults
+from mnist_compact.results.columns import is_machines
 from mnist_compact.search.frozen import Composer, Frozen
 from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.places import is_below
 from mnist_compact.search.proposals import is_grid, pruner_of, sampler_of, space_of
 from mnist_compact.terminal.refusals import explain
-from mnist_compact.training.machine import resolve_device
 
 REHEARSED = 3  # proposals: the first ones of many samplers are random
 
@@ -45,10 +45,13 @@ def check_settings(config: DictConfig) -> None:
 def check_keys(composer: Composer, frozen: Frozen) -> None:
     """Every searched key and option must exist wherever its branch is taken, and none may score on the test split.
 
-    A device that is not here or too many epochs are a proposal's own fault, unless each of these has one. Raises
-    ConfigError.
+    None may be the machine's, which is the same for all that a worker trains. Too many epochs are a proposal's own
+    fault, unless each of these has one. Raises ConfigError.
     """
     space, unfit = space_of(frozen), list[str]()
+    keys = [*space.keys(), *(word.partition("=")[0].lstrip("+") for word in space.fixed)]
+    if faults := [f"{key} says what a trial is computed on: it is no question" for key in keys if is_machines(key)]:
+        raise ConfigError(faults)
     for name, parameters, when in [
         ("params", space.parameters, {}),
         *((f"branches.{branch.name}.params", branch.parameters, branch.when) for branch in space.branches),
@@ -67,10 +70,9 @@ def check_keys(composer: Composer, frozen: Frozen) -> None:
 
 
 def _unfit(composed: DictConfig) -> str:
-    """Why nothing that shares this device, these epochs and this budget may train; empty where it may."""
+    """Why nothing that shares these epochs and this budget may train; empty where it may."""
     budget: Any = OmegaConf.to_object(composed.budget)
     try:
-        resolve_device(composed.train.device)
         budget.check(parameters=0, epochs=composed.train.epochs)
     except ConfigError as error:
         return str(error)

@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 from mnist_compact.atomic import replacing
 from mnist_compact.faults import ConfigError
 from mnist_compact.results.finding import TRIALS
+from mnist_compact.search.earlier import upgraded
 from mnist_compact.search.frozen import Frozen, differences
 from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.places import existing
@@ -123,7 +124,7 @@ class Charter:
                 return None
         except KeyError:  # there is none, or another machine has just taken it away
             return None
-        self._compare(attributes["frozen"])
+        self._compare(upgraded(attributes["frozen"]))
         return study
 
     def _once_whole(self, study: Study) -> dict[str, Any] | None:

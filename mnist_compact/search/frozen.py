@@ -7,11 +7,13 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mnist_compact.changes import changes
 from mnist_compact.config import GROUPS, RunConfig, check_names, configuration_folder, to_run_config
 from mnist_compact.faults import ConfigError
+from mnist_compact.results.columns import MACHINE, is_machines
 from mnist_compact.search.configs import CONTINUABLE, register
 from mnist_compact.search.source import GROUP, sweeps_folder
 
@@ -22,7 +24,8 @@ KNOWN = (*GROUPS, "tracker", "experiment", "hydra", GROUP)  # a folder beside co
 def freeze(sweeper: DictConfig, arguments: list[str], beside: Sequence[Path] = ()) -> Frozen:
     """Everything that decides what a trial is: the files, the search's settings, the command line.
 
-    Of the folders `beside` conf/, such as Hydra's --config-dir, the groups that this program has.
+    What this machine computes its trials on is kept apart, for another may go on with the same study. Of the folders
+    `beside` conf/, such as Hydra's --config-dir, the groups that this program has.
     """
     settings = OmegaConf.to_container(sweeper, resolve=True, enum_to_str=True)
     assert isinstance(settings, dict)
@@ -34,11 +37,22 @@ def freeze(sweeper: DictConfig, arguments: list[str], beside: Sequence[Path] = (
     files: dict[str, str] = {}
     for path, root in paths:
         files.setdefault(path.relative_to(root).as_posix(), path.read_text())  # Hydra, too, takes the first it finds
+    question, machine = _divided(arguments)
     return {
         "settings": {str(key): value for key, value in settings.items() if key not in leave_out},
-        "arguments": arguments,
+        "arguments": question,
+        "machine": machine,
         "files": dict(sorted(files.items())),
     }
+
+
+def _divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words of the question, and those of the machine; several values of one are a search, to be refused."""
+    question, machine = list[str](), list[str]()
+    for word, override in zip(arguments, OverridesParser.create().parse_overrides([*arguments]), strict=True):
+        of_machine = is_machines(override.key_or_group) and not override.is_sweep_override()
+        (machine if of_machine else question).append(word)
+    return question, machine
 
 
 def folders_beside(config: DictConfig) -> list[Path]:
@@ -80,7 +94,7 @@ def _in_use(frozen: Frozen) -> set[str]:
         if name not in used:
             used.add(name)
             waiting += [other for _, names in _defaults(name, files) for other in names]
-    return {name for name in used if not name.startswith("hydra/")}
+    return {name for name in used if not name.startswith(("hydra/", f"{MACHINE}/"))}
 
 
 def _option(group: str, value: Any, files: dict[str, str]) -> tuple[str, list[str]]:

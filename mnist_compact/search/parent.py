@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from mnist_compact.config import tracker_of
+from mnist_compact.config import machine_of, tracker_of
 from mnist_compact.cores import cores
 from mnist_compact.faults import EXIT_FAILED, EXIT_FRUITLESS, ConfigError, WorkFault
 from mnist_compact.jobs import exit_on_signals
@@ -28,6 +28,7 @@ from mnist_compact.search.proposals import point_of, space_of
 from mnist_compact.search.storage import StorageLost, in_words, patiently
 from mnist_compact.search.verdict import Settings, Stop, stop_of
 from mnist_compact.search.workforce import Workforce
+from mnist_compact.training.machine import resolve_device
 
 POLL_S = 0.5
 GLANCE_S = 1.0  # at most, at a storage that may be locked
@@ -60,6 +61,7 @@ class Parent:
         sweeper = config.hydra.sweeper
         self.config, self.sweeper = config, sweeper
         question = config.hydra.runtime.choices.get("sweeps")
+        self.machine = machine_of(config)
         self.frozen = freeze(sweeper, held_out(config, arguments), folders_beside(config))
         self.name = sweeper.study_name or question or f"search_{digits_of(self.frozen)}"
         self.folder, self.private = Path(sweeper.folder) / self.name, not sweeper.storage
@@ -79,6 +81,7 @@ class Parent:
             private=self.private,
             jobs=sweeper.n_jobs or cores(),
             settings=self.settings,
+            machine=self.machine,
         )
 
     def search(self, shown: type[View]) -> Outcome:
@@ -152,6 +155,7 @@ class Parent:
         Raises StorageLost for one that is locked and stays so.
         """
         check_settings(self.config)
+        resolve_device(self.machine.device)
         with closing(Composer(self.frozen, space_of(self.frozen).fixed)) as composer:
             composer.run_config([])
             tracker_of(composer.composed([])).check()

@@ -24,11 +24,13 @@ from mnist_compact.onlookers import Relinquished, Reporter, Watcher, Watchers
 from mnist_compact.orphans import end_with
 from mnist_compact.results import record as record_file
 from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status
+from mnist_compact.search.earlier import upgraded
 from mnist_compact.search.ledger import Ledger, quieten, tally
 from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.proposals import Job, Proposer, Trained, pruner_of
 from mnist_compact.search.storage import TROUBLE, StorageLost
 from mnist_compact.search.verdict import Settings, stop_of
+from mnist_compact.training.configs import MachineConfig
 
 HEARTBEAT_S = 20.0
 IDLE_S = 1.0  # between looks at what the others do, when there is nothing to do oneself
@@ -43,7 +45,7 @@ class Assignment:
     study_name: str
     worker: str
     private: bool
-    threads: int
+    machine: MachineConfig  # what all its trials are computed on
     parent: int  # process id; a worker does not outlive it
     settings: Settings
 
@@ -55,7 +57,8 @@ class Assignment:
     @classmethod
     def read(cls, path: Path) -> "Assignment":
         raw = json.loads(path.read_text())
-        return cls(**{**raw, "settings": Settings(**raw["settings"])})
+        parts = {"settings": Settings(**raw["settings"]), "machine": MachineConfig(**raw["machine"])}
+        return cls(**{**raw, **parts})
 
 
 class Log(Watcher):
@@ -80,7 +83,7 @@ class Worker:
         self.ledger = Ledger(
             self.folder, assignment.url, assignment.study_name, assignment.worker, private=assignment.private
         )
-        self.frozen = self.ledger.study.user_attrs["frozen"]
+        self.frozen = upgraded(self.ledger.study.user_attrs["frozen"])
         self.proposer = Proposer(self.ledger, self.frozen)
         self.tracker = tracker_of(self.proposer.composer.composed([]))
         self.several = len(self.frozen["settings"]["objectives"]) > 1
@@ -127,11 +130,10 @@ class Worker:
 
     def _train(self, job: Job) -> None:
         self.at_work = job.trial_id
-        config, folder = job.config, self.folder / job.folder
-        if not config.train.threads:
-            config.train.threads = self.told.threads
+        folder = self.folder / job.folder
+        job.config.machine = self.told.machine
         try:
-            record = self._run(job, folder, self._data_of(config))
+            record = self._run(job, folder, self._data_of(job.config))
         except LostLease as error:
             print(f"trial {job.number}: {error}", flush=True)
             return
@@ -157,7 +159,7 @@ class Worker:
         key = repr(config.data)
         if key not in self.data:
             try:
-                self.data[key] = config.data.load(print)
+                self.data[key] = config.load_data(print)
             except Exception as error:  # of files, networks, memory
                 raise WithoutData(str(error) or type(error).__name__) from error
         return self.data[key]

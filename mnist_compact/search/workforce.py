@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from mnist_compact.cores import threads_each
@@ -15,18 +16,27 @@ from mnist_compact.jobs import how_ended
 from mnist_compact.search.ledger import excuse, lock_of
 from mnist_compact.search.verdict import Settings
 from mnist_compact.search.worker import Assignment
+from mnist_compact.training.configs import MachineConfig
 
 PATIENCE_S = 20.0  # for workers that are told to stop: they finish a step, not an epoch
 
 
 class Workforce:
-    """At most `jobs` workers at a time, which share the cores evenly."""
+    """At most `jobs` workers at a time, which share the cores evenly, unless the machine's threads are told."""
 
     def __init__(
-        self, folder: Path, *, url: str, study_name: str, private: bool, jobs: int, settings: Settings
+        self,
+        folder: Path,
+        *,
+        url: str,
+        study_name: str,
+        private: bool,
+        jobs: int,
+        settings: Settings,
+        machine: MachineConfig,
     ) -> None:
         self.folder, self.url, self.study_name, self.private = folder, url, study_name, private
-        self.jobs, self.settings = jobs, settings
+        self.jobs, self.settings, self.machine = jobs, settings, machine
         self.at_work: list[tuple[subprocess.Popen[bytes], str]] = []
         self.hired, self.token = 0, secrets.token_hex(3)  # two machines may share a host's name and a process id
 
@@ -46,7 +56,7 @@ class Workforce:
             study_name=self.study_name,
             worker=name,
             private=self.private,
-            threads=threads,
+            machine=replace(self.machine, threads=self.machine.threads or threads),
             parent=os.getpid(),
             settings=self.settings,
         ).write(assignment)

@@ -5,6 +5,7 @@ import shlex
 import sys
 
 from mnist_compact.faults import Refusal, nearest
+from mnist_compact.unfit import unknown_key
 
 
 def explain(error: Exception) -> str | None:
@@ -79,7 +80,7 @@ def _unfit_key(error: Exception) -> str:
         key = str(cause.key)
         siblings = [str(name) for name in cause.parent_node] if cause.parent_node is not None else []
         place = cause.full_key or key
-        return f"{place} is not a key of the configuration.{nearest(key, siblings)} Keys there: {', '.join(siblings)}."
+        return f"{unknown_key(place, siblings)} Keys there: {', '.join(siblings)}."
     if isinstance(cause, OmegaConfBaseException):
         first = (cause.msg or str(cause)).splitlines()[0]
         if missing := re.search(r"Missing mandatory value: (\w+)$", first):

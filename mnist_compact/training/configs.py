@@ -1,4 +1,4 @@
-"""How long, on what and within which limits a network is trained. Torch-free."""
+"""How long, on which machine and within which limits a network is trained. Torch-free."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -19,8 +19,6 @@ class TrainConfig:
     label_smoothing: float = 0.0  # part of the target spread over all ten classes, in [0, 1); 0 = off
     average_epochs: int = 0  # over so many last epochs an average of the weights is kept and scored too; 0 = off
     average_decay: float = 0.998  # of that exponential moving average, per step, in (0, 1)
-    threads: int = 0  # CPU threads; 0 = torch's own number, as OMP_NUM_THREADS or taskset have it
-    device: str = "auto"  # cpu, cuda, cuda:1, mps; auto = a GPU if there is one
     precision: Precision = Precision.float32
 
     def __post_init__(self) -> None:
@@ -30,7 +28,23 @@ class TrainConfig:
         faults.unless(0 <= self.label_smoothing < 1, "label_smoothing", "must be in [0, 1)", self.label_smoothing)
         faults.unless(self.average_epochs >= 0, "average_epochs", "must be at least 0", self.average_epochs)
         faults.unless(0 < self.average_decay < 1, "average_decay", "must be in (0, 1)", self.average_decay)
+        faults.raise_if_any()
+
+
+@dataclass(kw_only=True, slots=True)
+class MachineConfig:
+    """What a run is computed on: nothing that a configuration is told apart by."""
+
+    name: str  # of the option, as typed
+    device: str = "auto"  # cpu, cuda, cuda:1, mps; auto = a GPU if there is one
+    threads: int = 0  # of the CPU; 0 = torch's own number, as OMP_NUM_THREADS or taskset have it
+    data_root: str | None = None  # folder of the images; null = environment variable or the user's cache folder
+
+    def __post_init__(self) -> None:
+        faults = Faults("machine")
         faults.unless(0 <= self.threads <= 1024, "threads", "must be in [0, 1024]", self.threads)
+        rule = "must be a folder, or null for the default"
+        faults.unless(self.data_root != "", "data_root", rule, self.data_root)
         faults.raise_if_any()
 
 
@@ -66,4 +80,5 @@ class BudgetConfig:
 
 
 TRAINS: dict[str, type[TrainConfig]] = {"train": TrainConfig}
+MACHINES: dict[str, type[MachineConfig]] = {"machine": MachineConfig}
 BUDGETS: dict[str, type[BudgetConfig]] = {"budget": BudgetConfig}

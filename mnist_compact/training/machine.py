@@ -31,7 +31,7 @@ def resolve_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(
-            [f"train.device must be auto, cpu or a GPU of this machine, got {name!r} ({reason})"]
+            [f"machine.device must be auto, cpu or a GPU of this machine, got {name!r} ({reason})"]
         ) from error
     return device
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from mnist_compact.config import from_record
+from mnist_compact.config import RunConfig, from_record
 from mnist_compact.data.configs import DataConfig, HoldoutConfig, MnistConfig
 from mnist_compact.data.datasets import Split
 from mnist_compact.faults import ConfigError
@@ -39,20 +39,21 @@ def by_class(evaluation: Evaluation, split: Split) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def split_of(data: DataConfig, name: str | None = None) -> Split:
+def split_of(data: DataConfig, name: str | None = None, root: str | None = None) -> Split:
     """The images that a run with `data` is scored on, or for a held-out run the test images, which it never read.
 
-    Raises ConfigError for a split that the images do not have, and for one that the run was trained on.
+    They are read from files in `root`, as `DataConfig.load` has it. Raises ConfigError for a split that the images do
+    not have, and for one that the run was trained on.
     """
     if name in (None, data.role):
-        return data.load(print).evaluation
+        return data.load(print, root).evaluation
     if isinstance(data, HoldoutConfig) and name == "test":
-        return MnistConfig(name="mnist", root=data.root).load(print).evaluation
+        return MnistConfig(name="mnist").load(print, root).evaluation
     if isinstance(data, MnistConfig) and name == "holdout":
         raise ConfigError([f"--split holdout: with data={data.name} the network was trained on these images"])
     raise ConfigError([f"--split must be {data.role!r} for data={data.name}, got {name!r}"])
 
 
-def data_of_run(folder: Path) -> DataConfig:
+def config_of_run(folder: Path) -> RunConfig:
     """Raises RecordError where there is no run."""
-    return from_record(RunRecord.read(folder).config).data
+    return from_record(RunRecord.read(folder).config)

@@ -39,9 +39,13 @@ def test_a_ranking_is_on_another_held_out_part():
 
 
 def test_only_the_images_change_with_the_split():
-    run = compose("experiment=m3_logged", "data=holdout", "data.root=/somewhere")
+    run = compose("experiment=m3_logged", "data=holdout", "machine.data_root=/somewhere")
     on_test = confirmation(run).run_config(1000)
-    assert (on_test.data.evaluated_split, on_test.data.train_size, on_test.data.root) == ("test", 60_000, "/somewhere")
+    assert (on_test.data.evaluated_split, on_test.data.train_size, on_test.machine.data_root) == (
+        "test",
+        60_000,
+        "/somewhere",
+    )
     assert dataclasses.replace(on_test, data=run.data, seed=run.seed) == run
     assert confirmation(run, "holdout").run_config(100).data == run.data
 
@@ -54,8 +58,15 @@ def test_images_that_cannot_give_a_split_are_refused(data, split):
 
 def test_the_same_configuration_goes_on_and_another_is_refused_with_the_difference(tmp_path):
     first = begin(confirmation(compose("model=m3"), used=(0, 5)), tmp_path / "probe")
-    again = begin(confirmation(compose("model=m3", "train.threads=1", "data.root=/elsewhere")), tmp_path / "probe")
+    elsewhere = compose("model=m3", "machine=one_core", "machine.data_root=/elsewhere")
+    again = begin(confirmation(elsewhere), tmp_path / "probe")
     assert again == first == Confirmation.read(tmp_path / "probe")
+    path = tmp_path / "probe" / "confirmation.json"
+    raw = json.loads(path.read_text())
+    del raw["config"]["machine"]
+    raw["config"]["train"] |= {"threads": 1, "device": "auto"}
+    path.write_text(json.dumps({**raw, "schema_version": 1}))
+    assert begin(confirmation(elsewhere), tmp_path / "probe").run_config(1000).machine.threads == 1
     with pytest.raises(ConfigError, match=r"optim\.lr: 0\.01 → 0\.02"):
         begin(confirmation(compose("model=m3", "optim.lr=0.02")), tmp_path / "probe")
     with pytest.raises(ConfigError, match="split: 'test' → 'holdout'"):

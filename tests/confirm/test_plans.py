@@ -40,7 +40,7 @@ def test_a_plan_says_what_will_be_confirmed(tmp_path):
 
 def test_the_digest_is_of_what_the_scores_depend_on(tmp_path):
     digest = question(tmp_path).plan().digest
-    assert question(tmp_path, "train.threads=1", "data.root=/elsewhere", "seed=3").plan().digest == digest
+    assert question(tmp_path, "machine.threads=1", "machine.data_root=/elsewhere", "seed=3").plan().digest == digest
     assert question(tmp_path, "optim.lr=0.011").plan().digest != digest
 
 

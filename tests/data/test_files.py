@@ -85,7 +85,7 @@ def test_the_key_wins_over_the_environment_and_the_environment_over_the_cache(
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for data, below in ((MNIST, ""), (FASHION, "fashion")):
-        assert folder_of(data, str(tmp_path / "key")) == tmp_path / "key"
+        assert folder_of(data, str(tmp_path / "key")) == tmp_path / "key" / below
         monkeypatch.setenv("MNIST_COMPACT_DATA", str(tmp_path / "environment"))
         assert folder_of(data, None) == tmp_path / "environment" / below
         monkeypatch.setenv("MNIST_COMPACT_DATA", "")
@@ -205,20 +205,24 @@ def test_the_refusal_names_each_source_its_reason_and_what_to_put_where(tmp_path
         "  first: no network",
         "  third: connection lost",
         f"Put t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte into {tmp_path} by hand, as they are or with .gz, "
-        "or name a folder that holds them with data.root or MNIST_COMPACT_DATA.",
+        "or name a folder that holds them with machine.data_root or MNIST_COMPACT_DATA.",
     ]
     assert contents(get(tmp_path, second)) == CONTENT
 
 
 def test_a_mistyped_root_is_refused_and_not_made(tmp_path: Path) -> None:
     root = str(tmp_path / "typo")
-    with pytest.raises(DataUnavailable, match=rf"^data.root must be a folder that exists, got '{root}'; make it to"):
+    with pytest.raises(
+        DataUnavailable, match=rf"^machine.data_root must be a folder that exists, got '{root}'; make it to"
+    ):
         obtain(root, published=published(FORBIDDEN))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_home_of_nobody_is_refused() -> None:
-    with pytest.raises(DataUnavailable, match=r"^data.root must begin with the home of a user, got '~nosuchuser/x'$"):
+    with pytest.raises(
+        DataUnavailable, match=r"^machine.data_root must begin with the home of a user, got '~nosuchuser/x'$"
+    ):
         obtain("~nosuchuser/x", published=published(FORBIDDEN))
 
 
@@ -472,11 +476,12 @@ def test_the_real_files_come_from_nothing(tmp_path: Path, capfd: pytest.CaptureF
 
 
 @pytest.mark.parametrize("layout", [".", "FashionMNIST/raw"])
-def test_another_data_set_lies_in_torchvisions_folder_of_its_own(layout: str, tmp_path: Path) -> None:
-    lay(tmp_path / layout)
-    lay(tmp_path / "MNIST/raw", TEST_FILES)
+def test_another_data_set_lies_in_a_folder_of_its_own(layout: str, tmp_path: Path) -> None:
+    lay(tmp_path / "fashion" / layout)
+    lay(tmp_path, TEST_FILES)
+    lay(tmp_path / "fashion/MNIST/raw", TEST_FILES)
     found = obtain(str(tmp_path), published=published(FORBIDDEN, like=FASHION))
-    assert found == {name: tmp_path / layout / name for name in MnistFile}
+    assert found == {name: tmp_path / "fashion" / layout / name for name in MnistFile}
 
 
 def test_what_debian_has_installed_is_unpacked_and_left_as_it_is(tmp_path: Path) -> None:
@@ -486,14 +491,17 @@ def test_what_debian_has_installed_is_unpacked_and_left_as_it_is(tmp_path: Path)
     fashion = published(debian, Source(name="last", fetch=failing("no network")), like=FASHION)
     with pytest.raises(DataUnavailable) as caught:
         obtain(str(root), published=fashion)
-    assert f"Fashion-MNIST is not in {root}" in str(caught.value)
+    assert f"Fashion-MNIST is not in {root / 'fashion'}" in str(caught.value)
+    assert str(caught.value).endswith(
+        "or name a folder that holds them in fashion/ with machine.data_root or MNIST_COMPACT_DATA."
+    )
     assert "Debian: it is not installed\n  last: no network\n" in str(caught.value)
     installed.mkdir()
     for name, content in CONTENT.items():
         (installed / f"{name}.gz").write_bytes(gzip.compress(content))
     before = snapshot(installed)
     assert contents(obtain(str(root), TEST_FILES, said.append, fashion)) == {name: CONTENT[name] for name in TEST_FILES}
-    assert said == [f"fetching Fashion-MNIST into {root}: Debian"]
+    assert said == [f"fetching Fashion-MNIST into {root / 'fashion'}: Debian"]
     assert snapshot(installed) == before
     (installed / f"{MnistFile.TEST_LABELS}.gz").write_bytes(b"damaged")
     with pytest.raises(SourceFailed, match=r"^t10k-labels-idx1-ubyte.gz is damaged$"):

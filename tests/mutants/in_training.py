@@ -86,7 +86,7 @@ FAULTS = (
     # The machine
     fault(MACHINE, "precision is Precision.bfloat16", "False", "precision is ignored", SETTINGS),
     fault(MACHINE, "        torch.set_num_threads(threads)\n", "        pass\n", "threads are ignored", THREADS),
-    fault(EXPERIMENT, "if not config.train.threads:", "if False:", "a continued run takes other threads", THREADS),
+    fault(EXPERIMENT, "if not config.machine.threads:", "if False:", "a continued run takes other threads", THREADS),
     # The average
     fault(
         LOOP,

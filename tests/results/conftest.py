@@ -25,6 +25,7 @@ CONFIG: dict[str, Any] = {
     "scheduler": {"name": "onecycle", "warmup": None},
     "train": {"name": "default", "epochs": 3, "batch_size": 128, "shuffle": True},
     "budget": {"name": "course", "max_parameters": 8000},
+    "machine": {"kind": "machine", "name": "auto"},
     "seed": 0,
     "experiment": None,
 }

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from mnist_compact.results.columns import MACHINE_SETTINGS
+from mnist_compact.results.columns import is_machines
 from mnist_compact.results.difference import difference
 from mnist_compact.results.grouping import by_configuration, grouped
 from mnist_compact.results.record import RecordError, Score, Status
@@ -61,7 +61,7 @@ def test_by_configuration_all_but_the_seed_and_the_name_must_be_equal(
 ) -> None:
     seeds("a", [99.0, 99.2])
     seeds("b", [98.0], optim__lr=0.5)
-    seeds("c", [97.0], experiment="named", data__root="/elsewhere")  # where the images lie changes nothing
+    seeds("c", [97.0], experiment="named", machine__data_root="/elsewhere")  # where the images lie changes nothing
     table, notes = by_configuration(load_runs(tmp_path))
     assert table[["model", "optim.lr", "test n"]].to_numpy().tolist() == [["m3", 0.015, 3], ["m3", 0.5, 1]]
     assert "seed" not in table
@@ -70,12 +70,13 @@ def test_by_configuration_all_but_the_seed_and_the_name_must_be_equal(
 
 def test_the_machine_makes_no_group_and_no_difference(seeds: Callable[..., None], tmp_path: Path) -> None:
     seeds("a", [99.0, 99.2])
-    seeds("b", [99.1], train__threads=2, train__device="cuda", data__root="/elsewhere")
+    seeds("b", [99.1], machine__threads=2, machine__device="cuda", machine__data_root="/elsewhere")
     frame = load_runs(tmp_path)
-    assert frame.columns.intersection(list(MACHINE_SETTINGS)).size == len(MACHINE_SETTINGS)
+    machines = [name for name in frame.columns if is_machines(name)]
+    assert machines == ["machine", "machine.data_root", "machine.device", "machine.threads"]
     table, _ = by_configuration(frame)
     assert table["test n"].tolist() == [3]
-    assert not MACHINE_SETTINGS.intersection(table.columns)
+    assert not {*machines} & {*table.columns}
     _, notes = grouped(frame, ["model"])
     assert not any("Within groups differ" in note for note in notes)
 

@@ -51,7 +51,7 @@ def _without(key: str) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda raw: raw.update(schema_version=3), "schema version 3; this program reads 1, 2"),
+        (lambda raw: raw.update(schema_version=4), "schema version 4; this program reads 1, 2, 3"),
         (_without("schema_version"), "schema version None"),
         (_without("status"), "damaged.*status"),
         (_without("network"), "damaged.*network"),
@@ -143,6 +143,19 @@ def test_a_record_of_version_1_says_by_its_names_what_version_2_says_outright(
     without = make_run("without", scores=[])
     record = _rewritten(without, _of_version_1)
     assert (record.evaluated, record.final) == ("test", None)
+
+
+def test_a_record_of_version_2_has_what_is_the_machines_elsewhere(make_run: Callable[..., Path]) -> None:
+    def of_version_2(raw: dict[str, Any]) -> None:
+        raw["schema_version"] = 2
+        del raw["config"]["machine"]
+        raw["config"]["train"] |= {"threads": 2, "device": "cpu"}
+        raw["config"]["data"]["root"] = "/images"
+
+    folder = make_run()
+    machine = {"kind": "machine", "name": "auto", "device": "cpu", "threads": 2, "data_root": "/images"}
+    expected = RunRecord.read(folder).config | {"machine": machine}
+    assert _rewritten(folder, of_version_2).config == expected
 
 
 def test_of_a_lengthened_run_of_version_1_the_old_average_is_not_final(

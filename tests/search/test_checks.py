@@ -33,7 +33,8 @@ def check(configure, tmp_path):
         (("train.epochs=20",), r"^train\.epochs must be at most budget\.max_epochs = 15, got 20$"),
         (("train.epochs=range(16,30)",), r"^train\.epochs must be at most"),
         (("train.epochs=20", MANY), r"^train\.epochs must be at most"),
-        (("train.device=cuda:99",), r"^train\.device must be auto, cpu or a GPU of this machine, got 'cuda:99'"),
+        (("machine.device=cuda:99",), r"^machine\.device must be auto, cpu or a GPU of this machine, got 'cuda:99'"),
+        (("machine.threads=choice(1,2)",), r"^machine\.threads says what a trial is computed on: it is no question$"),
         (
             ("hydra/sweeper/pruner=hyperband", "hydra.sweeper.pruner.reduction_factor=1"),
             r"^hydra/sweeper/pruner must be one that works here, got HyperbandPruner",

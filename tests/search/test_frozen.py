@@ -8,8 +8,10 @@ from hydra_plugins.hydra_optuna_sweeper.config import RandomSamplerConfig
 from omegaconf import OmegaConf
 
 from mnist_compact.search.configs import CONTINUABLE, Branch, CompactSweeperConfig, NopPrunerConfig
+from mnist_compact.search.earlier import upgraded
 from mnist_compact.search.frozen import Composer, differences, freeze
 from mnist_compact.search.parent import digits_of, held_out
+from mnist_compact.training.configs import MachineConfig
 
 
 @pytest.fixture
@@ -121,6 +123,41 @@ def test_a_search_without_a_name_is_named_after_what_it_asks(sweeper):
     assert digits_of(freeze(sweeper, [words[0], "model=m2"])) != name
     sweeper.objectives = ["loss"]
     assert digits_of(freeze(sweeper, words)) != name
+
+
+def test_what_a_machine_computes_its_trials_on_is_no_part_of_the_question(sweeper):
+    question, machine = ["optim.lr=interval(0.1,0.2)", "train.epochs=2"], ["machine=one_core", "machine.threads=3"]
+    here = freeze(sweeper, [question[0], *machine, question[1]])
+    there = freeze(sweeper, [*question, "machine.data_root=/images"])
+    assert (here["arguments"], here["machine"]) == (question, machine)
+    assert differences(here, there) == []
+    assert digits_of(here) == digits_of(there)
+
+
+def test_a_study_from_before_the_machine_had_a_group_goes_on(sweeper):
+    """With what was said of it in each kind of file, and on the command line."""
+    now = freeze(sweeper, ["sweeps=smoke", "train=slow", "train.epochs=2"])
+    own = {
+        "train/slow.yaml": "defaults: [standard, _self_]\nname: slow\n",
+        "experiment/own.yaml": "# @package _global_\nexperiment: own\ntrain: {epochs: 3}\n",
+    }
+    now["files"] |= own
+    then = deepcopy(now)
+    files = then["files"]
+    files = then["files"] = {name: text for name, text in files.items() if not name.startswith("machine/")}
+    files["config.yaml"] = files["config.yaml"].replace("  - machine: auto\n", "")
+    files["train/standard.yaml"] += "threads: 0\ndevice: auto\n"
+    files["train/slow.yaml"] += "threads: 1\n"
+    files["data/synthetic.yaml"] += "root: null\n"
+    files["experiment/own.yaml"] = files["experiment/own.yaml"].replace("epochs: 3", "epochs: 3, device: cpu")
+    then["arguments"] = ["sweeps=smoke", "train=slow", "train.threads=1", "train.epochs=2", "data.root=/images"]
+    assert upgraded(now) is now
+    assert differences(upgraded(then), now) == []
+    assert upgraded(then)["machine"] == ["machine.threads=1", "machine.data_root=/images"]
+    with closing(Composer(upgraded(then), ["data=synthetic"])) as composer:
+        config, slow = composer.run_config(["experiment=own"]), composer.run_config(["train=slow"])
+    assert (config.train.epochs, config.machine) == (3, MachineConfig(name="auto"))
+    assert (slow.train.name, slow.train.epochs) == ("slow", 15)
 
 
 def test_of_the_questions_only_the_one_that_is_asked_matters(sweeper):

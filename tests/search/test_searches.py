@@ -162,7 +162,7 @@ def test_a_search_without_a_complete_trial_says_why_and_has_an_exit_code_of_its_
 @pytest.mark.slow
 def test_data_that_cannot_be_had_end_the_search_and_are_no_fault_of_a_trial(tmp_path):
     (tmp_path / "images").touch()
-    line = ("sweeps=fast", "data.root=images", "hydra.sweeper.n_trials=2")
+    line = ("sweeps=fast", "machine.data_root=images", "hydra.sweeper.n_trials=2")
     done = search(tmp_path, *line, "hydra.sweeper.n_jobs=1")
     assert done.returncode == 1
     assert "mnist_compact: the data cannot be had: MNIST is not in " in done.stderr

@@ -13,10 +13,12 @@ from mnist_compact.search.founding import Charter
 from mnist_compact.search.frozen import freeze
 from mnist_compact.search.verdict import Settings
 from mnist_compact.search.worker import Assignment, Worker
+from mnist_compact.training.configs import MachineConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # as the search itself does
 
 WORDS = ("data=synthetic", "data.train_images=96", "data.evaluation_images=40", "train.batch_size=32", "train.epochs=3")
+ONE_CORE = MachineConfig(name="one_core", device="cpu", threads=1)
 SETTINGS = Settings(n_trials=2, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)
 
 
@@ -27,7 +29,9 @@ def worker(configure, tmp_path):
     url = f"sqlite:///{tmp_path}/study.db"
     frozen = freeze(config.hydra.sweeper, [*WORDS, "optim.lr=interval(0.01,0.1)"])
     Charter("s", tmp_path, url, True, frozen, []).found_or_join()
-    told = Assignment(str(tmp_path), url, "s", "ours", private=True, threads=1, parent=os.getpid(), settings=SETTINGS)
+    told = Assignment(
+        str(tmp_path), url, "s", "ours", private=True, machine=ONE_CORE, parent=os.getpid(), settings=SETTINGS
+    )
     worker = Worker(told)
     with closing(worker.proposer.composer):
         yield worker
@@ -67,4 +71,6 @@ def test_a_worker_that_has_lost_its_trial_says_nothing_more_of_it(worker, tmp_pa
     worker._train(job)
     (trial,) = worker.ledger.trials()
     assert (trial.state, trial.intermediate_values) == (TrialState.RUNNING, {})
-    assert RunRecord.read(tmp_path / job.folder).status is Status.RUNNING, "as the other worker keeps it"
+    record = RunRecord.read(tmp_path / job.folder)
+    assert record.status is Status.RUNNING, "as the other worker keeps it"
+    assert record.config["machine"]["name"] == "one_core", "its own"

@@ -9,10 +9,10 @@ from mnist_compact.config import configuration_folder
 
 TINY = (
     *("data=synthetic", "data.train_images=64", "data.evaluation_images=40"),
-    *("train.batch_size=32", "train.epochs=1", "train.threads=1"),
+    *("train.batch_size=32", "train.epochs=1", "machine.threads=1"),
 )
 SCHEDULERS = "scheduler must be one of cosine, linear, none, onecycle, piecewise, step, got "
-DEVICES = "train.device must be auto, cpu or a GPU of this machine, got "
+DEVICES = "machine.device must be auto, cpu or a GPU of this machine, got "
 NAMES = sorted(path.stem for path in (configuration_folder() / "model").glob("*.yaml"))
 MODELS = f"model must be one of {', '.join(NAMES)}, got "
 
@@ -30,8 +30,15 @@ MODELS = f"model must be one of {', '.join(NAMES)}, got "
         ("optim.lr=inf", "optim.lr must be finite, got inf"),
         ("seed=9223372036854775808", f"seed must be within ±{2**63 - 1}, got {2**63}"),
         ("optim.lr=${nope}", "optim.lr: Interpolation key 'nope' not found"),
-        ("train.threads=2000000000", "train.threads must be in [0, 1024], got 2000000000"),
-        ("train.device=meta", f"{DEVICES}'meta' (it holds no numbers)"),
+        (
+            "train.threads=1",
+            "train.threads is not a key of the configuration. It is machine.threads now. Keys there: name, epochs, "
+            "batch_size, label_smoothing, average_epochs, average_decay, precision.",
+        ),
+        ("+data.root=/x", "data.root is not a key of the configuration. It is machine.data_root now."),
+        ("machine=cluster", "machine=cluster does not exist. Options of machine: auto, one_core."),
+        ("machine.threads=2000000000", "machine.threads must be in [0, 1024], got 2000000000"),
+        ("machine.device=meta", f"{DEVICES}'meta' (it holds no numbers)"),
         ("model.layers.conv1.width=2000000000", "model.layers.conv1.width must be in [1, 1000000], got 2000000000"),
         (
             "model.layers.conv1.width=1000000 model.layers.conv2.width=1000000",
@@ -47,8 +54,8 @@ def test_a_refusal_names_key_rule_and_value_and_leaves_nothing(type_in, tmp_path
 
 def test_a_root_that_is_empty_is_refused(type_in):
     for data in ("mnist", "holdout"):
-        told = "mnist_compact: data.root must be a folder, or null for the default, got ''\n"
-        assert type_in(f"data={data}", "data.root=") == (2, "", told)
+        told = "mnist_compact: machine.data_root must be a folder, or null for the default, got ''\n"
+        assert type_in(f"data={data}", "machine.data_root=") == (2, "", told)
 
 
 def test_a_layer_that_the_command_line_cannot_add_is_told_where_to_write_it(type_in):

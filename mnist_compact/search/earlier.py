@@ -1,0 +1,52 @@
+"""Studies that were frozen by earlier versions, brought to the present form."""
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mnist_compact.results.columns import MACHINE
+from mnist_compact.results.upgrades import MOVED, moved
+from mnist_compact.search.frozen import Frozen
+
+ROOT = "config.yaml"
+
+
+def upgraded(frozen: Frozen) -> Frozen:
+    """From before there was a group for the machine: with one, and without what its files said of it elsewhere.
+
+    Nothing of the question is lost, for whoever goes on with the study computes it on a machine of their own.
+    """
+    if f"{MACHINE}/auto.yaml" in frozen["files"]:
+        return frozen
+    files = {name: _without_machine(name, text) for name, text in frozen["files"].items()}
+    files[f"{MACHINE}/auto.yaml"] = f"defaults: [/schema/{MACHINE}/{MACHINE}@_here_, _self_]\nname: auto\n"
+    files[ROOT] = _with_machine(files[ROOT])
+    machine = [moved(word) for word in frozen["arguments"] if moved(word) != word]
+    question = [word for word in frozen["arguments"] if moved(word) == word]
+    return {**frozen, "arguments": question, "machine": machine, "files": dict(sorted(files.items()))}
+
+
+def _with_machine(text: str) -> str:
+    parsed = OmegaConf.create(text)
+    assert isinstance(parsed, DictConfig)
+    place = [isinstance(default, DictConfig) and "train" in default for default in parsed.defaults].index(True)
+    parsed.defaults.insert(place + 1, {MACHINE: "auto"})  # as conf/config.yaml has it
+    return OmegaConf.to_yaml(parsed)
+
+
+def _without_machine(name: str, text: str) -> str:
+    """Every file may set it: an option at its top, all others within the group."""
+    if not any(old.partition(".")[2] in text for old in MOVED):
+        return text
+    parsed: Any = OmegaConf.create(text)
+    home, gone = name.rpartition("/")[0], False
+    for old in MOVED:
+        group, _, key = old.partition(".")
+        node = parsed if home == group else OmegaConf.select(parsed, group)
+        if isinstance(node, DictConfig) and key in node:
+            del node[key]
+            gone = True
+    if not gone:
+        return text
+    header = [line for line in text.splitlines() if line.startswith("# @package")]
+    return "\n".join([*header, OmegaConf.to_yaml(parsed)])
