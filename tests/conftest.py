@@ -1,23 +1,19 @@
 """Shared ways to get a configuration and to look on at a run."""
 
-import copy
 import gc
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig
 
 from mnist_compact import app
+from mnist_compact.choosing import Choosing
 from mnist_compact.config import GROUPS, RunConfig, configuration_folder, to_run_config
 from mnist_compact.search.configs import register
 
@@ -41,22 +37,11 @@ def configure() -> Iterator[Configure]:
     """Compose conf/ with overrides on top of a run of 2 epochs of 3 steps on synthetic images."""
     register()
     with initialize_config_dir(str(configuration_folder())):
-
-        @cache
-        def chosen(options: tuple[str, ...]) -> DictConfig:
-            return compose("config", overrides=[*TINY, *options])
+        choosing = Choosing(lambda options: compose("config", overrides=[*TINY, *options]), OPTIONS.__contains__)
 
         def configured(*overrides: str) -> RunConfig:
-            """Options are composed once; what Hydra does with values afterwards it does with a copy."""
             data = () if any(override.startswith("data=") for override in overrides) else SMALL
-            options, values = [], []
-            for override in (*data, *overrides):
-                key = override.partition("=")[0]
-                (options if key in OPTIONS or key.startswith("hydra") else values).append(override)
-            cfg = copy.deepcopy(chosen(tuple(options)))
-            parsed = OverridesParser.create().parse_overrides(values)
-            ConfigLoaderImpl._apply_overrides_to_config(parsed, cfg)
-            return to_run_config(cfg)
+            return to_run_config(choosing([*data, *overrides]))
 
         yield configured
 

@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mnist_compact.changes import changes
+from mnist_compact.choosing import Choosing
 from mnist_compact.config import GROUPS, RunConfig, check_names, configuration_folder, to_run_config
 from mnist_compact.faults import ConfigError
 from mnist_compact.results.columns import MACHINE, is_machines
@@ -150,6 +151,8 @@ class Composer:
         GlobalHydra.instance().clear()
         initialize_config_dir(self.folder.name)
         self.fixed = list(fixed)
+        groups = {parent.as_posix() for name in frozen["files"] for parent in Path(name).parents}
+        self._chosen = Choosing(self._compose, groups.__contains__)
 
     def close(self) -> None:
         GlobalHydra.instance().hydra = self.before
@@ -157,7 +160,10 @@ class Composer:
 
     def composed(self, overrides: list[str]) -> DictConfig:
         """Raises ConfigError for a configuration that scores on the test split: by it nothing is chosen."""
-        cfg = compose("config", overrides=["hydra/help=default", *self.fixed, *overrides], return_hydra_config=True)
+        return self._chosen([*self.fixed, *overrides])
+
+    def _compose(self, options: list[str]) -> DictConfig:
+        cfg = compose("config", overrides=["hydra/help=default", *options], return_hydra_config=True)
         data: Any = OmegaConf.get_type(cfg.data)
         if data.role == "test":
             name = cfg.hydra.runtime.choices.data
