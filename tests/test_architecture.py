@@ -76,11 +76,12 @@ MAY_IMPORT = {
 THIRD_PARTY = {  # room → libraries that only it may import, at any depth
     "torchvision": {"data"},
     "hydra": {
-        *("again", "app", "composition", "config", "experiments", "folders", "grid", "launcher", "search", "terminal"),
+        *("again", "app", "choosing", "composition", "config", "experiments", "folders", "grid", "launcher"),
+        *("search", "terminal"),
     },
     "omegaconf": {
-        *("again", "app", "composition", "config", "experiments", "folders", "grid", "launcher", "search", "terminal"),
-        "unfit",
+        *("again", "app", "choosing", "composition", "config", "experiments", "folders", "grid", "launcher"),
+        *("search", "terminal", "unfit"),
     },
     "optuna": {"confirm", "results", "search", "study", "terminal"},
     "pandas": {"confirm", "results", "report", "search", "study", "terminal", "use", "zoo"},

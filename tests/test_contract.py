@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,13 +79,12 @@ def pairs_of(row):
     pairwise(OPTIONS["model"], OPTIONS["optim"], OPTIONS["scheduler"], OPTIONS["augment"]),
 )
 def test_pairs_of_options_train(configure, onlooker, tmp_path: Path, model, optim, scheduler, augment):
-    config = configure(
-        f"model={model}",
-        f"optim={optim}",
-        f"scheduler={scheduler}",
-        f"augment={augment}",
-        "data.train_images=32",
-        "train.epochs=1",
+    config = replace(
+        configure("data.train_images=32", "train.epochs=1"),
+        model=configure(f"model={model}").model,
+        optim=configure(f"optim={optim}").optim,
+        scheduler=configure(f"scheduler={scheduler}").scheduler,
+        augment=configure(f"augment={augment}").augment,
     )
     config = from_record(to_record(config))
     record = run(config, tmp_path, onlooker())
