@@ -1,6 +1,7 @@
-"""Run folders made by hand, without training: records through their own `write`, metrics and mistakes beside them."""
+"""Run folders of chosen figures: what one real run wrote, varied through the classes that wrote it."""
 
 import copy
+import csv
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -8,27 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status
+from mnist_compact.artefacts import write_metrics, write_mistakes
+from mnist_compact.composition import compose
+from mnist_compact.data.datasets import Datasets, Split, make_synthetic
+from mnist_compact.experiment import run
+from mnist_compact.onlookers import Watcher
+from mnist_compact.results.record import RunRecord, Score, Status
+from mnist_compact.training.evaluation import Evaluation
 
-CONFIG: dict[str, Any] = {
-    "data": {"kind": "mnist", "name": "mnist", "holdout": 0},
-    "model": {
-        "kind": "layered",
-        "name": "m3",
-        "dropout": 0.05,
-        "layers": {"conv1": {"width": 8}, "conv2": {"width": 16}},
-        "order": ["conv", "relu", "norm"],
-    },
-    "augment": {"name": "rotate", "rotation_deg": 7},
-    "optim": {"kind": "adam", "name": "adam", "lr": 0.015, "betas": [0.9, 0.999]},
-    "scheduler": {"name": "onecycle", "warmup": None},
-    "train": {"name": "default", "epochs": 3, "batch_size": 128, "shuffle": True},
-    "budget": {"name": "course", "max_parameters": 8000},
-    "machine": {"kind": "machine", "name": "auto"},
-    "seed": 0,
-    "experiment": None,
-}
+OVERRIDES = (
+    *("model=m3", "optim=adam", "optim.lr=0.015", "scheduler=onecycle", "augment=jitter_rotate"),
+    *("train.epochs=3", "machine.threads=1", "machine.device=cpu"),
+)
 CONFUSION = np.diag([100] * 10)
 CONFUSION[4, 9] = 5
 CONFUSION[7, 2] = 1
@@ -53,24 +47,44 @@ SCORES = [
     _score("test", "raw", "last", 99.0),
     _score("test", "raw", "best", 99.05, epoch=2, loss=0.04),
 ]
-METRICS = """\
-epoch,learning_rate,train_loss,train_accuracy,test_loss,test_accuracy,test_correct,seconds
-1,0.01,0.5,90.0,0.1,97.0,9700,2.5
-2,0.02,0.2,98.5,0.04,99.05,9905,2.5
-3,0.01,0.1,98.25,0.05,99.0,9900,2.5
-"""
+FIGURES = {  # of each epoch, in columns of metrics.csv
+    "learning_rate": (0.01, 0.02, 0.01),
+    "train_loss": (0.5, 0.2, 0.1),
+    "train_accuracy": (90.0, 98.5, 98.25),
+    "test_loss": (0.1, 0.04, 0.05),
+    "test_accuracy": (97.0, 99.05, 99.0),
+    "test_correct": (9700, 9905, 9900),
+    "seconds": (2.5, 2.5, 2.5),
+}
 
 
-def _settings(**changes: Any) -> dict[str, Any]:
-    """CONFIG with values replaced by their dotted keys, `__` standing for the dot: settings(optim__lr=0.1)."""
-    config = copy.deepcopy(CONFIG)
-    for key, value in changes.items():
-        *groups, last = key.split("__")
-        place = config
-        for group in groups:
-            place = place[group]
-        place[last] = value
-    return config
+@pytest.fixture(scope="session")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a real run: three epochs as of MNIST, scored on its test images, but of synthetic ones."""
+    folder = tmp_path_factory.mktemp("written") / "run"
+    data = make_synthetic(128, 40, seed=0)
+    images = dataclasses.replace(data, evaluation=dataclasses.replace(data.evaluation, name="test"))
+    run(compose(*OVERRIDES), folder, Watcher(), overrides=OVERRIDES, data=images)
+    return folder
+
+
+@pytest.fixture
+def settings(written: Path) -> Callable[..., dict[str, Any]]:
+    """The run's with values replaced by their dotted keys, `__` standing for the dot: settings(optim__lr=0.1)."""
+    recorded = RunRecord.read(written).config
+
+    def changed(**changes: Any) -> dict[str, Any]:
+        config = copy.deepcopy(recorded)
+        for key, value in changes.items():
+            *groups, last = key.split("__")
+            place = config
+            for group in groups:
+                place = place[group]
+            assert last in place, f"no run has {key}"
+            place[last] = value
+        return config
+
+    return changed
 
 
 def _with_final(scores: list[Score], evaluated: str) -> list[Score]:
@@ -81,42 +95,35 @@ def _with_final(scores: list[Score], evaluated: str) -> list[Score]:
 
 
 @pytest.fixture
-def settings() -> Callable[..., dict[str, Any]]:
-    return _settings
-
-
-@pytest.fixture
 def score() -> Callable[..., Score]:
     return _score
 
 
 @pytest.fixture
-def make_run(tmp_path: Path) -> Callable[..., Path]:
-    """make_run(name, metrics=…, mistakes=…, **fields of the record) -> the folder tmp_path/name."""
+def make_run(tmp_path: Path, written: Path) -> Callable[..., Path]:
+    """make_run(name, metrics=…, mistakes=…, **fields of the record) -> the folder tmp_path/name.
 
-    def make(name: str = "run", *, metrics: str | None = METRICS, mistakes: int | None = None, **fields: Any) -> Path:
+    `metrics` are the file's text, none or, if not given, of FIGURES.
+    """
+
+    def make(name: str = "run", *, metrics: str | None = "", mistakes: int | None = None, **fields: Any) -> Path:
         values: dict[str, Any] = {
             "status": Status.COMPLETED,
-            "config": _settings(),
-            "overrides": ["model=m3"],
             "scores": SCORES,
-            "epochs_done": 3,
-            "network": NetworkFacts(
-                parameters=3928, trainable_parameters=3900, macs=250_000, receptive_field=24, input_shape=[1, 28, 28]
-            ),
             "confusion": CONFUSION.tolist(),
             "seconds": 7.5,
             "started_at": "2025-11-20T10:00:00+00:00",
             "finished_at": "2025-11-20T10:00:08+00:00",
-            "environment": {"torch": "2.14"},
         }
         values |= fields
         values.setdefault("evaluated", next((each.split for each in values["scores"] if each.split != "train"), "test"))
         values["scores"] = _with_final(values["scores"], values["evaluated"])
         folder = tmp_path / name
-        RunRecord(**values).write(folder)
-        if metrics is not None:
+        dataclasses.replace(RunRecord.read(written), **values).write(folder)
+        if metrics:
             (folder / "metrics.csv").write_text(metrics)
+        elif metrics is not None:
+            write_metrics(folder, _rows(written))
         if mistakes is not None:
             _write_mistakes(folder, mistakes)
         return folder
@@ -124,16 +131,22 @@ def make_run(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+def _rows(written: Path) -> list[dict[str, Any]]:
+    with (written / "metrics.csv").open() as file:
+        rows: list[dict[str, Any]] = [*csv.DictReader(file)]
+    for epoch, row in enumerate(rows):
+        assert row.keys() > FIGURES.keys()
+        row |= {name: figures[epoch] for name, figures in FIGURES.items()}
+    return rows
+
+
 def _write_mistakes(folder: Path, count: int) -> None:
     """`count` mistakes: image i is a block of brightness that no other shares, labelled 4 and taken for 9."""
-    image = np.zeros((count, 28, 28), dtype=np.uint8)
-    for i in range(count):
-        image[i, 4:24, 10:18] = 255 - i
-    np.savez(
-        folder / "mistakes.npz",
-        index=np.arange(count, dtype=np.int64) * 10,
-        label=np.full(count, 4, dtype=np.int64),
-        predicted=np.full(count, 9, dtype=np.int64),
-        confidence=np.linspace(0.995, 0.4, count, dtype=np.float32),
-        image=image,
-    )
+    wrong = torch.arange(count) * 10
+    image = torch.zeros(10 * count, 28, 28, dtype=torch.uint8)
+    image[wrong, 4:24, 10:18] = (255 - torch.arange(count, dtype=torch.uint8)).view(-1, 1, 1)
+    label = torch.full((10 * count,), 4)
+    predicted, confidence = label.clone(), torch.ones(10 * count)
+    predicted[wrong], confidence[wrong] = 9, torch.linspace(0.995, 0.4, count)
+    split = Split("test", image, label)
+    write_mistakes(folder, Datasets(split, split, 0.0, 1.0), Evaluation(0.05, 9 * count, predicted, confidence))

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from mnist_compact.composition import compose
+from mnist_compact.config import to_record
 from mnist_compact.results.record import NetworkFacts, Score, Status
 from mnist_compact.results.tables import common_folder, compare_runs, load_runs, reference_comparison
 
@@ -35,7 +37,7 @@ def test_the_comparison_tells_what_the_reference_programme_told(make_run: MakeRu
             "epochs to converge": 2,
             "optimizer": "adam",
             "scheduler": "onecycle",
-            "augmentation": "rotate",
+            "augmentation": "jitter_rotate",
             "epochs": 3,
             "status": "completed",
         }
@@ -116,7 +118,7 @@ def test_compare_runs_with_other_options_does_not_list_their_other_settings(
     make_run: MakeRun, settings: Settings
 ) -> None:
     sgd = settings(seed=1)
-    sgd["optim"] = {"kind": "sgd", "name": "sgd", "lr": 0.05, "momentum": 0.9}
+    sgd["optim"] = to_record(compose("optim=sgd"))["optim"]
     folders = [make_run("0"), make_run("1", config=sgd)]
     assert list(compare_runs(folders))[1:3] == ["optim", "seed"]
     folders.append(make_run("2", config=settings(optim__lr=0.3)))

@@ -20,9 +20,9 @@ TABLE = pd.DataFrame(
         "status": pd.Series(["completed", "completed", "failed", "running"], dtype="string"),
         "parameters": pd.Series([3000, 7999, 8000, None], dtype="Int64"),
         "optim.lr": pd.Series([0.1, 0.01, None, 0.2], dtype="Float64"),
-        "train.shuffle": pd.Series([True, False, None, True], dtype="boolean"),
+        "model.conv_bias": pd.Series([True, False, None, True], dtype="boolean"),
         "optim.odd-name": pd.Series([1, 2, 3, 4], dtype="Int64"),
-        "scheduler.warmup": pd.Series([None] * 4, dtype="string"),
+        "machine.data_root": pd.Series([None] * 4, dtype="string"),
         "started_at": pd.Series(
             pd.to_datetime(["2025-11-20T10:00Z", "2025-11-21T10:00Z", "2025-11-22T10:00Z", None]),
             dtype="datetime64[us, UTC]",
@@ -53,14 +53,14 @@ TABLE = pd.DataFrame(
         ("parameters not in [3000]", "bc"),
         ("'/b' in run", "b"),
         ("'.' in run", ""),  # no pattern
-        ("train.shuffle", "ad"),
-        ("not train.shuffle", "b"),
-        ("train.shuffle == false", "b"),
-        ("train.shuffle != True", "b"),
+        ("model.conv_bias", "ad"),
+        ("not model.conv_bias", "b"),
+        ("model.conv_bias == false", "b"),
+        ("model.conv_bias != True", "b"),
         ("optim.lr is None", "c"),
         ("optim.lr is not None and parameters is not None", "ab"),
-        ("scheduler.warmup > 0.1", ""),  # no run has a value of any kind
-        ("scheduler.warmup == 'x' or parameters == 3000", "a"),
+        ("machine.data_root > 0.1", ""),  # no run has a value of any kind
+        ("machine.data_root == 'x' or parameters == 3000", "a"),
         ("started_at >= '2025-11-21'", "bc"),
         ("started_at == '2025-11-20T12:00:00+02:00'", "a"),
         ("not started_at > '2025-11-20 12:00'", "a"),
@@ -96,7 +96,7 @@ def test_what_matches(condition: str, runs: str) -> None:
         ("1 < 2", "one of them must be a column"),
         ("parameters > 'many'", "compares parameters (which holds numbers) with 'many': kinds must agree"),
         ("status == 3", "compares status (which holds text) with 3"),
-        ("train.shuffle == 1", "compares train.shuffle (which holds true or false) with 1"),
+        ("model.conv_bias == 1", "compares model.conv_bias (which holds true or false) with 1"),
         ("status < 'm'", "only numbers and times have an order"),
         ("parameters == status", "compares parameters (which holds numbers) with status (which holds text)"),
         ("parameters in ['x']", "compares parameters (which holds numbers) with 'x'"),
@@ -113,10 +113,10 @@ def test_what_is_refused_and_in_which_words(condition: str, said: str) -> None:
 
 
 def test_names_in_a_condition() -> None:
-    assert names_in("optim.lr > 1 and `a b` == 'x.y' and not train.shuffle == true") == [
+    assert names_in("optim.lr > 1 and `a b` == 'x.y' and not model.conv_bias == true") == [
         "optim.lr",
         "a b",
-        "train.shuffle",
+        "model.conv_bias",
     ]
 
 

@@ -173,7 +173,7 @@ def test_headers_sort_with_the_mouse_and_the_keyboard(open_page: Open, outputs: 
         ("parameters<7000 optim.lr>=0.02", "parameters < 7000 and optim.lr >= 0.02"),
         ("accuracy > 99.2 and model==m1", "test_accuracy_last > 99.2 and model == 'm1'"),
         ("status = failed", "status == 'failed'"),
-        ("train.shuffle=true seed!=0", "train.shuffle and seed != 0"),
+        ("model.conv_bias=false seed!=0", "not model.conv_bias and seed != 0"),
         ("no memory", "'no memory' in reason"),
     ],
 )

@@ -127,7 +127,8 @@ HALF = "\ud800"  # of a pair, as JSON may hold it and UTF-8 may not
 
 
 def test_text_that_is_no_unicode_is_spelt_out(make_run: MakeRun, settings: Settings, tmp_path: Path) -> None:
-    config = settings(experiment=HALF, optim__lr=HALF, **{f"optim__{HALF}": 3})
+    config = settings(experiment=HALF, optim__lr=HALF)
+    config["optim"][HALF] = 3
     make_run("good")
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
     make_run(folder.name, config=config, status="failed", reason=f"x{HALF}")

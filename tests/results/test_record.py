@@ -1,5 +1,6 @@
 """The record on disk: what is written comes back, and what is no record is refused with its name."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -133,7 +134,7 @@ def test_a_record_of_version_1_says_by_its_names_what_version_2_says_outright(
 ) -> None:
     folder = make_run()
     as_written = RunRecord.read(folder)
-    assert _rewritten(folder, _of_version_1) == as_written
+    assert _rewritten(folder, _of_version_1) == dataclasses.replace(as_written, normalisation=None)
 
     averaged = make_run("averaged", scores=[*as_written.scores, score("test", "averaged", "last", 99.1)])
     final = _rewritten(averaged, _of_version_1).final

@@ -22,7 +22,7 @@ FRAME = pd.DataFrame(
         "test_accuracy_last": pd.Series([99.4, None], dtype="Float64"),
         "test_loss_last": pd.Series([0.02, 0.5], dtype="Float64"),
         "optim.loss": pd.Series([1e-5, 0.1], dtype="Float64"),
-        "train.shuffle": pd.Series([True, None], dtype="boolean"),
+        "model.conv_bias": pd.Series([True, None], dtype="boolean"),
         "started_at": pd.Series(pd.to_datetime(["2025-11-20T10:00:00Z", None]), dtype="datetime64[us, UTC]"),
     }
 )

@@ -49,7 +49,7 @@ def test_the_default_is_the_comparison_with_its_footer(outputs: str, capsys: Cap
     said = capsys.readouterr()
     lines = said.out.splitlines()
     first = next(line for line in lines if line.lstrip().startswith("first"))
-    cells = "first m3 0 3,928 24×24 98.50 98.25 99.05 99.00 2 adam onecycle rotate 3 completed"
+    cells = "first m3 0 3,928 24×24 98.50 98.25 99.05 99.00 2 adam onecycle jitter_rotate 3 completed"
     assert " ".join(first.split()) == cells
     assert "Epochs to converge: the first epoch whose evaluation accuracy (raw weights) lies within 0.1" in said.out
     assert f"Run folders are under {outputs}." in lines

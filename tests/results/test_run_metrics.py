@@ -64,5 +64,7 @@ def test_read_metrics_gives_counts_as_integers_and_measures_as_floats(make_run: 
     metrics = read_metrics(make_run())
     assert metrics["test_correct"].tolist() == [9700, 9905, 9900]
     dtypes = metrics.dtypes.astype(str)
-    assert {name for name, dtype in dtypes.items() if dtype == "Int64"} == {"epoch", "test_correct"}
+    assert {name for name, dtype in dtypes.items() if dtype == "Int64"} == {
+        *("epoch", "train_correct", "train_total", "test_correct", "test_averaged_correct", "test_total")
+    }
     assert set(dtypes) == {"Int64", "float64"}
