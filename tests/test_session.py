@@ -197,10 +197,10 @@ def test_a_lengthened_run_is_not_worth_its_old_average(configure, onlooker, tmp_
 def test_a_run_continued_beyond_its_plan_says_so_and_keeps_it(whole, cut, heard, onlooker, monkeypatch):
     resume(cut, onlooker())
     straight = RunRecord.read(whole)
-    assert (straight.continuations, straight.lengthened_from) == ([], None)
+    assert (straight.continuations, straight.lengthened) == ([], None)
     once = RunRecord.read(cut)
     assert [(each.after_epoch, each.planned_before, each.planned) for each in once.continuations] == [(2, 3, 3)]
-    assert once.lengthened_from is None
+    assert once.lengthened is None
     monkeypatch.setattr(
         "mnist_compact.experiment.describe_environment", lambda device: {"threads": 1, "processor": "X"}
     )
@@ -209,7 +209,7 @@ def test_a_run_continued_beyond_its_plan_says_so_and_keeps_it(whole, cut, heard,
         (2, 3, 3),
         (3, 3, 4),
     ]
-    assert twice.lengthened_from == 3
+    assert twice.lengthened == twice.continuations[1]
     assert RunRecord.read(cut) == twice
     assert heard.said[0].startswith(
         "the run was planned for 3 epochs: from epoch 4 on its learning rate goes on as in "

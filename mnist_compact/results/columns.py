@@ -15,6 +15,8 @@ from mnist_compact.results.record import RunRecord, Status
 GROUPS = ("model", "data", "augment", "optim", "scheduler", "train", "budget", "machine")
 TIMESTAMP = "datetime64[us, UTC]"
 MACHINE = "machine"  # of these groups says where a run is computed: no part of a configuration's identity
+# A run continued for more epochs than it was planned for took another course than one of so many from the start.
+LENGTHENED = ("lengthened_from", "lengthened_after")
 
 # measure of a Score -> (dtype, the epoch choices it is told for); the epoch of `last` is `epochs_done`
 SCORE_MEASURES = {
@@ -111,7 +113,13 @@ COLUMNS = (
         name="lengthened_from",
         dtype="Int64",
         about="epochs it was first planned for, if it was continued for more",
-        read=lambda run: run.record.lengthened_from,
+        read=lambda run: run.record.lengthened.planned_before if run.record.lengthened else None,
+    ),
+    Column(
+        name="lengthened_after",
+        dtype="Int64",
+        about="epochs it had done by then",
+        read=lambda run: run.record.lengthened.after_epoch if run.record.lengthened else None,
     ),
     Column(
         name="epochs_to_converge",

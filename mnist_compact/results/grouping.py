@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_compact.results.columns import (
     GROUPS,
+    LENGTHENED,
     UNREADABLE,
     ScoreColumn,
     evaluated,
@@ -31,7 +32,7 @@ CHOSEN = {"trial", "ranking"}  # kinds of runs whose scores took part in a choic
 
 def by_configuration(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[str]]:
     """One row for each configuration among the completed runs of a `load_runs` table, equal runs but for seed
-    and machine.
+    and machine; a run that was lengthened is not one of its epochs from the start.
 
     Columns: model, augment, optim, scheduler and what else differs between configurations; then as `grouped`.
     """
@@ -70,8 +71,8 @@ def _completed(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _configuration(frame: "pd.DataFrame") -> Iterator[str]:
-    """The columns that tell configurations apart: options and settings; not seed, name or machine."""
-    columns = (*GROUPS, *(name for name in frame.columns if is_setting(name)))
+    """The columns that tell configurations apart: options, settings and lengthening; not seed, name or machine."""
+    columns = (*GROUPS, *LENGTHENED, *(name for name in frame.columns if is_setting(name)))
     yield from (name for name in columns if not is_machines(name))
 
 

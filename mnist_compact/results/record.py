@@ -130,9 +130,18 @@ class RunRecord:
         return final_of(self.scores)
 
     @property
-    def lengthened_from(self) -> int | None:
-        """The epochs that the run was first planned for, if it was continued for more."""
-        return next((each.planned_before for each in self.continuations if each.planned > each.planned_before), None)
+    def lengthened(self) -> Continuation | None:
+        """Where the run was first continued for more epochs than it was planned for, if it was.
+
+        One that began again with its first epoch is as if run in one go since.
+        """
+        found = None
+        for each in self.continuations:
+            if each.after_epoch == 0:
+                found = None
+            elif found is None and each.planned > each.planned_before:
+                found = each
+        return found
 
     @property
     def latest_environment(self) -> dict[str, Any]:

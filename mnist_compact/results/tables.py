@@ -13,6 +13,7 @@ from mnist_compact.results.columns import (
     COLUMN_NAMES,
     COLUMNS,
     GROUPS,
+    LENGTHENED,
     SCORE_MEASURES,
     UNREADABLE,
     ScoreColumn,
@@ -152,9 +153,10 @@ def compare_runs(folders: Iterable[Path | str]) -> "pd.DataFrame":
 
 
 def differing(frame: "pd.DataFrame") -> list[str]:
-    """Options and settings that are not the same in all runs that could be read; see `compare_runs`."""
+    """Options, settings and lengthening that are not the same in all runs that could be read; see `compare_runs`."""
     readable = frame[frame["status"] != UNREADABLE]
-    options = [name for name in ("experiment", *GROUPS, "seed") if readable[name].nunique(dropna=False) > 1]
+    named = ("experiment", *GROUPS, "seed", *LENGTHENED)
+    options = [name for name in named if readable[name].nunique(dropna=False) > 1]
     return options + [name for name in frame.columns if is_setting(name) and _varies(readable, name)]
 
 

@@ -71,6 +71,13 @@ FAULTS = (
         "tests/results/test_grouping.py",
     ),
     fault(
+        "mnist_compact/results/grouping.py",
+        "(*GROUPS, *LENGTHENED, *(",
+        "(*GROUPS, *(",
+        "lengthened runs are seeds of straight ones",
+        "tests/results/test_grouping.py",
+    ),
+    fault(
         "mnist_compact/results/metrics.py",
         "threshold = max(finite)",
         "threshold = finite[-1]",
@@ -84,6 +91,7 @@ FAULTS = (
     fault(EVIDENCE, "if summary.low > bar:", "if summary.mean > bar:", "a mean above the bar is enough", IN_WORDS),
     fault(EVIDENCE, "if diverged:", "if False:", "seeds that diverged are left out of a verdict", IN_WORDS),
     fault(COMPARISON, "a.accuracy - b.accuracy, 6)", "b.accuracy - a.accuracy, 6)", "the sign of a difference", PAIRED),
+    fault(COMPARISON, "(len(ps) - rank) * ps", "ps", "one comparison of many is as if made alone", PAIRED),
     fault(COMPARISON, ">= abs(sum(differences))", "> abs(sum(differences))", "sums as far do not count", PAIRED),
     fault(
         "mnist_compact/confirm/early.py",

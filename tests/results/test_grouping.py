@@ -10,7 +10,7 @@ import pytest
 from mnist_compact.results.columns import is_machines
 from mnist_compact.results.difference import difference
 from mnist_compact.results.grouping import by_configuration, grouped
-from mnist_compact.results.record import RecordError, Score, Status
+from mnist_compact.results.record import Continuation, RecordError, Score, Status
 from mnist_compact.results.summary import Summary
 from mnist_compact.results.tables import epochs_of, load_runs
 
@@ -148,6 +148,33 @@ def test_each_group_says_how_many_of_its_runs_were_left_out(
             [0.6, 1, 1],
         ]
         assert notes == ["Left out, for only completed runs count: 2 diverged, 2 failed, 1 unreadable."]
+
+
+def test_a_lengthened_run_is_in_no_group_of_straight_ones_in_silence(
+    seeds: Callable[..., None], make_run: MakeRun, settings: Settings, score: MakeScore, tmp_path: Path
+) -> None:
+    seeds("a", [99.0, 99.2])
+    # (epochs done by then, planned before, planned): of the last the checkpoint was lost
+    runs = ([(1, 2, 2), (1, 2, 3)], [(2, 2, 3), (3, 3, 3)], [(2, 2, 3)], [(2, 2, 3), (0, 3, 3)])
+    for seed, continued in enumerate(runs):
+        more = [
+            Continuation(after_epoch=after, planned_before=before, planned=planned, started_at="", environment={})
+            for after, before, planned in continued
+        ]
+        scores = [score("test", "raw", "last", 98.0)]
+        make_run(f"b{seed}", config=settings(seed=seed), scores=scores, continuations=more)
+    frame = load_runs(tmp_path)
+    table, notes = by_configuration(frame)
+    assert table[["lengthened_from", "lengthened_after", "test n"]].to_numpy().tolist() == [
+        [pd.NA, pd.NA, 3],
+        [2, 1, 1],
+        [2, 2, 2],
+    ]
+    assert notes == []
+    assert grouped(frame, ["model"])[1] == [
+        "Within groups differ, besides the seed: lengthened_from, lengthened_after; "
+        "there sd and interval are not those of seeds alone."
+    ]
 
 
 def test_what_differs_does_not_hide_what_counts_again(seeds: Callable[..., None], tmp_path: Path) -> None:
