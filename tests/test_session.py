@@ -15,7 +15,7 @@ from mnist_compact.faults import EXIT_FAILED, ConfigError, WorkFault
 from mnist_compact.results.record import RecordError, RunRecord, Status, objective
 from mnist_compact.session import LOCK, Session, sole_writer
 from mnist_compact.training import checkpoint
-from mnist_compact.training.checkpoint import FILENAME, PREVIOUS, CheckpointError
+from mnist_compact.training.checkpoint import FILENAME, PREVIOUS, SEAL, CheckpointError
 
 
 class Killed(BaseException):
@@ -80,9 +80,15 @@ def test_ctrl_c_before_the_first_step_is_an_interruption(configure, onlooker, tm
 
 def test_a_continuation_that_fails_before_its_first_step_changes_nothing(cut, onlooker):
     before = (cut / "result.json").read_bytes()
-    for name in (FILENAME, PREVIOUS):
-        (cut / name).write_bytes(b"damaged")
-    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is damaged"):
+    content = (cut / FILENAME).read_bytes()
+    faults = {b"damaged": "is damaged", content[: content.rindex(SEAL)]: "was written by an earlier version, without a"}
+    (cut / PREVIOUS).write_bytes(b"damaged")
+    for written, fault in faults.items():
+        (cut / FILENAME).write_bytes(written)
+        with pytest.raises(CheckpointError, match=rf"checkpoint\.pt {fault}.*: remove the two, and the run begins"):
+            resume(cut, onlooker())
+    (cut / FILENAME).unlink()
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is missing, and there is no whole"):
         resume(cut, onlooker())
     assert (cut / "result.json").read_bytes() == before
 

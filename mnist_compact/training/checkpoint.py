@@ -21,6 +21,7 @@ FILENAME = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"  # of the epoch before
 METADATA = "mnist_compact"  # key in a file of weights: what the network is and which input it takes, as JSON
 SEAL = b"sha256:"  # and the digest of all before it, at the end of the file, where torch.load passes over it
+ZIP_END = b"PK\x05\x06"  # and 18 bytes more: how torch's own part of the file ends
 
 Weights = dict[str, Tensor]
 
@@ -75,9 +76,10 @@ def load(folder: Path, trainee: Trainee, device: torch.device, announce: Callabl
         content = _whole(previous)
         if content is None:
             raise CheckpointError(
-                f"{path} is damaged, and there is no whole {PREVIOUS}: without the two, the run begins again"
+                f"{path} {_fault_of(path)}, and there is no whole {PREVIOUS}: "
+                "remove the two, and the run begins again with its first epoch"
             )
-        announce(f"{path} is {'damaged' if path.exists() else 'missing'}: the run goes on from the epoch before")
+        announce(f"{path} {_fault_of(path)}: the run goes on from the epoch before")
         os.replace(previous, path)  # or the next would take the place of the only whole one
     try:
         return _restored(torch.load(io.BytesIO(content), map_location=device, weights_only=True), trainee)
@@ -91,6 +93,14 @@ def _whole(path: Path) -> bytes | None:
     end = len(content) - len(SEAL) - hashlib.sha256().digest_size
     sealed = content[:end] if end > 0 else b""
     return sealed if sealed and content[end:] == SEAL + hashlib.sha256(sealed).digest() else None
+
+
+def _fault_of(path: Path) -> str:
+    """Of a file that is not as it was sealed."""
+    if not path.exists():
+        return "is missing"
+    whole = path.read_bytes()[-len(ZIP_END) - 18 :].startswith(ZIP_END)
+    return "was written by an earlier version, without a checksum" if whole else "is damaged"
 
 
 def _restored(state: dict[str, Any], trainee: Trainee) -> Progress:
