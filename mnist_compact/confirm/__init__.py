@@ -14,9 +14,11 @@ from mnist_compact.search.places import SWEEPS
 if TYPE_CHECKING:
     from mnist_compact.config import RunConfig
     from mnist_compact.confirm.evidence import Evidence
+    from mnist_compact.confirm.ranking import Ranking
 
 FOLDER = "outputs/confirmations"
 SEEDS = 20
+TOP, SEEDS_OF_A_RANKING = 12, 1
 
 
 class Confirm(ModuleType):
@@ -58,6 +60,30 @@ class Confirm(ModuleType):
         if faults:
             raise WorkFault("\n".join(faults), EXIT_FAILED)
         return evidence
+
+    def rank(
+        self,
+        study: str,
+        *,
+        top: int = TOP,
+        seeds: int = SEEDS_OF_A_RANKING,
+        split: str = "holdout",
+        bar: float = BAR,
+        jobs: int = 0,
+        folder: str | Path = FOLDER,
+        sweeps: str | Path = SWEEPS,
+        storage: str | None = None,
+    ) -> "Ranking":
+        """Rank a study's best again, in rounds, each with half the candidates and twice the seeds of the one before.
+
+        As `python -m mnist_compact.confirm --study`; `confirm(trial=ranking.trial)` confirms the first. The same call
+        goes on after an interruption. Raises ConfigError for what cannot be done, WorkFault as `--study` fails.
+        """
+        from mnist_compact.confirm.ranking import Ranking, rank_study
+
+        places = {"among": Path(folder), "sweeps": Path(sweeps)}
+        rounds = rank_study(study, top=top, seeds=seeds, split=split, bar=bar, jobs=jobs, url=storage, **places)
+        return Ranking(study, [*rounds])
 
 
 sys.modules[__name__].__class__ = Confirm

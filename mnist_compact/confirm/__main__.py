@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_compact.commands import conclude
-from mnist_compact.confirm import FOLDER, SEEDS
-from mnist_compact.faults import EXIT_FAILED, ConfigError, WorkFault
+from mnist_compact.confirm import FOLDER, SEEDS, SEEDS_OF_A_RANKING, TOP
+from mnist_compact.faults import EXIT_FAILED, ConfigError
 from mnist_compact.results.summary import BAR
 from mnist_compact.search.places import SWEEPS
 
 if TYPE_CHECKING:
     from mnist_compact.confirm.conduct import Question
     from mnist_compact.confirm.evidence import Evidence
-
-SEEDS_OF_A_RANKING, TOP = 1, 12
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -72,7 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sweeps", type=Path, default=Path(SWEEPS), help=f"where studies lie (default: {SWEEPS})")
     parser.add_argument("--storage", metavar="URL", help="of the study: an Optuna URL or journal:///path")
     parser.add_argument(
-        "--versus", metavar="OTHER", help="another confirmation: is the difference shown to be more than noise?"
+        "--versus",
+        action="append",
+        metavar="OTHER",
+        help="another confirmation: is the difference shown to be more than noise? Several times: by Holm's correction",
     )
     parser.add_argument(
         "--stop",
@@ -102,8 +103,8 @@ def _confirm(arguments: argparse.Namespace) -> int:
     # What cannot be written or compared should be known before hours of training.
     _check_saving(arguments)
     question = _question(arguments)
-    other = None if arguments.versus is None else _gathered(_other(arguments))
-    if other is not None:
+    others = [_gathered(_other(word, arguments.folder)) for word in dict.fromkeys(arguments.versus or [])]
+    for other in others:
         Comparison.check(other, question.confirmation, question.seeds)
     plan = None
     if arguments.plan is not None:
@@ -117,8 +118,8 @@ def _confirm(arguments: argparse.Namespace) -> int:
     for fault in faults:
         sys.stderr.write(f"mnist-compact-confirm: {fault}\n")
     _deliver(evidence, question.folder, arguments, whole=not faults)
-    if other is not None:
-        print(evidence.versus(other).told())
+    for comparison in evidence.versus_each(others):
+        print(comparison.told())
     return EXIT_FAILED if faults else 0
 
 
@@ -166,50 +167,42 @@ def _deliver(evidence: "Evidence", folder: Path, arguments: argparse.Namespace, 
 
 
 def _rank(arguments: argparse.Namespace) -> int:
-    from mnist_compact.confirm.conduct import place
-    from mnist_compact.confirm.confirmation import begin
-    from mnist_compact.confirm.ranking import rank
-    from mnist_compact.confirm.sources import best_trials
+    from mnist_compact.confirm.ranking import Ranking, rank_study
     from mnist_compact.terminal.standings import show_round
 
-    split = arguments.split or "holdout"
-    seeds = SEEDS_OF_A_RANKING if arguments.seeds is None else arguments.seeds
-    if split == "test":
-        raise ConfigError(["--study ranks on the held-out split: choosing by test images would spoil them"])
-    if arguments.top < 1 or seeds < 1:
-        raise ConfigError([f"--top and --seeds must be at least 1, got {arguments.top} and {seeds}"])
     others = ("versus", "save", "to", "export", "name", "plan", "stop")
     unfit = [f"--{word}" for word in others if getattr(arguments, word) is not None]
     if unfit:
         raise ConfigError([f"{', '.join(unfit)} cannot be used with --study; confirm its winner"])
-    sources = best_trials(arguments.study, arguments.top, arguments.sweeps, arguments.storage)
-    candidates = [place(source, split, arguments.folder, ranking=True) for source in sources]
-    for folder, candidate in candidates:
-        begin(candidate, folder)
-    folders = [folder for folder, _ in candidates]
-    first = None
-    for number, done in enumerate(rank(folders, seeds, arguments.jobs, arguments.bar), start=1):
-        show_round(number, done.seeds, [evidence for _, evidence in done.standings])
-        first = done.standings[0][1]
-    assert first is not None
-    if first.failed:
-        raise WorkFault("no candidate came through with all its seeds", EXIT_FAILED)
-    source = first.confirmation.source
-    words = ["python", "-m", "mnist_compact.confirm", "--trial", f"{arguments.study}:{source.rpartition(':')[2]}"]
+    split, rounds = arguments.split or "holdout", []
+    for each in rank_study(
+        arguments.study,
+        top=arguments.top,
+        seeds=SEEDS_OF_A_RANKING if arguments.seeds is None else arguments.seeds,
+        split=split,
+        bar=arguments.bar,
+        jobs=arguments.jobs,
+        among=arguments.folder,
+        sweeps=arguments.sweeps,
+        url=arguments.storage,
+    ):
+        rounds.append(each)
+        show_round(len(rounds), each.seeds, [evidence for _, evidence in each.standings])
+    ranking = Ranking(arguments.study, rounds)
+    words = ["python", "-m", "mnist_compact.confirm", "--trial", ranking.trial]
     for name, usual in {"sweeps": Path(SWEEPS), "folder": Path(FOLDER), "storage": None}.items():
         if getattr(arguments, name) != usual:
             words += [f"--{name}", str(getattr(arguments, name))]
     if split == "synthetic":
         words += ["--split", split]
     where = "On the test images" if split == "holdout" else "With fresh seeds"
-    print(f"first: {source}. {where}: {shlex.join(words)}")
+    print(f"first: {ranking.first.confirmation.source}. {where}: {shlex.join(words)}")
     return 0
 
 
-def _other(arguments: argparse.Namespace) -> Path:
+def _other(word: str, among: Path) -> Path:
     """`--versus` is a folder, or the name of a confirmation."""
-    path = Path(arguments.versus)
-    return path if path.is_dir() else Path(arguments.folder, arguments.versus)
+    return Path(word) if Path(word).is_dir() else among / word
 
 
 def _gathered(folder: Path) -> "Evidence":

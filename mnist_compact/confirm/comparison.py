@@ -1,7 +1,7 @@
-"""Two confirmations paired by seed: is the difference more than noise?"""
+"""Two confirmations paired by seed: is the difference more than noise? Also where several are compared at once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mnist_compact.confirm.confirmation import Confirmation
 from mnist_compact.confirm.evidence import Evidence
@@ -29,6 +29,21 @@ def sign_flip_p(differences: Sequence[int]) -> float:
     return min(1.0, float(chances[as_far].sum()))
 
 
+def holm(ps: Sequence[float]) -> list[float]:
+    """p of comparisons made at once, such that among equals one below a level is found as seldom as that level says.
+
+    However they depend on one another (Holm 1979).
+
+    >>> holm([0.01, 0.04, 0.02])
+    [0.03, 0.04, 0.04]
+    """
+    corrected, highest = [0.0] * len(ps), 0.0
+    for rank, place in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[place]))
+        corrected[place] = highest
+    return corrected
+
+
 @dataclass(slots=True, frozen=True)
 class Comparison:
     """Mean of the differences first - second in points, its interval, and an exact sign-flip test's p."""
@@ -38,6 +53,8 @@ class Comparison:
     difference: Summary
     p: float
     weights: tuple[str, str]  # whose scores are compared: averaged or raw, of first and second
+    corrected_p: float  # the same for a comparison that was made alone
+    among: int = 1  # comparisons made at once
 
     @classmethod
     def between(cls, first: Evidence, second: Evidence) -> "Comparison":
@@ -52,7 +69,8 @@ class Comparison:
             raise ConfigError([f"{names[0]} and {names[1]} are scored on different numbers of images"])
         images = [a.correct - b.correct for a, b in scores]
         points = Summary.of([round(a.accuracy - b.accuracy, 6) for a, b in scores])
-        return cls(names, len(scores), points, sign_flip_p(images), (first.weights, second.weights))
+        p = sign_flip_p(images)
+        return cls(names, len(scores), points, p, (first.weights, second.weights), corrected_p=p)
 
     @staticmethod
     def check(other: Evidence, confirmation: Confirmation, seeds: list[int]) -> None:
@@ -73,10 +91,11 @@ class Comparison:
         spread = "the same for each"
         if summary.sd:
             spread = f"95 % interval [{summary.low:+.3f}, {summary.high:+.3f}]"
-        return f"{found}, {spread}; exact sign-flip p = {self.p:.2g}: {self._finding()}"
+        holms = f", {self.corrected_p:.2g} by Holm for {self.among} comparisons" if self.among > 1 else ""
+        return f"{found}, {spread}; exact sign-flip p = {self.p:.2g}{holms}: {self._finding()}"
 
     def _finding(self) -> str:
-        if self.p < LEVEL:
+        if self.corrected_p < LEVEL:
             return "more than noise"
         # A test that finds nothing does not find that there is nothing.
         least = 2.0 ** (1 - self.n)
@@ -87,6 +106,12 @@ class Comparison:
         import html
 
         return f"<p>{html.escape(self.told())}</p>"
+
+
+def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The same, as made at once."""
+    found = holm([each.p for each in comparisons])
+    return [replace(each, corrected_p=p, among=len(comparisons)) for each, p in zip(comparisons, found, strict=True)]
 
 
 def _check_none_diverged(evidence: Evidence) -> None:

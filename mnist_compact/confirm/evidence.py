@@ -1,6 +1,7 @@
 """What the seeds of a confirmation say: their scores, a summary, a verdict against a bar."""
 
 import statistics
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,6 +110,12 @@ class Evidence:
         from mnist_compact.confirm.comparison import Comparison
 
         return Comparison.between(self, other)
+
+    def versus_each(self, others: "Iterable[Evidence]") -> "list[Comparison]":
+        """As `versus`, several at once: with Holm's correction."""
+        from mnist_compact.confirm.comparison import corrected
+
+        return corrected([self.versus(other) for other in others])
 
     def verdict(self) -> str:
         """Whether the mean is above the bar, at the interval's confidence, in words."""

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnist_compact.confirm import crew
-from mnist_compact.confirm.confirmation import Confirmation
+from mnist_compact.confirm import crew, sources
+from mnist_compact.confirm.conduct import place
+from mnist_compact.confirm.confirmation import Confirmation, begin
 from mnist_compact.confirm.evidence import Evidence
-from mnist_compact.faults import EXIT_FAILED, WorkFault
+from mnist_compact.faults import EXIT_FAILED, ConfigError, WorkFault
 from mnist_compact.results.summary import BAR
 
 
@@ -21,6 +22,29 @@ class Round:
 
     seeds: int
     standings: list[tuple[Path, Evidence]]
+
+
+@dataclass(slots=True, frozen=True)
+class Ranking:
+    """All rounds, to the last."""
+
+    study: str  # a name or an exported file
+    rounds: list[Round]
+
+    @property
+    def first(self) -> Evidence:
+        return self.rounds[-1].standings[0][1]
+
+    @property
+    def trial(self) -> str:
+        """The first, as `confirm(trial=…)` and `--trial` take it."""
+        return f"{self.study}:{self.first.confirmation.source.rpartition(':')[2]}"
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the standings, round by round."""
+        from mnist_compact.confirm.tables import rounds_to_html
+
+        return rounds_to_html([(each.seeds, [evidence for _, evidence in each.standings]) for each in self.rounds])
 
 
 def rounds(candidates: int, seeds: int) -> list[tuple[int, int]]:
@@ -36,8 +60,38 @@ def rounds(candidates: int, seeds: int) -> list[tuple[int, int]]:
     return plan
 
 
+def rank_study(
+    study: str,
+    *,
+    top: int,
+    seeds: int,
+    split: str,
+    bar: float,
+    jobs: int,
+    among: Path,
+    sweeps: Path,
+    url: str | None = None,
+) -> Iterator[Round]:
+    """`rank` the study's `top` best trials, each in a folder of its own in `among`.
+
+    Raises ConfigError, before anything is written, for what cannot be ranked: by test images, say.
+    """
+    if split == "test":
+        raise ConfigError(["--study ranks on the held-out split: choosing by test images would spoil them"])
+    if top < 1 or seeds < 1:
+        raise ConfigError([f"--top and --seeds must be at least 1, got {top} and {seeds}"])
+    best = sources.best_trials(study, top, sweeps, url)
+    candidates = [place(source, split, among, ranking=True) for source in best]
+    for folder, candidate in candidates:
+        begin(candidate, folder)
+    yield from rank([folder for folder, _ in candidates], seeds, jobs, bar)
+
+
 def rank(folders: list[Path], seeds: int, jobs: int, bar: float = BAR) -> Iterator[Round]:
-    """Train what each round lacks, then yield its standings. Raises WorkFault when a seed cannot be trained."""
+    """Train what each round lacks, then yield its standings.
+
+    Raises WorkFault when a seed cannot be trained, and after the last round where no candidate has all its seeds.
+    """
     left = folders
     for count, each in rounds(len(folders), seeds):
         left = left[:count]
@@ -49,6 +103,8 @@ def rank(folders: list[Path], seeds: int, jobs: int, bar: float = BAR) -> Iterat
         standings.sort(key=lambda standing: _order(standing[1]))
         left = [folder for folder, _ in standings]
         yield Round(each, standings)
+    if standings[0][1].failed:
+        raise WorkFault("no candidate came through with all its seeds", EXIT_FAILED)
 
 
 def _order(evidence: Evidence) -> tuple[int, float, float]:

@@ -40,6 +40,18 @@ def seeds_table(evidence: Evidence) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def rounds_to_html(rounds: list[tuple[int, list[Evidence]]]) -> str:
+    """All rounds of a ranking, with the seeds of each, for a notebook."""
+    return "".join(
+        to_html_fragment(standings_table(standings), [round_title(number, seeds, standings)])
+        for number, (seeds, standings) in enumerate(rounds, 1)
+    )
+
+
+def round_title(number: int, seeds: int, standings: list[Evidence]) -> str:
+    return f"round {number}: {len(standings)} candidates, {seeds} seeds each"
+
+
 def standings_table(standings: list[Evidence]) -> pd.DataFrame:
     """One row for each candidate of a ranking."""
     rows = [

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from mnist_compact.confirm.evidence import Evidence
-from mnist_compact.confirm.tables import seeds_table, sentences, standings_table, summary_table
+from mnist_compact.confirm.tables import round_title, seeds_table, sentences, standings_table, summary_table
 from mnist_compact.results.rendering import on_paper_or_terminal, to_rich, to_text
 
 
@@ -21,7 +21,7 @@ def show(evidence: Evidence) -> None:
 
 def show_round(number: int, seeds: int, standings: list[Evidence]) -> None:
     """One round of a ranking, best first."""
-    print(f"\nround {number}: {len(standings)} candidates, {seeds} seeds each")
+    print(f"\n{round_title(number, seeds, standings)}")
     _print(standings_table(standings))
 
 

@@ -8,7 +8,7 @@ from scipy.stats import permutation_test, ttest_rel
 from seeds_by_hand import SPLIT, scored, write_seed
 
 from mnist_compact.composition import compose
-from mnist_compact.confirm.comparison import sign_flip_p
+from mnist_compact.confirm.comparison import holm, sign_flip_p
 from mnist_compact.confirm.confirmation import Confirmation
 from mnist_compact.confirm.evidence import Evidence
 from mnist_compact.faults import ConfigError
@@ -78,6 +78,39 @@ def test_a_difference_beyond_noise_is_said(evidence):
     told = first.versus(second).told()
     assert told.startswith("first - second: +0.095 points over 8 common seeds")
     assert told.endswith("exact sign-flip p = 0.0078: more than noise")
+
+
+@pytest.mark.parametrize(
+    ("ps", "corrected"),
+    [
+        ((0.03,), (0.03,)),
+        ((0.01, 0.04, 0.03), (0.03, 0.06, 0.06)),  # by hand: 3 × 0.01, 2 × 0.03, and 0.04 is no surer than that
+        ((0.6, 0.5), (1.0, 1.0)),
+        ((0.02, 0.02), (0.04, 0.04)),
+        ((), ()),
+    ],
+)
+def test_holms_correction_by_hand(ps, corrected):
+    assert holm(ps) == pytest.approx(list(corrected))
+
+
+def test_of_many_comparisons_of_equals_one_is_found_as_seldom_as_the_level_says():
+    """Of 300 families of twenty, fixed by the seed: without a correction two in three would find something."""
+    families = np.random.default_rng(2).uniform(size=(300, 20))
+    assert 0.6 < np.mean(families.min(1) < 0.05) < 0.7
+    assert 0.03 < np.mean([min(holm(family.tolist())) < 0.05 for family in families]) < 0.07
+
+
+def test_compared_at_once_a_difference_must_be_the_clearer(evidence):
+    """Six seeds all better are p = 1/32: enough for one comparison, not for two."""
+    first = evidence(*(99.50 + i / 100 for i in range(6)), name="first")
+    others = [evidence(*(99.40 + i / 100 for i in range(6)), name=name) for name in ("second", "third")]
+    assert first.versus(others[0]).told().endswith("exact sign-flip p = 0.031: more than noise")
+    told = [each.told() for each in first.versus_each(others)]
+    assert [each.split(":")[0] for each in told] == ["first - second", "first - third"]
+    said = "exact sign-flip p = 0.031, 0.062 by Holm for 2 comparisons: not shown to be more than noise"
+    assert all(each.endswith(said) for each in told)
+    assert first.versus_each(others[:1]) == [first.versus(others[0])]
 
 
 def test_what_may_be_noise_is_said_not_to_be_shown(evidence):

@@ -8,7 +8,7 @@ import sys
 import pytest
 from seeds_by_hand import scored, write_seed
 
-from mnist_compact import composition, load_runs
+from mnist_compact import composition, confirm, load_runs
 from mnist_compact.artefacts import write_metrics
 from mnist_compact.composition import compose
 from mnist_compact.config import configuration_folder
@@ -19,6 +19,7 @@ from mnist_compact.confirm.crew import home_of
 from mnist_compact.confirm.evidence import Evidence
 from mnist_compact.confirm.plans import Plan
 from mnist_compact.confirm.sources import Source
+from mnist_compact.faults import ConfigError
 from mnist_compact.results.record import Status
 
 
@@ -144,6 +145,11 @@ def test_two_are_compared_by_name(capsys, trained):
     said = capsys.readouterr().out.splitlines()[-1]
     assert said.startswith("m3_logged - m3_reference: +0.100 points over 3 common seeds")
     assert said.endswith("exact sign-flip p = 0.25: 3 seeds are too few to show anything")
+    main(["--experiment", "m3_reference", "--seeds", "3", "--versus", "m3_logged", "--versus", "m3_reference"])
+    first, second = capsys.readouterr().out.splitlines()[-2:]
+    assert first.startswith("m3_reference - m3_logged: -0.100 points")
+    assert "p = 0.25, 0.5 by Holm for 2 comparisons: " in first
+    assert "m3_reference - m3_reference: +0.000 points" in second
 
 
 def test_a_confirmed_configuration_is_saved_where_told(capsys, trained, here):
@@ -183,6 +189,14 @@ def test_a_ranking_has_folders_of_its_own_and_names_the_line_that_confirms_its_w
         "python -m mnist_compact.confirm --trial s:7 --folder elsewhere --split synthetic"
     )
     assert crew.seeds_of(here / "elsewhere/s-7-ranking") == [100, 101]
+    trained()
+    ranking = confirm.rank("s", seeds=2, split="synthetic", folder="elsewhere")
+    assert (ranking.trial, ranking.first.summary().mean) == ("s:7", 55.55)
+    shown = ranking._repr_html_()
+    assert "<p>round 1: 2 candidates, 2 seeds each</p>" in shown
+    assert shown.index("<td>s:7</td>") < shown.index("<td>s:3</td>")
+    with pytest.raises(ConfigError, match="choosing by test images would spoil them"):
+        confirm.rank("s", split="test")
 
 
 def test_a_ranking_begins_with_a_seed_for_each_on_another_held_out_part(capsys, trained, monkeypatch, here):
