@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from importlib import import_module
 
 PREFIX = "mnist_compact: "  # of the one message on stderr; whoever started the process finds the message by it
 EXIT_FAILED = 1  # work that was begun did not come to its end, or did not come out
@@ -63,6 +64,16 @@ class Faults:
     def raise_if_any(self) -> None:
         if self.found:
             raise ConfigError(self.found)
+
+
+def check_installed(what: str, module: str, *, package: str, extra: str) -> None:
+    """Raises ConfigError, saying what to install, where `what` needs a module that only one of our extras brings."""
+    try:
+        import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            [f"{what} needs {module}: pip install {package}, or this package's extra {extra!r}"]
+        ) from error
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -12,15 +12,17 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 
-from mnist_compact.faults import ConfigError, Faults
+from mnist_compact.faults import ConfigError, Faults, check_installed
 from mnist_compact.results.columns import is_machines
 from mnist_compact.search.frozen import Composer, Frozen
 from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.places import is_below
 from mnist_compact.search.proposals import is_grid, pruner_of, sampler_of, space_of
+from mnist_compact.search.storage import rule_broken_by, shown
 from mnist_compact.terminal.refusals import explain
 
 REHEARSED = 3  # proposals: the first ones of many samplers are random
+LIBRARIES = {"CmaEsSampler": "cmaes"}  # that samplers import with the first proposal that is not random
 
 
 def check_settings(config: DictConfig) -> None:
@@ -36,6 +38,9 @@ def check_settings(config: DictConfig) -> None:
     faults.unless(target is None or math.isfinite(target), "target", "must be finite", target)
     faults.unless(target is None or len(sweeper.objectives) < 2, "target", "needs a single objective", target)
     faults.unless(name is None or is_below(name), "study_name", f"must be a folder's below {sweeper.folder}", name)
+    if sweeper.storage is not None:
+        rule = rule_broken_by(sweeper.storage)
+        faults.unless(rule is None, "storage", rule or "", shown(sweeper.storage))
     primary = config.hydra.job.config_name
     if primary != "config":
         faults.found.append(f"--config-name must be left out of a search, which composes config.yaml, got {primary}")
@@ -85,6 +90,9 @@ def rehearse(frozen: Frozen, known: dict[str, Any]) -> None:
     Raises ConfigError.
     """
     objectives = [OBJECTIVES[name] for name in frozen["settings"]["objectives"]]
+    library = LIBRARIES.get(_named(frozen, "sampler"))
+    if library is not None:
+        check_installed(f"hydra/sweeper/sampler={library}", library, package=library, extra=library)
     kind = "pruner"
     try:
         with _quiet():
@@ -107,8 +115,13 @@ def rehearse(frozen: Frozen, known: dict[str, Any]) -> None:
                 kind = "sampler"
                 study.tell(trial, [objective.worst for objective in objectives])
     except Exception as error:
-        target = frozen["settings"][kind]["_target_"].rpartition(".")[2]
-        raise ConfigError([f"hydra/sweeper/{kind} must be one that works here, got {target}: {error}"]) from error
+        named = _named(frozen, kind)
+        raise ConfigError([f"hydra/sweeper/{kind} must be one that works here, got {named}: {error}"]) from error
+
+
+def _named(frozen: Frozen, kind: str) -> str:
+    name: str = frozen["settings"][kind]["_target_"].rpartition(".")[2]
+    return name
 
 
 @contextmanager

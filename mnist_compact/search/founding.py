@@ -18,7 +18,7 @@ from mnist_compact.results.finding import TRIALS
 from mnist_compact.search.earlier import upgraded
 from mnist_compact.search.frozen import Frozen, differences
 from mnist_compact.search.objectives import OBJECTIVES
-from mnist_compact.search.places import existing
+from mnist_compact.search.places import opened
 from mnist_compact.search.storage import file_of, is_locked, locked, open_storage, shown
 
 FOUNDING_S = 20.0  # how long a founder elsewhere may take from the study's creation to its last point
@@ -27,17 +27,27 @@ OWNER = "study.id"  # in the folder: of the study whose trials lie there, as in 
 
 
 def is_there(name: str, url: str, wait_s: float) -> bool:
-    """Whether a whole study of this name can be seen. Nothing is made; what goes wrong, founding will tell.
+    """Whether a whole study of this name can be seen. Nothing is made but a server's tables.
 
-    Raises StorageLost where the storage is locked for longer than `wait_s`.
+    Raises StorageLost where the storage is locked for longer than `wait_s`; ConfigError where it cannot be opened.
     """
-    try:
-        with existing(url, wait_s) as storage:
-            return bool(optuna.load_study(study_name=name, storage=storage).user_attrs.get("founded"))
-    except Exception as error:  # of any database's driver
-        if is_locked(error):
-            raise locked(url) from error
+    file = file_of(url)
+    if file is not None and not file.exists():
         return False
+    try:
+        with opened(url, wait_s) as storage:
+            return bool(optuna.load_study(study_name=name, storage=storage).user_attrs.get("founded"))
+    except KeyError:
+        return False
+    except Exception as error:  # of any database's driver
+        raise _unopened(url, error.__cause__ if isinstance(error, ConfigError) else error) from error
+
+
+def _unopened(url: str, error: BaseException | None) -> Exception:
+    if error is not None and is_locked(error):
+        return locked(url)
+    reason = str(error).strip().partition("\n")[0]
+    return ConfigError([f"hydra.sweeper.storage cannot be opened, got {shown(url)} ({reason})"])
 
 
 @dataclass(slots=True, frozen=True)
@@ -91,10 +101,7 @@ class Charter:
         try:
             return open_storage(self.url)
         except Exception as error:  # each kind of storage has errors of its own
-            if is_locked(error):
-                raise locked(self.url) from error
-            reason = str(error).strip().splitlines()[0]
-            raise ConfigError([f"hydra.sweeper.storage cannot be opened, got {shown(self.url)} ({reason})"]) from error
+            raise _unopened(self.url, error) from error
 
     def _found(self, storage: BaseStorage) -> Study | None:
         """The study, if this is its founder: two machines share no lock, and one of them is first."""

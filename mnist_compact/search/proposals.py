@@ -154,6 +154,8 @@ def sampler_of(frozen: Frozen, occasion: str) -> BaseSampler:
         node["seed"] = seed  # all workers walk along one sequence
     elif "seed" in node:
         node["seed"] = random.Random(f"{seed}/{occasion}").getrandbits(31)
+    if node.get("warn_independent_sampling"):
+        node["warn_independent_sampling"] = False  # each proposal has a new sampler, which would say so again
     sampler: BaseSampler = instantiate(OmegaConf.create(node), _execution_whitelist_=WHITELIST)
     return sampler
 

@@ -4,7 +4,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,10 +12,13 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
+
+from mnist_compact.faults import check_installed
 
 JOURNAL = "journal://"
 WAIT_S = 60.0  # for a SQLite file that is locked; `?timeout=<seconds>` in its URL says otherwise
+RIVALS = 9  # that may make a server's tables at the same time
 TROUBLE = (StorageInternalError, SQLAlchemyError)  # what storages raise: no fault of the trial they are told of
 
 T = TypeVar("T")
@@ -32,7 +35,8 @@ class StorageLost(RuntimeError):
 def open_storage(url: str, *, create: bool = True, wait_s: float | None = None) -> BaseStorage:
     """An Optuna URL, or journal:///path. Without `create` a file that is not there is an error.
 
-    A locked SQLite file is waited for `wait_s`, by default as long as the URL says.
+    A locked SQLite file is waited for `wait_s`, by default as long as the URL says. Raises ConfigError where
+    PostgreSQL's driver is not installed, for everything else what the storage's own driver raises.
     """
     file = file_of(url)
     if url.startswith(JOURNAL):
@@ -42,7 +46,7 @@ def open_storage(url: str, *, create: bool = True, wait_s: float | None = None) 
             file.touch()
         return JournalStorage(_Journal(str(file)))
     if file is None:
-        return RDBStorage(url)
+        return _served(url)
 
     def connect() -> sqlite3.Connection:  # SQLAlchemy would make the file anew, now or for a later connection
         place = f"{file.resolve().as_uri()}?mode={'rwc' if create else 'rw'}"
@@ -50,6 +54,20 @@ def open_storage(url: str, *, create: bool = True, wait_s: float | None = None) 
         return sqlite3.connect(place, uri=True, timeout=wait, check_same_thread=False)
 
     return RDBStorage(url, engine_kwargs={"creator": connect})
+
+
+def _served(url: str) -> RDBStorage:
+    if make_url(url).get_driver_name() == "psycopg":
+        check_installed("PostgreSQL", "psycopg", package="'psycopg[binary]'", extra="postgresql")
+    for _ in range(RIVALS):  # machines that come at once make the same tables: who is refused for that looks again
+        with suppress(IntegrityError, ProgrammingError):
+            return _pinged(url)
+    return _pinged(url)
+
+
+def _pinged(url: str) -> RDBStorage:
+    """Connections that a server has closed, at its restart say, are replaced before they are used."""
+    return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
 
 
 def file_of(url: str) -> Path | None:
@@ -62,6 +80,20 @@ def file_of(url: str) -> Path | None:
         return None
     plain = parsed.get_backend_name() == "sqlite" and not parsed.query.keys() - {"timeout"}
     return Path(parsed.database) if plain and parsed.database and parsed.database != ":memory:" else None
+
+
+def rule_broken_by(url: str) -> str | None:
+    """What an address must be and is not, as far as that can be seen without opening anything."""
+    try:
+        wait_of(url)
+    except (ArgumentError, ValueError):
+        return "must be an Optuna URL or journal:///path"
+    file = file_of(url)
+    if file is None and make_url(url).get_backend_name() == "sqlite" and "?" not in url:
+        return "must name a file, for processes share it"
+    if file is not None and not url.startswith(JOURNAL) and not file.parent.is_dir():
+        return "must lie in a folder that exists"
+    return None
 
 
 def shown(url: str) -> str:

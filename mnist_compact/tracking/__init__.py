@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
-from mnist_compact.faults import ConfigError
+from mnist_compact.faults import ConfigError, check_installed
 from mnist_compact.onlookers import Sheltered, Watcher
 
 TENSORBOARD = "tensorboard"  # its folder in a run's
@@ -46,7 +45,7 @@ class NoTrackerConfig(TrackerConfig):
 @dataclass(kw_only=True, slots=True)
 class TensorBoardConfig(TrackerConfig):
     def check(self) -> None:
-        _check_installed(self.name)
+        check_installed(f"tracker={self.name}", self.name, package=self.name, extra=self.name)
 
     def watchers(self, folder: Path) -> list[Watcher]:
         self.check()
@@ -67,7 +66,7 @@ class MLflowConfig(TrackerConfig):
     experiment: str = "mnist_compact"  # of MLflow, that its runs are filed under
 
     def check(self) -> None:
-        _check_installed(self.name)
+        check_installed(f"tracker={self.name}", self.name, package=self.name, extra=self.name)
 
     def watchers(self, folder: Path) -> list[Watcher]:
         self.check()
@@ -87,15 +86,6 @@ TRACKERS: dict[str, type[TrackerConfig]] = {
     "tensorboard": TensorBoardConfig,
     "mlflow": MLflowConfig,
 }
-
-
-def _check_installed(library: str) -> None:
-    try:
-        import_module(library)
-    except ImportError as error:
-        raise ConfigError(
-            [f"tracker={library} needs {library}: pip install {library}, or this package's extra of that name"]
-        ) from error
 
 
 def _if_installed(tracker: TrackerConfig, folder: Path) -> list[Watcher]:

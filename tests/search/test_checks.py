@@ -6,6 +6,7 @@ import pytest
 from hydra import compose
 
 from mnist_compact.faults import ConfigError
+from mnist_compact.search.checks import rehearse
 from mnist_compact.search.parent import Parent
 
 LINE = ("data=synthetic", "model=compact", "optim.lr=interval(0.01,0.1)")
@@ -43,6 +44,7 @@ def check(configure, tmp_path):
             ("hydra/sweeper/pruner=hyperband", "hydra.sweeper.pruner.min_resource=0"),
             r"^hydra/sweeper/pruner must be one that works here, got HyperbandPruner",
         ),
+        (("hydra.sweeper.storage=study.db",), r"^hydra\.sweeper\.storage must be an Optuna URL .*, got 'study\.db'$"),
     ],
 )
 def test_what_no_trial_could_train_with_is_refused(check, words, said):
@@ -54,6 +56,13 @@ def test_a_tracker_that_is_not_installed_is_refused(check, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(ConfigError, match="pip install tensorboard"):
         check("tracker=tensorboard")
+
+
+def test_a_sampler_whose_library_is_not_installed_is_refused_with_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cmaes", None)
+    frozen = {"settings": {"objectives": ["accuracy"], "sampler": {"_target_": "optuna.samplers.CmaEsSampler"}}}
+    with pytest.raises(ConfigError, match=r"^hydra/sweeper/sampler=cmaes needs cmaes: pip install cmaes, or"):
+        rehearse(frozen, {})
 
 
 @pytest.mark.parametrize(

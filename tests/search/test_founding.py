@@ -2,6 +2,7 @@
 
 import dataclasses
 import sqlite3
+import sys
 from contextlib import closing
 
 import optuna
@@ -59,6 +60,16 @@ def test_a_database_that_is_locked_at_the_start_is_told_as_such(charter, tmp_pat
             reading(url, lambda: dataclasses.replace(charter(), url=url).found_or_join())
         assert (lost.value.locked, lost.value.remedy) == (True, "when it is free,")
     assert is_there("probe", url, 0.2)
+
+
+def test_a_server_that_cannot_be_reached_is_refused_at_the_start_without_its_password(monkeypatch):
+    pytest.importorskip("psycopg")
+    url, shown = "postgresql://ada:secret@127.0.0.1:1/studies", r"postgresql://ada:\*\*\*@127\.0\.0\.1:1/studies"
+    with pytest.raises(ConfigError, match=rf"^hydra\.sweeper\.storage cannot be opened, got {shown} .* connection .*$"):
+        is_there("probe", url, 0.2)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(ConfigError, match=rf"{shown} \(PostgreSQL needs psycopg: pip install 'psycopg\[binary\]', or"):
+        is_there("probe", url, 0.2)
 
 
 def trained_in(folder):

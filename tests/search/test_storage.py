@@ -5,7 +5,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from mnist_compact.search.storage import WAIT_S, file_of, open_storage, shown, wait_of
+from mnist_compact.search.storage import WAIT_S, file_of, open_storage, rule_broken_by, shown, wait_of
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,25 @@ def test_an_address_tells_file_wait_and_how_it_is_printed(url, file, wait_s, pri
     assert file_of(url) == (file and Path(file))
     assert wait_of(url) == wait_s
     assert shown(url) == (printed or url)
+
+
+@pytest.mark.parametrize(
+    ("url", "rule"),
+    [
+        ("study.db", "be an Optuna URL"),
+        ("sqlite:///study.db?timeout=long", "be an Optuna URL"),
+        ("sqlite:///:memory:", "name a file"),
+        ("sqlite://", "name a file"),
+        ("sqlite:////nowhere/at/all/study.db", "lie in a folder that exists"),
+        ("sqlite:///study.db", None),
+        ("sqlite:///study.db?mode=ro", None),
+        ("journal:///nowhere/at/all/study.log", None),
+        ("postgresql://ada@host", None),
+    ],
+)
+def test_what_an_address_cannot_be_is_seen_without_opening_it(url, rule):
+    found = rule_broken_by(url)
+    assert found is None if rule is None else found.startswith(f"must {rule}")
 
 
 def test_what_is_no_address_is_no_file_and_printed_as_it_is():
