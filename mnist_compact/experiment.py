@@ -30,6 +30,7 @@ def check(run: RunConfig) -> int:
     parameters = sum(count_parameters(model))
     run.budget.check(parameters=parameters, epochs=run.train.epochs)
     run.optim.build(model)  # which may not fit the network
+    run.scheduler.momentum(run.optim.own_momentum(), steps_per_epoch=1, epochs=run.train.epochs)
     return parameters
 
 
@@ -169,9 +170,11 @@ def _conduct(session: Session, watcher: Watcher, reporter: Reporter) -> RunRecor
 def _train(session: Session, watcher: Watcher, reporter: Reporter) -> bool:
     """True when every planned epoch was done, False when the reporter ended it before."""
     train, progress, device = session.run.train, session.progress, session.data.train.images.device
+    scheduler, length = session.run.scheduler, {"steps_per_epoch": len(session.batches), "epochs": train.epochs}
     plan = Plan(
         epochs=train.epochs,
-        schedule=session.run.scheduler.build(steps_per_epoch=len(session.batches), epochs=train.epochs),
+        schedule=scheduler.build(**length),
+        momentum=scheduler.momentum(session.run.optim.own_momentum(), **length),
         strength=lambda epoch: session.run.augment.strength(epoch, train.epochs),
         average_from=train.epochs - train.average_epochs + 1,
         label_smoothing=train.label_smoothing,

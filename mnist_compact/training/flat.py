@@ -5,7 +5,7 @@ torch.optim besides imports the compiler at its first use, 150 MB of it (`benchm
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,10 @@ class Rule(Protocol):
 
     def initial(self, weights: Tensor) -> dict[str, Tensor]:
         """The state before the first step."""
+        ...
+
+    def with_momentum(self, momentum: float) -> Self:
+        """The rule with another momentum, for the same state; as it is where it has none."""
         ...
 
     def __call__(self, weights: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: Scalar, step: Scalar) -> None:
@@ -73,6 +77,10 @@ class FlatOptimizer:
     def step(self) -> None:
         self.steps += 1
         self.update(self.param_groups[0]["lr"], self.steps)
+
+    def set_momentum(self, momentum: float) -> None:
+        """Of the steps to come. A captured update keeps the one that it was captured with."""
+        self.rule = self.rule.with_momentum(momentum)
 
     @torch.no_grad()
     def update(self, lr: Scalar, step: Scalar) -> None:

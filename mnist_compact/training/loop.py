@@ -50,6 +50,7 @@ class Plan:
 
     epochs: int
     schedule: Schedule
+    momentum: Callable[[int], float] | None = None  # step → momentum; None = as the optimizer has it
     strength: Callable[[int], float]  # epoch → part of the augmentation's strengths
     average_from: int  # the first epoch with averaged weights
     label_smoothing: float
@@ -62,7 +63,9 @@ def fit(
     trainee: Trainee, batches: Batches, plan: Plan, *, first_epoch: int, on_step: Callable[[StepView], None]
 ) -> Iterator[EpochResult]:
     """Train and evaluate epoch after epoch; the caller may stop between two of them. Raises Diverged."""
-    step = fastest_step(trainee, batches.size, plan.label_smoothing, plan.autocast)
+    settings = plan.label_smoothing, plan.autocast
+    captured = plan.momentum is None  # a captured step would keep the momentum of its capture
+    step = fastest_step(trainee, batches.size, *settings) if captured else Step(trainee, *settings)
     for epoch in range(first_epoch, plan.epochs + 1):
         start = time.perf_counter()
         train_epoch(step, batches, plan, epoch, on_step)
@@ -96,6 +99,8 @@ def train_epoch(step: Step, batches: Batches, plan: Plan, epoch: int, on_step: C
     seen = 0
     for index, (images, labels) in enumerate(batches.epoch(epoch, plan.strength(epoch))):
         learning_rate = set_rate(optimizer, plan.schedule((epoch - 1) * len(batches) + index))
+        if plan.momentum is not None:
+            optimizer.set_momentum(plan.momentum((epoch - 1) * len(batches) + index))
         step(images, labels, averaging=averaging)
         seen += len(labels)
         if plan.watch_loss and not math.isfinite(step.loss_sum.item()):

@@ -1,8 +1,8 @@
 """Muon for convolutional networks: a convolution's weight is a matrix of filters, one a row. And for others."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,9 @@ class Muon:
 
     def initial(self, weights: Tensor) -> dict[str, Tensor]:
         return {"momentum": torch.zeros_like(weights)}
+
+    def with_momentum(self, momentum: float) -> Self:
+        return replace(self, momentum=momentum)
 
     def __call__(self, weights: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: Scalar, step: Scalar) -> None:
         momentum = state["momentum"].lerp_(gradient, 1 - self.momentum)
@@ -89,6 +92,10 @@ class ConvMuon:
     def step(self) -> None:
         for part in self.parts:
             part.step()
+
+    def set_momentum(self, momentum: float) -> None:
+        """Of Muon; AdamW keeps its own."""
+        self.parts[0].set_momentum(momentum)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         for part in self.parts:

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 
 class Optimizer(Protocol):
-    """What the loop and the checkpoint need; every torch.optim.Optimizer has it."""
+    """What the loop and the checkpoint need; every torch.optim.Optimizer has it, but for `set_momentum`."""
 
     @property
     def param_groups(self) -> list[dict[str, Any]]: ...
     def step(self) -> Any: ...
+    def set_momentum(self, momentum: float) -> None: ...
     def zero_grad(self, set_to_none: bool = True) -> None: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
@@ -34,6 +35,10 @@ class OptimConfig:
 
     def build(self, model: nn.Module) -> Optimizer:
         raise NotImplementedError
+
+    def own_momentum(self) -> float:
+        """What a schedule may move at every step, by `Optimizer.set_momentum`; 0 = nothing."""
+        return 0.0
 
     def flat(self, model: nn.Module, rule: Rule) -> FlatOptimizer:
         from mnist_compact.training.flat import FlatOptimizer
@@ -57,6 +62,9 @@ class SgdConfig(OptimConfig):
         faults = self.shared_faults()
         faults.unless(0 <= self.momentum < 1, "momentum", "must be in [0, 1)", self.momentum)
         faults.raise_if_any()
+
+    def own_momentum(self) -> float:
+        return self.momentum
 
     def build(self, model: nn.Module) -> Optimizer:
         from mnist_compact.training.rules import Sgd
@@ -82,6 +90,9 @@ class AdaptiveConfig(OptimConfig):
     def settings(self) -> dict[str, float]:
         """What the rules of this family have in common."""
         return {"beta1": self.beta1, "beta2": self.beta2, "eps": self.eps, "weight_decay": self.weight_decay}
+
+    def own_momentum(self) -> float:
+        return self.beta1
 
 
 @dataclass(kw_only=True, slots=True)
@@ -121,6 +132,9 @@ class RmsPropConfig(OptimConfig):
         faults.unless(self.eps > 0, "eps", "must be above 0", self.eps)
         faults.raise_if_any()
 
+    def own_momentum(self) -> float:
+        return self.momentum
+
     def build(self, model: nn.Module) -> Optimizer:
         from mnist_compact.training.rules import RmsProp
 
@@ -144,6 +158,9 @@ class MuonConfig(OptimConfig):
         faults.unless(0 <= self.momentum < 1, "momentum", "must be in [0, 1)", self.momentum)
         faults.unless(self.adamw_lr > 0, "adamw_lr", "must be above 0", self.adamw_lr)
         faults.raise_if_any()
+
+    def own_momentum(self) -> float:
+        return self.momentum
 
     def build(self, model: nn.Module) -> Optimizer:
         from mnist_compact.training.muon import ConvMuon

@@ -1,6 +1,7 @@
 """Update rules as functions of vectors (see `flat.py`). torch.optim's formulas; the tests hold them to it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ class Sgd:
 
     def initial(self, weights: Tensor) -> dict[str, Tensor]:
         return {"momentum": torch.zeros_like(weights)} if self.momentum else {}
+
+    def with_momentum(self, momentum: float) -> Self:
+        return replace(self, momentum=momentum)
 
     def __call__(self, weights: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: Scalar, step: Scalar) -> None:
         direction = gradient.add(weights, alpha=self.weight_decay)
@@ -39,6 +43,9 @@ class Adam:
 
     def initial(self, weights: Tensor) -> dict[str, Tensor]:
         return {"mean": torch.zeros_like(weights), "square": torch.zeros_like(weights)}
+
+    def with_momentum(self, momentum: float) -> Self:
+        return replace(self, beta1=momentum)
 
     def __call__(self, weights: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: Scalar, step: Scalar) -> None:
         if self.decoupled:
@@ -63,6 +70,9 @@ class NAdam:
         zeros = torch.zeros_like(weights)
         return {"mean": zeros, "square": zeros.clone(), "product": torch.ones_like(weights[:1])}
 
+    def with_momentum(self, momentum: float) -> Self:
+        return replace(self, beta1=momentum)
+
     def __call__(self, weights: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: Scalar, step: Scalar) -> None:
         gradient = gradient.add(weights, alpha=self.weight_decay)
         now, following = self._momentum(step), self._momentum(step + 1)
@@ -86,6 +96,9 @@ class RmsProp:
     def initial(self, weights: Tensor) -> dict[str, Tensor]:
         state = {"square": torch.zeros_like(weights)}
         return {**state, "momentum": torch.zeros_like(weights)} if self.momentum else state
+
+    def with_momentum(self, momentum: float) -> Self:
+        return replace(self, momentum=momentum)
 
     def __call__(self, weights: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: Scalar, step: Scalar) -> None:
         gradient = gradient.add(weights, alpha=self.weight_decay)

@@ -1,7 +1,8 @@
 """Learning-rate schedules: pure functions from progress to a factor of `optim.lr`. Torch-free.
 
 Progress counts steps from 0; a schedule knows how many steps an epoch and a run have. The loop sets each step's rate
-before the step is taken. Schedules act on the learning rate alone; momentum is left as the optimizer has it.
+before the step is taken. With `peak_momentum` the momentum moves against the rate; else it is the
+optimizer's own all along.
 """
 
 import math
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from mnist_compact.faults import Faults
+from mnist_compact.faults import ConfigError, Faults
 
 Schedule = Callable[[int], float]  # step, from 0 → factor of the optimizer's learning rate
 
@@ -63,17 +64,41 @@ class SchedulerConfig:
     """Base of every scheduler option."""
 
     name: str  # of the option, as typed
+    peak_momentum: float | None = None  # the optimizer's, beta1 of Adam's family, at the peak rate, in [0, 1);
+    # towards rate 0 it goes back to what optim has; null = that all along
 
     def shared_faults(self) -> Faults:
         """Of what a schedule has from its bases; its own are added, so that all are reported at once."""
-        return Faults("scheduler")
+        faults, peak = Faults("scheduler"), self.peak_momentum
+        faults.unless(peak is None or 0 <= peak < 1, "peak_momentum", "must be in [0, 1) or null", peak)
+        return faults
 
     def build(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
         raise NotImplementedError
 
+    def risen(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
+        """How far the momentum has gone from one end, 0, to the other, 1; as far as the rate has."""
+        return self.build(steps_per_epoch=steps_per_epoch, epochs=epochs)
+
+    def momentum(self, own: float, *, steps_per_epoch: int, epochs: int) -> Callable[[int], float] | None:
+        """Step, from 0 → momentum; None where it stays at the optimizer's `own`, which is 0 for one that has none.
+
+        Raises ConfigError where there is none to be moved.
+        """
+        peak = self.peak_momentum
+        if peak is None:
+            return None
+        if own == 0:
+            raise ConfigError([f"scheduler.peak_momentum needs an optimizer with momentum above 0, got {peak!r}"])
+        risen = self.risen(steps_per_epoch=steps_per_epoch, epochs=epochs)
+        return lambda step: own + (peak - own) * risen(step)
+
 
 @dataclass(kw_only=True, slots=True)
 class ConstantConfig(SchedulerConfig):
+    def __post_init__(self) -> None:
+        self.shared_faults().raise_if_any()
+
     def build(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
         return lambda step: 1.0
 
@@ -102,6 +127,8 @@ class StepConfig(SchedulerConfig):
 
 @dataclass(kw_only=True, slots=True)
 class OneCycleConfig(SchedulerConfig):
+    """With `peak_momentum` 0.85 and a momentum of 0.95 torch's OneCycleLR as it is by default."""
+
     warmup_fraction: float = 0.3  # part of all steps spent rising, in (0, 1)
     start_factor: float = 0.04  # of optim.lr at the first step, in (0, 1]
     end_factor: float = 4e-6  # of optim.lr at the last step, in [0, 1]
@@ -122,6 +149,11 @@ class OneCycleConfig(SchedulerConfig):
             end_factor=self.end_factor,
         )
 
+    def risen(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
+        return lambda step: one_cycle(
+            step, steps_per_epoch * epochs, warmup_fraction=self.warmup_fraction, start_factor=0.0, end_factor=0.0
+        )
+
 
 @dataclass(kw_only=True, slots=True)
 class DecayConfig(SchedulerConfig):
@@ -131,7 +163,7 @@ class DecayConfig(SchedulerConfig):
     end_factor: float = 0.0  # of optim.lr, approached at the end, in [0, 1]
 
     def shared_faults(self) -> Faults:
-        faults = Faults("scheduler")
+        faults = SchedulerConfig.shared_faults(self)  # super() does not work in slotted dataclasses on Python 3.11
         faults.unless(0 <= self.warmup_fraction < 1, "warmup_fraction", "must be in [0, 1)", self.warmup_fraction)
         faults.unless(0 <= self.end_factor <= 1, "end_factor", "must be in [0, 1]", self.end_factor)
         return faults

@@ -31,7 +31,13 @@ PLAIN = (
     *("data.train_images=200", "data.evaluation_images=100", "train.batch_size=64", "train.epochs=4", "seed=3"),
     *("augment=affine", "augment.contrast=0.3", "augment.ease_off_epochs=2", "train.label_smoothing=0.1"),
     *("optim=sgd", "optim.lr=0.1", "optim.momentum=0.9", "optim.weight_decay=0.01", "scheduler=linear"),
-    *("scheduler.warmup_fraction=0", "scheduler.end_factor=0.2", "train.average_epochs=2", "train.average_decay=0.8"),
+    *(
+        "scheduler.warmup_fraction=0",
+        "scheduler.end_factor=0.2",
+        "scheduler.peak_momentum=0.7",
+        "train.average_epochs=2",
+        "train.average_decay=0.8",
+    ),
 )
 STRENGTHS = [1.0, 1.0, 0.5, 0.0]
 
@@ -66,7 +72,8 @@ def plain_loop(config):
         loss_sum, correct = 0.0, 0
         network.train()
         for part, targets in zip(seen.unsqueeze(1).split(BATCH), labels[order].split(BATCH), strict=True):
-            optimizer.param_groups[0]["lr"] = 0.1 * (1 - 0.8 * step / 16)
+            risen = 1 - 0.8 * step / 16
+            optimizer.param_groups[0] |= {"lr": 0.1 * risen, "momentum": 0.9 - 0.2 * risen}
             logits = network(part)
             loss = F.cross_entropy(logits, targets, label_smoothing=0.1)
             optimizer.zero_grad()

@@ -1,3 +1,4 @@
+import dataclasses
 from copy import deepcopy as copy_of
 
 import pytest
@@ -63,8 +64,37 @@ def test_momentum_goes_down_to_none_with_nesterov_left_on(configure):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("option", OPTIONS)
+def test_momentum_set_at_every_step_is_that_of_torchs_onecycle(configure, option):
+    own = "beta1" if option in ("adam", "adamw", "nadam") else "momentum"
+    config = configure(f"optim={option}", "optim.lr=0.001", f"optim.{own}=0.95", "scheduler=onecycle")
+    scheduler = dataclasses.replace(config.scheduler, peak_momentum=0.6)
+    ours, plain, count = small_model(), small_model(), 8
+    mine, theirs = config.optim.build(ours), OPTIONS[option](config.optim, plain.parameters())
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        theirs, max_lr=0.001, total_steps=count, base_momentum=0.6, max_momentum=0.95
+    )
+    momentum = scheduler.momentum(config.optim.own_momentum(), steps_per_epoch=count, epochs=1)
+    for step in range(count):
+        mine.param_groups[0]["lr"] = theirs.param_groups[0]["lr"]
+        mine.set_momentum(momentum(step))
+        for a, b in zip(steps(ours, mine, 1), steps(plain, theirs, 1), strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+        if step < count - 1:
+            cycle.step()
+
+
+def test_of_muon_the_momentum_of_the_matrices_is_set():
+    optimizers = [muon(small_model()), ConvMuon(small_model(), **(MUON | {"momentum": 0.5}))]
+    optimizers[0].set_momentum(0.5)
+    assert [part.rule for part in optimizers[0].parts] == [part.rule for part in optimizers[1].parts]
+
+
+MUON = {"lr": 0.05, "momentum": 0.9, "nesterov": True, "adamw_lr": 0.01, "weight_decay": 0.01}
+
+
 def muon(model):
-    return ConvMuon(model, lr=0.05, momentum=0.9, nesterov=True, adamw_lr=0.01, weight_decay=0.01)
+    return ConvMuon(model, **MUON)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

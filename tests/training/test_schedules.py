@@ -8,6 +8,7 @@ import torch
 
 from mnist_compact.faults import ConfigError
 from mnist_compact.training.schedules import (
+    ConstantConfig,
     CosineConfig,
     DecayConfig,
     Knot,
@@ -34,12 +35,15 @@ class PlateauConfig(DecayConfig):
 
 def test_a_schedules_own_faults_and_its_bases_are_reported_together():
     with pytest.raises(ConfigError) as refused:
-        PlateauConfig(name="plateau", warmup_fraction=1.5, end_factor=-1, hold_fraction=2)
+        PlateauConfig(name="plateau", peak_momentum=1, warmup_fraction=1.5, end_factor=-1, hold_fraction=2)
     assert refused.value.faults == [
+        "scheduler.peak_momentum must be in [0, 1) or null, got 1",
         "scheduler.warmup_fraction must be in [0, 1), got 1.5",
         "scheduler.end_factor must be in [0, 1], got -1",
         "scheduler.hold_fraction must be in [0, 1], got 2",
     ]
+    with pytest.raises(ConfigError, match=r"peak_momentum must be in \[0, 1\) or null, got -1"):
+        ConstantConfig(name="none", peak_momentum=-1)
     with pytest.raises(ConfigError, match=r"warmup_fraction must be in \[0, 1\), got 1\.5"):
         CosineConfig(name="cosine", warmup_fraction=1.5)
 
@@ -47,15 +51,27 @@ def test_a_schedules_own_faults_and_its_bases_are_reported_together():
 @pytest.mark.parametrize(("steps_per_epoch", "epochs", "warmup"), [(10, 15, 0.3), (7, 3, 0.5), (469, 2, 0.1)])
 def test_onecycle_is_torchs(steps_per_epoch, epochs, warmup):
     steps = steps_per_epoch * epochs
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    reference = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=steps, pct_start=warmup)
-    config = OneCycleConfig(name="onecycle", warmup_fraction=warmup, start_factor=1 / 25, end_factor=1 / 25 / 1e4)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.95)
+    reference = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1.0, total_steps=steps, pct_start=warmup, base_momentum=0.85, max_momentum=0.95
+    )
+    factors = {"warmup_fraction": warmup, "start_factor": 1 / 25, "end_factor": 1 / 25 / 1e4}
+    config = OneCycleConfig(name="onecycle", peak_momentum=0.85, **factors)
     schedule = config.build(steps_per_epoch=steps_per_epoch, epochs=epochs)
+    momentum = config.momentum(0.95, steps_per_epoch=steps_per_epoch, epochs=epochs)
     for step in range(steps):
         assert schedule(step) == pytest.approx(reference.get_last_lr()[0], rel=1e-6, abs=1e-9)
+        assert momentum(step) == pytest.approx(optimizer.param_groups[0]["momentum"], rel=1e-9)
         optimizer.step()
         if step < steps - 1:
             reference.step()
+
+
+def test_momentum_moves_against_any_rate_and_stays_where_nothing_is_said_of_it():
+    length = {"steps_per_epoch": 2, "epochs": 2}
+    momentum = LinearConfig(name="linear", warmup_fraction=0.5, peak_momentum=0.6).momentum(0.9, **length)
+    assert [momentum(step) for step in range(4)] == pytest.approx([0.8, 0.7, 0.6, 0.75])
+    assert LinearConfig(name="linear").momentum(0.9, **length) is None
 
 
 def test_step_is_the_logged_runs():
