@@ -1,6 +1,7 @@
 """Shared ways to get a configuration and to look on at a run."""
 
 import gc
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from mnist_compact.choosing import Choosing
 from mnist_compact.config import GROUPS, RunConfig, configuration_folder, to_run_config
 from mnist_compact.search.configs import register
 
+# Tests run side by side: a process on all cores would wait for the others in every step.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 gc.set_threshold(50_000)  # Hydra makes many small objects, and each look at all of torch's takes a while
 
 SMALL = ("data=synthetic", "data.train_images=96", "data.evaluation_images=40")

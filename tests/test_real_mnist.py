@@ -40,7 +40,7 @@ def test_a_part_of_the_others_can_be_trained_on():
 
 
 def test_one_epoch_of_m3_learns(configure, onlooker, tmp_path):
-    overrides = ("data=mnist", "train.batch_size=128", "train.epochs=1", "machine.threads=2", "augment=none")
+    overrides = ("data=mnist", "train.batch_size=128", "train.epochs=1", "augment=none")
     record = run(configure("model=m3", *overrides), tmp_path, onlooker())
     assert record.score("test").accuracy > 97.5
     assert record.score("test").total == 10_000
