@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mnist_compact.data.configs import AugmentConfig
 from mnist_compact.shapes import SIDE
 
 
@@ -88,63 +89,55 @@ def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
     return torch.lerp(images.mean((1, 2), keepdim=True), images, factor.view(-1, 1, 1)).clamp_(0, 1)
 
 
-@dataclass(kw_only=True, slots=True, frozen=True)
+@dataclass(slots=True, frozen=True)
 class Augmentation:
-    """Draws uniformly within ± each strength; the units stand in `AugmentConfig`.
+    """Draws uniformly within ± each of the strengths.
 
     Brightness comes before contrast and both before the warp, which is one sampling, affine and elastic together;
     torchvision's ColorJitter shuffles the first two.
     """
 
-    rotation_deg: float
-    shift_fraction: float
-    scale_fraction: float
-    shear: float
-    affine_probability: float
-    brightness: float
-    contrast: float
-    jitter_probability: float
-    elastic_px: float
-    elastic_nodes: int
-    elastic_probability: float
+    settings: AugmentConfig
 
     def __call__(self, images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """Images (N, 28, 28) in [0, 1], all strengths multiplied by `strength`. 0 everywhere gives `images` back."""
-        n, draw = len(images), Draw(generator, images.device)
+        given, n, draw = self.settings, len(images), Draw(generator, images.device)
         draws = draw.uniform(7, n) * strength
         jitter, affine = draws[:2], draws[2:]
         if not strength:
             return images
-        if self.brightness or self.contrast:
-            jitter = jitter * draw.chosen(n, self.jitter_probability)
-        if self.brightness:
-            images = adjust_brightness(images, 1 + self.brightness * jitter[0])
-        if self.contrast:
-            images = adjust_contrast(images, 1 + self.contrast * jitter[1])
+        if given.brightness or given.contrast:
+            jitter = jitter * draw.chosen(n, given.jitter_probability)
+        if given.brightness:
+            images = adjust_brightness(images, 1 + given.brightness * jitter[0])
+        if given.contrast:
+            images = adjust_contrast(images, 1 + given.contrast * jitter[1])
         affected: Tensor | None = None
         nodes: Tensor | None = None
-        if self.rotation_deg or self.shift_fraction or self.scale_fraction or self.shear:
-            affected = draw.chosen(n, self.affine_probability)
+        if given.rotation_deg or given.shift_fraction or given.scale_fraction or given.shear:
+            affected = draw.chosen(n, given.affine_probability)
             affine = affine * affected
-        if self.elastic_px:
-            bent = draw.chosen(n, self.elastic_probability)
-            nodes = draw.uniform(n, self.elastic_nodes, self.elastic_nodes, 2) * bent.view(-1, 1, 1, 1)
-            nodes *= strength * self.elastic_px
+        if given.elastic_px:
+            bent = draw.chosen(n, given.elastic_probability)
+            nodes = draw.uniform(n, given.elastic_nodes, given.elastic_nodes, 2) * bent.view(-1, 1, 1, 1)
+            nodes *= strength * given.elastic_px
             affected = bent if affected is None else affected | bent
         return images if affected is None else self._warped(images, affected, affine, nodes)
 
     def _reaches_all(self) -> bool:
         """Whether no image escapes the warp."""
-        affine = self.rotation_deg or self.shift_fraction or self.scale_fraction or self.shear
-        return bool((affine and self.affine_probability == 1) or (self.elastic_px and self.elastic_probability == 1))
+        given = self.settings
+        affine = given.rotation_deg or given.shift_fraction or given.scale_fraction or given.shear
+        return bool((affine and given.affine_probability == 1) or (given.elastic_px and given.elastic_probability == 1))
 
     def _warped(self, images: Tensor, affected: Tensor, draws: Tensor, nodes: Tensor | None) -> Tensor:
         """The others stay as they are, to the bit, and on a CPU cost nothing."""
+        given = self.settings
         maps = sampling_maps(
-            math.radians(self.rotation_deg) * draws[0],
-            1 + self.scale_fraction * draws[1],
-            self.shear * draws[2],
-            self.shift_fraction * draws[3:5],
+            math.radians(given.rotation_deg) * draws[0],
+            1 + given.scale_fraction * draws[1],
+            given.shear * draws[2],
+            given.shift_fraction * draws[3:5],
         )
         if self._reaches_all():
             return warp(images, maps, nodes)

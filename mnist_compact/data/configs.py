@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mnist_compact.data.published import TRAIN_IMAGES
 from mnist_compact.faults import Faults
-from mnist_compact.shapes import CLASSES
+from mnist_compact.shapes import CLASSES, SIDE
 
 if TYPE_CHECKING:
     from mnist_compact.data.augmentation import Augmentation
@@ -123,8 +123,9 @@ class SyntheticConfig(DataConfig):
 
     def __post_init__(self) -> None:
         faults = Faults("data")
-        faults.unless(self.train_images >= 10, "train_images", "must be at least 10", self.train_images)
-        faults.unless(self.evaluation_images >= 10, "evaluation_images", "must be at least 10", self.evaluation_images)
+        rule = f"must be at least {CLASSES}"
+        faults.unless(self.train_images >= CLASSES, "train_images", rule, self.train_images)
+        faults.unless(self.evaluation_images >= CLASSES, "evaluation_images", rule, self.evaluation_images)
         faults.unless(self.data_seed >= 0, "data_seed", "must be at least 0", self.data_seed)
         faults.raise_if_any()
 
@@ -138,6 +139,11 @@ class SyntheticConfig(DataConfig):
         return make_synthetic(self.train_images, self.evaluation_images, self.data_seed)
 
 
+def _within(low: int, high: int, default: float = 0.0, *, below: bool = False) -> Any:
+    """A field whose values lie in [low, high], or with `below` in [low, high)."""
+    return field(default=default, metadata={"range": (low, high, below)})
+
+
 @dataclass(kw_only=True, slots=True)
 class AugmentConfig:
     """How far each training image is moved and changed: drawn uniformly, anew for every image each time; 0 = off.
@@ -146,50 +152,35 @@ class AugmentConfig:
     """
 
     name: str  # of the option, as typed
-    rotation_deg: float = 0.0  # within ± this
-    shift_fraction: float = 0.0  # along each axis within ± this part of the 28 px
-    scale_fraction: float = 0.0  # zoom factor within 1 ± this
-    shear: float = 0.0  # tangent of the shear angle within ± this
-    affine_probability: float = 1.0  # of the four above, in [0, 1]
-    brightness: float = 0.0  # brightness factor within 1 ± this
-    contrast: float = 0.0  # contrast factor about the image's mean within 1 ± this
-    jitter_probability: float = 1.0  # of the two above, in [0, 1]
-    elastic_px: float = 0.0  # smooth distortion: each node of a field is moved within ± this along each axis
-    elastic_nodes: int = 8  # a side of that field, from edge to edge, in [2, 28]; fewer = smoother
-    elastic_probability: float = 1.0  # in [0, 1]
+    rotation_deg: float = _within(0, 180)  # within ± this
+    shift_fraction: float = _within(0, 1, below=True)  # along each axis within ± this part of the image's side
+    scale_fraction: float = _within(0, 1, below=True)  # zoom factor within 1 ± this
+    shear: float = _within(0, 1)  # tangent of the shear angle within ± this
+    affine_probability: float = _within(0, 1, 1.0)  # of the four above
+    brightness: float = _within(0, 1, below=True)  # brightness factor within 1 ± this
+    contrast: float = _within(0, 1, below=True)  # contrast factor about the image's mean within 1 ± this
+    jitter_probability: float = _within(0, 1, 1.0)  # of the two above
+    elastic_px: float = _within(
+        0, SIDE // 2
+    )  # smooth distortion: nodes of a field are moved within ± this on each axis
+    elastic_nodes: int = _within(2, SIDE, 8)  # a side of that field, from edge to edge; fewer = smoother
+    elastic_probability: float = _within(0, 1, 1.0)
     ease_off_epochs: int = 0  # over so many last epochs all strengths decline linearly, to none in the very last
 
     def __post_init__(self) -> None:
         faults = Faults("augment")
-        faults.unless(0 <= self.rotation_deg <= 180, "rotation_deg", "must be in [0, 180]", self.rotation_deg)
-        faults.unless(0 <= self.shear <= 1, "shear", "must be in [0, 1]", self.shear)
-        for key in ("shift_fraction", "scale_fraction", "brightness", "contrast"):
-            strength = getattr(self, key)
-            faults.unless(0 <= strength < 1, key, "must be in [0, 1)", strength)
-        faults.unless(0 <= self.elastic_px <= 14, "elastic_px", "must be in [0, 14]", self.elastic_px)
-        faults.unless(2 <= self.elastic_nodes <= 28, "elastic_nodes", "must be in [2, 28]", self.elastic_nodes)
-        for key in ("affine_probability", "jitter_probability", "elastic_probability"):
-            probability = getattr(self, key)
-            faults.unless(0 <= probability <= 1, key, "must be in [0, 1]", probability)
+        for each in fields(self):
+            if "range" in each.metadata:
+                (low, high, below), value = each.metadata["range"], getattr(self, each.name)
+                holds = low <= value < high if below else low <= value <= high
+                faults.unless(holds, each.name, f"must be in [{low}, {high}{')' if below else ']'}", value)
         faults.unless(self.ease_off_epochs >= 0, "ease_off_epochs", "must be at least 0", self.ease_off_epochs)
         faults.raise_if_any()
 
     def build(self) -> Augmentation:
         from mnist_compact.data.augmentation import Augmentation
 
-        return Augmentation(
-            rotation_deg=self.rotation_deg,
-            shift_fraction=self.shift_fraction,
-            scale_fraction=self.scale_fraction,
-            shear=self.shear,
-            affine_probability=self.affine_probability,
-            brightness=self.brightness,
-            contrast=self.contrast,
-            jitter_probability=self.jitter_probability,
-            elastic_px=self.elastic_px,
-            elastic_nodes=self.elastic_nodes,
-            elastic_probability=self.elastic_probability,
-        )
+        return Augmentation(self)
 
     def strength(self, epoch: int, epochs: int) -> float:
         """The part of every strength that acts in `epoch` (1 … `epochs`): 1, or less while easing off, 0 at the end."""
