@@ -7,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from mnist_compact.results.columns import MACHINE
 from mnist_compact.results.upgrades import MOVED, moved
 from mnist_compact.search.frozen import Frozen
+from mnist_compact.search.source import GROUP
 
 ROOT = "config.yaml"
 
@@ -14,11 +15,12 @@ ROOT = "config.yaml"
 def upgraded(frozen: Frozen) -> Frozen:
     """From before there was a group for the machine: with one, and without what its files said of it elsewhere.
 
-    Nothing of the question is lost, for whoever goes on with the study computes it on a machine of their own.
+    Nothing of the question is lost: whoever goes on with the study computes it on a machine of their own. Its files say
+    nothing of the search either, whose settings are kept beside them, for that was of another default pruner.
     """
     if f"{MACHINE}/auto.yaml" in frozen["files"]:
         return frozen
-    files = {name: _without_machine(name, text) for name, text in frozen["files"].items()}
+    files = {name: _of_the_question(name, text) for name, text in frozen["files"].items()}
     files[f"{MACHINE}/auto.yaml"] = f"defaults: [/schema/{MACHINE}/{MACHINE}@_here_, _self_]\nname: auto\n"
     files[ROOT] = _with_machine(files[ROOT])
     machine = [moved(word) for word in frozen["arguments"] if moved(word) != word]
@@ -34,12 +36,13 @@ def _with_machine(text: str) -> str:
     return OmegaConf.to_yaml(parsed)
 
 
-def _without_machine(name: str, text: str) -> str:
-    """Every file may set it: an option at its top, all others within the group."""
-    if not any(old.partition(".")[2] in text for old in MOVED):
+def _of_the_question(name: str, text: str) -> str:
+    """Without the settings that have moved: every file may have them, an option at its top, all others in a group."""
+    home = name.rpartition("/")[0]
+    if home != GROUP and not any(old.partition(".")[2] in text for old in MOVED):
         return text
     parsed: Any = OmegaConf.create(text)
-    home, gone = name.rpartition("/")[0], False
+    gone = home == GROUP and parsed.pop("hydra", None) is not None
     for old in MOVED:
         group, _, key = old.partition(".")
         node = parsed if home == group else OmegaConf.select(parsed, group)

@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from copy import deepcopy
+from pathlib import Path
 
 import pytest
 from hydra_plugins.hydra_optuna_sweeper.config import RandomSamplerConfig
@@ -9,8 +10,10 @@ from omegaconf import OmegaConf
 
 from mnist_compact.search.configs import CONTINUABLE, Branch, CompactSweeperConfig, NopPrunerConfig
 from mnist_compact.search.earlier import upgraded
+from mnist_compact.search.exchange import read
 from mnist_compact.search.frozen import Composer, differences, freeze
 from mnist_compact.search.parent import digits_of, held_out
+from mnist_compact.search.proposals import space_of
 from mnist_compact.training.configs import MachineConfig
 
 
@@ -151,13 +154,26 @@ def test_a_study_from_before_the_machine_had_a_group_goes_on(sweeper):
     files["data/synthetic.yaml"] += "root: null\n"
     files["experiment/own.yaml"] = files["experiment/own.yaml"].replace("epochs: 3", "epochs: 3, device: cpu")
     then["arguments"] = ["sweeps=smoke", "train=slow", "train.threads=1", "train.epochs=2", "data.root=/images"]
+    found = upgraded(then)
     assert upgraded(now) is now
-    assert differences(upgraded(then), now) == []
-    assert upgraded(then)["machine"] == ["machine.threads=1", "machine.data_root=/images"]
-    with closing(Composer(upgraded(then), ["data=synthetic"])) as composer:
+    assert differences(found, now) == []
+    assert found["machine"] == ["machine.threads=1", "machine.data_root=/images"]
+    with closing(Composer(found, ["data=synthetic"])) as composer:
         config, slow = composer.run_config(["experiment=own"]), composer.run_config(["train=slow"])
     assert (config.train.epochs, config.machine) == (3, MachineConfig(name="auto"))
     assert (slow.train.name, slow.train.epochs) == ("slow", 15)
+
+
+def test_a_trial_of_an_exported_study_is_still_the_experiment_that_came_of_it(configure):
+    """Of a version with another default pruner, and without a group for the machine."""
+    study = read(Path(__file__).parents[2] / "evidence/under_8k/under_8k.study.json.gz")
+    frozen = upgraded(study["user_attrs"]["frozen"])
+    (trial,) = (trial for trial in study["trials"] if trial["number"] == 55)
+    with closing(Composer(frozen, space_of(frozen).fixed)) as composer:
+        found = composer.run_config(trial["user_attrs"]["overrides"])
+    experiment = configure("experiment=under_8k", "train.epochs=15", "train.batch_size=64")
+    for group in ("model", "augment", "optim", "scheduler", "train"):
+        assert getattr(found, group) == getattr(experiment, group)
 
 
 def test_of_the_questions_only_the_one_that_is_asked_matters(sweeper):
