@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mnist_compact.app import ABOUT_GROUPS
 from mnist_compact.config import GROUPS, configuration_folder, from_record, to_record
+from mnist_compact.data.configs import DATA
 from mnist_compact.experiment import run
 
 OPTIONS = {
@@ -16,9 +18,18 @@ OPTIONS = {
     for group in (*GROUPS, "experiment")
 }
 ALL = [(group, option) for group, options in OPTIONS.items() for option in options]
-# Real images are for the tests marked mnist.
-REAL = {("data", "mnist"), ("data", "holdout"), ("data", "fashion"), ("experiment", "fashion_m3")}
-OFFLINE = [pair for pair in ALL if pair not in REAL]
+
+
+def is_offline(group, option):
+    """Real images are for the tests marked mnist."""
+    defaults = yaml.safe_load((configuration_folder() / group / f"{option}.yaml").read_text())["defaults"]
+    if group == "experiment":
+        return not any("override /data" in default for default in defaults)
+    kind = defaults[0].rpartition("/")[2].partition("@")[0]
+    return group != "data" or DATA[kind].role == "synthetic"
+
+
+OFFLINE = [pair for pair in ALL if is_offline(*pair)]
 
 
 def choose(group, option):

@@ -11,10 +11,16 @@ TINY = (
     *("data=synthetic", "data.train_images=64", "data.evaluation_images=40"),
     *("train.batch_size=32", "train.epochs=1", "machine.threads=1"),
 )
-SCHEDULERS = "scheduler must be one of cosine, linear, none, onecycle, piecewise, step, got "
 DEVICES = "machine.device must be auto, cpu or a GPU of this machine, got "
-NAMES = sorted(path.stem for path in (configuration_folder() / "model").glob("*.yaml"))
-MODELS = f"model must be one of {', '.join(NAMES)}, got "
+
+
+def options_of(group):
+    return ", ".join(sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml")))
+
+
+MODELS, SCHEDULERS, OPTIMIZERS = (
+    f"{group} must be one of {options_of(group)}, got " for group in ("model", "scheduler", "optim")
+)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +31,7 @@ MODELS = f"model must be one of {', '.join(NAMES)}, got "
         ("model=[m1,m3]", f"{MODELS}several"),
         ("scheduler=null", f"{SCHEDULERS}null"),
         ("~scheduler", f"{SCHEDULERS}nothing"),
-        ("~optim", "optim must be one of adam, adamw, muon, nadam, rmsprop, sgd, got nothing"),
+        ("~optim", f"{OPTIMIZERS}nothing"),
         ("train.epochs=null", "train.epochs must have a value, got null"),
         ("optim.lr=inf", "optim.lr must be finite, got inf"),
         ("seed=9223372036854775808", f"seed must be within ±{2**63 - 1}, got {2**63}"),
@@ -36,7 +42,7 @@ MODELS = f"model must be one of {', '.join(NAMES)}, got "
             "batch_size, label_smoothing, average_epochs, average_decay, precision.",
         ),
         ("+data.root=/x", "data.root is not a key of the configuration. It is machine.data_root now."),
-        ("machine=cluster", "machine=cluster does not exist. Options of machine: auto, one_core."),
+        ("machine=cluster", f"machine=cluster does not exist. Options of machine: {options_of('machine')}."),
         ("machine.threads=2000000000", "machine.threads must be in [0, 1024], got 2000000000"),
         ("machine.device=meta", f"{DEVICES}'meta' (it holds no numbers)"),
         ("model.layers.conv1.width=2000000000", "model.layers.conv1.width must be in [1, 1000000], got 2000000000"),

@@ -14,6 +14,7 @@ from mnist_compact.config import GROUPS, configuration_folder
 from mnist_compact.data.datasets import Batches
 from mnist_compact.experiment import resume, run
 from mnist_compact.faults import ConfigError
+from mnist_compact.model.configs import CompactConfig
 from mnist_compact.results.columns import MACHINE
 from mnist_compact.results.record import RunRecord
 from mnist_compact.seeds import derive_seed
@@ -22,12 +23,12 @@ from mnist_compact.training.loop import Plan, train_epoch
 from mnist_compact.training.step import Step, Trainee
 
 TWO_LAYERS = (
-    *("model=compact", "model.order=[conv1,conv2]", "model.layers.conv1.width=4", "model.layers.conv2.width=5"),
+    *("model.order=[conv1,conv2]", "model.layers.conv1.width=4", "model.layers.conv2.width=5"),
     *(f"model.layers.conv{number}.enabled=false" for number in range(3, 7)),
 )
 EPOCHS, BATCH, IMAGES = 4, 64, 200  # three whole batches and one of 8
 PLAIN = (
-    *TWO_LAYERS,
+    *("model=compact", *TWO_LAYERS),
     *("data.train_images=200", "data.evaluation_images=100", "train.batch_size=64", "train.epochs=4", "seed=3"),
     *("augment=affine", "augment.contrast=0.3", "augment.ease_off_epochs=2", "train.label_smoothing=0.1"),
     *("optim=sgd", "optim.lr=0.1", "optim.momentum=0.9", "optim.weight_decay=0.01", "scheduler=linear"),
@@ -168,7 +169,17 @@ FELT = [
     for pair in one_option_of_each_class()
     if pair[0] not in ("budget", MACHINE) and (pair[0] != "data" or pair[1] == "synthetic")
 ]
-SMALL = ("data.train_images=64", "data.evaluation_images=40", "train.epochs=3", *TWO_LAYERS)
+FEW_IMAGES = ("data.train_images=64", "data.evaluation_images=40", "train.epochs=3")
+SMALL = (*FEW_IMAGES, "model=compact", *TWO_LAYERS)
+
+
+def with_option(configure, group, option):
+    """In a small run. A network that is in question itself has two layers where it is of the family, else its own."""
+    chosen = f"{group}={option}"
+    if group != "model":
+        return configure(*SMALL, chosen, *EVERYTHING_ON.get(group, ()))
+    of_family = isinstance(configure(chosen).model, CompactConfig)
+    return configure(*FEW_IMAGES, chosen, *((*TWO_LAYERS, *EVERYTHING_ON["model"]) if of_family else ()))
 
 
 def switched_on(settings):
@@ -225,7 +236,8 @@ def parts_of(settings):
 
 @pytest.mark.parametrize(("group", "option"), FELT)
 def test_every_setting_changes_the_run(configure, onlooker, tmp_path, group, option):
-    base = configure(f"{group}={option}", *SMALL, *EVERYTHING_ON.get(group, ()))
+    base = with_option(configure, group, option)
+    assert getattr(base, group).name == option
     base = dataclasses.replace(base, **{group: switched_on(getattr(base, group))})
     before = outcome(base, tmp_path / "before", onlooker)
 
