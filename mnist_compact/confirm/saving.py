@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from mnist_compact.atomic import replacing
+from mnist_compact.changes import flat
 from mnist_compact.composition import compose, options_of
 from mnist_compact.config import GROUPS, RunConfig, configuration_folder, from_record, to_record
 from mnist_compact.confirm.evidence import Evidence
@@ -95,7 +96,7 @@ def deltas(run: RunConfig) -> tuple[dict[str, str], dict[str, Any]]:
     options = {group: getattr(run, group).name for group in told}
     choices = {group: option for group, option in options.items() if option != defaults[group]}
     chosen = compose(*(f"{group}={option}" for group, option in choices.items()))
-    wanted, given = _flat(to_record(run)), _flat(to_record(chosen))
+    wanted, given = flat(to_record(run)), flat(to_record(chosen))
     changes = {
         key: value
         for key, value in wanted.items()
@@ -110,18 +111,10 @@ def _check_saved(name: str, run: RunConfig) -> None:
     saved = compose(f"experiment={name}")
     data = run.data if run.data.role == "test" else saved.data
     alike = dataclasses.replace(run, data=data, machine=saved.machine, seed=saved.seed, experiment=name)
-    there, wanted = _flat(to_record(saved)), _flat(to_record(alike))
+    there, wanted = flat(to_record(saved)), flat(to_record(alike))
     wrong = [key for key in wanted if there.get(key) != wanted[key]]
     if wrong:
         raise ConfigError([f"experiment={name} does not come out the same: {', '.join(wrong)}"])
-
-
-def _flat(node: Any, place: str = "") -> dict[str, Any]:
-    if not isinstance(node, dict):
-        return {place: node}
-    return {
-        key: value for name, child in node.items() for key, value in _flat(child, f"{place}.{name}".strip(".")).items()
-    }
 
 
 def _nested(flat: dict[str, Any]) -> dict[str, Any]:

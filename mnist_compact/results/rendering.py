@@ -70,6 +70,15 @@ def to_text(frame: "pd.DataFrame") -> str:
     return "\n".join(lines) + "\n"
 
 
+def show_table(frame: "pd.DataFrame") -> None:
+    """On stdout: within a terminal's width, or whole where rich would squeeze it into 80 columns."""
+    console = on_paper_or_terminal()
+    if console.is_terminal:
+        console.print(to_rich(frame, width=console.width))
+    else:
+        sys.stdout.write(to_text(frame))
+
+
 def _text_column(name: str, values: "pd.Series[Any]", *, to_right: bool) -> tuple[list[str], str, list[str]]:
     """Lines of the header, a blank of the column's width, the cells; all padded to that width."""
     from rich.cells import cell_len

@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from mnist_compact.changes import flat
 from mnist_compact.search.ledger import is_refused, tally
 from mnist_compact.search.verdict import over
 
@@ -18,7 +19,7 @@ def settings(study: Study) -> list[str]:
     asked = dict(frozen.get("settings", {}))
     if asked.get("enqueue"):
         asked["enqueue"] = f"{len(asked['enqueue'])} points"  # each is a trial
-    lines = [f"{key}: {json.dumps(value)}" for key, value in _flat(asked, "") if _is_set(value)]
+    lines = [f"{key}: {json.dumps(value)}" for key, value in flat(asked).items() if _is_set(value)]
     return [*lines, f"command line: {json.dumps(frozen['arguments'])}"] if frozen.get("arguments") else lines
 
 
@@ -99,14 +100,6 @@ def curves(study: Study) -> tuple[int, dict[int, list[tuple[float, float]]]]:
         for epoch, score in trial.intermediate_values.items():
             pairs.setdefault(epoch, []).append((score, trial.values[0]))
     return len(drawn), dict(sorted(pairs.items()))
-
-
-def _flat(node: Any, place: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, Mapping) and node:
-        for key, value in node.items():
-            yield from _flat(value, f"{place}.{key}" if place else str(key))
-    else:
-        yield place, node
 
 
 def _is_set(value: Any) -> bool:

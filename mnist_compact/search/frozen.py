@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mnist_compact.changes import changes
+from mnist_compact.changes import changes, flat
 from mnist_compact.choosing import Choosing
 from mnist_compact.config import GROUPS, RunConfig, check_names, configuration_folder, to_run_config
 from mnist_compact.faults import ConfigError
@@ -183,15 +183,6 @@ class Composer:
     def known(self) -> dict[str, Any]:
         """Key → value of what all trials share; a group's key gives the name of its option."""
         cfg = self.composed([])
-        flat = _flat(OmegaConf.to_container(cfg, resolve=False, enum_to_str=True), "")
-        return {**flat, **{group: cfg.hydra.runtime.choices[group] for group in GROUPS}}
-
-
-def _flat(node: Any, place: str) -> dict[str, Any]:
-    if isinstance(node, dict):
-        found: dict[str, Any] = {}
-        for key, value in node.items():
-            if place or key != "hydra":
-                found |= _flat(value, f"{place}.{key}".lstrip("."))
-        return found
-    return {place: node}
+        tree: Any = OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
+        del tree["hydra"]
+        return {**flat(tree), **{group: cfg.hydra.runtime.choices[group] for group in GROUPS}}

@@ -13,17 +13,12 @@ class CompareRuns(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         from mnist_compact.results.finding import Origin, run_folders
-        from mnist_compact.results.rendering import on_paper_or_terminal, to_rich, to_text
+        from mnist_compact.results.rendering import show_table
         from mnist_compact.results.tables import compare_runs
 
         folder = as_shown(config.hydra.sweep.dir)
         found = list(run_folders(folder)) if folder.is_dir() else []
         runs = [run.label for run in found if Origin.of(run.path).kind != "trial"]  # a search has a view of its own
         if runs:
-            console = on_paper_or_terminal()
-            table = compare_runs(runs)
-            if console.is_terminal:
-                console.print(to_rich(table, width=console.width))
-            else:
-                print(to_text(table))  # rich would squeeze it into 80 columns
-            console.print(f"{len(runs)} runs in {folder}", markup=False, soft_wrap=True)
+            show_table(compare_runs(runs))
+            print(f"\n{len(runs)} runs in {folder}")

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_compact.atomic import replacing
+from mnist_compact.changes import flat
 from mnist_compact.onlookers import Watcher
 from mnist_compact.tracking.scalars import tag_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mlflow import MlflowClient
 
     from mnist_compact.config import RunConfig
@@ -71,15 +70,7 @@ class MLflowTracker(Watcher):
     def _describe(self, client: MlflowClient, run: RunConfig, anatomy: Anatomy) -> None:
         from mlflow.entities import Param
 
-        settings = {**dict(_flat(asdict(run))), "parameters": anatomy.parameters}
+        settings = {**flat(asdict(run)), "parameters": anatomy.parameters}
         params = [Param(key, str(value)) for key, value in settings.items()]
         for first in range(0, len(params), MOST_AT_ONCE):
             client.log_batch(self.run_id, params=params[first : first + MOST_AT_ONCE])
-
-
-def _flat(tree: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{place}{key}.")
-        else:
-            yield f"{place}{key}", value
