@@ -22,9 +22,10 @@ from benchmarks.timing import Must, Spread, interleave, machine_line, paired, ti
 from mnist_compact.results import cache
 from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status
 from mnist_compact.results.tables import load_runs
+from mnist_compact.run_files import CHECKPOINT, CONFIG, LAYERS, METRICS, MISTAKES, RECORD, WEIGHTS
 
 EPOCHS = 15
-OTHER_FILES = ("checkpoint.pt", "config.yaml", "layers.csv", "mistakes.npz", "weights/last.safetensors")
+OTHER_FILES = (CHECKPOINT, CONFIG, LAYERS, MISTAKES, f"{WEIGHTS}/last.safetensors")
 RUNS = 10_000
 LIMITS_S = {"cold": 5.0, "warm": 1.0}
 
@@ -34,14 +35,14 @@ def make_up(folder: Path, runs: int) -> None:
     draw = random.Random(0)
     for number in range(runs):
         place = folder / "sweeps" / f"study{number // 1000}" / "trials" / f"{number % 1000:04}"
-        (place / "weights").mkdir(parents=True)
+        (place / WEIGHTS).mkdir(parents=True)
         for name in OTHER_FILES:
             (place / name).touch()
         rows = [_metrics(epoch, draw) for epoch in range(1, EPOCHS + 1)]
         lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
-        (place / "metrics.csv").write_text("".join(f"{line}\n" for line in lines))
+        (place / METRICS).write_text("".join(f"{line}\n" for line in lines))
         record = _record(number, rows, draw)
-        (place / "result.json").write_text(json.dumps(asdict(record), indent=1) + "\n")
+        (place / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n")
 
 
 def _metrics(epoch: int, draw: random.Random) -> dict[str, float]:
@@ -124,7 +125,7 @@ def floor(folder: Path) -> int:
     """Bytes read."""
     size = 0
     for path, _, names in os.walk(folder):
-        for name in {"metrics.csv", "result.json"}.intersection(names):
+        for name in {METRICS, RECORD}.intersection(names):
             size += len(Path(path, name).read_bytes())
     return size
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_compact.config import from_record
 from mnist_compact.faults import ConfigError
-from mnist_compact.results import record as record_file
 from mnist_compact.results.record import RunRecord
 from mnist_compact.results.upgrades import moved, new_place
+from mnist_compact.run_files import RECORD
 
 if TYPE_CHECKING:
     from mnist_compact.config import RunConfig
@@ -35,7 +35,7 @@ def resume(folder: Path, given: dict[str, str]) -> RunRecord:
 
 
 def is_grid(folder: Path) -> bool:
-    return (folder / GRID).is_file() and not (folder / record_file.FILENAME).exists()
+    return (folder / GRID).is_file() and not (folder / RECORD).exists()
 
 
 def grid_line(folder: Path, given: dict[str, str]) -> list[str]:

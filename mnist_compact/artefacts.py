@@ -13,13 +13,12 @@ import yaml
 from mnist_compact.atomic import replacing
 from mnist_compact.data.datasets import Datasets
 from mnist_compact.model.anatomy import Anatomy, LayerRow
-from mnist_compact.results import correctness
 from mnist_compact.results.record import NetworkFacts, RunRecord, Score
+from mnist_compact.run_files import CONFIG, CORRECT, LAYERS, METRICS, MISTAKES
 from mnist_compact.shapes import CLASSES
 from mnist_compact.training.evaluation import Evaluation
 from mnist_compact.training.loop import EpochResult
 
-MISTAKES = "mistakes.npz"
 MOST_MISTAKES = 64  # kept with their pixels
 
 Row = dict[str, Any]  # a line of metrics.csv
@@ -107,14 +106,14 @@ def write_mistakes(folder: Path, data: Datasets, evaluation: Evaluation) -> None
 def write_correct(folder: Path, data: Datasets, evaluation: Evaluation) -> None:
     """Which evaluation images were got right, a bit each."""
     right = (evaluation.predicted == data.evaluation.labels.cpu()).numpy()
-    with replacing(folder / correctness.FILENAME) as path:
+    with replacing(folder / CORRECT) as path:
         path.write_bytes(np.packbits(right).tobytes())
 
 
 def write_config(folder: Path, record: RunRecord) -> None:
     """The resolved configuration for people; programs read it in result.json."""
     told = " ".join(record.overrides) or "none"
-    with replacing(folder / "config.yaml") as path:
+    with replacing(folder / CONFIG) as path:
         # A comment ends with its line, and YAML has no place for control codes.
         told = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in told)
         header = f"# overrides: {told}\n# run it again: python -m mnist_compact rerun=<this folder>\n"
@@ -127,7 +126,7 @@ def weights_about(record: RunRecord, data: Datasets) -> str:
 
 
 def write_layers(folder: Path, rows: list[LayerRow]) -> None:
-    with replacing(folder / "layers.csv") as path, path.open("w", newline="") as file:
+    with replacing(folder / LAYERS) as path, path.open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(LayerRow)])
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
@@ -135,7 +134,7 @@ def write_layers(folder: Path, rows: list[LayerRow]) -> None:
 
 def write_metrics(folder: Path, rows: list[Row]) -> None:
     """The whole file anew: a run killed between row and checkpoint has a row too many."""
-    with replacing(folder / "metrics.csv") as path, path.open("w", newline="") as file:
+    with replacing(folder / METRICS) as path, path.open("w", newline="") as file:
         if rows:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
@@ -143,7 +142,7 @@ def write_metrics(folder: Path, rows: list[Row]) -> None:
 
 
 def append_metrics(folder: Path, rows: list[Row]) -> None:
-    with (folder / "metrics.csv").open("a", newline="") as file:
+    with (folder / METRICS).open("a", newline="") as file:
         writer = csv.DictWriter(file, list(rows[-1]))
         if len(rows) == 1:
             writer.writeheader()

@@ -11,8 +11,8 @@ from mnist_compact.data.datasets import Datasets
 from mnist_compact.faults import ConfigError, Refusal
 from mnist_compact.model.anatomy import count_parameters, planned
 from mnist_compact.onlookers import Relinquished, Reporter, Watcher, never_stop
-from mnist_compact.results import record as record_file
 from mnist_compact.results.record import Continuation, Normalisation, RunRecord, Status, final_of
+from mnist_compact.run_files import RECORD
 from mnist_compact.session import Session, sole_writer, untrained
 from mnist_compact.training import checkpoint
 from mnist_compact.training.checkpoint import Progress
@@ -71,7 +71,7 @@ def run(
 
 
 def _check_is_new(folder: Path) -> None:
-    if (folder / record_file.FILENAME).exists():
+    if (folder / RECORD).exists():
         raise ConfigError([f"the run folder must be new, got {folder}, which holds a run already"])
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from mnist_compact.faults import EXIT_REFUSED, PREFIX, WorkFault
 from mnist_compact.results.record import RecordError, RunRecord, Status, objective
+from mnist_compact.run_files import LOG
 
-LOG = "log.txt"
 POLL_S = 0.05
 HEARD_S = 1.0  # a terminal's Ctrl-C reaches every process within it; twice could cut short what the first has begun
 ENDING_S = 120.0  # for interrupted runs to write their records and draw their curves, on however busy a machine

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from mnist_compact.cores import cores, threads_each
 from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, ConfigError
 from mnist_compact.jobs import Job, JobFault, Outcome, ended_before, run_all
-from mnist_compact.results.record import FILENAME
+from mnist_compact.run_files import RECORD
 
 
 class ProcessLauncher(Launcher):
@@ -84,7 +84,7 @@ class ProcessLauncher(Launcher):
             "hydra.mode=RUN",
             f"hydra.run.dir={quoted}",
         ]
-        if self.go_on and (folder / FILENAME).exists():
+        if self.go_on and (folder / RECORD).exists():
             command = [*command[:3], f"resume={folder}"]
         return Job(number, told or folder.name, command, folder, threads), config
 

@@ -14,7 +14,6 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from mnist_compact.artefacts import (
-    MISTAKES,
     append_metrics,
     confusion_matrix,
     scores_of,
@@ -31,8 +30,8 @@ from mnist_compact.data.datasets import Batches, Datasets
 from mnist_compact.faults import EXIT_FAILED, ConfigError, WorkFault
 from mnist_compact.model.anatomy import Anatomy, describe
 from mnist_compact.model.networks import INPUT_SHAPE
-from mnist_compact.results import correctness
 from mnist_compact.results.record import RunRecord, Status
+from mnist_compact.run_files import CORRECT, MISTAKES, WEIGHTS
 from mnist_compact.seeds import derive_seed
 from mnist_compact.training import checkpoint
 from mnist_compact.training.checkpoint import Progress
@@ -41,7 +40,6 @@ from mnist_compact.training.step import Trainee, WeightAverage
 
 LOCK = ".lock"  # in the folder of a run, for as long as a process is at it; says which
 PATIENCE_S = 3.0  # with one that is about to end
-WEIGHTS = "weights"
 
 
 @contextmanager
@@ -94,7 +92,7 @@ class Session:
         if progress.epoch == 0:
             record.scores, record.epochs_done, record.seconds, record.confusion = [], 0, 0.0, None
             shutil.rmtree(self.folder / WEIGHTS, ignore_errors=True)
-            for name in (MISTAKES, correctness.FILENAME):
+            for name in (MISTAKES, CORRECT):
                 (self.folder / name).unlink(missing_ok=True)
         record.write(self.folder)
         write_config(self.folder, record)

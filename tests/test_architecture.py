@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mnist_compact"
 # Small modules that anyone may stand on.
-GROUND = {"atomic", "changes", "choosing", "commands", "cores", "faults", "orphans", "seeds", "shapes"}
+GROUND = {"atomic", "changes", "choosing", "commands", "cores", "faults", "orphans", "run_files", "seeds", "shapes"}
 # Room → what it may import. A file by its name: `terminal.refusals` turns Hydra's errors into ours wherever a
 # configuration is composed, and is all of the terminal that others than a verb know of; a verb that stands in a room
 # has a row of its own.
@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "cores": set(),
     "orphans": set(),
     "faults": set(),
+    "run_files": set(),
     "seeds": set(),
     "shapes": set(),
     "unfit": {"results"},

@@ -16,10 +16,11 @@ from hydra.types import HydraContext, RunMode
 from processes import PATIENCE_S, finish
 
 import mnist_compact.cores
-from mnist_compact import jobs, launcher
+from mnist_compact import launcher
 from mnist_compact.cores import cores
 from mnist_compact.faults import ConfigError
 from mnist_compact.jobs import Job, JobFault, Outcome, run_all
+from mnist_compact.run_files import LOG
 
 PROGRAM = (sys.executable, "-m", "mnist_compact")
 SHORT = ("data=synthetic", "data.train_images=64", "train.batch_size=32", "train.epochs=1")
@@ -136,9 +137,9 @@ def test_every_end_is_told_and_costs_no_other_job(act):
         assert (fault in outcome.fault) if fault else outcome.fault == ""
         assert (outcome.value, outcome.refused) == (value, refused)
         assert f"{number + 1}/7  deed={number}   {outcome.said}" in lines
-    assert [folder.name for folder in folders if not (folder / jobs.LOG).exists()] == ["1_refuse"]
+    assert [folder.name for folder in folders if not (folder / LOG).exists()] == ["1_refuse"]
     assert not folders[1].exists(), "a refusal leaves nothing behind"
-    assert "Traceback" in (folders[2] / jobs.LOG).read_text()
+    assert "Traceback" in (folders[2] / LOG).read_text()
 
 
 def test_a_job_that_cannot_be_started_fails_alone(act, tmp_path):
@@ -151,7 +152,7 @@ def test_a_job_that_cannot_be_started_fails_alone(act, tmp_path):
 def test_the_record_and_log_of_an_earlier_run_are_not_taken_for_the_jobs(act):
     act("diverge")
     _, _, folders = act("diverge", "complete")
-    log = (folders[0] / jobs.LOG).read_bytes()
+    log = (folders[0] / LOG).read_bytes()
     for deed in ("refuse", "be killed"):
         folder = folders[0]
         (outcome,) = run_all([Job(0, "", line(folder, deed), folder, None)], 1, total=1).values()
@@ -159,8 +160,8 @@ def test_the_record_and_log_of_an_earlier_run_are_not_taken_for_the_jobs(act):
         assert outcome.said.startswith(said)
         assert fault in outcome.fault
         assert (outcome.value, outcome.refused) == (value, refused)
-        assert (folder / jobs.LOG).read_bytes().startswith(log)
-        assert len((folder / jobs.LOG).read_bytes()) > len(log)
+        assert (folder / LOG).read_bytes().startswith(log)
+        assert len((folder / LOG).read_bytes()) > len(log)
 
 
 def test_a_job_gets_its_share_of_threads_and_no_terminal(act, monkeypatch):
@@ -169,7 +170,7 @@ def test_a_job_gets_its_share_of_threads_and_no_terminal(act, monkeypatch):
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     for threads, seen in ((3, "3"), (None, "7")):
         _, _, (folder,) = act("complete", threads=threads)
-        assert (folder / jobs.LOG).read_text().splitlines()[-2:] == [f"threads {seen}", "terminal set()"]
+        assert (folder / LOG).read_text().splitlines()[-2:] == [f"threads {seen}", "terminal set()"]
 
 
 # What Hydra asks for, and gets

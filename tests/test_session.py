@@ -13,9 +13,10 @@ from mnist_compact.artefacts import MISTAKES
 from mnist_compact.experiment import resume, run
 from mnist_compact.faults import EXIT_FAILED, ConfigError, WorkFault
 from mnist_compact.results.record import RecordError, RunRecord, Status, objective
+from mnist_compact.run_files import CHECKPOINT, CHECKPOINT_BEFORE
 from mnist_compact.session import LOCK, Session, sole_writer
 from mnist_compact.training import checkpoint
-from mnist_compact.training.checkpoint import FILENAME, PREVIOUS, SEAL, CheckpointError
+from mnist_compact.training.checkpoint import SEAL, CheckpointError
 
 
 class Killed(BaseException):
@@ -80,14 +81,14 @@ def test_ctrl_c_before_the_first_step_is_an_interruption(configure, onlooker, tm
 
 def test_a_continuation_that_fails_before_its_first_step_changes_nothing(cut, onlooker):
     before = (cut / "result.json").read_bytes()
-    content = (cut / FILENAME).read_bytes()
+    content = (cut / CHECKPOINT).read_bytes()
     faults = {b"damaged": "is damaged", content[: content.rindex(SEAL)]: "was written by an earlier version, without a"}
-    (cut / PREVIOUS).write_bytes(b"damaged")
+    (cut / CHECKPOINT_BEFORE).write_bytes(b"damaged")
     for written, fault in faults.items():
-        (cut / FILENAME).write_bytes(written)
+        (cut / CHECKPOINT).write_bytes(written)
         with pytest.raises(CheckpointError, match=rf"checkpoint\.pt {fault}.*: remove the two, and the run begins"):
             resume(cut, onlooker())
-    (cut / FILENAME).unlink()
+    (cut / CHECKPOINT).unlink()
     with pytest.raises(CheckpointError, match=r"checkpoint\.pt is missing, and there is no whole"):
         resume(cut, onlooker())
     assert (cut / "result.json").read_bytes() == before
@@ -131,27 +132,27 @@ def test_the_last_record_finds_room_on_a_full_disk(cut, onlooker, monkeypatch):
 
 @pytest.mark.parametrize("place", [0.0, 0.3, 0.6, 0.999])
 def test_a_flipped_bit_costs_an_epoch_and_not_the_weights(whole, cut, heard, place):
-    content = bytearray((cut / FILENAME).read_bytes())
+    content = bytearray((cut / CHECKPOINT).read_bytes())
     content[int(place * len(content))] ^= 4
-    (cut / FILENAME).write_bytes(content)
+    (cut / CHECKPOINT).write_bytes(content)
     assert resume(cut, heard).status == "completed"
-    assert heard.said == [f"{cut / FILENAME} is damaged: the run goes on from the epoch before"]
+    assert heard.said == [f"{cut / CHECKPOINT} is damaged: the run goes on from the epoch before"]
     assert [row["epoch"] for row in heard.rows] == [2, 3]
     assert same(last_weights(cut), last_weights(whole))
 
 
 def test_without_a_checkpoint_a_run_begins_again_and_says_so(whole, cut, heard):
-    for name in (FILENAME, PREVIOUS):
+    for name in (CHECKPOINT, CHECKPOINT_BEFORE):
         (cut / name).unlink()
     assert resume(cut, heard).status == "completed"
-    assert heard.said == [f"there is no {FILENAME} in {cut}: the run begins again with its first epoch"]
+    assert heard.said == [f"there is no {CHECKPOINT} in {cut}: the run begins again with its first epoch"]
     assert [row["epoch"] for row in heard.rows] == [1, 2, 3]
     assert same(last_weights(cut), last_weights(whole))
 
 
 def test_a_checkpoint_of_another_network_is_refused(cut, configure, onlooker, tmp_path):
     run(configure("model=m1"), tmp_path / "other", onlooker())
-    (cut / FILENAME).write_bytes((tmp_path / "other" / FILENAME).read_bytes())
+    (cut / CHECKPOINT).write_bytes((tmp_path / "other" / CHECKPOINT).read_bytes())
     with pytest.raises(CheckpointError, match="is not of this run"):
         resume(cut, onlooker())
 
@@ -173,7 +174,7 @@ def test_a_kill_within_the_keeping_of_an_epoch_leaves_nothing_that_the_checkpoin
     folder = tmp_path / "killed"
 
     def killed(*arguments):
-        if (folder / PREVIOUS).exists() or (place == "checkpoint" and (folder / FILENAME).exists()):
+        if (folder / CHECKPOINT_BEFORE).exists() or (place == "checkpoint" and (folder / CHECKPOINT).exists()):
             raise Killed
         done.append(genuine(*arguments))
 

@@ -19,7 +19,8 @@ from benchmarks.search.question import Question, pruner_overrides
 from benchmarks.setup import configured, images
 from mnist_compact.cores import cores
 from mnist_compact.data.published import TRAIN_IMAGES
-from mnist_compact.results.record import FILENAME, RunRecord, objective
+from mnist_compact.results.record import RunRecord, objective
+from mnist_compact.run_files import RECORD
 from mnist_compact.search.ledger import quieten
 from mnist_compact.search.storage import open_storage
 from mnist_compact.training.machine import prepare
@@ -96,7 +97,7 @@ def measured(name: str, arguments: list[str], runs: Path) -> Outcome:
     cpu, start = children_cpu_s(), time.perf_counter()
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=7200)
     wall_s, cpu_s = time.perf_counter() - start, children_cpu_s() - cpu
-    records = [RunRecord.read(path.parent) for path in runs.glob(f"*/{FILENAME}")]
+    records = [RunRecord.read(path.parent) for path in runs.glob(f"*/{RECORD}")]
     return Outcome(
         name,
         wall_s,

@@ -7,12 +7,12 @@ from mnist_compact.atomic import replacing
 from mnist_compact.confirm.crew import home_of
 from mnist_compact.confirm.evidence import Evidence
 from mnist_compact.confirm.plans import FILENAME as PLAN
-from mnist_compact.results import correctness, metrics, record
 from mnist_compact.results.finding import CONFIRMED
+from mnist_compact.run_files import CORRECT, METRICS, RECORD
 
 # Of every seed what was measured; weights and pictures are left behind.
-KEPT = (record.FILENAME, metrics.FILENAME)
-KEPT_WHERE_THERE = (correctness.FILENAME,)  # earlier versions wrote none
+KEPT = (RECORD, METRICS)
+KEPT_WHERE_THERE = (CORRECT,)  # earlier versions wrote none
 
 
 def export(evidence: Evidence, folder: Path, to: Path) -> Path:

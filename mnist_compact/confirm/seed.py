@@ -13,8 +13,8 @@ from mnist_compact.confirm.crew import home_of, lock_of
 from mnist_compact.experiment import resume, run
 from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, PREFIX, ConfigError
 from mnist_compact.orphans import end_with
-from mnist_compact.results import record
 from mnist_compact.results.record import Status
+from mnist_compact.run_files import RECORD
 from mnist_compact.terminal.display import on_terminal
 
 PREDECESSOR_S = 30.0  # for the process of a parent that was killed to notice
@@ -26,7 +26,7 @@ def main(folder: Path, seed: int, threads: int, parent: int) -> int:
     home, watcher = home_of(folder, seed), on_terminal()
     with FileLock(lock_of(folder, seed), timeout=PREDECESSOR_S):
         try:
-            if (home / record.FILENAME).exists():
+            if (home / RECORD).exists():
                 ended = resume(home, watcher)
             else:
                 config = confirmation.run_config(seed)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from mnist_compact.config import RunConfig, from_record, to_record
 from mnist_compact.faults import ConfigError
 from mnist_compact.results.finding import DATABASE, EXPORTED, TRIALS
-from mnist_compact.results.record import FILENAME, RunRecord
+from mnist_compact.results.record import RunRecord
+from mnist_compact.run_files import RECORD
 from mnist_compact.search.places import from_file, storage_of, study_and_number
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _used_around(folder: Path) -> set[int]:
     if (trials.parent / DATABASE).exists():
         with _opened(trials.parent.name, trials.parent.parent) as study:
             return _used_in(study)
-    return {RunRecord.read(record.parent).config["seed"] for record in trials.glob(f"*/{FILENAME}")}
+    return {RunRecord.read(record.parent).config["seed"] for record in trials.glob(f"*/{RECORD}")}
 
 
 def of_experiment(name: str) -> Source:

@@ -5,7 +5,7 @@ Ten thousand of them take 1,250 bytes. They tell errors that every seed makes fr
 
 from pathlib import Path
 
-FILENAME = "correct.bits"
+from mnist_compact.run_files import CORRECT
 
 
 def read_bits(folder: Path, *, correct: int, total: int) -> bytes | None:
@@ -14,7 +14,7 @@ def read_bits(folder: Path, *, correct: int, total: int) -> bytes | None:
     Runs of earlier versions have none.
     """
     try:
-        bits = (folder / FILENAME).read_bytes()
+        bits = (folder / CORRECT).read_bytes()
     except OSError:
         return None
     whole = len(bits) == -(-total // 8) and int.from_bytes(bits, "big").bit_count() == correct

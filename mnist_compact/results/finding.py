@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnist_compact.results import metrics, record
+from mnist_compact.run_files import CHECKPOINT, LOG, METRICS, RECORD, WEIGHTS
 
 # Any of these makes a folder a run's: with no record beside it, one whose record is missing.
-MARKS = {record.FILENAME, metrics.FILENAME, "checkpoint.pt", "log.txt"}
-READ = (record.FILENAME, metrics.FILENAME)
-NO_RUNS_IN = "weights"
+MARKS = {RECORD, METRICS, CHECKPOINT, LOG}
+READ = (RECORD, METRICS)
 CONFIRMED = "confirmation.json"  # in the folder of a confirmation: what is confirmed
 DATABASE = "study.db"  # in the folder of a study
 TRIALS = "trials"  # there too: the trials' folders by number
@@ -99,13 +98,13 @@ def run_folders(root: Path) -> Iterator[RunFolder]:
             with os.scandir(path) as entries:
                 for entry in entries:
                     name = entry.name
-                    if name in MARKS or (name.startswith(".writing.") and name.endswith(record.FILENAME)):
+                    if name in MARKS or (name.startswith(".writing.") and name.endswith(RECORD)):
                         is_run = True
                         if name in stamps:
                             stamps[name] = _stamp(entry)
-                    elif name != NO_RUNS_IN and entry.is_dir(follow_symlinks=False):
+                    elif name != WEIGHTS and entry.is_dir(follow_symlinks=False):
                         waiting.append((os.path.join(label, name), entry.path))
-                    elif name != NO_RUNS_IN and entry.is_symlink() and entry.is_dir():
+                    elif name != WEIGHTS and entry.is_symlink() and entry.is_dir():
                         links.append((os.path.join(label, name), os.path.realpath(entry.path)))
         except OSError as error:
             yield RunFolder(label or ".", path, (), f"the folder cannot be listed ({error.strerror})")

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_compact.run_files import METRICS
+
 if TYPE_CHECKING:
     import pandas as pd
 
-FILENAME = "metrics.csv"
 CONVERGED_WITHIN = 0.1  # percentage points
 CONVERGENCE_RULE = (
     f"Epochs to converge: the first epoch whose evaluation accuracy (raw weights) lies within {CONVERGED_WITHIN:g} "
@@ -65,7 +66,7 @@ def typed(frame: "pd.DataFrame") -> "pd.DataFrame":
 def read_rows(folder: Path) -> tuple[list[str], list[Row]]:
     """The header of metrics.csv and the lines under it, as `read_metrics` tells them."""
     try:
-        text = (folder / FILENAME).read_bytes().decode(errors="replace")
+        text = (folder / METRICS).read_bytes().decode(errors="replace")
     except OSError:
         return [], []
     # Only a line with its end was written whole: of "99.41" a cut may leave a perfectly readable "9".

@@ -14,14 +14,13 @@ from mnist_compact.atomic import replacing
 from mnist_compact.results.curves import QUIET, curves_figure
 from mnist_compact.results.metrics import read_columns
 from mnist_compact.results.record import RunRecord
+from mnist_compact.run_files import CONFUSION_PICTURE, CURVES_PICTURE, MISTAKES, MISTAKES_PICTURE
 from mnist_compact.shapes import SIDE
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
-CURVES, CONFUSION, MISTAKES = "curves.png", "confusion.png", "mistakes.png"
-MISTAKES_DATA = "mistakes.npz"
 DPI = 120
 MISTAKES_ON_SHEET, MISTAKES_IN_A_ROW = 40, 8
 
@@ -45,7 +44,7 @@ def draw_run(folder: Path | str) -> list[Path]:
         drawn.append(draw_curves(folder))
     if RunRecord.read(folder).confusion is not None:
         drawn.append(draw_confusion(folder))
-    if (folder / MISTAKES_DATA).exists():
+    if (folder / MISTAKES).exists():
         drawn.append(draw_mistakes(folder))
     return drawn
 
@@ -55,7 +54,7 @@ def draw_curves(folder: Path | str) -> Path:
     record, metrics = RunRecord.read(Path(folder)), read_columns(Path(folder))
     if not metrics.get("epoch"):
         raise ValueError(f"{folder} has no curves: metrics.csv holds no finished epoch")
-    return _write(curves_figure(metrics, run_title(record), record.evaluated), Path(folder) / CURVES)
+    return _write(curves_figure(metrics, run_title(record), record.evaluated), Path(folder) / CURVES_PICTURE)
 
 
 def draw_confusion(folder: Path | str) -> Path:
@@ -65,7 +64,7 @@ def draw_confusion(folder: Path | str) -> Path:
         raise ValueError(f"{folder} has no confusion matrix: the run did not come to its final evaluation")
     return _write(
         confusion_figure(record.confusion, f"{run_title(record)}\n{_final(record)}", record.classes),
-        Path(folder) / CONFUSION,
+        Path(folder) / CONFUSION_PICTURE,
     )
 
 
@@ -75,7 +74,7 @@ def draw_mistakes(folder: Path | str) -> Path:
     total = None if record.confusion is None else _errors(record.confusion)
     title = f"{run_title(record)}\n{_final(record)}"
     figure = mistakes_figure(read_mistakes(Path(folder)), title, record.classes, total=total)
-    return _write(figure, Path(folder) / MISTAKES)
+    return _write(figure, Path(folder) / MISTAKES_PICTURE)
 
 
 def run_title(record: RunRecord) -> str:
@@ -154,11 +153,11 @@ def read_mistakes(folder: Path) -> Mistakes:
 
     try:
         # Opened here: of a damaged archive np.load leaves the file open.
-        with (folder / MISTAKES_DATA).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with (folder / MISTAKES).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             mistakes = Mistakes(**{name: arrays[name] for name in (field.name for field in fields(Mistakes))})
         _check(mistakes)
     except Exception as error:  # of damaged archives zipfile, zlib and NumPy raise eight kinds
-        raise ValueError(f"{folder / MISTAKES_DATA} cannot be read: {error}") from error
+        raise ValueError(f"{folder / MISTAKES} cannot be read: {error}") from error
     return mistakes
 
 

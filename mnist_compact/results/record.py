@@ -1,16 +1,6 @@
 """The record of one run on disk: the only contract between training and the reports.
 
-A run folder holds
-
-    result.json             this record: status, configuration, scores, facts of the network, timing, environment
-    config.yaml             the resolved configuration, for people
-    metrics.csv             a row an epoch, flushed as it happens
-    layers.csv              the layer table
-    mistakes.npz            the evaluation images the final weights got wrong, surest first (see plots.py)
-    correct.bits            which evaluation images the final weights got right, a bit each (see correctness.py)
-    weights/*.safetensors   last and best; averaged_last and averaged_best with averaged weights
-    checkpoint.pt           all a continuation needs; checkpoint.previous.pt is that of the epoch before
-    *.png                   curves, confusion matrix, worst mistakes
+Its file is one of several in a run's folder: see `run_files`.
 
 Accuracies are in per cent, losses are mean cross-entropy in nats (without label smoothing), times in seconds.
 
@@ -32,9 +22,9 @@ from typing import Any, Self
 from mnist_compact.atomic import replacing
 from mnist_compact.faults import Refusal
 from mnist_compact.results.upgrades import UPGRADES
+from mnist_compact.run_files import RECORD
 
 SCHEMA_VERSION = 3
-FILENAME = "result.json"
 
 
 class Status(StrEnum):
@@ -164,13 +154,13 @@ class RunRecord:
         return to_html_fragment(pd.DataFrame(scores), [told, *filter(None, [self.reason]), size])
 
     def write(self, folder: Path) -> None:
-        with replacing(folder / FILENAME) as path:
+        with replacing(folder / RECORD) as path:
             path.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read `folder`/result.json. Raises RecordError when it is missing, damaged or of another schema version."""
-        path = folder / FILENAME
+        path = folder / RECORD
         try:
             raw = json.loads(path.read_bytes())
         except OSError as error:

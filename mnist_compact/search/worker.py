@@ -22,8 +22,8 @@ from mnist_compact.experiment import resume, run
 from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, EXIT_WITHOUT_DATA, ConfigError
 from mnist_compact.onlookers import Relinquished, Reporter, Watcher, Watchers
 from mnist_compact.orphans import end_with
-from mnist_compact.results import record as record_file
 from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status
+from mnist_compact.run_files import RECORD
 from mnist_compact.search.earlier import upgraded
 from mnist_compact.search.ledger import Ledger, quieten, tally
 from mnist_compact.search.objectives import OBJECTIVES
@@ -166,7 +166,7 @@ class Worker:
 
     def _run(self, job: Job, folder: Path, data: Datasets) -> RunRecord:
         with closing(Watchers(Log(), *self.tracker.watchers(folder))) as watcher:
-            if (folder / record_file.FILENAME).exists():
+            if (folder / RECORD).exists():
                 record = RunRecord.read(folder)
                 if record.overrides != job.overrides:
                     raise ConfigError([f"{folder} holds the run of another study's trial"])

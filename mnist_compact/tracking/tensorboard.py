@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_compact.onlookers import Watcher
+from mnist_compact.run_files import CONFIG
 from mnist_compact.tracking.scalars import tag_of
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class TensorBoardTracker(Watcher):
     def ended(self, record: RunRecord, folder: Path) -> None:
         if self.writer is not None:
             # Indented by four, Markdown shows it as it stands.
-            lines = (folder / "config.yaml").read_text().splitlines()
+            lines = (folder / CONFIG).read_text().splitlines()
             self.writer.add_text("configuration", "\n".join(f"    {line}" for line in lines), record.epochs_done)
         self.close()
 

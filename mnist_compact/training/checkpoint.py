@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from mnist_compact.atomic import replacing
 from mnist_compact.faults import Refusal
+from mnist_compact.run_files import CHECKPOINT, CHECKPOINT_BEFORE
 from mnist_compact.training.evaluation import Evaluation
 from mnist_compact.training.step import Trainee
 
-FILENAME = "checkpoint.pt"
-PREVIOUS = "checkpoint.previous.pt"  # of the epoch before
 METADATA = "mnist_compact"  # key in a file of weights: what the network is and which input it takes, as JSON
 SEAL = b"sha256:"  # and the digest of all before it, at the end of the file, where torch.load passes over it
 ZIP_END = b"PK\x05\x06"  # and 18 bytes more: how torch's own part of the file ends
@@ -56,10 +55,10 @@ def save(folder: Path, trainee: Trainee, progress: Progress) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
-    with replacing(folder / FILENAME) as path:
+    with replacing(folder / CHECKPOINT) as path:
         path.write_bytes(content + SEAL + hashlib.sha256(content).digest())
-        if (folder / FILENAME).exists():
-            os.replace(folder / FILENAME, folder / PREVIOUS)
+        if (folder / CHECKPOINT).exists():
+            os.replace(folder / CHECKPOINT, folder / CHECKPOINT_BEFORE)
 
 
 def load(folder: Path, trainee: Trainee, device: torch.device, announce: Callable[[str], None]) -> Progress:
@@ -67,16 +66,16 @@ def load(folder: Path, trainee: Trainee, device: torch.device, announce: Callabl
 
     Where that is not where the run had come to, it is announced. Raises CheckpointError.
     """
-    path, previous = folder / FILENAME, folder / PREVIOUS
+    path, previous = folder / CHECKPOINT, folder / CHECKPOINT_BEFORE
     if not path.exists() and not previous.exists():
-        announce(f"there is no {FILENAME} in {folder}: the run begins again with its first epoch")
+        announce(f"there is no {CHECKPOINT} in {folder}: the run begins again with its first epoch")
         return Progress()
     content = _whole(path)
     if content is None:
         content = _whole(previous)
         if content is None:
             raise CheckpointError(
-                f"{path} {_fault_of(path)}, and there is no whole {PREVIOUS}: "
+                f"{path} {_fault_of(path)}, and there is no whole {CHECKPOINT_BEFORE}: "
                 "remove the two, and the run begins again with its first epoch"
             )
         announce(f"{path} {_fault_of(path)}: the run goes on from the epoch before")

@@ -14,10 +14,10 @@ from mnist_compact.faults import ConfigError
 from mnist_compact.model.anatomy import describe
 from mnist_compact.model.networks import INPUT_SHAPE
 from mnist_compact.results.rendering import to_html_fragment
+from mnist_compact.run_files import WEIGHTS
 from mnist_compact.shapes import SIDE
 from mnist_compact.training.checkpoint import METADATA
 
-WEIGHTS = "weights"  # folder in a run's
 ENDING = ".safetensors"
 
 

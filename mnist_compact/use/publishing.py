@@ -12,6 +12,7 @@ from mnist_compact.confirm.evidence import Evidence, SeedResult
 from mnist_compact.confirm.saving import check_free, check_name
 from mnist_compact.faults import ConfigError
 from mnist_compact.results.record import RunRecord
+from mnist_compact.run_files import LAYERS
 from mnist_compact.use.card_text import told
 from mnist_compact.use.classifier import ENDING, file_of_run
 from mnist_compact.use.entries import Card
@@ -72,7 +73,7 @@ def median_seed(evidence: Evidence) -> SeedResult:
 
 def _card(name: str, evidence: Evidence, chosen: SeedResult, record: RunRecord, home: Path) -> Card:
     assert chosen.score is not None
-    with (home / "layers.csv").open(newline="") as file:
+    with (home / LAYERS).open(newline="") as file:
         layers = list(csv.DictReader(file))
     completed = evidence.completed
     return Card(

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from mnist_compact.results.record import FILENAME, NetworkFacts, RecordError, RunRecord, Score, Status, objective
+from mnist_compact.results.record import NetworkFacts, RecordError, RunRecord, Score, Status, objective
+from mnist_compact.run_files import RECORD
 
 
 @pytest.mark.parametrize("status", list(Status))
@@ -64,17 +65,17 @@ def test_a_damaged_record_is_refused_with_the_fault(
     make_run: Callable[..., Path], change: Callable[[dict[str, Any]], None], message: str
 ) -> None:
     folder = make_run()
-    raw = json.loads((folder / FILENAME).read_text())
+    raw = json.loads((folder / RECORD).read_text())
     change(raw)
-    (folder / FILENAME).write_text(json.dumps(raw))
+    (folder / RECORD).write_text(json.dumps(raw))
     with pytest.raises(RecordError, match=message):
         RunRecord.read(folder)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"schema_version": 1', "\x00\x01"])
 def test_a_file_that_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / FILENAME).write_text(text)
-    with pytest.raises(RecordError, match=FILENAME):
+    (tmp_path / RECORD).write_text(text)
+    with pytest.raises(RecordError, match=RECORD):
         RunRecord.read(tmp_path)
 
 
@@ -85,13 +86,13 @@ def test_a_record_that_json_cannot_hold_leaves_the_old_one(make_run: Callable[..
     with pytest.raises(ValueError, match="not JSON compliant"):
         record.write(folder)
     assert RunRecord.read(folder).seconds == 7.5
-    assert sorted(path.name for path in folder.iterdir()) == ["metrics.csv", FILENAME]
+    assert sorted(path.name for path in folder.iterdir()) == ["metrics.csv", RECORD]
 
 
 def _rewritten(folder: Path, change: Callable[[dict[str, Any]], object]) -> RunRecord:
-    raw = json.loads((folder / FILENAME).read_text())
+    raw = json.loads((folder / RECORD).read_text())
     change(raw)
-    (folder / FILENAME).write_text(json.dumps(raw))
+    (folder / RECORD).write_text(json.dumps(raw))
     return RunRecord.read(folder)
 
 

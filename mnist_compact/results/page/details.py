@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_compact.results.metrics import csv_lines, read_rows
-from mnist_compact.results.plots import MISTAKES_DATA, Mistakes, read_mistakes
+from mnist_compact.results.plots import Mistakes, read_mistakes
 from mnist_compact.results.record import RecordError, RunRecord
+from mnist_compact.run_files import LAYERS, MISTAKES
 from mnist_compact.shapes import SIDE
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 MOST_WITH_MISTAKES = 100  # runs; some 5 kB each
 MISTAKES_ON_PAGE, SPRITES_IN_A_ROW = 24, 8  # of a run
-LAYERS = "layers.csv"
 MOST_DIGITS = 15  # of a whole number that a script's numbers hold
 
 Json = dict[str, Any]
@@ -33,7 +33,7 @@ def details(runs: Sequence[str], scores: Sequence[Sequence[float | None]]) -> Js
     run) in turn; null where they cannot be read. `more_with_mistakes` are the others that kept some.
     """
     folders = [Path(run) for run in runs]
-    kept = [place for place, folder in enumerate(folders) if (folder / MISTAKES_DATA).exists()]
+    kept = [place for place, folder in enumerate(folders) if (folder / MISTAKES).exists()]
     records = [_record(folder) for folder in folders]
     chosen = {*islice(filter({*kept}.__contains__, _best_in_turn(scores)), MOST_WITH_MISTAKES)}
     return {
