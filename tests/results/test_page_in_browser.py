@@ -25,7 +25,8 @@ pytestmark = pytest.mark.browser
 
 MakeRun = Callable[..., Path]
 OPEN_WITHIN_S = 3.0
-expect.set_options(timeout=60_000)
+PATIENCE_MS = 300_000  # on however busy a machine
+expect.set_options(timeout=PATIENCE_MS)
 NASTY = "<script>alert(1)<img src=x onerror=alert(2)>"
 ENDING = "</script><script>alert(3)</script>"
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
@@ -37,7 +38,7 @@ def browser() -> Iterator[Browser]:
     assert executable, "these tests need Chromium: apt-get install chromium"
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=sandbox)
+        browser = playwright.chromium.launch(executable_path=executable, args=sandbox, timeout=PATIENCE_MS)
         yield browser
         browser.close()
 
@@ -56,6 +57,7 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
         main([str(folder), "--page", str(file)])
         context = browser.new_context(offline=True, **options)
         contexts.append(context)
+        context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
         page.on("pageerror", lambda error: said.append(str(error)))
