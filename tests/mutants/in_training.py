@@ -26,7 +26,12 @@ FAULTS = (
         "the schedule never reaches the optimizer",
     ),
     fault(LOOP, "plan.schedule((epoch - 1) *", "plan.schedule(max(0, epoch - 2) *", "the schedule comes an epoch late"),
-    fault(LOOP, "len(batches) + index))", "len(batches) + max(0, index - 1)))", "the schedule comes a step late"),
+    fault(
+        LOOP,
+        "plan.schedule((epoch - 1) * len(batches) + index)",
+        "plan.schedule((epoch - 1) * len(batches) + max(0, index - 1))",
+        "the schedule comes a step late",
+    ),
     fault(
         LOOP, "in optimizer.param_groups:", "in optimizer.param_groups[:1]:", "a second group has no schedule", REACHES
     ),
@@ -36,8 +41,8 @@ FAULTS = (
     ),
     fault(
         EXPERIMENT,
-        "steps_per_epoch=len(session.batches), epochs=train.epochs)",
-        "steps_per_epoch=len(session.batches), epochs=train.epochs + 1)",
+        '"epochs": train.epochs}',
+        '"epochs": train.epochs + 1}',
         "the schedule is laid out over another number of epochs",
     ),
     # The step
