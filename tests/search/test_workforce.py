@@ -25,7 +25,7 @@ def test_the_end_of_a_process_is_told_in_words(code, said):
 @pytest.fixture
 def force(tmp_path):
     """Of processes that do as they are told instead of working; each is waited for."""
-    hired = Workforce(tmp_path, url="", study_name="s", private=True, jobs=2, settings=None)
+    hired = Workforce(tmp_path, url="", study_name="s", private=True, jobs=2, settings=None, machine=None)
     (tmp_path / "workers").mkdir()
 
     def begin(name, code):
