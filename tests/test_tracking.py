@@ -107,6 +107,7 @@ def store(monkeypatch, tmp_path):
     return mlflow.MlflowClient(tracking_uri=(tmp_path / "store").as_uri())
 
 
+@pytest.mark.slow  # to import MLflow takes as long as many tests; and nothing else wants it installed
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # MLflow's word on stores of files
 def test_mlflow_shows_the_settings_the_metrics_and_the_end_once_though_cut_off(configure, onlooker, store, tmp_path):
     def cut_off(score, network):
