@@ -1,7 +1,9 @@
 """A run from configuration to folder, and back from the folder to its end."""
 
 import csv
+import gc
 import json
+from itertools import pairwise
 
 import pytest
 import torch
@@ -251,6 +253,20 @@ def test_a_folder_with_a_run_is_not_written_over(whole, configure, onlooker):
     with pytest.raises(ConfigError, match="holds a run already"):
         run(configure(*FULL), whole[0], onlooker())
     assert json.loads((whole[0] / "result.json").read_text()) == before
+
+
+def test_a_run_leaves_nothing_behind_in_memory(configure, onlooker, tmp_path):
+    """Of all objects that the collector knows; the first of the runs after may fill a cache, once for all."""
+    config, left = configure("model=m1", "train.epochs=1"), []
+    for number in range(4):
+        run(config, tmp_path / str(number), onlooker())
+        gc.collect()
+        known = gc.get_objects()
+        left.append((sum(issubclass(type(each), torch.Tensor) for each in known), len(known)))
+        del known
+    growths = [(tensors - before[0], objects - before[1]) for before, (tensors, objects) in pairwise(left)]
+    assert sorted(tensors for tensors, _ in growths)[1] <= 0
+    assert sorted(objects for _, objects in growths)[1] <= 20
 
 
 def test_bfloat16_and_label_smoothing_train(configure, onlooker, tmp_path):
