@@ -28,13 +28,13 @@ FEWEST = 3  # trials for a rank correlation
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Export, import, list or show studies.
+    """Export, import, list, show or watch studies.
 
     What cannot be done (a study that does not exist, a name that is taken, a damaged file) is said on stderr, with exit
     code 2.
     """
     arguments = _parser().parse_args(argv)
-    commands = {"export": _export, "import": _import, "list": _list, "show": _show}
+    commands = {"export": _export, "import": _import, "list": _list, "show": _show, "watch": _watch}
     conclude("mnist-compact-study", lambda: commands[arguments.command](arguments))
 
 
@@ -68,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("name", metavar="NAME", help=f"a study, or a file that ends in {EXPORTED}")
     show.add_argument("--top", type=int, default=10, metavar="K", help="so many of the best trials (default: 10)")
     show.add_argument("--format", choices=("table", "markdown", "csv"), default="table", help="csv: the trials alone")
+
+    watch = commands.add_parser("watch", parents=[place], help="how a search goes that runs elsewhere")
+    watch.add_argument("name", metavar="NAME")
     return parser
 
 
@@ -169,6 +172,15 @@ def _show(arguments: argparse.Namespace) -> None:
         return
     with storage_of(arguments.name, arguments.folder, arguments.storage) as storage:
         _tell(load(storage, arguments.name), arguments.top, arguments.format)
+
+
+def _watch(arguments: argparse.Namespace) -> None:
+    from mnist_compact.search.exchange import load
+    from mnist_compact.terminal.watching import watch
+
+    url = arguments.storage or f"sqlite:///{database_of(arguments.folder, arguments.name)}"
+    with storage_of(arguments.name, arguments.folder, arguments.storage) as storage:
+        watch(load(storage, arguments.name), arguments.folder / arguments.name, url)
 
 
 def _tell(study: "Study", top: int, form: str) -> None:

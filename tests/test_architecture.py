@@ -41,7 +41,7 @@ MAY_IMPORT = {
         *("results", "terminal.refusals", "tracking", "training"),
     },
     "search.sweeper": {"terminal"},  # where Hydra comes in
-    "study": {"results", "search"},
+    "study": {"results", "search", "terminal"},
     "composition": {"config", "search", "terminal.refusals"},
     "confirm": {"composition", "config", "data", "experiment", "jobs", "results", "search"},
     "confirm.__main__": {"results", "search", "terminal"},

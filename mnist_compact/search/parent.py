@@ -25,6 +25,7 @@ from mnist_compact.search.founding import Charter, is_there
 from mnist_compact.search.frozen import Composer, Frozen, folders_beside, freeze
 from mnist_compact.search.ledger import Ledger, is_at, quieten, tally
 from mnist_compact.search.proposals import point_of, space_of
+from mnist_compact.search.standing import ask
 from mnist_compact.search.storage import StorageLost, in_words, patiently
 from mnist_compact.search.verdict import Settings, Stop, stop_of
 from mnist_compact.search.workforce import Workforce
@@ -109,6 +110,7 @@ class Parent:
             charter.found_or_join()
         view = shown(self.name, self.folder, self.url, self.settings, self.workers.jobs)
         ledger = patiently(self._ledger, self.url, view.say)
+        patiently(lambda: self._ask(ledger), self.url, view.say)
         view.begin(patiently(ledger.trials, self.url, view.say))
         left_out = 0 if self.points is None else len(self.sweeper.enqueue) - len(self.points)
         if left_out:
@@ -144,6 +146,10 @@ class Parent:
     def _conclude(self, ledger: Ledger, view: View, reason: str) -> None:
         with ledger.watch.over():
             view.end(ledger.study, reason)
+
+    def _ask(self, ledger: Ledger) -> None:
+        with ledger.watch.over():
+            ask(ledger.study, self.settings)
 
     def _ledger(self) -> Ledger:
         worker = f"parent-{os.getpid()}"

@@ -19,9 +19,10 @@ from rich.text import Text
 from mnist_compact.results.finding import DATABASE
 from mnist_compact.results.rendering import on_paper_or_terminal
 from mnist_compact.results.summary import BAR
-from mnist_compact.search.account import best, ranked
+from mnist_compact.search.account import best
 from mnist_compact.search.ledger import Tally, is_refused, is_withdrawn, tally
 from mnist_compact.search.places import SWEEPS
+from mnist_compact.search.standing import AtWork, Standing, standing
 from mnist_compact.search.storage import JOURNAL, shown
 from mnist_compact.search.verdict import Settings, over
 
@@ -29,19 +30,21 @@ REFRESH_S = 2.0
 
 
 class View:
-    def __init__(self, name: str, folder: Path, url: str, settings: Settings, jobs: int) -> None:
+    """Of a search with `jobs` workers, or of one elsewhere that is looked on at, with None."""
+
+    def __init__(self, name: str, folder: Path, url: str, settings: Settings, jobs: int | None) -> None:
         self.console = on_paper_or_terminal()
         self.name, self.folder, self.url, self.settings, self.jobs = name, folder, url, settings, jobs
         self.live: Live | None = None
         self.told: set[int] = set()
-        self.start, self.ended_before, self.last = time.monotonic(), 0, 0.0
+        self.last = -math.inf
 
     def begin(self, trials: Sequence[FrozenTrial]) -> None:
-        counted = tally(trials)
-        self.ended_before = counted.ended
         self.told = {trial.number for trial in trials if trial.state.is_finished()}
         verb = "begins" if all(trial.state is TrialState.WAITING for trial in trials) else "goes on"
-        self.say(f"study {self.name} {verb} in {self.folder}: {_counts(counted)}; {self.jobs} workers")
+        where = f"{verb} in {self.folder}" if self.jobs else "is watched; Ctrl-C ends this and not the search"
+        counts = _counts(tally(trials)) + (f"; {self.jobs} workers" if self.jobs else "")
+        self.say(f"study {self.name} {where}: {counts}")
         place = shlex.quote(shown(self.url).removeprefix(JOURNAL))  # the dashboard takes a journal by its path
         self.say(f"to watch it in a browser: optuna-dashboard {place}   (pip install optuna-dashboard)")
         if self.console.is_terminal and not self.console.is_dumb_terminal:
@@ -49,9 +52,12 @@ class View:
             self.live.start()
 
     def update(self, trials: Sequence[FrozenTrial]) -> None:
-        if time.monotonic() - self.last < REFRESH_S:
-            return
-        self.last = time.monotonic()
+        """As often as eyes want it."""
+        if time.monotonic() - self.last >= REFRESH_S:
+            self.last = time.monotonic()
+            self.show(trials)
+
+    def show(self, trials: Sequence[FrozenTrial]) -> None:
         self._tell_ended(trials)
         if self.live is not None:
             self.live.update(self.picture(trials), refresh=True)
@@ -99,32 +105,34 @@ class View:
 
     def picture(self, trials: Sequence[FrozenTrial]) -> Group:
         """How the search stands; the running trials last, for where there are many the end may be cut off."""
-        counted, order = tally(trials), ranked(trials, maximize=self.settings.maximize)
+        now = standing(trials, self.settings)
         lines = [
-            f"{self.name}: {counted.ended} of {self.settings.n_trials} trials have ended",
-            _counts(counted),
-            *([self._pace(counted)] if counted.ended > self.ended_before else []),
-            *([f"best: {trial_line(order[0])}"] if order and len(order[0].values) == 1 else []),
+            f"{self.name}: {now.counted.ended} of {now.total or 'an unknown number of'} trials have ended",
+            _counts(now.counted),
+            *([_pace(now)] if now.per_hour else []),
+            *([f"best: {trial_line(now.best[0])}"] if now.best else []),
         ]
         # The last line is empty: a terminal's ^C at the end of a full one would move what is to be erased.
-        return Group(*map(_cut, lines), "", _running(trials), "")
-
-    def _pace(self, counted: Tally) -> str:
-        speed = (counted.ended - self.ended_before) / (time.monotonic() - self.start)
-        hours, minutes = divmod(math.ceil((self.settings.n_trials - counted.ended) / speed / 60), 60)
-        return f"{3600 * speed:.1f} trials/hour, about {f'{hours} h ' if hours else ''}{minutes} min left"
+        return Group(*map(_cut, lines), "", _workers(now.at_work), "")
 
 
-def _running(trials: Sequence[FrozenTrial]) -> Table:
+def _pace(now: Standing) -> str:
+    speed = f"{now.per_hour:.1f} trials/hour"
+    if now.hours_left is None:
+        return speed
+    hours, minutes = divmod(math.ceil(60 * now.hours_left), 60)
+    return f"{speed}, about {f'{hours} h ' if hours else ''}{minutes} min left"
+
+
+def _workers(at_work: Sequence[AtWork]) -> Table:
     table = Table(box=box.SIMPLE, expand=True, show_edge=False, pad_edge=False)
+    table.add_column("worker", no_wrap=True, max_width=12)
     for heading in ("trial", "epoch", "score"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("point", ratio=1)  # gives way, since it alone may wrap; its cells are cut instead
-    for trial in trials:
-        if trial.state is TrialState.RUNNING and "overrides" in trial.user_attrs:
-            epoch = max(trial.intermediate_values, default=None)
-            reached = ("", "") if epoch is None else (str(epoch), f"{trial.intermediate_values[epoch]:.4g}")
-            table.add_row(str(trial.number), *reached, _cut(" ".join(trial.user_attrs["overrides"])))
+    for each in at_work:
+        reached = ("" if each.epoch is None else str(each.epoch), "" if each.score is None else f"{each.score:.4g}")
+        table.add_row(each.worker, str(each.number), *reached, _cut(" ".join(each.overrides)))
     return table
 
 

@@ -19,7 +19,10 @@ from mnist_compact.search.exchange import export_study, write
 from mnist_compact.search.ledger import is_refused, tally
 from mnist_compact.search.places import opened
 from mnist_compact.search.proposals import space_of
+from mnist_compact.search.standing import ask
+from mnist_compact.search.verdict import Settings
 from mnist_compact.study import main
+from mnist_compact.terminal import watching
 
 FROZEN = {
     "settings": {
@@ -323,7 +326,10 @@ def test_what_is_not_there_is_refused_and_not_made(here, capsys):
 def test_help_waits_for_no_heavy_import():
     code = """
 import sys
+from mnist_compact.search.standing import ask
+from mnist_compact.search.verdict import Settings
 from mnist_compact.study import main
+from mnist_compact.terminal import watching
 try:
     main(["show", "--help"])
 finally:
@@ -371,3 +377,43 @@ def test_a_search_goes_on_elsewhere_to_its_exact_total(tmp_path, monkeypatch, ca
     ours = [trial for trial in after[left.number :] if not is_refused(trial)]
     folders = sorted(path.name for path in Path("outputs/sweeps/smoke/trials").iterdir())
     assert folders == [f"{trial.number:04d}" for trial in ours]
+
+
+# watch
+
+
+@pytest.fixture
+def watched(here, monkeypatch):
+    """The study, and what happens in the pauses of whoever watches it: one thing after the other, then Ctrl-C."""
+    with opened("sqlite:///outputs/sweeps/probe/study.db") as storage:
+        events = []
+
+        def pause(seconds):
+            if not events:
+                raise KeyboardInterrupt
+            events.pop(0)()
+
+        monkeypatch.setattr(watching.time, "sleep", pause)
+        yield optuna.load_study(study_name="probe", storage=storage), events
+
+
+SETTINGS = Settings(n_trials=5, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)
+
+
+def test_watch_tells_a_line_a_change_until_the_search_is_done(watched, capsys):
+    study, events = watched
+    (number,) = (trial.number for trial in study.trials if trial.state is TrialState.RUNNING)
+    events += [lambda: ask(study, SETTINGS), lambda: None, lambda: study.tell(number, 99.45)]
+    first, _, told, done, found, *_ = said(capsys, "watch", "probe").splitlines()
+    assert first.startswith("study probe is watched; Ctrl-C ends this and not the search: 4 complete, 0 pruned")
+    assert told.startswith(f"trial {number}  complete  99.45")
+    assert done == "all 5 trials have ended: 5 complete, 0 pruned, 0 failed, 0 under way, 1 refused"
+    assert found == "1 past 99.4:"
+    assert events == []
+
+
+def test_watch_of_a_study_without_a_total_ends_with_ctrl_c_and_changes_nothing(watched, capsys):
+    study, _ = watched
+    before = export_study(study._storage, "probe")
+    assert len(said(capsys, "watch", "probe").splitlines()) == 2, "the study, and how to see it in a browser"
+    assert export_study(study._storage, "probe") == before

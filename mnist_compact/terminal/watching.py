@@ -1,0 +1,39 @@
+"""A search that runs elsewhere, watched: read from its storage alone, and nothing is written."""
+
+import time
+from pathlib import Path
+
+from optuna.study import Study
+
+from mnist_compact.faults import EXIT_FAILED, WorkFault
+from mnist_compact.search.standing import asked, standing
+from mnist_compact.search.storage import StorageLost, Watch
+from mnist_compact.terminal.view import REFRESH_S, View
+
+
+def watch(study: Study, folder: Path, url: str) -> None:
+    """Until no trial is begun any more and none is under way, or Ctrl-C.
+
+    Raises WorkFault where the storage is lost.
+    """
+    view, over = View(study.study_name, folder, url, asked(study), jobs=None), Watch(url).over
+    try:
+        with over():
+            view.begin(study.get_trials(deepcopy=False))
+        while True:
+            with over():
+                view.settings = asked(study)  # it may have been told to go on to more
+                trials = study.get_trials(deepcopy=False)
+            now = standing(trials, view.settings)
+            if now.stop is not None and not now.at_work:
+                view.close()
+                view.end(study, now.stop.reason)
+                return
+            view.show(trials)
+            time.sleep(REFRESH_S)
+    except KeyboardInterrupt:
+        return  # as it was told
+    except StorageLost as lost:
+        raise WorkFault(f"{lost}; {lost.remedy} this can be typed again", EXIT_FAILED) from lost
+    finally:
+        view.close()
