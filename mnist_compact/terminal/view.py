@@ -82,10 +82,9 @@ class View:
             if self.url != f"sqlite:///{self.folder}/{DATABASE}":
                 place = f" --storage {shlex.quote(shown(self.url))}"
             if "folder" in trial.user_attrs:
-                scored = trial.user_attrs.get("scored", "")
-                lines.append(
-                    f"trial {trial.number} lies in {self.folder / trial.user_attrs['folder']}; scored on {scored}"
-                )
+                home, scored = self.folder / trial.user_attrs["folder"], trial.user_attrs.get("scored", "")
+                lines.append(f"trial {trial.number} lies in {home}; scored on {scored}")
+                lines.append(f"to run it once more: python -m mnist_compact {shlex.quote(f'rerun={home}')}")
             again = f"python -m mnist_compact.confirm --trial {self.name}:{trial.number}{place}"
             lines.append(f"to repeat it over fresh seeds: {again}")
             lines.append(f"to rank the best again: python -m mnist_compact.confirm --study {self.name} --top 8{place}")

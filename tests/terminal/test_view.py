@@ -123,9 +123,10 @@ def test_the_end_names_the_bests_folder_what_it_was_scored_on_and_what_to_type(t
     scored = {"folder": "trials/0000", "scored": "holdout, averaged weights, epoch 15", "overrides": OVERRIDES}
     study.add_trial(create_trial(value=99.5, user_attrs=scored))
     View("smoke", tmp_path, f"sqlite:///{tmp_path}/study.db", SETTINGS, jobs=2).end(study, "done")
-    told, where = capsys.readouterr().out.splitlines()[-3:], f" --sweeps {tmp_path.parent}"
+    told, where = capsys.readouterr().out.splitlines()[-4:], f" --sweeps {tmp_path.parent}"
     assert told == [
         f"trial 0 lies in {tmp_path}/trials/0000; scored on holdout, averaged weights, epoch 15",
+        f"to run it once more: python -m mnist_compact rerun={tmp_path}/trials/0000",
         "to repeat it over fresh seeds: python -m mnist_compact.confirm --trial smoke:0" + where,
         "to rank the best again: python -m mnist_compact.confirm --study smoke --top 8" + where,
     ]
