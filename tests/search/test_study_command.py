@@ -326,10 +326,7 @@ def test_what_is_not_there_is_refused_and_not_made(here, capsys):
 def test_help_waits_for_no_heavy_import():
     code = """
 import sys
-from mnist_compact.search.standing import ask
-from mnist_compact.search.verdict import Settings
 from mnist_compact.study import main
-from mnist_compact.terminal import watching
 try:
     main(["show", "--help"])
 finally:
