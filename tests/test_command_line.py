@@ -34,7 +34,7 @@ TINY = ("data=synthetic", "data.train_images=64", "train.batch_size=32", "train.
 # Everything on that has a state which a continuation could lose.
 STATEFUL = (
     "data=synthetic",
-    "data.train_images=3072",
+    "data.train_images=1536",
     "train.batch_size=32",
     "train.epochs=8",
     "train.average_epochs=4",
@@ -175,20 +175,18 @@ def test_a_diverging_run_says_so(tmp_path):
 
 
 def test_a_grid_lies_in_one_folder_and_ends_with_a_comparison(tmp_path):
-    stdout = succeed(start(tmp_path, "-m", *TINY, "model=m1,m3", "seed=0,1")).stdout
+    stdout = succeed(start(tmp_path, "-m", *TINY, "model=m1,m3", "seed=0")).stdout
     (grid,) = tmp_path.glob("outputs/grids/*/*")
     runs = [path.name for path in sorted(grid.iterdir()) if path.is_dir()]
-    assert runs == ["0_m1_adam_seed0", "1_m1_adam_seed1", "2_m3_adam_seed0", "3_m3_adam_seed1"]
-    assert [record(grid / run)["status"] for run in runs] == ["completed"] * 4
-    assert len(run_folders(tmp_path)) == 4
-    assert weights(grid / runs[2])["last.safetensors"] != weights(grid / runs[3])["last.safetensors"]  # other seeds
-    ended, table = stdout.splitlines()[:4], stdout.splitlines()[4:]
-    assert sorted(re.sub(r"  +.*", "", line) for line in ended) == ["1/4", "2/4", "3/4", "4/4"]
-    assert table[-1] == f"4 runs in {grid.relative_to(tmp_path)}"
+    assert runs == ["0_m1_adam_seed0", "1_m3_adam_seed0"]
+    assert [record(grid / run)["status"] for run in runs] == ["completed"] * 2
+    assert len(run_folders(tmp_path)) == 2
+    ended, table = stdout.splitlines()[:2], stdout.splitlines()[2:]
+    assert sorted(re.sub(r"  +.*", "", line) for line in ended) == ["1/2", "2/2"]
+    assert table[-1] == f"2 runs in {grid.relative_to(tmp_path)}"
     for model, parameters in (("m1", "3,576"), ("m3", "3,928")):
-        rows = [line for line in table if re.search(rf"\b{model}\b", line)]
-        assert len(rows) == 2, stdout
-        assert all(parameters in row for row in rows)
+        (row,) = (line for line in table if re.search(rf"\b{model}\b", line))
+        assert parameters in row, stdout
 
 
 # Refusals: nothing is left behind
@@ -376,7 +374,6 @@ def assert_same_run(folder, whole):
 @pytest.mark.parametrize("rounds", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_run_killed_again_and_again_ends_as_if_never_killed(whole, tmp_path, rounds):
     folder = tmp_path / "run"
-    epoch_s = record(whole)["seconds"] / EPOCHS
     moments = random.Random(0)
 
     process = start(tmp_path, *STATEFUL, "hydra.run.dir=run")
@@ -389,7 +386,7 @@ def test_a_run_killed_again_and_again_ends_as_if_never_killed(whole, tmp_path, r
         before = read(folder)
         process = start(tmp_path, "resume=run")
         wait_for(lambda read=read, before=before: read(folder) != before, process)
-        time.sleep(moments.uniform(0, 0.8) * epoch_s)
+        time.sleep(moments.uniform(0, 0.5))
         kill(process)
         assert record(folder)["status"] == "running"
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 DPI = 120
 MISTAKES_ON_SHEET, MISTAKES_IN_A_ROW = 40, 8
+# A mistake's cell, in pixels of the image, and an inch's part that a pixel takes.
+ABOVE, BESIDE, PIXEL_IN = 10, 3, 0.0389
+CELL_HEIGHT, CELL_WIDTH = ABOVE + SIDE + 7, BESIDE + SIDE + BESIDE
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -181,32 +184,32 @@ def mistakes_figure(mistakes: Mistakes, title: str, names: Sequence[str] = (), *
 
     `names` as in `confusion_figure`.
     """
+    import numpy as np
     from matplotlib.figure import Figure
 
     count = min(len(mistakes.index), MISTAKES_ON_SHEET)
     total = len(mistakes.index) if total is None else total
     rows = max(1, math.ceil(count / MISTAKES_IN_A_ROW))
-    figure = Figure(figsize=(11, 1.1 + 1.75 * rows), layout="constrained")
-    axes = figure.subplots(rows, MISTAKES_IN_A_ROW, squeeze=False)
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for i, axis in zip(range(count), axes.flat, strict=False):
-        axis.imshow(mistakes.image[i], cmap="gray_r", vmin=0, vmax=255)
+    width, height = 11.0, 1.1 + rows * CELL_HEIGHT * PIXEL_IN
+    figure = Figure(figsize=(width, height))
+    # One picture of all: axes of their own for each cost seconds.
+    sheet = np.zeros((rows * CELL_HEIGHT, MISTAKES_IN_A_ROW * CELL_WIDTH), np.uint8)
+    spans = (sheet.shape[1] * PIXEL_IN / width, sheet.shape[0] * PIXEL_IN / height)
+    axis = figure.add_axes(((1 - spans[0]) / 2, 0.1 / height, *spans))
+    axis.set_axis_off()
+    for i in range(count):
+        top, left = (i // MISTAKES_IN_A_ROW * CELL_HEIGHT + ABOVE, i % MISTAKES_IN_A_ROW * CELL_WIDTH + BESIDE)
+        sheet[top : top + SIDE, left : left + SIDE] = mistakes.image[i]
+        middle = left + SIDE / 2
         sure = 100 * float(mistakes.confidence[i])
         label, predicted = (_name(int(classes[i]), names) for classes in (mistakes.label, mistakes.predicted))
         short = len(label) + len(predicted) < 5
         told = f"{label}→{predicted}  {sure:.0f} %" if short else f"{label}\n→{predicted}  {sure:.0f} %"
-        axis.set_title(told, fontsize=11 if short else 8)
-        axis.text(
-            0.5,
-            -0.02,
-            f"#{mistakes.index[i]}",
-            transform=axis.transAxes,
-            ha="center",
-            va="top",
-            fontsize=8,
-            color=QUIET,
-        )
+        axis.text(middle, top - 1, told, ha="center", va="bottom", fontsize=11 if short else 8, parse_math=False)
+        index = f"#{mistakes.index[i]}"
+        axis.text(middle, top + SIDE + 1, index, ha="center", va="top", fontsize=8, color=QUIET)
+    edges = (0, sheet.shape[1], sheet.shape[0], 0)
+    axis.imshow(sheet, cmap="gray_r", vmin=0, vmax=255, extent=edges, aspect="auto")
     if count:
         headline = f"{count} of {total} mistakes, surest first (label→prediction, confidence, #index)"
     else:

@@ -16,7 +16,7 @@ from mnist_compact.cores import cores
 
 pytestmark = pytest.mark.process
 
-SEEDS, EPOCHS = 4, 3
+SEEDS, EPOCHS = 3, 3
 FIRST_SEED = 3000
 SMALL = ("data=synthetic", "data.train_images=1024", "data.evaluation_images=100", "train.batch_size=32")
 LINE = (*(sys.executable, "-m", "mnist_compact.confirm"), *("--run", "past", "--split", "synthetic", "--jobs", "2"))
@@ -64,9 +64,8 @@ def check_exact(folder, count=SEEDS):
         assert len((home / "metrics.csv").read_text().splitlines()) == EPOCHS + 1
 
 
-def told(output):
-    """What is printed once the seeds have ended."""
-    return [line for line in output.splitlines() if f"/{SEEDS}  seed" not in line]
+def written(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("result.json")}
 
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(12, marks=pytest.mark.soak)])
@@ -82,12 +81,10 @@ def test_killed_at_any_moment_it_goes_on_to_the_exact_count(folder, rounds):
     output = finish(start(folder))
     check_exact(folder)
     assert "mean > 99.40: no" in output
-    before = {path: path.stat().st_mtime_ns for path in folder.rglob("result.json")}
-    again = finish(start(folder))
-    assert told(again) == told(output)
-    assert {path: path.stat().st_mtime_ns for path in folder.rglob("result.json")} == before, "nothing trained twice"
+    before = written(folder)
     finish(start(folder, "--seeds", str(SEEDS + 1)))
     check_exact(folder, SEEDS + 1)
+    assert before.items() <= written(folder).items(), "nothing trained twice"
 
 
 @pytest.mark.slow

@@ -32,17 +32,13 @@ def _size(png: Path) -> tuple[int, int]:
     return width, height
 
 
-def _texts(figure: Figure) -> list[str]:
-    return [text.get_text() for axis in figure.axes for text in axis.texts]
-
-
 def _mistakes(count: int) -> Mistakes:
     return Mistakes(
         index=np.arange(count) + 500,
         label=np.full(count, 4),
         predicted=np.full(count, 9),
         confidence=np.linspace(0.99, 0.5, count),
-        image=np.arange(count, dtype=np.uint8)[:, None, None] * np.ones((28, 28), np.uint8),
+        image=np.arange(1, count + 1, dtype=np.uint8)[:, None, None] * np.ones((28, 28), np.uint8),
     )
 
 
@@ -166,13 +162,20 @@ def test_a_confusion_matrix_without_errors_or_images_can_be_drawn(
 def test_the_sheet_shows_up_to_forty_mistakes_in_their_order(count: int, shown: int, rows: int) -> None:
     mistakes = _mistakes(count)
     figure = mistakes_figure(mistakes, "t", total=70)
-    pictured = [axis for axis in figure.axes if axis.images]
-    assert len(figure.axes) == 8 * rows
-    assert len(pictured) == shown
-    for i, axis in enumerate(pictured):
-        assert (axis.images[0].get_array() == i).all()
-        assert axis.get_title() == f"4→9  {100 * mistakes.confidence[i]:.0f} %"
-    assert _texts(figure) == [f"#{500 + i}" for i in range(shown)]
+    (axis,) = figure.axes
+    sheet = axis.images[0].get_array()
+    cells = [cell for row in np.vsplit(sheet, rows) for cell in np.hsplit(row, 8)]
+    # Image i is grey of value i + 1 all over.
+    assert [sorted({*np.unique(cell)} - {0}) for cell in cells[:shown]] == [[i + 1] for i in range(shown)]
+    assert all((cell == i + 1).sum() == 28 * 28 for i, cell in enumerate(cells[:shown]))
+    assert not any(cell.any() for cell in cells[shown:])
+    told = {text.get_text(): text.get_position() for text in axis.texts}
+    for i in range(shown):
+        x, y = told[f"#{500 + i}"]
+        assert (x // (sheet.shape[1] / 8), y // (sheet.shape[0] / rows)) == (i % 8, i // 8), "below its own image"
+    assert [text.get_text() for text in axis.texts[::2]] == [
+        f"4→9  {100 * mistakes.confidence[i]:.0f} %" for i in range(shown)
+    ]
     assert f"t: {shown} of 70 mistakes" in figure.get_suptitle()
 
 

@@ -25,7 +25,7 @@ LINE = [
     *("data.evaluation_images=100", "train.batch_size=32", "hydra.sweeper.max_failures=30"),
 ]
 N = 8
-kills = pytest.mark.parametrize("kills", [1, pytest.param(12, marks=pytest.mark.soak)])
+KILLS = 12  # of a soak
 
 
 def start(folder, *more, images=256, trials=N, env=None):
@@ -130,42 +130,57 @@ def long(kills):
     return {"images": 4096, "trials": 4 if kills == 1 else 16}
 
 
-@kills
-def test_killed_workers_are_replaced_and_their_trials_go_on(tmp_path, kills):
-    generator, interrupted = random.Random(1), 0
-    search = start(tmp_path, **long(kills))
+def kill_workers(folder, kills, generator):
+    """One after the other, the search going on; what it says by the time it ends."""
+    interrupted, search = 0, start(folder, **long(kills))
     while interrupted < kills and search.poll() is None:
-        interrupted += strike(tmp_path, search, lambda: workers_of(tmp_path)[:1], generator)
+        interrupted += strike(folder, search, lambda: workers_of(folder)[:1], generator)
+    return search, interrupted
+
+
+def kill_searches(folder, kills, generator, *, workers_too, search=None):
+    """One after the other, each going on with what the one before has left; no worker outlives any."""
+    interrupted = 0
+    while interrupted < kills:
+        search = search or start(folder, **long(kills))
+        pid = search.pid
+        met = strike(folder, search, lambda pid=pid: [pid, *(workers_of(folder) if workers_too else [])], generator)
+        search.communicate(timeout=180)
+        wait_for(lambda: not workers_of(folder))
+        assert met or tally(trials_of(folder)).ended < long(kills)["trials"], "the search was over before enough kills"
+        interrupted, search = interrupted + met, None
+
+
+DIED = r"ended by signal 9 \(Killed: out of memory\?\)( in trial \d+)?"  # without where it was between two trials
+
+
+def test_a_worker_is_killed_then_all_of_a_search_and_the_same_line_ends_at_its_total(tmp_path):
+    generator = random.Random(1)
+    search, interrupted = kill_workers(tmp_path, 1, generator)
+    kill_searches(tmp_path, 1, generator, workers_too=True, search=search)
+    assert f"all {long(1)['trials']} trials have ended" in finish(start(tmp_path, **long(1)))
+    check_exact(tmp_path, total=long(1)["trials"])
+    assert interrupted == 1
+
+
+@pytest.mark.soak
+def test_killed_workers_are_replaced_and_their_trials_go_on(tmp_path):
+    search, interrupted = kill_workers(tmp_path, KILLS, random.Random(1))
     output = finish(search)
     if "workers died" in output:  # so many in a row that the search gave up, in words
-        output += finish(start(tmp_path, **long(kills)))
-    how = r"ended by signal 9 \(Killed: out of memory\?\)( in trial \d+)?"  # without where it was between two trials
-    assert re.search(rf"worker \S+ {how}; its last words: ", output)
-    assert f"all {long(kills)['trials']} trials have ended" in output
-    check_exact(tmp_path, total=long(kills)["trials"])
-    assert interrupted == kills
+        output += finish(start(tmp_path, **long(KILLS)))
+    assert re.search(rf"worker \S+ {DIED}; its last words: ", output)
+    assert f"all {long(KILLS)['trials']} trials have ended" in output
+    check_exact(tmp_path, total=long(KILLS)["trials"])
+    assert interrupted == KILLS
 
 
-@kills
-@pytest.mark.parametrize(
-    "workers_too",
-    [pytest.param(False, id="parent", marks=pytest.mark.slow), pytest.param(True, id="parent and workers")],
-)
-def test_a_killed_search_leaves_no_workers_and_the_same_line_goes_on(tmp_path, workers_too, kills):
-    generator, interrupted = random.Random(2 + workers_too), 0
-    while interrupted < kills:
-        search = start(tmp_path, **long(kills))
-        met = strike(
-            tmp_path, search, lambda pid=search.pid: [pid, *(workers_of(tmp_path) if workers_too else [])], generator
-        )
-        search.communicate(timeout=180)
-        wait_for(lambda: not workers_of(tmp_path))
-        assert met or tally(trials_of(tmp_path)).ended < long(kills)["trials"], (
-            "the search was over before enough kills"
-        )
-        interrupted += met
-    finish(start(tmp_path, **long(kills)))
-    check_exact(tmp_path, total=long(kills)["trials"])
+@pytest.mark.soak
+@pytest.mark.parametrize("workers_too", [pytest.param(False, id="parent"), pytest.param(True, id="parent and workers")])
+def test_a_killed_search_leaves_no_workers_and_the_same_line_goes_on(tmp_path, workers_too):
+    kill_searches(tmp_path, KILLS, random.Random(2 + workers_too), workers_too=workers_too)
+    finish(start(tmp_path, **long(KILLS)))
+    check_exact(tmp_path, total=long(KILLS)["trials"])
     if not workers_too:
         assert tally(trials_of(tmp_path)).failed == 0, "workers that outlive their search hand back what they were at"
 
