@@ -42,13 +42,17 @@ class FlatParameters:
 
     @classmethod
     def of(cls, parameters: list[nn.Parameter]) -> "FlatParameters":
-        """Each parameter keeps its shape and memory format. `Module.to` another device would part them again."""
+        """Each parameter keeps its shape and memory format. `Module.to` another device would part them again.
+
+        Nothing here or in a rule's `initial` is an `empty_like` or its kind: of networks that are only planned these
+        import the compiler as well, half a second in every process.
+        """
         first = parameters[0]
         assert all((p.dtype, p.device) == (first.dtype, first.device) for p in parameters)
         vector = torch.empty(sum(p.numel() for p in parameters), dtype=first.dtype, device=first.device)
-        gradient, views, start = torch.zeros_like(vector), [], 0
+        gradient, views, start = vector.new_zeros(vector.shape), [], 0
         for parameter in parameters:
-            layout = (parameter.shape, torch.empty_like(parameter).stride(), start)
+            layout = (parameter.shape, parameter.detach().clone().stride(), start)
             place = vector.as_strided(*layout)
             parameter.data = place.copy_(parameter.detach())
             views.append(gradient.as_strided(*layout))

@@ -42,7 +42,7 @@ class Muon:
     weight_decay: float
 
     def initial(self, weights: Tensor) -> dict[str, Tensor]:
-        return {"momentum": torch.zeros_like(weights)}
+        return {"momentum": weights.new_zeros(weights.shape)}
 
     def with_momentum(self, momentum: float) -> Self:
         return replace(self, momentum=momentum)

@@ -18,7 +18,7 @@ class Sgd:
     weight_decay: float
 
     def initial(self, weights: Tensor) -> dict[str, Tensor]:
-        return {"momentum": torch.zeros_like(weights)} if self.momentum else {}
+        return {"momentum": weights.new_zeros(weights.shape)} if self.momentum else {}
 
     def with_momentum(self, momentum: float) -> Self:
         return replace(self, momentum=momentum)
@@ -42,7 +42,7 @@ class Adam:
     decoupled: bool
 
     def initial(self, weights: Tensor) -> dict[str, Tensor]:
-        return {"mean": torch.zeros_like(weights), "square": torch.zeros_like(weights)}
+        return {"mean": weights.new_zeros(weights.shape), "square": weights.new_zeros(weights.shape)}
 
     def with_momentum(self, momentum: float) -> Self:
         return replace(self, beta1=momentum)
@@ -67,8 +67,8 @@ class NAdam:
     weight_decay: float
 
     def initial(self, weights: Tensor) -> dict[str, Tensor]:
-        zeros = torch.zeros_like(weights)
-        return {"mean": zeros, "square": zeros.clone(), "product": torch.ones_like(weights[:1])}
+        zeros = weights.new_zeros(weights.shape)
+        return {"mean": zeros, "square": zeros.clone(), "product": weights.new_ones(1)}
 
     def with_momentum(self, momentum: float) -> Self:
         return replace(self, beta1=momentum)
@@ -94,8 +94,8 @@ class RmsProp:
     weight_decay: float
 
     def initial(self, weights: Tensor) -> dict[str, Tensor]:
-        state = {"square": torch.zeros_like(weights)}
-        return {**state, "momentum": torch.zeros_like(weights)} if self.momentum else state
+        state = {"square": weights.new_zeros(weights.shape)}
+        return {**state, "momentum": weights.new_zeros(weights.shape)} if self.momentum else state
 
     def with_momentum(self, momentum: float) -> Self:
         return replace(self, momentum=momentum)
