@@ -163,8 +163,9 @@ def recipe(run: RunConfig, device: str, steps: int) -> list[str]:
 
 
 def _settings(part: Any) -> str:
-    values = ", ".join(f"{key} {getattr(part, key)}" for key in part.__dataclass_fields__ if key != "name")
-    return f"{part.name}({values})"
+    """Without what is left out of it, which is null."""
+    values = {key: getattr(part, key) for key in part.__dataclass_fields__ if key != "name"}
+    return f"{part.name}({', '.join(f'{key} {value}' for key, value in values.items() if value is not None)})"
 
 
 def epoch_line(row: dict[str, Any], epochs: int, *, new_best: bool) -> str:

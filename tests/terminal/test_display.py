@@ -13,7 +13,7 @@ from mnist_compact.model.networks import INPUT_SHAPE
 from mnist_compact.onlookers import Sheltered
 from mnist_compact.results.record import NetworkFacts, RunRecord, Status
 from mnist_compact.results.rendering import on_paper_or_terminal
-from mnist_compact.terminal.display import TerminalConsole, TerminalWatcher, closing_lines, on_terminal
+from mnist_compact.terminal.display import TerminalConsole, TerminalWatcher, closing_lines, on_terminal, recipe
 
 
 class Unplugged:
@@ -76,6 +76,14 @@ def test_the_layer_table_is_whole_however_narrow_the_terminal(configure, monkeyp
     shown = capsys.readouterr().out
     assert re.search(r"^Conv2d 3x3 +8×26×26 +3/1/0 +72 +48,672 +1 +3$", shown, re.MULTILINE), shown
     assert "parameters 3,928: trainable 3,928" in shown
+
+
+def test_the_recipe_names_what_is_set_and_nothing_that_is_null(configure):
+    settings = ("optim=sgd", "optim.lr=0.1", "scheduler=linear", "scheduler.warmup_fraction=0.25")
+    _, optimizer, scheduler, _ = recipe(configure(*settings), "cpu", 3)
+    assert optimizer.startswith("optimizer  sgd(lr 0.1, ")
+    assert scheduler == "scheduler  linear(warmup_fraction 0.25, end_factor 0.0)"
+    assert "peak_momentum 0.8" in recipe(configure(*settings, "scheduler.peak_momentum=0.8"), "cpu", 3)[2]
 
 
 def test_a_file_gets_no_control_codes_whatever_the_environment_says(monkeypatch, capsys):
