@@ -66,7 +66,7 @@ def test_a_run_is_scored_and_drawn_under_the_data_sets_own_names(made_files, con
     figure = confusion_figure(record.confusion, "t", record.classes)
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == list(FASHION.classes)
     mistakes = read_mistakes(folder)
-    title = mistakes_figure(mistakes, "t", record.classes).axes[0].get_title()
+    title = mistakes_figure(mistakes, "t", record.classes).axes[0].texts[0].get_text()
     actual, predicted = (FASHION.classes[int(classes[0])] for classes in (mistakes.label, mistakes.predicted))
     assert title.startswith(f"{actual}\n→{predicted}  ")
     told = details([str(folder), str(tmp_path / "runs" / "other")], [[None, None]])

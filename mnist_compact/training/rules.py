@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 from typing import Self
 
-import torch
 from torch import Tensor
 
 from mnist_compact.training.flat import Scalar
