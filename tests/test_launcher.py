@@ -236,9 +236,9 @@ def test_folder_names_hold_nothing_that_the_override_grammar_reads(stage):
         (0, ["seed=0"], 1, None, []),  # one job has the machine to itself
         (1, ["seed=0", "seed=1"], 1, None, []),
         (0, ["seed=0", "seed=1"], 2, 2, ["machine.threads=2"]),  # 4 cores
-        (0, [f"seed={n}" for n in range(6)], 4, 1, ["machine.threads=1"]),
+        (0, [f"seed={n}" for n in range(5)], 4, 1, ["machine.threads=1"]),
         (3, [f"seed={n}" for n in range(4)], 3, 1, ["machine.threads=1"]),
-        (5, [f"seed={n}" for n in range(6)], 5, 1, ["machine.threads=1"]),
+        (5, [f"seed={n}" for n in range(5)], 5, 1, ["machine.threads=1"]),
         (2, ["seed=0 machine.threads=3", "seed=1 machine.threads=3"], 2, 2, []),
         (2, ["seed=0 machine.threads=0", "seed=1 machine.threads=0"], 2, 2, []),  # asked for: all cores for each
     ],

@@ -22,10 +22,10 @@ def options(group):
 @pytest.mark.parametrize("model", options("model"))
 @pytest.mark.parametrize("optim", options("optim"))
 def test_every_optimizer_moves_every_weight_against_its_gradient(configure, optim, model):
-    config = configure(f"optim={optim}", f"model={model}", "optim.weight_decay=0", "optim.lr=0.01")
+    settings = configure(f"optim={optim}", "optim.weight_decay=0", "optim.lr=0.01").optim
     torch.manual_seed(0)
-    network = config.model.build()
-    optimizer = config.optim.build(network)
+    network = configure(f"model={model}").model.build()
+    optimizer = settings.build(network)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     images, labels = torch.randn(64, 1, 28, 28), torch.arange(64) % 10
     F.cross_entropy(network(images), labels).backward()
@@ -81,7 +81,11 @@ def test_every_schedule_comes_up_to_the_peak(configure, option, epochs):
 @pytest.mark.parametrize("scheduler", options("scheduler"))
 @pytest.mark.parametrize("optim", options("optim"))
 def test_every_schedule_reaches_every_group_of_every_optimizer_at_its_step(configure, optim, scheduler):
-    config = configure(f"optim={optim}", f"scheduler={scheduler}", "model=m3", "train.epochs=3", "data.train_images=40")
+    config = dataclasses.replace(
+        configure("model=m3", "train.epochs=3", "data.train_images=40"),
+        optim=configure(f"optim={optim}").optim,
+        scheduler=configure(f"scheduler={scheduler}").scheduler,
+    )
     batches = Batches(config.data.load(print), config.augment.build(), 20, 0)
     model = config.model.build()
     optimizer = Noting(config.optim.build(model))
