@@ -413,8 +413,12 @@ def test_a_study_is_drawn_once_a_chart_and_forgotten_with_its_objective(open_pag
     def draw() -> None:
         expect(page.locator(".study .figure")).to_have_count(4)  # no trial told a score by epoch
         for figure in page.locator(".study .figure").all():
-            figure.scroll_into_view_if_needed()
-            expect(figure.locator(".main-svg").first).to_be_visible()
+            chart, looks = figure.locator(".main-svg").first, 0
+            while not chart.is_visible():  # a chart drawn above it may have pushed it out of view before it was drawn
+                figure.scroll_into_view_if_needed()
+                page.wait_for_timeout(100)
+                looks += 1
+                assert looks < PATIENCE_MS / 100
 
     draw()
     assert page.evaluate("() => built") == dict.fromkeys(charts, 1) | {"curvesOfTrials": 0}
