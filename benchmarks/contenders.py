@@ -21,8 +21,9 @@ from mnist_compact.terminal.display import TerminalWatcher
 from mnist_compact.training.evaluation import evaluate
 from mnist_compact.training.loop import Plan, StepView, train_epoch
 from mnist_compact.training.machine import autocast
-from mnist_compact.training.step import Step, Trainee
+from mnist_compact.training.step import Step, Trainee, fastest_step
 
+CPU = torch.device("cpu")
 HEAD_START = 4  # batches the reference is fed before the clock starts: its workers are then at full speed
 
 
@@ -116,28 +117,38 @@ class Reference:
 
 
 class Ours:
-    """This package's epoch, on the first `batches` batches' worth of training images."""
+    """This package's epoch, on the first `batches` batches' worth of training images; on a GPU captured, or `plain`."""
 
-    def __init__(self, config: RunConfig, data: Datasets, batches: int, *, norms_by_torch: bool = False) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        data: Datasets,
+        batches: int,
+        *,
+        norms_by_torch: bool = False,
+        device: torch.device = CPU,
+        plain: bool = False,
+    ) -> None:
         size, epochs = config.train.batch_size, config.train.epochs
         model = config.model.build()
         for module in model.modules() if norms_by_torch else ():
             if isinstance(module, NormDropout):
                 module.forward = module._plain  # type: ignore[method-assign]
-        optimizer = config.optim.build(model)
+        optimizer = config.optim.build(model.to(device))
         self.model = model
-        self.batches = Batches(part(data, batches * size), config.augment.build(), size, config.seed)
+        self.batches = Batches(part(data, batches * size).to(device), config.augment.build(), size, config.seed)
         self.plan = Plan(
             epochs=epochs,
             schedule=config.scheduler.build(steps_per_epoch=batches, epochs=epochs),
             strength=lambda epoch: config.augment.strength(epoch, epochs),
             average_from=epochs + 1,
             label_smoothing=config.train.label_smoothing,
-            autocast=autocast(torch.device("cpu"), config.train.precision),
-            watch_loss=True,
+            autocast=autocast(device, config.train.precision),
+            watch_loss=device == CPU,
             seed=config.seed,
         )
-        self.step = Step(Trainee(model, optimizer), self.plan.label_smoothing, self.plan.autocast)
+        trainee, settings = Trainee(model, optimizer), (self.plan.label_smoothing, self.plan.autocast)
+        self.step = Step(trainee, *settings) if plain else fastest_step(trainee, size, *settings)
         self.epoch = 0
 
     def train(self) -> float:

@@ -72,6 +72,7 @@ class FlatOptimizer:
     """`rule` on all of `parameters` at once, with torch.optim's interface."""
 
     def __init__(self, parameters: list[nn.Parameter], rule: Rule, lr: float) -> None:
+        self.parts = [self]
         self.flat = FlatParameters.of(parameters)
         self.rule = rule
         self.state = rule.initial(self.flat.vector)

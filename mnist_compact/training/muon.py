@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from mnist_compact.faults import ConfigError
 from mnist_compact.training.flat import FlatOptimizer, Scalar
-from mnist_compact.training.optimizers import Optimizer
 from mnist_compact.training.rules import Adam
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan 2024: steepest at zero, which singular values leave fastest by it
@@ -81,7 +80,7 @@ class ConvMuon:
         shapes = [(len(weight), weight[0].numel()) for weight in filters]
         muon = Muon(shapes=shapes, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
         adamw = Adam(beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=weight_decay, decoupled=True)
-        self.parts: list[Optimizer] = [FlatOptimizer(filters, muon, lr)]
+        self.parts = [FlatOptimizer(filters, muon, lr)]
         if rest:
             self.parts.append(FlatOptimizer(rest, adamw, adamw_lr))
 

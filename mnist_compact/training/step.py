@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -89,6 +88,13 @@ class Step:
         self.correct += (logits.argmax(1) == labels).sum()
 
 
+@runtime_checkable
+class Capturable(Protocol):
+    """An optimizer whose step is its parts' `update`s, one after the other."""
+
+    parts: list[FlatOptimizer]
+
+
 class Recorder(Protocol):
     """How work becomes something that can be replayed."""
 
@@ -126,12 +132,12 @@ class CapturedStep(Step):
 
     def __init__(self, step: Step, batch_size: int, recorder: Recorder) -> None:
         super().__init__(step.trainee, step.label_smoothing, step.autocast)
-        assert isinstance(step.trainee.optimizer, FlatOptimizer)
-        self.optimizer, self.batch_size, self.recorder = step.trainee.optimizer, batch_size, recorder
+        assert isinstance(step.trainee.optimizer, Capturable)
+        self.parts, self.batch_size, self.recorder = step.trainee.optimizer.parts, batch_size, recorder
         device = self.loss_sum.device
         self.images = torch.zeros(batch_size, *INPUT_SHAPE, device=device)
         self.labels = torch.zeros(batch_size, dtype=torch.int64, device=device)
-        self.rate, self.count = torch.zeros((), device=device), torch.zeros((), device=device)
+        self.rates, self.counts = torch.zeros(2, len(self.parts), device=device)
         self.replays: dict[bool, Work] = {}  # averaging → replay
         self.warmed: Counter[bool] = Counter()
 
@@ -140,11 +146,12 @@ class CapturedStep(Step):
         begins = averaging and average is not None and not average.begun
         if len(labels) != self.batch_size or begins:
             return super().__call__(images, labels, averaging=averaging)
-        self.optimizer.steps += 1
         self.images.copy_(images)
         self.labels.copy_(labels)
-        self.rate.fill_(self.optimizer.param_groups[0]["lr"])
-        self.count.fill_(self.optimizer.steps)
+        for part, rate, count in zip(self.parts, self.rates, self.counts, strict=True):
+            part.steps += 1
+            rate.fill_(part.param_groups[0]["lr"])
+            count.fill_(part.steps)
         if self.warmed[averaging] < WARM_UP:
             self.warmed[averaging] += 1
             return self.recorder.warm_up(lambda: self._whole_batch(averaging))
@@ -153,13 +160,16 @@ class CapturedStep(Step):
         self.replays[averaging]()
 
     def _whole_batch(self, averaging: bool) -> None:
-        update = partial(self.optimizer.update, self.rate, self.count)
-        self.work(self.images, self.labels, averaging=averaging, update=update)
+        self.work(self.images, self.labels, averaging=averaging, update=self._update)
+
+    def _update(self) -> None:
+        for part, rate, count in zip(self.parts, self.rates, self.counts, strict=True):
+            part.update(rate, count)
 
 
 def fastest_step(trainee: Trainee, batch_size: int, label_smoothing: float, autocast: torch.autocast) -> Step:
     """On a GPU a captured step, if the optimizer's arithmetic can be captured; elsewhere a plain one."""
     step = Step(trainee, label_smoothing, autocast)
-    if step.loss_sum.device.type == "cuda" and isinstance(trainee.optimizer, FlatOptimizer):
+    if step.loss_sum.device.type == "cuda" and isinstance(trainee.optimizer, Capturable):
         return CapturedStep(step, batch_size, CudaGraphs())
     return step

@@ -44,6 +44,8 @@ def browser() -> Iterator[Browser]:
 
 
 Open = Callable[..., Page]
+# Buttons and folds below the first chart are pressed by the keyboard: a chart that is drawn just then moves them away
+# from the mouse.
 
 
 @pytest.fixture
@@ -198,7 +200,7 @@ def test_a_filter_that_is_none_says_why(open_page: Open, outputs: Path) -> None:
 
 def test_selected_runs_are_overlaid(open_page: Open, outputs: Path) -> None:
     page = open_page(outputs)
-    page.get_by_role("button", name="Clear selection").click()
+    page.get_by_role("button", name="Clear selection").press("Enter")
     expect(page.locator("#curves-figure")).to_be_hidden()
     for name in ("runs/1", "runs/4"):
         page.get_by_label(f"Select {name}", exact=True).press("Space")
@@ -341,19 +343,19 @@ def test_a_run_opens_with_layers_confusions_and_mistakes(open_page: Open, output
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
     expect(opener).to_be_focused()
-    page.get_by_role("button", name="runs/failed", exact=True).click()
+    page.get_by_role("button", name="runs/failed", exact=True).press("Enter")
     expect(page.get_by_role("dialog")).to_contain_text("This run did not come to its final evaluation.")
 
 
 def test_a_name_is_just_a_name(open_page: Open, outputs: Path) -> None:
     page = open_page(outputs)
     assert f"runs/{NASTY}" in cells(page, "run")
-    page.get_by_role("button", name="Clear selection").click()
+    page.get_by_role("button", name="Clear selection").press("Enter")
     page.get_by_label(f"Select runs/{NASTY}").check()
     page.locator("#curves").scroll_into_view_if_needed()
     expect(page.locator("#curves-figure .legendtext").first).to_have_text(f"runs/{NASTY}")
     expect(page.locator("#size-figure .legend")).to_contain_text(NASTY)
-    page.get_by_role("button", name=f"runs/{NASTY}").click()
+    page.get_by_role("button", name=f"runs/{NASTY}").press("Enter")
     expect(page.get_by_role("dialog", name=f"runs/{NASTY}")).to_contain_text(ENDING)
     assert page.locator("img").count() == 0
 
@@ -389,7 +391,7 @@ def test_studies_and_confirmations(
         expect(figure.locator(".main-svg").first).to_be_visible()
     assert page.locator(".study .figure").count() == 5
     expect(page.locator(".study")).to_contain_text("Share in being among the best 5 of 20 complete trials")
-    page.get_by_text("Trials as a table").click()
+    page.locator("summary", has_text="Trials as a table").press("Enter")
     expect(page.get_by_role("region", name="Trials of s").locator("tbody tr")).to_have_count(21)
 
 
@@ -408,7 +410,7 @@ def test_a_study_is_drawn_once_a_chart_and_forgotten_with_its_objective(open_pag
     page.evaluate("(charts) => { globalThis.built = Object.fromEntries(charts.map((name) => [name, 0])) }", charts)
     for chart in charts:
         page.evaluate(counting, chart)
-    page.locator(".study summary", has_text="two").first.click()
+    page.locator(".study summary", has_text="two").first.press("Enter")
 
     def draw() -> None:
         expect(page.locator(".study .figure")).to_have_count(4)  # no trial told a score by epoch
@@ -428,7 +430,7 @@ def test_a_study_is_drawn_once_a_chart_and_forgotten_with_its_objective(open_pag
     assert page.evaluate("() => built") == dict.fromkeys(charts, 2) | {"curvesOfTrials": 0}
     assert page.evaluate("() => figures.size") == before
     assert page.evaluate("() => [...figures.keys()].every((host) => host.isConnected)")
-    page.locator(".study summary", has_text="empty").first.click()
+    page.locator(".study summary", has_text="empty").first.press("Enter")
     expect(page.locator(".study", has_text="empty").get_by_text("Nothing to show yet.")).to_have_count(4)
 
 
@@ -458,7 +460,7 @@ def test_what_lies_below_a_chart_is_counted(
         make_run(f"o/runs/{name}", metrics=metrics, scores=[score("test", "raw", "last", accuracy)])
     page = open_page(outputs)
     expect(page.locator("#size-figure")).to_contain_text("2 points below, down to 10.00 %")
-    page.get_by_role("button", name="Clear selection").click()
+    page.get_by_role("button", name="Clear selection").press("Enter")
     page.get_by_label("Select runs/low", exact=True).check()
     page.locator("#curves").scroll_into_view_if_needed()
     expect(page.locator("#curves-figure")).to_contain_text("1 point below, down to 12.50 %")
@@ -480,7 +482,7 @@ def test_without_any_score_the_table_is_there(open_page: Open, make_run: MakeRun
     page = open_page(tmp_path / "o", drawn=False)
     assert cells(page, "status") == ["unreadable"]
     expect(page.locator("#size-about")).to_have_text("No run here has been evaluated yet.")
-    page.get_by_role("button", name="x", exact=True).click()
+    page.get_by_role("button", name="x", exact=True).press("Enter")
     expect(page.get_by_role("dialog")).to_contain_text("result.json is damaged")
 
 
@@ -531,5 +533,5 @@ def test_a_thousand_runs_open_soon(open_page: Open, outputs: Path) -> None:
             break
     assert min(took) <= OPEN_WITHIN_S
     expect(page.locator("#runs-table tbody tr")).to_have_count(100)
-    page.get_by_role("button", name="All 1,000").click()
+    page.get_by_role("button", name="All 1,000").press("Enter")
     expect(page.locator("#runs-table tbody tr")).to_have_count(1000)

@@ -55,7 +55,9 @@ def setting(configure):
     return trainee, Batches(data, config.augment.build(), 16, 0), plan
 
 
-def test_a_replayed_step_trains_as_a_plain_one(setting, configure):
+@pytest.mark.parametrize(("optim", "apart"), [("sgd", 1e-3), ("adamw", 1e-2), ("muon", 0.2)])
+def test_a_replayed_step_trains_as_a_plain_one(setting, configure, optim, apart):
+    """But for how a rate is rounded, which as a tensor has 24 bits; Muon besides rounds to bfloat16 on its way."""
     trainee, batches, plan = setting
     weights = deepcopy(trainee.model.state_dict())
     results = []
@@ -63,7 +65,8 @@ def test_a_replayed_step_trains_as_a_plain_one(setting, configure):
     for captured in (False, True):
         model = configure("model=m3", "model.dropout=0.1").model.build()
         model.load_state_dict(weights)
-        fresh = Trainee(model, configure("optim=sgd", "optim.lr=0.01").optim.build(model), WeightAverage(model, 0.9))
+        optimizer = configure(f"optim={optim}", "optim.lr=0.02").optim.build(model)
+        fresh = Trainee(model, optimizer, WeightAverage(model, 0.9))
         step = Step(fresh, plan.label_smoothing, plan.autocast)
         if captured:
             step = CapturedStep(step, batches.size, recorder)
@@ -72,10 +75,11 @@ def test_a_replayed_step_trains_as_a_plain_one(setting, configure):
         results.append((fresh, step.loss_sum, step.correct))
     (plain, *plain_tally), (replayed, *replayed_tally) = results
     for ours, theirs in ((replayed.model, plain.model), (replayed.average.module, plain.average.module)):
-        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(replayed_tally, plain_tally, rtol=1e-3, atol=1e-3)
-    assert replayed.optimizer.steps == plain.optimizer.steps == 26
+        for end, other, start in zip(ours.parameters(), theirs.parameters(), trainee.model.parameters(), strict=True):
+            assert (end - other).norm() < apart * (other - start).norm()
+    torch.testing.assert_close(replayed_tally[0], plain_tally[0], rtol=1e-2, atol=0)
+    assert int(replayed_tally[1]) == pytest.approx(int(plain_tally[1]), abs=3)
+    assert {part.steps for each in (plain, replayed) for part in each.optimizer.parts} == {26}
     assert recorder.recorded == 2, "with and without averaging"
     assert recorder.warmed == 2 * WARM_UP
     # 12 whole batches an epoch: less the warm-up and, in the second, the update that begins the average
