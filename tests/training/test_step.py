@@ -65,7 +65,7 @@ def test_a_replayed_step_trains_as_a_plain_one(setting, configure, optim, apart)
     for captured in (False, True):
         model = configure("model=m3", "model.dropout=0.1").model.build()
         model.load_state_dict(weights)
-        optimizer = configure(f"optim={optim}", "optim.lr=0.02").optim.build(model)
+        optimizer = configure(f"optim={optim}", "optim.lr=0.002").optim.build(model)
         fresh = Trainee(model, optimizer, WeightAverage(model, 0.9))
         step = Step(fresh, plan.label_smoothing, plan.autocast)
         if captured:
