@@ -13,13 +13,19 @@ from torch import Tensor, nn
 from mnist_compact.faults import ConfigError
 
 Scalar = float | Tensor  # a tensor where the update is part of a captured graph
+ALIGNMENT = 4  # numbers: a GPU's matrix products load 16 bytes at a time, and fail at other places
+
+
+def room(numbers: int) -> int:
+    """What so many take in the vector, so that the next begin where a GPU can load them."""
+    return -(-numbers // ALIGNMENT) * ALIGNMENT
 
 
 class Rule(Protocol):
-    """How weights follow from gradients; every vector is (size,)."""
+    """How weights follow from gradients; vectors are (size,). Between parameters lie zeros, and shall stay."""
 
     def initial(self, weights: Tensor) -> dict[str, Tensor]:
-        """The state before the first step."""
+        """The state before the first step: vectors, and single numbers (1,)."""
         ...
 
     def with_momentum(self, momentum: float) -> Self:
@@ -49,15 +55,22 @@ class FlatParameters:
         """
         first = parameters[0]
         assert all((p.dtype, p.device) == (first.dtype, first.device) for p in parameters)
-        vector = torch.empty(sum(p.numel() for p in parameters), dtype=first.dtype, device=first.device)
+        vector = torch.zeros(sum(room(p.numel()) for p in parameters), dtype=first.dtype, device=first.device)
         gradient, views, start = vector.new_zeros(vector.shape), [], 0
         for parameter in parameters:
             layout = (parameter.shape, parameter.detach().clone().stride(), start)
             place = vector.as_strided(*layout)
             parameter.data = place.copy_(parameter.detach())
             views.append(gradient.as_strided(*layout))
-            start += parameter.numel()
+            start += room(parameter.numel())
         return cls(parameters, vector, gradient, views)
+
+    def parts_of(self, vector: Tensor) -> list[Tensor]:
+        """Each parameter's numbers in a vector laid out like these, as views; a rule's single number is one part."""
+        if vector.shape != self.vector.shape:
+            return [vector]
+        rooms = vector.split([room(p.numel()) for p in self.parameters])
+        return [numbers[: p.numel()] for numbers, p in zip(rooms, self.parameters, strict=True)]
 
     def gather(self) -> None:
         """Copy the parameters' gradients, which autograd leaves in tensors of their own, into `gradient`."""
@@ -101,12 +114,15 @@ class FlatOptimizer:
                 parameter.grad.zero_()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"steps": self.steps, "state": dict(self.state), "param_groups": [dict(g) for g in self.param_groups]}
+        state = {name: torch.cat(self.flat.parts_of(vector)) for name, vector in self.state.items()}
+        return {"steps": self.steps, "state": state, "param_groups": [dict(g) for g in self.param_groups]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         assert set(state_dict["state"]) == set(self.state), "the state is another rule's"
         self.steps = state_dict["steps"]
         for name, vector in self.state.items():
-            vector.copy_(state_dict["state"][name])
-        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
-            group.update(saved)
+            parts = self.flat.parts_of(vector)
+            saved = state_dict["state"][name].split([len(part) for part in parts])
+            torch._foreach_copy_(parts, list(saved))
+        for group, settings in zip(self.param_groups, state_dict["param_groups"], strict=True):
+            group.update(settings)

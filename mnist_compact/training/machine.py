@@ -20,12 +20,11 @@ PACKAGES = ("torch", "torchvision", "hydra-core", "optuna", "numpy", "numba")
 
 
 def resolve_device(name: str) -> torch.device:
-    """Raises ConfigError for a device that torch does not know or this machine does not have."""
+    """A GPU with its number, also where it was named without. Raises ConfigError for what this machine lacks."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
+        device = torch.empty(0, device=name).device
         if device.type == "meta":
             raise RuntimeError("it holds no numbers")
     except (RuntimeError, AssertionError) as error:

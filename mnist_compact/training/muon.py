@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mnist_compact.faults import ConfigError
-from mnist_compact.training.flat import FlatOptimizer, Scalar
+from mnist_compact.training.flat import FlatOptimizer, Scalar, room
 from mnist_compact.training.rules import Adam
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan 2024: steepest at zero, which singular values leave fastest by it
@@ -30,7 +30,7 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Muon:
-    """Momentum orthogonalised by Newton-Schulz (Jordan 2024), on matrices that lie one after the other in a vector.
+    """Momentum orthogonalised by Newton-Schulz (Jordan 2024), on matrices that lie in a vector, each in its `room`.
 
     The order of a matrix' columns does not matter: orthogonalisation commutes with permutations of them.
     """
@@ -50,10 +50,11 @@ class Muon:
         momentum = state["momentum"].lerp_(gradient, 1 - self.momentum)
         direction = gradient.lerp(momentum, self.momentum) if self.nesterov else momentum
         weights.mul_(1 - lr * self.weight_decay)
-        sizes = [height * width for height, width in self.shapes]
-        for shape, place, towards in zip(self.shapes, weights.split(sizes), direction.split(sizes), strict=True):
-            update = orthogonalised(towards.view(shape))
-            place.view(shape).sub_(update * (lr * math.sqrt(max(1, shape[0] / shape[1]))))
+        rooms = [room(height * width) for height, width in self.shapes]
+        for shape, place, towards in zip(self.shapes, weights.split(rooms), direction.split(rooms), strict=True):
+            size = math.prod(shape)
+            update = orthogonalised(towards[:size].view(shape))
+            place[:size].view(shape).sub_(update * (lr * math.sqrt(max(1, shape[0] / shape[1]))))
 
 
 def hidden_matrices(model: nn.Module) -> list[Tensor]:

@@ -52,17 +52,17 @@ def test_an_image_is_changed_as_on_a_cpu(configure, monkeypatch):
     images = torch.rand(50, 28, 28)
     here = change(images.clone(), 1.0, torch.Generator().manual_seed(1))
 
-    class DrawnOnTheCpu(augmentation.Draw):
+    class DrawnOnTheCpu:
         def __init__(self, generator, device):
-            super().__init__(generator, CPU)
-            self.there = device
+            self.draw, self.device = drawn(generator, CPU), device
 
         def uniform(self, *shape):
-            return super().uniform(*shape).to(self.there)
+            return self.draw.uniform(*shape).to(self.device)
 
         def chosen(self, n, probability):
-            return super().chosen(n, probability).to(self.there)
+            return self.draw.chosen(n, probability).to(self.device)
 
+    drawn = augmentation.Draw
     monkeypatch.setattr(augmentation, "Draw", DrawnOnTheCpu)
     there = change(images.to(GPU), 1.0, torch.Generator().manual_seed(1))
     torch.testing.assert_close(there.cpu(), here, rtol=1e-3, atol=1e-4)
@@ -130,10 +130,10 @@ def test_no_step_waits_for_the_gpu(configure, optim):
         torch.cuda.set_sync_debug_mode("default")
 
 
-@pytest.mark.parametrize("optim", ["adam", "muon"])
-def test_a_run_that_is_cut_off_goes_on_and_says_where_it_ran(configure, onlooker, tmp_path, optim):
+@pytest.mark.parametrize(("optim", "device"), [("adam", "cuda"), ("muon", "auto")])
+def test_a_run_that_is_cut_off_goes_on_and_says_where_it_ran(configure, onlooker, tmp_path, optim, device):
     recipe = ("model=m3", "augment=affine", f"optim={optim}", "data.train_images=4000", "train.average_epochs=1")
-    config = configure(*recipe, "machine.device=cuda", "scheduler=onecycle", "data.evaluation_images=500")
+    config = configure(*recipe, f"machine.device={device}", "scheduler=onecycle", "data.evaluation_images=500")
     whole = run(config, tmp_path / "whole", onlooker())
     assert whole.environment["device"] == torch.cuda.get_device_name(GPU)
 

@@ -162,6 +162,28 @@ def test_parameters_share_a_vector_and_keep_shape_layout_and_values():
     assert all(not parameter.any() for parameter in model.parameters())
 
 
+def test_parameters_and_gradients_begin_where_a_gpus_matrix_products_can_load_them():
+    flat = FlatParameters.of([nn.Parameter(torch.ones(count)) for count in (5, 8, 1, 3)])
+    for tensor in (*flat.parameters, *flat.views):
+        assert tensor.data_ptr() % 16 == 0
+
+
+@pytest.mark.parametrize("optim", ["adam", "muon"])
+def test_a_saved_state_is_the_parameters_numbers_alone(configure, optim):
+    """So it does not depend on how they lie; and it comes back to where it was."""
+    models = [small_model() for _ in range(2)]
+    one, other = (configure(f"optim={optim}").optim.build(model) for model in models)
+    for _ in range(3):
+        models[0](torch.ones(2, 3, 6, 6)).square().mean().backward()
+        one.step()
+    other.load_state_dict(one.state_dict())
+    for a, b in zip(one.parts, other.parts, strict=True):
+        numbers = sum(parameter.numel() for parameter in a.flat.parameters)
+        assert {len(saved) for saved in a.state_dict()["state"].values()} == {numbers}
+        assert a.state.keys() == b.state.keys()
+        assert all(torch.equal(a.state[name], b.state[name]) and a.state[name].any() for name in a.state)
+
+
 def test_a_parameter_outside_the_loss_is_told(configure):
     model = small_model()
     optimizer = configure("optim=sgd").optim.build(model)
