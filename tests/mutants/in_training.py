@@ -3,7 +3,7 @@
 from tests.mutants.fault import DROPPED, EFFECTS, IN_RANGE, MOVES, REACHES, SETTINGS, TALLIED, THREADS, WEIGHTS, Fault
 
 LOOP = "mnist_compact/training/loop.py"
-STEP = "mnist_compact/training/step.py"
+STEP, FLAT = "mnist_compact/training/step.py", "mnist_compact/training/flat.py"
 SCHEDULES = "mnist_compact/training/schedules.py"
 RULES = "mnist_compact/training/rules.py"
 EVALUATION = "mnist_compact/training/evaluation.py"
@@ -18,6 +18,21 @@ def fault(file: str, old: str, new: str, why: str, *tests: str) -> Fault:
 
 
 FAULTS = (
+    # What a GPU asks for
+    fault(
+        FLAT,
+        "ALIGNMENT = 4",
+        "ALIGNMENT = 1",
+        "weights lie where a GPU cannot load them",
+        "tests/training/test_optimizers.py",
+    ),
+    fault(
+        STEP,
+        'rate.fill_(part.param_groups[0]["lr"])',
+        'rate.fill_(self.parts[0].param_groups[0]["lr"])',
+        "a captured step moves AdamW's weights at Muon's rate",
+        "tests/training/test_step.py",
+    ),
     # The schedule
     fault(
         LOOP,
