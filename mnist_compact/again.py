@@ -19,10 +19,16 @@ GRID = "multirun.yaml"  # Hydra leaves it in the folder of a grid
 
 
 def resume(folder: Path, given: dict[str, str]) -> RunRecord:
-    """Go on with the run in `folder`, up to `train.epochs` if that is given. Raises ConfigError for anything else."""
+    """Go on with the run in `folder`: up to `train.epochs`, on what `machine.*` names, if they are given.
+
+    Raises ConfigError for any other change.
+    """
     epochs = given.get("train.epochs")
-    if others := given.keys() - {"train.epochs"}:
-        raise ConfigError([f"resume takes no other change than train.epochs upwards, got {', '.join(sorted(others))}"])
+    others = sorted(key for key in given if key != "train.epochs" and not key.startswith("machine."))
+    if others:
+        raise ConfigError(
+            [f"resume takes no other change than train.epochs upwards and machine.*, got {', '.join(others)}"]
+        )
     if epochs is not None and not epochs.isdigit():
         raise ConfigError([f"train.epochs must be a whole number, got {epochs!r}"])
     from mnist_compact import experiment
@@ -30,8 +36,10 @@ def resume(folder: Path, given: dict[str, str]) -> RunRecord:
     from mnist_compact.terminal.display import on_terminal
     from mnist_compact.tracking import begun_in
 
+    elsewhere = {key: value for key, value in given.items() if key != "train.epochs"}
+    machine = _changed(RunRecord.read(folder).config, elsewhere).machine if elsewhere else None
     with closing(Watchers(on_terminal(), *begun_in(folder))) as watcher:
-        return experiment.resume(folder, watcher, epochs=None if epochs is None else int(epochs))
+        return experiment.resume(folder, watcher, epochs=None if epochs is None else int(epochs), machine=machine)
 
 
 def is_grid(folder: Path) -> bool:
@@ -90,7 +98,10 @@ def _changed(recorded: dict[str, Any], given: dict[str, str]) -> "RunConfig":
     unknown = [key for key in given if OmegaConf.select(tree, key, default=missing) is missing]
     if unknown:
         raise ConfigError(
-            [f"{key} is not a setting of the run, and rerun changes settings alone.{new_place(key)}" for key in unknown]
+            [
+                f"{key} is not a setting of the run, and settings alone can be changed.{new_place(key)}"
+                for key in unknown
+            ]
         )
     settings = OmegaConf.merge(tree, OmegaConf.from_dotlist([f"{key}={value}" for key, value in given.items()]))
     return from_record(OmegaConf.to_container(settings))  # type: ignore[arg-type]

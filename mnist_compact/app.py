@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import mnist_compact
 from mnist_compact.config import GROUPS, check_names, configuration_folder, to_run_config, tracker_of
 from mnist_compact.faults import EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_REFUSED, PREFIX, ConfigError, WorkFault
+from mnist_compact.signals import interrupted_by_signals
 from mnist_compact.terminal.refusals import explain
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ TAKE_UP = ("resume", "rerun")  # what begins in a folder that is there
 
 def main() -> None:
     """Entry of `python -m mnist_compact` and of the console script."""
-    with plain_errors():
+    with plain_errors(), interrupted_by_signals():
         _check_working_folder()
         if "--version" in sys.argv[1:]:
             print(f"mnist_compact {mnist_compact.__version__}")

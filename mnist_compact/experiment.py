@@ -16,6 +16,7 @@ from mnist_compact.run_files import RECORD
 from mnist_compact.session import Session, sole_writer, untrained
 from mnist_compact.training import checkpoint
 from mnist_compact.training.checkpoint import Progress
+from mnist_compact.training.configs import MachineConfig
 from mnist_compact.training.loop import Diverged, Plan, fit
 from mnist_compact.training.machine import autocast, describe_environment, prepared, resolve_device
 
@@ -80,12 +81,14 @@ def resume(
     watcher: Watcher,
     *,
     epochs: int | None = None,
+    machine: MachineConfig | None = None,
     reporter: Reporter = never_stop,
     data: Datasets | None = None,
 ) -> RunRecord:
     """Go on in `folder` after its last finished epoch, up to `epochs` or as many as planned.
 
-    Ends with the weights an uninterrupted run would have had, bit for bit, on the same machine with the same threads.
+    On `machine` or as it began: the record keeps what was asked for first, and what each part was computed on. Ends
+    with the weights an uninterrupted run would have had, bit for bit, on the same machine with the same threads.
     With more epochs the new ones are scheduled anew, which is announced, and an average that has begun goes on.
     Raises RecordError where there is no run, CheckpointError where it cannot go on, ConfigError for fewer epochs than
     planned, in each case before anything is written; WorkFault as `run`.
@@ -99,6 +102,7 @@ def resume(
             if epochs < planned:
                 raise ConfigError([f"train.epochs must be at least the run's {planned}, got {epochs}"])
             config.train.epochs = epochs
+        config.machine = machine or config.machine
         if not config.machine.threads:  # sums in another order give other bits
             config.machine.threads = record.latest_environment.get("threads", 0)
         check(config)
@@ -158,7 +162,7 @@ def _conduct(session: Session, watcher: Watcher, reporter: Reporter) -> RunRecor
             told = str(error) if isinstance(error, Refusal) else f"{type(error).__name__}: {error}"
             record.status, record.reason = Status.FAILED, told
             raise
-        record.status, record.reason = Status.INTERRUPTED, "interrupted by the user"
+        record.status, record.reason = Status.INTERRUPTED, str(cause) or "interrupted by the user"
     finally:
         if ours:
             record.finished_at = _now()

@@ -3,16 +3,14 @@
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_compact.faults import EXIT_REFUSED, PREFIX, WorkFault
 from mnist_compact.results.record import RecordError, RunRecord, Status, objective
 from mnist_compact.run_files import LOG
+from mnist_compact.signals import exit_on_signals
 
 POLL_S = 0.05
 HEARD_S = 1.0  # a terminal's Ctrl-C reaches every process within it; twice could cut short what the first has begun
@@ -176,19 +174,3 @@ def _wait(running: list[subprocess.Popen[bytes]], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while any(process.poll() is None for process in running) and time.monotonic() < deadline:
         time.sleep(POLL_S)
-
-
-@contextmanager
-def exit_on_signals() -> Iterator[None]:
-    """Let `kill`, or a terminal that is closed, unwind the stack, so that no work outlives who has begun it."""
-
-    def leave(number: int, _: object) -> None:
-        sys.exit(128 + number)
-
-    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, leave) for number in heard}  # under nohup the terminal may go
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,6 +1,8 @@
 """What is taken up in a folder that is there: grids to be finished, runs to be run once more."""
 
 import json
+import os
+import signal
 
 import pytest
 
@@ -93,10 +95,10 @@ def test_a_saved_configuration_is_run_again_with_the_changes_asked_for(type_in, 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("optim.momentun=0.5", "optim.momentun is not a setting of the run, and rerun changes settings alone."),
+        ("optim.momentun=0.5", "optim.momentun is not a setting of the run, and settings alone can be changed."),
         (
             "train.threads=1",
-            "train.threads is not a setting of the run, and rerun changes settings alone. It is machine.threads now.",
+            "train.threads is not a setting of the run, and settings alone can be changed. It is machine.threads now.",
         ),
         ("optim.lr=-1", "optim.lr must be above 0, got -1.0"),
         ("optim=adam", "optim must be a mapping, got 'adam'"),
@@ -109,3 +111,32 @@ def test_a_change_that_cannot_be_is_refused_before_anything_is_made(type_in, con
     assert status == 2
     assert message.startswith(f"mnist_compact: {told}")
     assert [path.name for path in tmp_path.iterdir()] == ["first"]
+
+
+def test_a_run_goes_on_on_another_machine_and_its_record_says_on_which(type_in, tmp_path):
+    """Begun on what this machine lacks, as a run that comes from a GPU."""
+    assert type_in(*SHORT, "model=m1", "hydra.run.dir=run", "machine.threads=1")[0] == 0
+    record = RunRecord.read(tmp_path / "run")
+    record.config["machine"]["device"] = "cuda:9"
+    record.write(tmp_path / "run")
+    status, _, told = type_in("resume=run", "train.epochs=2")
+    assert (status, "machine.device must be auto, cpu or a GPU of this machine" in told) == (2, True)
+    assert type_in("resume=run", "train.epochs=2", "machine.device=cpu", "machine.threads=2")[0] == 0
+    record = RunRecord.read(tmp_path / "run")
+    assert (record.epochs_done, record.config["machine"]["device"]) == (2, "cuda:9")
+    assert [record.latest_environment[key] for key in ("device", "threads")] == ["cpu", 2]
+
+
+def test_what_ends_a_run_with_a_signal_is_recorded_as_who_pressed_ctrl_c(type_in, monkeypatch, tmp_path):
+    def ended(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("mnist_compact.experiment.fit", ended)
+    status, said, told = type_in(*SHORT, "hydra.run.dir=run")
+    assert (status, told) == (130, "")
+    assert "go on with: python -m mnist_compact resume=run" in said
+    record = RunRecord.read(tmp_path / "run")
+    assert (record.status, record.reason) == (Status.INTERRUPTED, "ended by SIGTERM")
+    assert signal.getsignal(signal.SIGTERM) is before

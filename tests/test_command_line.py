@@ -422,7 +422,7 @@ def test_ctrl_c_keeps_what_was_done_and_tells_how_to_go_on(whole, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["optim.lr=0.1"], "resume takes no other change than train.epochs upwards, got optim.lr"),
+        (["optim.lr=0.1"], "resume takes no other change than train.epochs upwards and machine.*, got optim.lr"),
         (["train.epochs=11"], "train.epochs must be at least the run's 12, got 11"),
         (["train.epochs=16"], "train.epochs must be at most budget.max_epochs = 15, got 16"),
         (["train.epochs=more"], "train.epochs must be a whole number, got 'more'"),
