@@ -300,6 +300,19 @@ def test_the_configuration_is_shown_and_nothing_slow_imported(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_only_planned_imports_no_compiler(tmp_path):
+    """torch's, half a second in every process that checks a configuration before it trains."""
+    code = (
+        "import sys\n"
+        "from mnist_compact import compose\n"
+        "from mnist_compact.experiment import check\n"
+        "for optim in ('adam', 'nadam', 'muon'):\n    check(compose('model=stages', f'optim={optim}'))\n"
+        "print('sympy' in sys.modules)\n"
+    )
+    done = call(tmp_path, program=(sys.executable, "-c", code))
+    assert (done.stdout, done.returncode) == ("False\n", 0), done.stderr
+
+
 @pytest.mark.skipif(not CONSOLE_SCRIPT.exists(), reason="the package is not installed beside this Python")
 class TestConsoleScript:
     def test_is_the_module(self, tmp_path):

@@ -1,9 +1,12 @@
 """Seeds of a confirmation by hand: records, and the bits of the images that each got right."""
 
 import dataclasses
+from functools import cache
 
 import numpy as np
 
+from mnist_compact import compose
+from mnist_compact.config import to_record
 from mnist_compact.confirm.crew import home_of
 from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status
 
@@ -11,6 +14,12 @@ SPLIT = "test"
 FACTS = NetworkFacts(
     parameters=7206, trainable_parameters=7206, macs=500_000, receptive_field=24, input_shape=[1, 28, 28]
 )
+
+
+@cache
+def configuration():
+    """What all of them were trained with, but for their seed."""
+    return to_record(compose("model=m3"))
 
 
 def scored(accuracy, weights="raw", loss=0.02, total=10_000, split=SPLIT):
@@ -34,7 +43,7 @@ def write_seed(folder, seed, *scores, status=Status.COMPLETED, started_at="2030-
     best = "averaged" if any(score.weights == "averaged" for score in scores) else "raw"
     RunRecord(
         status=status,
-        config={},
+        config=configuration() | {"seed": seed},
         evaluated=scores[0].split if scores else SPLIT,
         scores=[dataclasses.replace(score, final=score.weights == best) for score in scores],
         network=FACTS,

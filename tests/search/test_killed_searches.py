@@ -131,7 +131,7 @@ def long(kills):
 
 
 def kill_workers(folder, kills, generator):
-    """One after the other, the search going on; what it says by the time it ends."""
+    """One after the other; the search, which goes on, and how many of the kills interrupted a trial."""
     interrupted, search = 0, start(folder, **long(kills))
     while interrupted < kills and search.poll() is None:
         interrupted += strike(folder, search, lambda: workers_of(folder)[:1], generator)
