@@ -366,14 +366,11 @@ def test_a_killed_job_fails_alone(tmp_path):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("number", "to_all", "status"),
-    [
-        pytest.param(signal.SIGINT, False, 130, marks=pytest.mark.slow),
-        (signal.SIGINT, True, 130),
-        pytest.param(signal.SIGTERM, False, 143, marks=pytest.mark.slow),
-    ],
+    [(signal.SIGINT, False, 130), (signal.SIGINT, True, 130), (signal.SIGTERM, False, 143)],
     ids=["SIGINT to the grid", "Ctrl-C on a terminal", "SIGTERM to the grid"],
 )
 def test_a_grid_that_is_ended_ends_its_jobs_which_keep_what_they_did(tmp_path, number, to_all, status):

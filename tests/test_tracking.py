@@ -77,15 +77,14 @@ def test_without_its_library_a_new_run_is_refused_and_an_old_one_goes_on(monkeyp
     assert "goes on untracked" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("words", "folders"),
     [
         (("train.epochs=1",), 1),
-        pytest.param(("-m", "train.epochs=1", "seed=0,1"), 2, marks=pytest.mark.slow),
-        pytest.param(
-            ("-m", "sweeps=smoke", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"), 2, marks=pytest.mark.slow
-        ),
+        (("-m", "train.epochs=1", "seed=0,1"), 2),
+        (("-m", "sweeps=smoke", "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"), 2),
     ],
 )
 def test_runs_grids_and_searches_are_tracked_alike(tmp_path, words, folders):
