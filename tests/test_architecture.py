@@ -9,7 +9,19 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "mnist_compact"
 # Small modules that anyone may stand on.
-GROUND = {"atomic", "changes", "choosing", "commands", "cores", "faults", "orphans", "run_files", "seeds", "shapes"}
+GROUND = {
+    "atomic",
+    "changes",
+    "choosing",
+    "commands",
+    "cores",
+    "faults",
+    "orphans",
+    "run_files",
+    "seeds",
+    "shapes",
+    "signals",
+}
 # Room → what it may import. A file by its name: `terminal.refusals` turns Hydra's errors into ours wherever a
 # configuration is composed, and is all of the terminal that others than a verb know of; a verb that stands in a room
 # has a row of its own.
@@ -24,6 +36,7 @@ MAY_IMPORT = {
     "run_files": set(),
     "seeds": set(),
     "shapes": set(),
+    "signals": set(),
     "unfit": {"results"},
     "data": set(),
     "model": set(),
