@@ -85,12 +85,16 @@ class FlatOptimizer:
     """`rule` on all of `parameters` at once, with torch.optim's interface."""
 
     def __init__(self, parameters: list[nn.Parameter], rule: Rule, lr: float) -> None:
-        self.parts = [self]
         self.flat = FlatParameters.of(parameters)
         self.rule = rule
         self.state = rule.initial(self.flat.vector)
         self.steps = 0
         self.param_groups: list[dict[str, Any]] = [{"lr": lr}]
+
+    @property
+    def parts(self) -> list[Self]:
+        """Itself alone: what is captured on a GPU is an optimizer's parts."""
+        return [self]
 
     def step(self) -> None:
         self.steps += 1

@@ -92,7 +92,8 @@ class Step:
 class Capturable(Protocol):
     """An optimizer whose step is its parts' `update`s, one after the other."""
 
-    parts: list[FlatOptimizer]
+    @property
+    def parts(self) -> list[FlatOptimizer]: ...
 
 
 class Recorder(Protocol):

@@ -103,6 +103,7 @@ def vector(network: nn.Module):
     return torch.cat([each.detach().cpu().flatten() for each in network.parameters()])
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("optim", ["sgd", "muon"])
 def test_no_step_waits_for_the_gpu(configure, optim):
     config = configure("model=m3", "augment=affine", f"optim={optim}", "data.train_images=400", "model.dropout=0.1")
