@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mnist_compact.model.drops import GUIDE_SIZE, drop_block
-from mnist_compact.model.moments import add_gradient, add_moments, along, near_mean, rounded
+from mnist_compact.model.moments import add_gradient, add_moments, along, near_mean
 from mnist_compact.model.team import (
     BLOCKS,
     Array,
@@ -91,14 +91,21 @@ def _forward(at: Any) -> None:
         start, end = rows_of_block(block, height)
         add_moments(rows, start, end, call.relu_before, near, sums[block], squares[block])
     wait_for_all()
-    count = height * width // channels
-    distance = sums.sum(0) / count
-    mean = near + distance
-    variance = np.maximum(squares.sum(0) / count - distance * distance, 0)
-    keep = math.exp(call.log_keep)
-    scale = vector(call.weight, channels, call.one) / np.sqrt(variance + call.eps) / keep
-    centre = rounded(mean, rows)
-    shift = vector(call.bias, channels, call.one) / keep - (mean - centre) * scale
+    count, keep = height * width // channels, math.exp(call.log_keep)
+    mean, variance = np.empty(channels), np.empty(channels)
+    centre, scale, shift = np.empty(channels), np.empty(channels), np.empty(channels)
+    weight, bias = vector(call.weight, channels, call.one), vector(call.bias, channels, call.one)
+    for c in range(channels):
+        distance, square = 0.0, 0.0
+        for block in range(BLOCKS):
+            distance += sums[block, c]
+            square += squares[block, c]
+        distance, square = distance / count, square / count
+        mean[c] = near[c] + distance
+        variance[c] = np.maximum(square - distance * distance, 0)
+        centre[c] = rows.dtype.type(mean[c])
+        scale[c] = weight[c] / np.sqrt(variance[c] + call.eps) / keep
+        shift[c] = bias[c] / keep - (mean[c] - centre[c]) * scale[c]
     guide = vector(call.guide, GUIDE_SIZE, np.int32(1))
     for block in range(first, last):
         start, end = rows_of_block(block, height)
@@ -106,12 +113,14 @@ def _forward(at: Any) -> None:
         if call.log_keep != 0:
             drop_block(out, block, call.seed, guide, call.log_keep)
     if first == 0 and last > 0:  # with more threads than blocks some have none, and begin at 0 too
-        vector(call.mean, channels, 1.0)[:] = mean
-        vector(call.variance, channels, 1.0)[:] = variance
+        of_mean, of_variance = vector(call.mean, channels, 1.0), vector(call.variance, channels, 1.0)
         running_mean = vector(call.running_mean, channels, call.one)
         running_variance = vector(call.running_variance, channels, call.one)
-        running_mean += call.momentum * (mean - running_mean)
-        running_variance += call.momentum * (variance * (count / max(count - 1, 1)) - running_variance)
+        for c in range(channels):
+            of_mean[c], of_variance[c] = mean[c], variance[c]
+            running_mean[c] += call.momentum * (mean[c] - running_mean[c])
+            unbiased = variance[c] * (count / max(count - 1, 1))
+            running_variance[c] += call.momentum * (unbiased - running_variance[c])
 
 
 def _backward(at: Any) -> None:
@@ -121,16 +130,21 @@ def _backward(at: Any) -> None:
     of_rows = matrix(call.of_rows, height, width, call.one)
     sums_by_block = matrix(call.sums, BLOCKS, channels, 1.0)
     products_by_block = matrix(call.products, BLOCKS, channels, 1.0)
-    mean = vector(call.mean, channels, 1.0)
-    centre = rounded(mean, rows)
+    mean, variance = vector(call.mean, channels, 1.0), vector(call.variance, channels, 1.0)
+    centre = np.empty(channels)
+    for c in range(channels):
+        centre[c] = rows.dtype.type(mean[c])
     guide = vector(call.guide, GUIDE_SIZE, np.int32(1))
     draws = call.log_keep != 0 and not call.relu_after  # else nothing was dropped, or a zero in `out` says it
-    gradient = matrix(call.of_rows if draws else call.gradient, height, width, call.one)
+    given = matrix(call.gradient, height, width, call.one)
+    gradient = of_rows if draws else given
     first, last = my_blocks()
     for block in range(first, last):
         start, end = rows_of_block(block, height)
         if draws:
-            of_rows[start:end] = matrix(call.gradient, height, width, call.one)[start:end]
+            for i in range(start, end):
+                for j in range(width):
+                    of_rows[i, j] = given[i, j]
             drop_block(of_rows, block, call.seed, guide, call.log_keep)
         add_gradient(
             gradient,
@@ -145,14 +159,20 @@ def _backward(at: Any) -> None:
             products_by_block[block],
         )
     wait_for_all()
-    sums, products = sums_by_block.sum(0), products_by_block.sum(0)
-    count = height * width // channels
-    keep = math.exp(call.log_keep)
-    inverse = 1 / np.sqrt(vector(call.variance, channels, 1.0) + call.eps)
-    normal = (products - sums * (mean - centre)) * inverse  # Σ gradient · normalised rows
-    scale = vector(call.weight, channels, call.one) * inverse / keep
-    slope = -scale * inverse * normal / count
-    constant = -(slope * (mean - centre) + scale * sums / count)
+    count, keep = height * width // channels, math.exp(call.log_keep)
+    scale, slope, constant = np.empty(channels), np.empty(channels), np.empty(channels)
+    sums, normal = np.zeros(channels), np.zeros(channels)
+    weight = vector(call.weight, channels, call.one)
+    for c in range(channels):
+        product = 0.0
+        for block in range(BLOCKS):
+            sums[c] += sums_by_block[block, c]
+            product += products_by_block[block, c]
+        inverse = 1 / np.sqrt(variance[c] + call.eps)
+        normal[c] = (product - sums[c] * (mean[c] - centre[c])) * inverse  # Σ gradient · normalised rows
+        scale[c] = weight[c] * inverse / keep
+        slope[c] = -scale[c] * inverse * normal[c] / count
+        constant[c] = -(slope[c] * (mean[c] - centre[c]) + scale[c] * sums[c] / count)
     for block in range(first, last):
         start, end = rows_of_block(block, height)
         _gradient_of_rows(
@@ -161,8 +181,9 @@ def _backward(at: Any) -> None:
             *(call.relu_before, call.relu_after, start, end),
         )
     if first == 0 and last > 0:
-        vector(call.of_weight, channels, call.one)[:] = normal / keep
-        vector(call.of_bias, channels, call.one)[:] = sums / keep
+        of_weight, of_bias = vector(call.of_weight, channels, call.one), vector(call.of_bias, channels, call.one)
+        for c in range(channels):
+            of_weight[c], of_bias[c] = normal[c] / keep, sums[c] / keep
 
 
 _NORM = [

@@ -3,6 +3,9 @@
 They go through short runs in the matrix's own precision into double precision, and are of distances from a centre of
 the channel: E[x²] - E[x]² of the values themselves loses all digits of a spread much smaller than the mean (Chan, Golub
 & LeVeque 1983, Algorithms for Computing the Sample Variance). Matrices are those of `kernels.py`.
+
+Loops over numbers throughout: an expression over arrays brings its error messages along, and compiling those took more
+time than all else.
 """
 
 import numpy as np
@@ -22,9 +25,12 @@ def along(rows: Array, by_channel: Array) -> Array:
 
 
 @compiled
-def rounded(values: Array, rows: Array) -> Array:
-    """What `along` makes of them, in double precision."""
-    return along(rows, values)[: values.size].astype(np.float64)
+def fold(totals: Array, by_channel: Array) -> None:
+    """Add those of a row up by channel, into `by_channel` (C,)."""
+    for j in range(by_channel.size):
+        by_channel[j] = 0
+    for j in range(totals.size):
+        by_channel[j % by_channel.size] += totals[j]
 
 
 @compiled
@@ -32,10 +38,15 @@ def near_mean(rows: Array, channels: int, rectify: bool) -> Array:
     """By channel near the mean, in the precision of `rows`: the mean of the first row of every block."""
     totals = np.zeros(rows.shape[1])
     for block in range(BLOCKS):
-        row = rows[rows_of_block(block, len(rows))[0]]
-        for j in range(row.size):
-            totals[j] += max(row[j], rows.dtype.type(0)) if rectify else row[j]
-    return rounded(totals.reshape(-1, channels).sum(0) * channels / (BLOCKS * totals.size), rows)
+        first = rows_of_block(block, len(rows))[0]
+        for j in range(totals.size):
+            value = rows[first, j]
+            totals[j] += max(value, rows.dtype.type(0)) if rectify else value
+    means = np.empty(channels)
+    fold(totals, means)
+    for channel in range(channels):
+        means[channel] = rows.dtype.type(means[channel] * channels / (BLOCKS * totals.size))
+    return means
 
 
 @compiled
@@ -54,10 +65,11 @@ def add_moments(rows: Array, start: int, end: int, rectify: bool, centre: Array,
                 value -= middle[j]
                 run[j] += value
                 run_of_squares[j] += value * value
-        totals += run
-        totals_of_squares += run_of_squares
-    sums[:] = totals.reshape(-1, sums.size).sum(0)
-    squares[:] = totals_of_squares.reshape(-1, sums.size).sum(0)
+        for j in range(width):
+            totals[j] += run[j]
+            totals_of_squares[j] += run_of_squares[j]
+    fold(totals, sums)
+    fold(totals_of_squares, squares)
 
 
 @compiled
@@ -89,7 +101,8 @@ def add_gradient(
                     value = np.maximum(value, rows.dtype.type(0))
                 run[j] += g
                 run_of_products[j] += g * (value - middle[j])
-        totals += run
-        totals_of_products += run_of_products
-    sums[:] = totals.reshape(-1, sums.size).sum(0)
-    products[:] = totals_of_products.reshape(-1, sums.size).sum(0)
+        for j in range(width):
+            totals[j] += run[j]
+            totals_of_products[j] += run_of_products[j]
+    fold(totals, sums)
+    fold(totals_of_products, products)
