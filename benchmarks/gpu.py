@@ -18,7 +18,7 @@ from mnist_compact.training.machine import describe_environment, prepare
 
 NETWORKS = {  # name → its configuration
     "m3_reference": configured(),
-    "under_8k": compose("experiment=under_8k"),
+    "under_8k_plain": compose("experiment=under_8k_plain"),
     "fast": compose("experiment=fast"),
 }
 WAYS = ("plain", "captured")

@@ -165,7 +165,7 @@ model:
         ("experiment=m3_logged optim=sgd", ("sgd", 0.1), "step", 7.0),  # sgd's own rate, not what was meant for Adam
         ("experiment=m3_logged optim=sgd optim.lr=0.3", ("sgd", 0.3), "step", 7.0),
         ("experiment=m3_logged scheduler=none", ("adam", 0.015), "none", 7.0),
-        ("experiment=under_8k model=m3 augment=none", ("muon", 0.02440887160129734), "linear", 0.0),
+        ("experiment=under_8k_plain model=m3 augment=none", ("muon", 0.02440887160129734), "linear", 0.0),
     ],
 )
 def test_what_an_experiment_sets_for_an_option_goes_with_the_option(configure, typed, optim, scheduler, rotation_deg):

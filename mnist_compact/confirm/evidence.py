@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnist_compact.confirm.confirmation import Confirmation
 from mnist_compact.confirm.crew import home_of
@@ -30,7 +30,7 @@ class SeedResult:
     raw: Score | None  # the last epoch's own weights
     seconds: float
     parameters: int | None
-    processor: str
+    machine: str  # in words
     begun_at: str | None  # ISO 8601 with time zone
     bits: bytes | None  # which images it got right (see results.correctness); None in records of earlier versions
 
@@ -88,6 +88,13 @@ class Evidence:
 
     def mean_loss(self) -> float:
         return statistics.fmean(result.score.loss for result in self.completed if result.score is not None)
+
+    def minutes(self) -> dict[str, float]:
+        """A run took, on average, by the machine that it ran on."""
+        seconds: dict[str, list[float]] = {}
+        for result in self.completed:
+            seconds.setdefault(result.machine, []).append(result.seconds)
+        return {machine: statistics.fmean(times) / 60 for machine, times in seconds.items()}
 
     def above(self) -> int:
         """How many seeds have more than the bar; one that diverged has not."""
@@ -180,7 +187,14 @@ def _result(folder: Path, seed: int, split: str) -> SeedResult | None:
         raw=record.score(split),
         seconds=record.seconds,
         parameters=record.network.parameters,
-        processor=record.environment.get("processor", "unknown"),
+        machine=_machine(record.environment),
         begun_at=record.started_at,
         bits=None if score is None else read_bits(home, correct=score.correct, total=score.total),
     )
+
+
+def _machine(environment: dict[str, Any]) -> str:
+    """The GPU, or the cores that were in use."""
+    device, threads = environment.get("device", "cpu"), environment.get("threads", 1)
+    cores = "one core" if threads == 1 else f"{threads} cores"
+    return f"{cores} of {environment.get('processor', 'unknown')}" if device == "cpu" else device

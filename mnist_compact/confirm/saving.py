@@ -13,7 +13,7 @@ from mnist_compact.config import GROUPS, RunConfig, configuration_folder, from_r
 from mnist_compact.confirm.evidence import Evidence
 from mnist_compact.faults import ConfigError
 from mnist_compact.results.columns import MACHINE
-from mnist_compact.results.summary import bar_text
+from mnist_compact.results.summary import bar_text, minutes_text
 
 
 def place_of(name: str, folder: Path | None = None) -> Path:
@@ -72,13 +72,12 @@ def header(evidence: Evidence) -> list[str]:
     spread = "" if summary.sd is None else f" ± {summary.sd:.3f}"
     interval = "" if summary.low is None else f", 95 % interval of the mean {summary.low:.3f}–{summary.high:.3f}"
     lost = f", while {evidence.failed} of {evidence.asked} diverged" if evidence.failed else ""
-    minutes = sum(result.seconds for result in results) / len(results) / 60
     return [
         f"{evidence.confirmation.split} accuracy {summary.mean:.3f}{spread} % (mean ± sd of {summary.n} fresh seeds"
         f"{lost}, last epoch, {evidence.weights} weights)",
         f"lowest {summary.minimum:.2f}, highest {summary.maximum:.2f}{interval}; "
         f"{evidence.above()} of {evidence.asked} seeds above {bar_text(evidence.bar)}",
-        f"{results[0].parameters:,} parameters; {minutes:.1f} minutes a run on {results[0].processor}; "
+        f"{results[0].parameters:,} parameters; a run takes {minutes_text(evidence.minutes())}; "
         f"from {evidence.confirmation.source}",
         *evidence.notes(),
     ]

@@ -48,6 +48,15 @@ def bar_text(bar: float) -> str:
     return f"{bar:.2f}" if round(bar, 2) == bar else f"{bar:g}"
 
 
+def minutes_text(minutes: dict[str, float]) -> str:
+    """Of a run, by the machine it ran on.
+
+    >>> minutes_text({"one core of X": 3.55, "a GPU": 0.4})
+    '3.5 minutes on one core of X, 0.4 on a GPU'
+    """
+    return ", ".join(f"{time:.1f} on {machine}" for machine, time in minutes.items()).replace(" on", " minutes on", 1)
+
+
 def above(accuracies: Iterable[float], bar: float) -> int:
     """How many accuracies (per cent) are above the bar; 9,940 of 10,000 may be a little more than 99.4 in binary."""
     return sum(accuracy > bar + 1e-9 for accuracy in accuracies)

@@ -2,7 +2,7 @@
 
 import yaml
 
-from mnist_compact.results.summary import BAR, above
+from mnist_compact.results.summary import BAR, above, minutes_text
 from mnist_compact.use.entries import Card
 
 LIMITS = """\
@@ -36,8 +36,8 @@ def told(card: Card) -> str:
         "## Layers",
         _layers(card),
         "## Recipe",
-        f"{card.config['train']['epochs']} epochs on the 60,000 training images, {card.minutes:.1f} minutes on one "
-        f"core of {card.processor}. The configuration is from {card.source}.",
+        f"{card.config['train']['epochs']} epochs on the 60,000 training images, {minutes_text(card.minutes)}. "
+        f"The configuration is from {card.source}.",
         _recipe(card),
         "## Evidence",
         f"Test accuracy of every seed, in per cent: {', '.join(f'{seed:.2f}' for seed in card.accuracies.values())}. "

@@ -32,8 +32,7 @@ class Card:
     evidence: dict[str, Any]  # n, mean, sd, minimum, maximum, low, high of the confirmation it is from
     accuracies: dict[str, float]  # of every seed of the confirmation
     source: str  # of the configuration, in words
-    minutes: float  # of training, on average over the seeds
-    processor: str
+    minutes: dict[str, float]  # of training and evaluation, on average over the seeds, by the machine
     versions: dict[str, str]
 
     @property

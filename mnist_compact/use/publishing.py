@@ -92,8 +92,7 @@ def _card(name: str, evidence: Evidence, chosen: SeedResult, record: RunRecord, 
         evidence=dataclasses.asdict(evidence.summary()),
         accuracies={str(result.seed): result.score.accuracy for result in completed if result.score},
         source=evidence.confirmation.source,
-        minutes=round(sum(result.seconds for result in completed) / len(completed) / 60, 2),
-        processor=chosen.processor,
+        minutes={machine: round(time, 2) for machine, time in evidence.minutes().items()},
         versions=_versions(record.environment),
     )
 

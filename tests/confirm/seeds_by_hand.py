@@ -36,8 +36,10 @@ def scored(accuracy, weights="raw", loss=0.02, total=10_000, split=SPLIT):
     )
 
 
-def write_seed(folder, seed, *scores, status=Status.COMPLETED, started_at="2030-01-01T00:00:00+00:00", right=None):
-    """A run folder; `right` says of every image whether it was got right."""
+def write_seed(
+    folder, seed, *scores, status=Status.COMPLETED, started_at="2030-01-01T00:00:00+00:00", right=None, on=()
+):
+    """A run folder; `right` says of every image whether it was got right, `on` how its machine differs."""
     home = home_of(folder, seed)
     home.mkdir(parents=True)
     best = "averaged" if any(score.weights == "averaged" for score in scores) else "raw"
@@ -49,7 +51,7 @@ def write_seed(folder, seed, *scores, status=Status.COMPLETED, started_at="2030-
         network=FACTS,
         seconds=120.0,
         started_at=started_at,
-        environment={"processor": "a processor", "threads": 1},
+        environment={"processor": "a processor", "threads": 1, "device": "cpu", **dict(on)},
     ).write(home)
     if right is not None:
         (home / "correct.bits").write_bytes(np.packbits(right).tobytes())

@@ -38,7 +38,7 @@ def read(*parts):
 
 def test_there_is_evidence_to_compare():
     for folders in (EXPERIMENTS, ENTRIES):
-        assert {"under_8k", "fast"} <= {folder.name for folder in folders}
+        assert {"under_8k", "under_8k_plain", "fast"} <= {folder.name for folder in folders}
 
 
 @named(HEADLINES)

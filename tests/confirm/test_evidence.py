@@ -9,7 +9,7 @@ from mnist_compact.confirm import ranking
 from mnist_compact.confirm.confirmation import Confirmation
 from mnist_compact.confirm.crew import home_of
 from mnist_compact.confirm.evidence import Evidence
-from mnist_compact.confirm.saving import save
+from mnist_compact.confirm.saving import header, save
 from mnist_compact.faults import ConfigError
 from mnist_compact.results.record import Status
 
@@ -44,6 +44,16 @@ def test_averaged_weights_count_once_there_are_any(tmp_path):
     found = Evidence.gather(tmp_path, [1000])
     assert found.accuracies == [99.5]
     assert found.seeds[0].raw.accuracy == 99.1
+
+
+def test_a_run_takes_what_it_takes_on_each_machine(tmp_path):
+    Confirmation.of("probe", "a test", compose(), SPLIT, set()).write(tmp_path)
+    for seed, machine in ((1000, {}), (1001, {"threads": 4}), (1002, {"device": "a GPU", "threads": 4}), (1003, {})):
+        write_seed(tmp_path, seed, scored(99.5), on=machine)
+    found = Evidence.gather(tmp_path, [1000, 1001, 1002, 1003])
+    assert found.minutes() == {"one core of a processor": 2.0, "4 cores of a processor": 2.0, "a GPU": 2.0}
+    (line,) = [line for line in header(found) if "parameters" in line]
+    assert "2.0 minutes on one core of a processor, 2.0 on 4 cores of a processor, 2.0 on a GPU;" in line
 
 
 def test_seeds_that_have_not_ended_are_no_evidence(evidence, tmp_path):
@@ -143,7 +153,7 @@ def test_a_saved_configuration_comes_out_the_same(evidence, tmp_path, monkeypatc
     text = path.read_text()
     assert "99.460 ± 0.014 % (mean ± sd of 2 fresh seeds" in text
     assert "2 of 2 seeds above 99.40" in text
-    assert "7,206 parameters; 2.0 minutes a run on a processor" in text
+    assert "7,206 parameters; a run takes 2.0 minutes on one core of a processor" in text
     with pytest.raises(ConfigError, match="exists already"):
         save(found, "winner")
 

@@ -415,7 +415,7 @@ def test_the_evidence_that_is_committed_is_on_its_page(tmp_path: Path, capsys: p
         assert study["importances"][0]
         assert study["place"] == str(evidence / f"{study['name']}{EXPORTED}")
     kinds = {group["name"]: group["kind"] for group in told["confirmations"]["groups"]}
-    assert (kinds["under_8k"], kinds["under_8k-65-ranking"]) == ("confirmation", "ranking")
+    assert (kinds["under_8k_plain"], kinds["under_8k-65-ranking"]) == ("confirmation", "ranking")
     assert next(iter(kinds)) == "under_8k"  # what was confirmed comes first
     assert told["notes"] == []
 

@@ -171,7 +171,7 @@ def test_a_trial_of_an_exported_study_is_still_the_experiment_that_came_of_it(co
     (trial,) = (trial for trial in study["trials"] if trial["number"] == 55)
     with closing(Composer(frozen, space_of(frozen).fixed)) as composer:
         found = composer.run_config(trial["user_attrs"]["overrides"])
-    experiment = configure("experiment=under_8k", "train.epochs=15", "train.batch_size=64")
+    experiment = configure("experiment=under_8k_plain", "train.epochs=15", "train.batch_size=64")
     for group in ("model", "augment", "optim", "scheduler", "train"):
         assert getattr(found, group) == getattr(experiment, group)
 
