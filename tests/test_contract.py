@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,19 @@ def test_option_names_itself_and_survives_its_record(configure, group, option):
     named = config.experiment if group == "experiment" else getattr(config, group).name
     assert named == option
     assert from_record(json.loads(json.dumps(to_record(config)))) == config
+
+
+def as_typed(default):
+    return default.value if isinstance(default, Enum) else default
+
+
+@pytest.mark.parametrize(("group", "option"), [pair for pair in ALL if pair[0] != "experiment"])
+def test_an_option_restates_no_default(group, option):
+    stated = yaml.safe_load((configuration_folder() / group / f"{option}.yaml").read_text())
+    kind = stated.pop("defaults")[0].rpartition("/")[2].partition("@")[0]
+    if kind in GROUPS[group]:  # else it builds on another option, and changes what stands there
+        defaults = {each.name: as_typed(each.default) for each in fields(GROUPS[group][kind])}
+        assert [key for key, value in stated.items() if defaults[key] == value] == []
 
 
 @pytest.mark.parametrize(("group", "option"), [pair for pair in OFFLINE if pair[0] not in PAIRED])

@@ -93,8 +93,9 @@ def test_nothing_is_chosen_by_its_test_images(configure):
 
     composer = Composer(freeze(OmegaConf.create(settings), []), ())
     try:
-        with pytest.raises(ConfigError, match="must not score a search on the test split, got data=fashion"):
+        with pytest.raises(ConfigError, match="test split, got data=fashion; take data=fashion_holdout"):
             composer.run_config(["data=fashion"])
+        assert composer.run_config(["data=fashion_holdout"]).data.role == "holdout"
     finally:
         composer.close()
 
@@ -106,8 +107,12 @@ def test_it_is_confirmed_on_its_own_test_images_and_saved_with_them():
     assert from_record(about.config) == recipe
     assert deltas(recipe)[0]["data"] == "fashion"
     assert "data" not in deltas(compose("experiment=m3_reference"))[0]
-    with pytest.raises(ConfigError, match="--split must be 'test' for data=fashion, got 'holdout'"):
-        Confirmation.of("probe", "a test", recipe, "holdout", {0})
+    ranked = Confirmation.of("probe", "a test", recipe, "holdout", {0}, ranking=True)
+    chosen = from_record(ranked.config)
+    assert (ranked.split, chosen.data.name, chosen.data.split_seed) == ("fashion_holdout", "fashion_holdout", 1)
+    assert Confirmation.of("probe", "a test", chosen, "test", {0}).split == "fashion_test"
+    with pytest.raises(ConfigError, match="--split must be 'test' for data=fashion, got 'synthetic'"):
+        Confirmation.of("probe", "a test", recipe, "synthetic", {0})
 
 
 def test_a_trained_network_is_scored_by_the_names_of_the_classes(made_files, configure):
@@ -117,8 +122,18 @@ def test_a_trained_network_is_scored_by_the_names_of_the_classes(made_files, con
 
     found = evaluate(Classifier(configure("model=m1").model.build(), 0.5, 0.5), split)
     assert by_class(found, split)["class"].tolist() == list(FASHION.classes)
-    with pytest.raises(ConfigError, match="--split must be 'test' for data=fashion, got 'holdout'"):
+    with pytest.raises(ConfigError, match="--split holdout: with data=fashion the network was trained on these"):
         split_of(data, "holdout")
+
+
+def test_a_part_of_its_training_images_can_be_held_out(made_files, configure, onlooker, tmp_path):
+    (made_files / "fashion" / MnistFile.TEST_IMAGES).unlink()  # they are not even read
+    held_out = ("data=fashion_holdout", "data.held_out=20", f"machine.data_root={made_files}", "train.epochs=1")
+    record = run(configure(*held_out), tmp_path / "run", onlooker())
+    assert (record.evaluated, record.final.total) == ("fashion_holdout", 20)
+    assert record.classes == list(FASHION.classes)
+    data = configure(*held_out).load_data(print)
+    assert (len(data.train), data.train.labels.bincount().tolist()) == (44, [5, 5, 5, 5, 4, 4, 4, 4, 4, 4])
 
 
 def test_a_record_from_before_the_names_were_kept_is_drawn_by_numbers(made_files, configure, onlooker, tmp_path):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mnist_compact.data.configs import HoldoutConfig
 from mnist_compact.data.datasets import load_holdout, load_mnist
 from mnist_compact.experiment import run
 
@@ -23,7 +24,7 @@ def test_holdout_reads_no_test_image(tmp_path):
 
     for name, path in obtain(None, TRAINING_FILES).items():
         (tmp_path / name).write_bytes(path.read_bytes())
-    data = load_holdout(str(tmp_path), 10_000, 0, 0, print)
+    data = load_holdout(str(tmp_path), HoldoutConfig(name="holdout"), print)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(TRAINING_FILES)
     assert (len(data.train), len(data.evaluation), data.evaluation.name) == (50_000, 10_000, "holdout")
     assert data.evaluation.labels.bincount().tolist() == [1_000] * 10
@@ -32,7 +33,8 @@ def test_holdout_reads_no_test_image(tmp_path):
 
 
 def test_a_part_of_the_others_can_be_trained_on():
-    whole, part = (load_holdout(None, 10_000, count, 0, print) for count in (0, 6_000))
+    given = (HoldoutConfig(name="holdout", train_images=count) for count in (0, 6_000))
+    whole, part = (load_holdout(None, one, print) for one in given)
     assert torch.equal(part.evaluation.images, whole.evaluation.images)
     assert part.train.labels.bincount().tolist() == [600] * 10
     others = {image.numpy().tobytes() for image in whole.train.images}

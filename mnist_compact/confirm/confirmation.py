@@ -18,7 +18,7 @@ from mnist_compact.atomic import replacing
 from mnist_compact.changes import changes
 from mnist_compact.config import RunConfig, from_record, to_record
 from mnist_compact.confirm.crew import seeds_of
-from mnist_compact.data.configs import DataConfig, HoldoutConfig, MnistConfig
+from mnist_compact.data.configs import HoldoutConfig
 from mnist_compact.faults import ConfigError
 from mnist_compact.results.columns import MACHINE
 from mnist_compact.results.finding import CONFIRMED
@@ -52,7 +52,7 @@ class Confirmation:
 
         `role` is test, holdout or synthetic. Raises ConfigError for what the data set does not have.
         """
-        data = _on(role, run.data)
+        data = run.data.scored_on(role)  # with all of the training images for test images
         if ranking and isinstance(data, HoldoutConfig):
             data = dataclasses.replace(data, split_seed=data.split_seed + 1)
         return cls(
@@ -130,14 +130,3 @@ def comparable(confirmation: Confirmation) -> dict[str, Any]:
     """What the scores depend on: not the seed, which differs anyway, nor the machine."""
     config = {key: value for key, value in confirmation.config.items() if key not in ("seed", "experiment", MACHINE)}
     return {**config, "split": confirmation.split, "ranking": confirmation.ranking}
-
-
-def _on(role: str, data: DataConfig) -> DataConfig:
-    """The images that a run scored on such ones trains with: all of the 60,000 for test images."""
-    if data.role == role:
-        return data
-    if isinstance(data, HoldoutConfig) and role == "test":
-        return MnistConfig(name="mnist")
-    if isinstance(data, MnistConfig) and role == "holdout":
-        return HoldoutConfig(name="holdout")
-    raise ConfigError([f"--split must be {data.role!r} for data={data.name}, got {role!r}"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mnist_compact.data.published import TRAIN_IMAGES
-from mnist_compact.faults import Faults
+from mnist_compact.faults import ConfigError, Faults
 from mnist_compact.shapes import CLASSES, SIDE
 
 if TYPE_CHECKING:
@@ -36,6 +36,15 @@ class DataConfig:
         """
         raise NotImplementedError
 
+    def scored_on(self, role: str) -> DataConfig:
+        """This data set's option whose images to be scored on are of `role`, itself where its own are.
+
+        Raises ConfigError where there is none.
+        """
+        if role != self.role:
+            raise ConfigError([f"--split must be {self.role!r} for data={self.name}, got {role!r}"])
+        return self
+
 
 @dataclass(kw_only=True, slots=True)
 class MnistConfig(DataConfig):
@@ -53,6 +62,9 @@ class MnistConfig(DataConfig):
 
         return load_mnist(root, announce)
 
+    def scored_on(self, role: str) -> DataConfig:
+        return HoldoutConfig(name="holdout") if role == "holdout" else DataConfig.scored_on(self, role)
+
 
 @dataclass(kw_only=True, slots=True)
 class FashionConfig(DataConfig):
@@ -69,6 +81,9 @@ class FashionConfig(DataConfig):
         from mnist_compact.data.datasets import load_fashion
 
         return load_fashion(root, announce)
+
+    def scored_on(self, role: str) -> DataConfig:
+        return FashionHoldoutConfig(name="fashion_holdout") if role == "holdout" else DataConfig.scored_on(self, role)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -107,7 +122,25 @@ class HoldoutConfig(DataConfig):
     def load(self, announce: Callable[[str], None], root: str | None = None) -> Datasets:
         from mnist_compact.data.datasets import load_holdout
 
-        return load_holdout(root, self.held_out, self.train_images, self.split_seed, announce)
+        return load_holdout(root, self, announce)
+
+    def scored_on(self, role: str) -> DataConfig:
+        return MnistConfig(name="mnist") if role == "test" else DataConfig.scored_on(self, role)
+
+
+@dataclass(kw_only=True, slots=True)
+class FashionHoldoutConfig(HoldoutConfig):
+    """The same of Fashion-MNIST's training images."""
+
+    evaluated_split: ClassVar[str] = "fashion_holdout"
+
+    def load(self, announce: Callable[[str], None], root: str | None = None) -> Datasets:
+        from mnist_compact.data.datasets import load_fashion_holdout
+
+        return load_fashion_holdout(root, self, announce)
+
+    def scored_on(self, role: str) -> DataConfig:
+        return FashionConfig(name="fashion") if role == "test" else DataConfig.scored_on(self, role)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -117,8 +150,8 @@ class SyntheticConfig(DataConfig):
     evaluated_split: ClassVar[str] = "synthetic"
     role: ClassVar[str] = "synthetic"
 
-    train_images: int = 2_560
-    evaluation_images: int = 500
+    train_images: int
+    evaluation_images: int
     data_seed: int = 0
 
     def __post_init__(self) -> None:
@@ -193,6 +226,7 @@ DATA: dict[str, type[DataConfig]] = {
     "mnist": MnistConfig,
     "holdout": HoldoutConfig,
     "fashion": FashionConfig,
+    "fashion_holdout": FashionHoldoutConfig,
     "synthetic": SyntheticConfig,
 }
 AUGMENTS: dict[str, type[AugmentConfig]] = {"augment": AugmentConfig}

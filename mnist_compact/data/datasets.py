@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mnist_compact.data.augmentation import Augmentation, scaled
+from mnist_compact.data.configs import HoldoutConfig
 from mnist_compact.data.files import TEST_FILES, TRAINING_FILES, obtain, read_idx
 from mnist_compact.data.published import FASHION, MNIST, Published
 from mnist_compact.data.sources import MnistFile
@@ -69,20 +70,28 @@ def _load(published: Published, evaluated: str, root: str | None, announce: Call
     return _with_statistics(train, test)
 
 
-def load_holdout(
-    root: str | None, held_out: int, train_images: int, split_seed: int, announce: Callable[[str], None]
+def load_holdout(root: str | None, given: HoldoutConfig, announce: Callable[[str], None]) -> Datasets:
+    return _load_holdout(MNIST, root, given, announce)
+
+
+def load_fashion_holdout(root: str | None, given: HoldoutConfig, announce: Callable[[str], None]) -> Datasets:
+    return _load_holdout(FASHION, root, given, announce)
+
+
+def _load_holdout(
+    published: Published, root: str | None, given: HoldoutConfig, announce: Callable[[str], None]
 ) -> Datasets:
-    files = obtain(root, TRAINING_FILES, announce)
+    files = obtain(root, TRAINING_FILES, announce, published)
     images, labels = (torch.from_numpy(read_idx(files[name])) for name in TRAINING_FILES)
-    held = balanced_part(labels, held_out, split_seed)
+    held = balanced_part(labels, given.held_out, given.split_seed)
     kept = torch.ones(len(labels), dtype=torch.bool)
     kept[held] = False
-    if train_images:
+    if given.train_images:
         others = kept.nonzero().flatten()
-        kept = others[balanced_part(labels[others], train_images, split_seed)]
+        kept = others[balanced_part(labels[others], given.train_images, given.split_seed)]
     return _with_statistics(
-        Split("train", images[kept], labels[kept]),
-        Split("holdout", images[held], labels[held]),
+        Split("train", images[kept], labels[kept], published.classes),
+        Split(given.evaluated_split, images[held], labels[held], published.classes),
     )
 
 

@@ -167,7 +167,10 @@ class Composer:
         data: Any = OmegaConf.get_type(cfg.data)
         if data.role == "test":
             name = cfg.hydra.runtime.choices.data
-            raise ConfigError([f"data must not score a search on the test split, got data={name}; take data=holdout"])
+            held_out = OmegaConf.to_object(cfg.data).scored_on("holdout").name
+            raise ConfigError(
+                [f"data must not score a search on the test split, got data={name}; take data={held_out}"]
+            )
         return cfg
 
     def run_config(self, overrides: list[str]) -> RunConfig:

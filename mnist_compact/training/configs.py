@@ -14,8 +14,8 @@ class Precision(Enum):
 @dataclass(kw_only=True, slots=True)
 class TrainConfig:
     name: str  # of the option, as typed
-    epochs: int = 15
-    batch_size: int = 128
+    epochs: int
+    batch_size: int
     label_smoothing: float = 0.0  # part of the target spread over all ten classes, in [0, 1); 0 = off
     average_epochs: int = 0  # over so many last epochs an average of the weights is kept and scored too; 0 = off
     average_decay: float = 0.998  # of that exponential moving average, per step, in (0, 1)

@@ -55,7 +55,7 @@ class OptimConfig:
 
 @dataclass(kw_only=True, slots=True)
 class SgdConfig(OptimConfig):
-    momentum: float = 0.9  # in [0, 1); 0 = none, with or without Nesterov
+    momentum: float  # in [0, 1); 0 = none, with or without Nesterov
     nesterov: bool = True
 
     def __post_init__(self) -> None:
@@ -149,9 +149,9 @@ class MuonConfig(OptimConfig):
     In a network without convolutions Muon is on the linear layers but the last.
     """
 
-    momentum: float = 0.95  # in [0, 1)
+    momentum: float  # in [0, 1)
     nesterov: bool = True
-    adamw_lr: float = 0.01  # peak learning rate of the rest, above 0
+    adamw_lr: float  # peak learning rate of the rest, above 0
 
     def __post_init__(self) -> None:
         faults = self.shared_faults()

@@ -105,8 +105,8 @@ class ConstantConfig(SchedulerConfig):
 
 @dataclass(kw_only=True, slots=True)
 class StepConfig(SchedulerConfig):
-    gamma: float = 0.5  # factor of each decay, in (0, 1]
-    every_epochs: int = 2
+    gamma: float  # factor of each decay, in (0, 1]
+    every_epochs: int
     first_epoch: int = 1  # from which epochs are counted, so that the first decay comes `every_epochs` later
 
     def __post_init__(self) -> None:
@@ -129,9 +129,9 @@ class StepConfig(SchedulerConfig):
 class OneCycleConfig(SchedulerConfig):
     """With `peak_momentum` 0.85 and a momentum of 0.95 torch's OneCycleLR as it is by default."""
 
-    warmup_fraction: float = 0.3  # part of all steps spent rising, in (0, 1)
-    start_factor: float = 0.04  # of optim.lr at the first step, in (0, 1]
-    end_factor: float = 4e-6  # of optim.lr at the last step, in [0, 1]
+    warmup_fraction: float  # part of all steps spent rising, in (0, 1)
+    start_factor: float  # of optim.lr at the first step, in (0, 1]
+    end_factor: float  # of optim.lr at the last step, in [0, 1]
 
     def __post_init__(self) -> None:
         faults = self.shared_faults()

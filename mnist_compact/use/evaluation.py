@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 
 from mnist_compact.config import RunConfig, from_record
-from mnist_compact.data.configs import DataConfig, HoldoutConfig, MnistConfig
+from mnist_compact.data.configs import DataConfig
 from mnist_compact.data.datasets import Split
 from mnist_compact.faults import ConfigError
 from mnist_compact.results.record import RunRecord
@@ -45,13 +45,10 @@ def split_of(data: DataConfig, name: str | None = None, root: str | None = None)
     They are read from files in `root`, as `DataConfig.load` has it. Raises ConfigError for a split that the images do
     not have, and for one that the run was trained on.
     """
-    if name in (None, data.role):
-        return data.load(print, root).evaluation
-    if isinstance(data, HoldoutConfig) and name == "test":
-        return MnistConfig(name="mnist").load(print, root).evaluation
-    if isinstance(data, MnistConfig) and name == "holdout":
+    scored = data.scored_on(name or data.role)
+    if scored.role == "holdout" != data.role:
         raise ConfigError([f"--split holdout: with data={data.name} the network was trained on these images"])
-    raise ConfigError([f"--split must be {data.role!r} for data={data.name}, got {name!r}"])
+    return scored.load(print, root).evaluation
 
 
 def config_of_run(folder: Path) -> RunConfig:

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from mnist_compact.data import datasets
+from mnist_compact.data.configs import HoldoutConfig
 from mnist_compact.data.datasets import Batches, Datasets, Split, balanced_part, load_holdout, make_synthetic
 
 
@@ -43,7 +44,7 @@ def files(monkeypatch):
     images = np.zeros((300, 28, 28), np.uint8)
     images[:, 0, 0], images[:, 0, 1] = numbers % 256, numbers // 256
     content = dict(zip(datasets.TRAINING_FILES, (images, numbers % 10), strict=True))
-    monkeypatch.setattr(datasets, "obtain", lambda root, names, announce: {name: name for name in names})
+    monkeypatch.setattr(datasets, "obtain", lambda root, names, *_: {name: name for name in names})
     monkeypatch.setattr(datasets, "read_idx", lambda name: content[name])
 
 
@@ -53,7 +54,8 @@ def numbers_of(split):
 
 @pytest.mark.parametrize(("held_out", "train_images"), [(50, 0), (50, 100), (200, 0), (10, 20)])
 def test_held_out_images_are_trained_on_by_nobody_and_no_test_image_is_read(configure, files, held_out, train_images):
-    data = load_holdout(None, held_out, train_images, 0, print)
+    given = HoldoutConfig(name="holdout", held_out=held_out, train_images=train_images)
+    data = load_holdout(None, given, print)
     trained, held = numbers_of(data.train), numbers_of(data.evaluation)
     assert (data.train.name, data.evaluation.name) == ("train", "holdout")
     assert len(set(held)) == len(held) == held_out
