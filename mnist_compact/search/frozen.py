@@ -167,10 +167,9 @@ class Composer:
         data: Any = OmegaConf.get_type(cfg.data)
         if data.role == "test":
             name = cfg.hydra.runtime.choices.data
-            held_out = OmegaConf.to_object(cfg.data).scored_on("holdout").name
-            raise ConfigError(
-                [f"data must not score a search on the test split, got data={name}; take data={held_out}"]
-            )
+            given: Any = OmegaConf.to_object(cfg.data)
+            other = given.scored_on("holdout").name
+            raise ConfigError([f"data must not score a search on the test split, got data={name}; take data={other}"])
         return cfg
 
     def run_config(self, overrides: list[str]) -> RunConfig:
