@@ -43,19 +43,26 @@ FAULTS = (
     fault(DATASETS, "    kept[held] = False\n", "", "held-out images are trained on too", BATCHES),
     fault(
         DATASETS,
-        'Split("holdout", images[held], labels[held])',
-        'Split("holdout", images[kept], labels[kept])',
+        "Split(given.evaluated_split, images[held], labels[held], published.classes)",
+        "Split(given.evaluated_split, images[kept], labels[kept], published.classes)",
         "scored on the images it was trained on",
         BATCHES,
     ),
     fault(
         DATASETS,
-        "files = obtain(root, TRAINING_FILES, announce)\n    images, labels = (torch.from_numpy(read_idx(files[name])) "
+        "files = obtain(root, TRAINING_FILES, announce, published)\n    images, labels = (torch.from_numpy(read_idx(files[name])) "
         "for name in TRAINING_FILES)",
-        "files = obtain(root, TEST_FILES, announce)\n    images, labels = (torch.from_numpy(read_idx(files[name])) "
+        "files = obtain(root, TEST_FILES, announce, published)\n    images, labels = (torch.from_numpy(read_idx(files[name])) "
         "for name in TEST_FILES)",
         "choices are made from test images",
         BATCHES,
+    ),
+    fault(
+        "mnist_compact/data/configs.py",
+        'return FashionHoldoutConfig(name="fashion_holdout") if role',
+        'return HoldoutConfig(name="holdout") if role',
+        "what is chosen for one data set is chosen by another",
+        "tests/test_fashion.py",
     ),
     fault(
         DATASETS,

@@ -13,15 +13,15 @@ def fault(file: str, old: str, new: str, why: str, *tests: str) -> Fault:
 FAULTS = (
     fault(
         KERNELS,
-        "(variance * (count / max(count - 1, 1)) - running_variance)",
-        "(variance - running_variance)",
+        "variance[c] * (count / max(count - 1, 1))",
+        "variance[c]",
         "running variances are too small by one part in the images",
         LAYERS,
     ),
     fault(
         MOMENTS,
-        "return rounded(totals.reshape(-1, channels).sum(0) * channels / (BLOCKS * totals.size), rows)",
-        "return rounded(np.zeros(channels), rows)",
+        "rows.dtype.type(means[channel] * channels / (BLOCKS * totals.size))",
+        "0.0",
         "spreads much smaller than the mean lose their digits",
         f"{LAYERS}::test_moments_keep_their_digits_whatever_mean_and_spread",
     ),
