@@ -50,10 +50,10 @@ FAULTS = (
     ),
     fault(
         DATASETS,
-        "files = obtain(root, TRAINING_FILES, announce, published)\n    images, labels = (torch.from_numpy(read_idx(files[name])) "
-        "for name in TRAINING_FILES)",
-        "files = obtain(root, TEST_FILES, announce, published)\n    images, labels = (torch.from_numpy(read_idx(files[name])) "
-        "for name in TEST_FILES)",
+        "files = obtain(root, TRAINING_FILES, announce, published)\n"
+        "    images, labels = (torch.from_numpy(read_idx(files[name])) for name in TRAINING_FILES)",
+        "files = obtain(root, TEST_FILES, announce, published)\n"
+        "    images, labels = (torch.from_numpy(read_idx(files[name])) for name in TEST_FILES)",
         "choices are made from test images",
         BATCHES,
     ),
