@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import mnist_compact
 from mnist_compact.config import GROUPS, check_names, configuration_folder, to_run_config, tracker_of
 from mnist_compact.faults import EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_REFUSED, PREFIX, ConfigError, WorkFault
+from mnist_compact.run_files import CONFIG, RECORD
 from mnist_compact.signals import interrupted_by_signals
 from mnist_compact.terminal.refusals import explain
 
@@ -46,6 +48,7 @@ def main() -> None:
         elif verbs := [verb for verb in TAKE_UP if any(word.startswith(f"{verb}=") for word in sys.argv[1:])]:
             _take_up(verbs[0], sys.argv[1:])
         else:
+            _check_saved(sys.argv[1:])
             _launch(sys.argv[1:])
         sys.stdout.flush()
 
@@ -55,6 +58,16 @@ def _check_working_folder() -> None:
         os.getcwd()
     except FileNotFoundError as error:
         raise ConfigError(["the working folder does not exist any more"]) from error
+
+
+def _check_saved(arguments: list[str]) -> None:
+    """Raises ConfigError for a run's folder or its saved configuration, which Hydra would pass over for conf/'s own."""
+    for word in arguments:
+        path = word.partition("=")[2] if word.startswith("--config-") and "=" in word else word
+        folder = os.path.dirname(path) if os.path.basename(path) == CONFIG else path
+        if os.path.isfile(os.path.join(folder, RECORD)):
+            line = shlex.join(["python", "-m", "mnist_compact", f"rerun={folder or '.'}"])
+            raise ConfigError([f"{path} is of a run; to run its configuration again: {line}"])
 
 
 class _PastHydra(BaseException):

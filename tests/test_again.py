@@ -93,6 +93,20 @@ def test_a_saved_configuration_is_run_again_with_the_changes_asked_for(type_in, 
 
 
 @pytest.mark.parametrize(
+    "typed", ["first", "first/config.yaml", "--config-dir=first --config-name=config", "-cd first", "-cp first"]
+)
+def test_a_saved_configuration_is_not_passed_over_for_the_programs_own(type_in, configure, tmp_path, typed):
+    """As Hydra would have it, whose own folder comes first."""
+    leave_record(tmp_path / "first", Status.COMPLETED, to_record(configure()))
+    (tmp_path / "first/config.yaml").write_text("seed: 1\n")
+    before = sorted(tmp_path.rglob("*"))
+    status, shown, message = type_in(*typed.split())
+    assert (status, shown) == (2, "")
+    assert message.endswith("is of a run; to run its configuration again: python -m mnist_compact rerun=first\n")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
     ("change", "told"),
     [
         ("optim.momentun=0.5", "optim.momentun is not a setting of the run, and settings alone can be changed."),
