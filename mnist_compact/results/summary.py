@@ -51,8 +51,8 @@ def bar_text(bar: float) -> str:
 def minutes_text(minutes: dict[str, float]) -> str:
     """Of a run, by the machine it ran on.
 
-    >>> minutes_text({"one core of X": 3.55, "a GPU": 0.4})
-    '3.5 minutes on one core of X, 0.4 on a GPU'
+    >>> minutes_text({"one core of X": 3.6, "a GPU": 0.4})
+    '3.6 minutes on one core of X, 0.4 on a GPU'
     """
     return ", ".join(f"{time:.1f} on {machine}" for machine, time in minutes.items()).replace(" on", " minutes on", 1)
 
