@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mnist_compact.model.drops import GUIDE_SIZE, drop_block
-from mnist_compact.model.moments import add_gradient, add_moments, along, near_mean
+from mnist_compact.model.moments import add_gradient, add_moments, along, near_mean, over_blocks
 from mnist_compact.model.team import (
     BLOCKS,
     Array,
@@ -96,11 +96,7 @@ def _forward(at: Any) -> None:
     centre, scale, shift = np.empty(channels), np.empty(channels), np.empty(channels)
     weight, bias = vector(call.weight, channels, call.one), vector(call.bias, channels, call.one)
     for c in range(channels):
-        distance, square = 0.0, 0.0
-        for block in range(BLOCKS):
-            distance += sums[block, c]
-            square += squares[block, c]
-        distance, square = distance / count, square / count
+        distance, square = over_blocks(sums, c) / count, over_blocks(squares, c) / count
         mean[c] = near[c] + distance
         variance[c] = np.maximum(square - distance * distance, 0)
         centre[c] = rows.dtype.type(mean[c])
@@ -161,13 +157,10 @@ def _backward(at: Any) -> None:
     wait_for_all()
     count, keep = height * width // channels, math.exp(call.log_keep)
     scale, slope, constant = np.empty(channels), np.empty(channels), np.empty(channels)
-    sums, normal = np.zeros(channels), np.zeros(channels)
+    sums, normal = np.empty(channels), np.empty(channels)
     weight = vector(call.weight, channels, call.one)
     for c in range(channels):
-        product = 0.0
-        for block in range(BLOCKS):
-            sums[c] += sums_by_block[block, c]
-            product += products_by_block[block, c]
+        sums[c], product = over_blocks(sums_by_block, c), over_blocks(products_by_block, c)
         inverse = 1 / np.sqrt(variance[c] + call.eps)
         normal[c] = (product - sums[c] * (mean[c] - centre[c])) * inverse  # Σ gradient · normalised rows
         scale[c] = weight[c] * inverse / keep

@@ -34,6 +34,15 @@ def fold(totals: Array, by_channel: Array) -> None:
 
 
 @compiled
+def over_blocks(by_block: Array, channel: int) -> float:
+    """What the blocks have added up in sums (BLOCKS, C), together."""
+    total = 0.0
+    for block in range(BLOCKS):
+        total += by_block[block, channel]
+    return total
+
+
+@compiled
 def near_mean(rows: Array, channels: int, rectify: bool) -> Array:
     """By channel near the mean, in the precision of `rows`: the mean of the first row of every block."""
     totals = np.zeros(rows.shape[1])
