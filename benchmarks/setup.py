@@ -4,7 +4,8 @@ import torch
 
 from mnist_compact.composition import compose
 from mnist_compact.config import RunConfig
-from mnist_compact.data.datasets import Datasets, Split, load_mnist
+from mnist_compact.data.configs import MnistConfig
+from mnist_compact.data.datasets import Datasets, Split
 from mnist_compact.data.published import TRAIN_IMAGES
 from mnist_compact.shapes import CLASSES, SIDE
 
@@ -19,7 +20,7 @@ def configured(*overrides: str) -> RunConfig:
 def images(*, synthetic: bool) -> Datasets:
     """MNIST, or as many random images of its size."""
     if not synthetic:
-        return load_mnist(None, print)
+        return MnistConfig(name="mnist").load(print)
     generator = torch.Generator().manual_seed(0)
 
     def noise(name: str, count: int) -> Split:

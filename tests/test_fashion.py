@@ -12,7 +12,7 @@ from mnist_compact.composition import compose
 from mnist_compact.config import from_record
 from mnist_compact.confirm.confirmation import Confirmation
 from mnist_compact.confirm.saving import deltas
-from mnist_compact.data import datasets
+from mnist_compact.data.configs import FashionConfig, FashionHoldoutConfig
 from mnist_compact.data.published import FASHION
 from mnist_compact.data.sources import MnistFile
 from mnist_compact.experiment import run
@@ -42,7 +42,9 @@ def made_files(tmp_path, monkeypatch):
             header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
             (root / name).write_bytes(header + array.tobytes())
             sha256[name] = hashlib.sha256((root / name).read_bytes()).hexdigest()
-    monkeypatch.setattr(datasets, "FASHION", dataclasses.replace(FASHION, sources=(), sha256=sha256))
+    made = dataclasses.replace(FASHION, sources=(), sha256=sha256)
+    for config in (FashionConfig, FashionHoldoutConfig):
+        monkeypatch.setattr(config, "published", made)
     return root.parent
 
 

@@ -3,15 +3,14 @@
 import pytest
 import torch
 
-from mnist_compact.data.configs import HoldoutConfig
-from mnist_compact.data.datasets import load_holdout, load_mnist
+from mnist_compact.data.configs import HoldoutConfig, MnistConfig
 from mnist_compact.experiment import run
 
 pytestmark = pytest.mark.mnist
 
 
 def test_mnist_is_what_everybody_knows():
-    data = load_mnist(None, print)
+    data = MnistConfig(name="mnist").load(print)
     assert (len(data.train), len(data.evaluation), data.evaluation.name) == (60_000, 10_000, "test")
     assert data.train.labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     assert data.mean == pytest.approx(0.1307, abs=5e-5)
@@ -24,17 +23,16 @@ def test_holdout_reads_no_test_image(tmp_path):
 
     for name, path in obtain(None, TRAINING_FILES).items():
         (tmp_path / name).write_bytes(path.read_bytes())
-    data = load_holdout(str(tmp_path), HoldoutConfig(name="holdout"), print)
+    data = HoldoutConfig(name="holdout").load(print, str(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(TRAINING_FILES)
     assert (len(data.train), len(data.evaluation), data.evaluation.name) == (50_000, 10_000, "holdout")
     assert data.evaluation.labels.bincount().tolist() == [1_000] * 10
-    whole = load_mnist(None, print)
+    whole = MnistConfig(name="mnist").load(print)
     assert data.train.images.long().sum() + data.evaluation.images.long().sum() == whole.train.images.long().sum()
 
 
 def test_a_part_of_the_others_can_be_trained_on():
-    given = (HoldoutConfig(name="holdout", train_images=count) for count in (0, 6_000))
-    whole, part = (load_holdout(None, one, print) for one in given)
+    whole, part = (HoldoutConfig(name="holdout", train_images=count).load(print) for count in (0, 6_000))
     assert torch.equal(part.evaluation.images, whole.evaluation.images)
     assert part.train.labels.bincount().tolist() == [600] * 10
     others = {image.numpy().tobytes() for image in whole.train.images}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mnist_compact.data.published import TRAIN_IMAGES
+from mnist_compact.data.published import FASHION, MNIST, TRAIN_IMAGES, Published
 from mnist_compact.faults import ConfigError, Faults
 from mnist_compact.shapes import CLASSES, SIDE
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class DataConfig:
     """Base of every data option."""
 
+    published: ClassVar[Published | None] = None  # the files that the images are from, where there are any
     evaluated_split: ClassVar[str]  # the images that a run is scored on, as records and reports name them
     role: ClassVar[str]  # of these images: test (no choice is made by them), holdout or synthetic
 
@@ -37,19 +38,23 @@ class DataConfig:
         raise NotImplementedError
 
     def scored_on(self, role: str) -> DataConfig:
-        """This data set's option whose images to be scored on are of `role`, itself where its own are.
+        """The option of the same images whose part to be scored on is of `role`: this one, or another as it comes.
 
         Raises ConfigError where there is none.
         """
-        if role != self.role:
-            raise ConfigError([f"--split must be {self.role!r} for data={self.name}, got {role!r}"])
-        return self
+        if role == self.role:
+            return self
+        for name, config in DATA.items():
+            if config.published is self.published and config.role == role:
+                return config(name=name)
+        raise ConfigError([f"--split must be {self.role!r} for data={self.name}, got {role!r}"])
 
 
 @dataclass(kw_only=True, slots=True)
 class MnistConfig(DataConfig):
     """Train on the 60,000 training images, evaluate on the 10,000 test images."""
 
+    published: ClassVar[Published] = MNIST
     evaluated_split: ClassVar[str] = "test"
     role: ClassVar[str] = "test"
 
@@ -58,38 +63,24 @@ class MnistConfig(DataConfig):
         return TRAIN_IMAGES
 
     def load(self, announce: Callable[[str], None], root: str | None = None) -> Datasets:
-        from mnist_compact.data.datasets import load_mnist
+        from mnist_compact.data.datasets import load_whole
 
-        return load_mnist(root, announce)
-
-    def scored_on(self, role: str) -> DataConfig:
-        return HoldoutConfig(name="holdout") if role == "holdout" else DataConfig.scored_on(self, role)
+        return load_whole(self.published, self.evaluated_split, root, announce)
 
 
 @dataclass(kw_only=True, slots=True)
-class FashionConfig(DataConfig):
-    """Fashion-MNIST: train on its 60,000 training images, evaluate on its 10,000 test images."""
+class FashionConfig(MnistConfig):
+    """The same of Fashion-MNIST."""
 
+    published: ClassVar[Published] = FASHION
     evaluated_split: ClassVar[str] = "fashion_test"
-    role: ClassVar[str] = "test"
-
-    @property
-    def train_size(self) -> int:
-        return TRAIN_IMAGES
-
-    def load(self, announce: Callable[[str], None], root: str | None = None) -> Datasets:
-        from mnist_compact.data.datasets import load_fashion
-
-        return load_fashion(root, announce)
-
-    def scored_on(self, role: str) -> DataConfig:
-        return FashionHoldoutConfig(name="fashion_holdout") if role == "holdout" else DataConfig.scored_on(self, role)
 
 
 @dataclass(kw_only=True, slots=True)
 class HoldoutConfig(DataConfig):
     """Hold out a class-balanced part of the 60,000 training images; the test images are not even read."""
 
+    published: ClassVar[Published] = MNIST
     evaluated_split: ClassVar[str] = "holdout"
     role: ClassVar[str] = "holdout"
 
@@ -122,25 +113,15 @@ class HoldoutConfig(DataConfig):
     def load(self, announce: Callable[[str], None], root: str | None = None) -> Datasets:
         from mnist_compact.data.datasets import load_holdout
 
-        return load_holdout(root, self, announce)
-
-    def scored_on(self, role: str) -> DataConfig:
-        return MnistConfig(name="mnist") if role == "test" else DataConfig.scored_on(self, role)
+        return load_holdout(self, root, announce)
 
 
 @dataclass(kw_only=True, slots=True)
 class FashionHoldoutConfig(HoldoutConfig):
-    """The same of Fashion-MNIST's training images."""
+    """The same of Fashion-MNIST."""
 
+    published: ClassVar[Published] = FASHION
     evaluated_split: ClassVar[str] = "fashion_holdout"
-
-    def load(self, announce: Callable[[str], None], root: str | None = None) -> Datasets:
-        from mnist_compact.data.datasets import load_fashion_holdout
-
-        return load_fashion_holdout(root, self, announce)
-
-    def scored_on(self, role: str) -> DataConfig:
-        return FashionConfig(name="fashion") if role == "test" else DataConfig.scored_on(self, role)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -222,7 +203,7 @@ class AugmentConfig:
         return min(1.0, (epochs - epoch) / self.ease_off_epochs)
 
 
-DATA: dict[str, type[DataConfig]] = {
+DATA: dict[str, type[DataConfig]] = {  # by the name of the option that is it as it comes, too
     "mnist": MnistConfig,
     "holdout": HoldoutConfig,
     "fashion": FashionConfig,

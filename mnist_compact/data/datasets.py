@@ -9,7 +9,7 @@ from torch import Tensor
 from mnist_compact.data.augmentation import Augmentation, scaled
 from mnist_compact.data.configs import HoldoutConfig
 from mnist_compact.data.files import TEST_FILES, TRAINING_FILES, obtain, read_idx
-from mnist_compact.data.published import FASHION, MNIST, Published
+from mnist_compact.data.published import MNIST, Published
 from mnist_compact.data.sources import MnistFile
 from mnist_compact.seeds import derive_seed
 from mnist_compact.shapes import CLASSES, SIDE
@@ -51,15 +51,8 @@ class Datasets:
         return scaled(images).sub_(self.mean).div_(self.std).unsqueeze(1)
 
 
-def load_mnist(root: str | None, announce: Callable[[str], None]) -> Datasets:
-    return _load(MNIST, "test", root, announce)
-
-
-def load_fashion(root: str | None, announce: Callable[[str], None]) -> Datasets:
-    return _load(FASHION, "fashion_test", root, announce)
-
-
-def _load(published: Published, evaluated: str, root: str | None, announce: Callable[[str], None]) -> Datasets:
+def load_whole(published: Published, evaluated: str, root: str | None, announce: Callable[[str], None]) -> Datasets:
+    """All training images, and all test images under the name `evaluated`."""
     files = obtain(root, (*TRAINING_FILES, *TEST_FILES), announce, published)
 
     def split(name: str, images: MnistFile, labels: MnistFile) -> Split:
@@ -70,18 +63,8 @@ def _load(published: Published, evaluated: str, root: str | None, announce: Call
     return _with_statistics(train, test)
 
 
-def load_holdout(root: str | None, given: HoldoutConfig, announce: Callable[[str], None]) -> Datasets:
-    return _load_holdout(MNIST, root, given, announce)
-
-
-def load_fashion_holdout(root: str | None, given: HoldoutConfig, announce: Callable[[str], None]) -> Datasets:
-    return _load_holdout(FASHION, root, given, announce)
-
-
-def _load_holdout(
-    published: Published, root: str | None, given: HoldoutConfig, announce: Callable[[str], None]
-) -> Datasets:
-    files = obtain(root, TRAINING_FILES, announce, published)
+def load_holdout(given: HoldoutConfig, root: str | None, announce: Callable[[str], None]) -> Datasets:
+    files = obtain(root, TRAINING_FILES, announce, given.published)
     images, labels = (torch.from_numpy(read_idx(files[name])) for name in TRAINING_FILES)
     held = balanced_part(labels, given.held_out, given.split_seed)
     kept = torch.ones(len(labels), dtype=torch.bool)
@@ -90,8 +73,8 @@ def _load_holdout(
         others = kept.nonzero().flatten()
         kept = others[balanced_part(labels[others], given.train_images, given.split_seed)]
     return _with_statistics(
-        Split("train", images[kept], labels[kept], published.classes),
-        Split(given.evaluated_split, images[held], labels[held], published.classes),
+        Split("train", images[kept], labels[kept], given.published.classes),
+        Split(given.evaluated_split, images[held], labels[held], given.published.classes),
     )
 
 

@@ -4,7 +4,7 @@ import torch
 
 from mnist_compact.data import datasets
 from mnist_compact.data.configs import HoldoutConfig
-from mnist_compact.data.datasets import Batches, Datasets, Split, balanced_part, load_holdout, make_synthetic
+from mnist_compact.data.datasets import Batches, Datasets, Split, balanced_part, make_synthetic
 
 
 @pytest.fixture
@@ -54,8 +54,7 @@ def numbers_of(split):
 
 @pytest.mark.parametrize(("held_out", "train_images"), [(50, 0), (50, 100), (200, 0), (10, 20)])
 def test_held_out_images_are_trained_on_by_nobody_and_no_test_image_is_read(configure, files, held_out, train_images):
-    given = HoldoutConfig(name="holdout", held_out=held_out, train_images=train_images)
-    data = load_holdout(None, given, print)
+    data = HoldoutConfig(name="holdout", held_out=held_out, train_images=train_images).load(print)
     trained, held = numbers_of(data.train), numbers_of(data.evaluation)
     assert (data.train.name, data.evaluation.name) == ("train", "holdout")
     assert len(set(held)) == len(held) == held_out

@@ -183,7 +183,7 @@ def test_a_held_out_run_is_evaluated_on_the_test_images_it_never_read(trained, t
     record.write(home)
     images = make_synthetic(10, 30, 1).evaluation
     test = Datasets(images, Split("test", images.images, images.labels), 0.0, 1.0)
-    monkeypatch.setattr(datasets, "load_mnist", lambda *_: test)
+    monkeypatch.setattr(datasets, "load_whole", lambda *_: test)
     evaluate_command.main(["--run", str(home), "--split", "test"])
     found = evaluate(load_network(home), images)
     assert f"test accuracy {found.accuracy:.2f} %: {found.correct} of 30 images" in capsys.readouterr().out
