@@ -95,8 +95,11 @@ def test_a_saved_configuration_is_run_again_with_the_changes_asked_for(type_in, 
 @pytest.mark.parametrize(
     "typed", ["first", "first/config.yaml", "--config-dir=first --config-name=config", "-cd first", "-cp first"]
 )
-def test_a_saved_configuration_is_not_passed_over_for_the_programs_own(type_in, configure, tmp_path, typed):
-    """As Hydra would have it, whose own folder comes first."""
+def test_a_saved_configuration_is_not_passed_over_for_the_programs_own(
+    type_in, configure, monkeypatch, tmp_path, typed
+):
+    """As Hydra would have it, for which the program's own folder comes first."""
+    monkeypatch.setattr("mnist_compact.experiment.run", lambda *_, **__: pytest.fail("it was trained"))
     leave_record(tmp_path / "first", Status.COMPLETED, to_record(configure()))
     (tmp_path / "first/config.yaml").write_text("seed: 1\n")
     before = sorted(tmp_path.rglob("*"))
