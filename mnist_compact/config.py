@@ -34,6 +34,7 @@ GROUPS: dict[str, dict[str, type[Any]]] = {
     "budget": dict(BUDGETS),
     "machine": dict(MACHINES),
 }
+SCHEMAS: dict[str, dict[str, type[Any]]] = {**GROUPS, "tracker": dict(TRACKERS)}  # what options can stand on
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -105,7 +106,7 @@ def register() -> None:
 
     store = ConfigStore.instance()
     store.store(name="schema", node=Composition, replace=True)
-    for group, kinds in {**GROUPS, "tracker": TRACKERS}.items():
+    for group, kinds in SCHEMAS.items():
         for kind, cls in kinds.items():
             store.store(group=f"schema/{group}", name=kind, node=cls, replace=True)
 
@@ -159,8 +160,7 @@ def _missing_groups(cfg: DictConfig) -> list[str]:
     """What `~group` has taken away."""
     from omegaconf import OmegaConf
 
-    groups = (*GROUPS, "tracker")
-    return [f"{rule_of(group)}, got nothing" for group in groups if OmegaConf.is_missing(cfg, group)]
+    return [f"{rule_of(group)}, got nothing" for group in SCHEMAS if OmegaConf.is_missing(cfg, group)]
 
 
 def check_names(run: RunConfig, choices: Mapping[str, Any]) -> None:

@@ -12,14 +12,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mnist_compact.changes import changes, flat
 from mnist_compact.choosing import Choosing
-from mnist_compact.config import GROUPS, RunConfig, check_names, configuration_folder, to_run_config
+from mnist_compact.config import GROUPS, SCHEMAS, RunConfig, check_names, configuration_folder, to_run_config
 from mnist_compact.faults import ConfigError
 from mnist_compact.results.columns import MACHINE, is_machines
 from mnist_compact.search.configs import CONTINUABLE, register
 from mnist_compact.search.source import GROUP, sweeps_folder
 
 Frozen = dict[str, Any]  # plain JSON: it lies in the study and travels with its export
-KNOWN = (*GROUPS, "tracker", "experiment", "hydra", GROUP)  # a folder beside conf/ may hold much that is no group
+KNOWN = (*SCHEMAS, "experiment", "hydra", GROUP)  # a folder beside conf/ may hold much that is no group
 
 
 def freeze(sweeper: DictConfig, arguments: list[str], beside: Sequence[Path] = ()) -> Frozen:
@@ -63,11 +63,14 @@ def folders_beside(config: DictConfig) -> list[Path]:
 
 
 def differences(then: Frozen, now: Frozen) -> list[str]:
-    """Lines `what: then → now`, for what a trial is made of. Comments and the files' layout do not count."""
+    """Lines `what: then → now`, for what a trial is made of.
+
+    Comments and the files' layout do not count, nor whether a file says what is the default anyway.
+    """
     lines = changes(sorted(then["arguments"]), sorted(now["arguments"]), "arguments")
     lines += changes(_fast(then["settings"]), _fast(now["settings"]), "hydra.sweeper")
     for name in sorted(_in_use(then)):  # of the sweeper's own settings the resolved ones count
-        first, second = (_parsed(frozen["files"].get(name)) for frozen in (then, now))
+        first, second = (_whole(name, frozen["files"]) for frozen in (then, now))
         lines += changes(first, second, name)
     return lines
 
@@ -131,10 +134,28 @@ def _fast(settings: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in CONTINUABLE}
 
 
-def _parsed(text: str | None) -> Any:
-    """Without what a question says of the search, which is compared as settings."""
-    parsed: Any = {} if text is None else OmegaConf.to_container(OmegaConf.create(text), resolve=False)
-    return {key: value for key, value in parsed.items() if key != "hydra"}
+def _whole(name: str, files: dict[str, str]) -> dict[str, Any]:
+    """What a file says, on top of what it stands on: files of its group, and the defaults of its schema.
+
+    Without what a question says of the search, which is compared as settings.
+    """
+    if name not in files:
+        return {}
+    said: Any = OmegaConf.to_container(OmegaConf.create(files[name]), resolve=False)
+    whole: Any = OmegaConf.create()
+    for entry in said.get("defaults", []):
+        if isinstance(entry, str):
+            place = f"{_from_root(name.rpartition('/')[0], entry)}.yaml"
+            whole = OmegaConf.merge(whole, _schema(place) if place.startswith("schema/") else _whole(place, files))
+    whole = OmegaConf.to_container(OmegaConf.merge(whole, said), resolve=False)
+    return {key: value for key, value in whole.items() if key != "hydra"}
+
+
+def _schema(place: str) -> Any:
+    """The defaults of an option's class, as a plain tree; none of a class that this version does not have."""
+    _, group, kind = place.removesuffix(".yaml").split("/")
+    cls = SCHEMAS[group].get(kind)
+    return {} if cls is None else OmegaConf.to_container(OmegaConf.structured(cls), enum_to_str=True)
 
 
 class Composer:

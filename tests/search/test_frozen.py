@@ -16,6 +16,8 @@ from mnist_compact.search.parent import digits_of, held_out
 from mnist_compact.search.proposals import space_of
 from mnist_compact.training.configs import MachineConfig
 
+EVIDENCE = Path(__file__).parents[2] / "evidence"
+
 
 @pytest.fixture
 def sweeper():
@@ -52,6 +54,26 @@ def test_edited_yaml_is_named_but_not_its_comments_or_new_options(sweeper):
     (line,) = differences(then, now)
     assert "momentum" in line
     assert "0.777" in line
+
+
+def test_what_a_file_says_may_be_left_to_what_it_stands_on(sweeper):
+    """To its class or to another file, now or then: the same trials are made of it."""
+    then = freeze(sweeper, ["optim=own"])
+    then["files"]["optim/own.yaml"] = "defaults: [sgd, _self_]\nname: own\nlr: 0.2\n"
+    now = deepcopy(then)
+    now["files"]["optim/own.yaml"] += "nesterov: true\nmomentum: 0.9\n"
+    assert differences(then, now) == differences(now, then) == []
+    now["files"]["optim/own.yaml"] = now["files"]["optim/own.yaml"].replace("true", "false")
+    assert differences(then, now) == ["optim/own.yaml.nesterov: True → False"]
+    assert differences(now, then) == ["optim/own.yaml.nesterov: False → True"]
+
+
+@pytest.mark.parametrize("study", ["fast/fast", "recipe_m3/recipe_m3", "recipe_m3/recipe_m3_2", "under_8k/under_8k_2"])
+def test_the_line_that_began_a_committed_study_goes_on_with_it(sweeper, study):
+    """Of those whose questions stand as they stood."""
+    then = upgraded(read(EVIDENCE / f"{study}.study.json.gz")["user_attrs"]["frozen"])
+    now = freeze(sweeper, then["arguments"])
+    assert differences(then, {**now, "settings": then["settings"]}) == []
 
 
 QUESTION = "# @package _global_\ndefaults:\n  - override /model: own\n  - override /optim: muon\n"
@@ -166,7 +188,7 @@ def test_a_study_from_before_the_machine_had_a_group_goes_on(sweeper):
 
 def test_a_trial_of_an_exported_study_is_still_the_experiment_that_came_of_it(configure):
     """Of a version with another default pruner, and without a group for the machine."""
-    study = read(Path(__file__).parents[2] / "evidence/under_8k/under_8k.study.json.gz")
+    study = read(EVIDENCE / "under_8k/under_8k.study.json.gz")
     frozen = upgraded(study["user_attrs"]["frozen"])
     (trial,) = (trial for trial in study["trials"] if trial["number"] == 55)
     with closing(Composer(frozen, space_of(frozen).fixed)) as composer:
