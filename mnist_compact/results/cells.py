@@ -91,8 +91,8 @@ def _compact(value: list[Any] | dict[str, Any]) -> str:
 
 def _checked(value: Any, dtype: str) -> Cell:
     """`value` if a column of this dtype can hold it; a TypeError naming the value otherwise."""
-    if value is None:
-        return None
+    if value is None or (type(value) is str and dtype == "string"):
+        return value
     if isinstance(value, bool) or not isinstance(value, _KINDS[dtype]):
         raise TypeError(f"{value!r} is not of the kind {dtype}")
     if isinstance(value, int) and abs(value) > _MOST:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,7 @@ COLUMNS = (
 COLUMN_NAMES = tuple(column.name for column in COLUMNS)
 
 
+@cache
 def score_column(split: str, weights: str, measure: str, at: str) -> str:
     """The one column for this split, these weights, this measure and epoch choice; raw weights go unnamed."""
     return "_".join([split, *([] if weights == "raw" else [weights]), measure, at])

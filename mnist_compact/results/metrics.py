@@ -1,8 +1,7 @@
 """The per-epoch metrics of a run (metrics.csv), and what is read off them."""
 
-import csv
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,33 +69,21 @@ def read_rows(folder: Path) -> tuple[list[str], list[Row]]:
     except OSError:
         return [], []
     # Only a line with its end was written whole: of "99.41" a cut may leave a perfectly readable "9".
-    lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    header, *body = list(csv_lines(lines)) or [[]]
+    first, *lines = text.split("\n")[:-1] or [""]
+    header = first.rstrip("\r").split(",")
     if "epoch" not in header:
         return [], []
     epoch, by_epoch = header.index("epoch"), dict[float, Row]()
-    for cells in body:
-        row = _parse_row(cells)
+    for line in lines:
+        row = _parse_row(line.split(","))
         if len(row) == len(header) and row[epoch].is_integer():
             by_epoch[row[epoch]] = row
     return header, [by_epoch[number] for number in sorted(by_epoch)]
 
 
-def csv_lines(lines: Iterable[str]) -> Iterator[list[str]]:
-    """The cells of every line that is CSV; zeros after a power loss, say, are a cell longer than `csv` takes."""
-    reader = csv.reader(lines)
-    while True:
-        try:
-            yield next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            continue
-
-
 def _parse_row(cells: list[str]) -> Row:
     """The numbers of one line, an empty cell as NaN; none for a line that is not numbers alone."""
     try:
-        return [float(cell) if cell else math.nan for cell in cells]
+        return [*map(float, cells)] if all(cells) else [float(cell or math.nan) for cell in cells]
     except ValueError:
         return []

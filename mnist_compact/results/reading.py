@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mnist_compact.faults import Refusal
 from mnist_compact.results import cache
-from mnist_compact.results.cells import Cell, cells_of, proper
+from mnist_compact.results.cells import Cell, cells_of
 from mnist_compact.results.columns import UNREADABLE, FoundRun
 from mnist_compact.results.finding import Origin, RunFolder, run_folders
 from mnist_compact.results.record import RecordError, RunRecord
@@ -61,7 +61,7 @@ def _read_below(root: Path, rows: Rows, seen: set[str]) -> None:
         seen.add(folder.path)
         stamp, kept = known.rows.get(folder.path, (None, []))
         if stamp == [*folder.stamp]:
-            kept[0] = proper(folder.label)
+            kept[0] = folder.label
             if aligned:
                 rows.cells.append(cells := kept)
             else:
@@ -78,11 +78,6 @@ def _read_below(root: Path, rows: Rows, seen: set[str]) -> None:
 
 
 def _read(folder: RunFolder) -> dict[str, Cell]:
-    row = _cells(folder)
-    return {proper(name): proper(cell) if isinstance(cell, str) else cell for name, cell in row.items()}
-
-
-def _cells(folder: RunFolder) -> dict[str, Cell]:
     origin, place = Origin.of(folder.path), Path(folder.label)
     try:
         if folder.fault:

@@ -180,6 +180,13 @@ class RunRecord:
             raise RecordError(f"{path} is damaged: {error}") from error
 
 
+# Of the fields of each class; looked up for ten thousand records at a time.
+NAMES = {
+    cls: frozenset(field.name for field in fields(cls))
+    for cls in (RunRecord, NetworkFacts, Normalisation, Score, Continuation)
+}
+
+
 def final_of(scores: Iterable[Score]) -> Score | None:
     return next((score for score in scores if score.final), None)
 
@@ -205,4 +212,4 @@ def _parsed(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _known(cls: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {field.name: raw[field.name] for field in fields(cls) if field.name in raw}
+    return {name: value for name, value in raw.items() if name in NAMES[cls]}

@@ -1,6 +1,7 @@
 """What the page tells of single runs beyond their row: curves, layers, confusion matrix, worst mistakes."""
 
 import base64
+import csv
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_compact.results.metrics import csv_lines, read_rows
+from mnist_compact.results.metrics import read_rows
 from mnist_compact.results.plots import Mistakes, read_mistakes
 from mnist_compact.results.record import RecordError, RunRecord
 from mnist_compact.run_files import LAYERS, MISTAKES
@@ -101,9 +102,21 @@ def _layers(folders: Sequence[Path]) -> Json:
 
 
 def _layer_table(text: str) -> Json:
-    header, *rows = list(csv_lines(text.splitlines())) or [[]]
+    header, *rows = list(_csv_lines(text)) or [[]]
     whole = [row for row in rows if len(row) == len(header)]
     return {"columns": header, "rows": [[_number_or_text(cell) for cell in row] for row in whole]}
+
+
+def _csv_lines(text: str) -> Iterator[list[str]]:
+    """The cells of every line that is CSV; zeros after a power loss, say, are a cell longer than `csv` takes."""
+    reader = csv.reader(text.splitlines())
+    while True:
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            continue
 
 
 def _number_or_text(cell: str) -> int | str:
