@@ -131,6 +131,18 @@ def test_no_step_waits_for_the_gpu(configure, optim):
         torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
+def test_a_step_that_waited_would_be_noticed():
+    """What the test above rests on."""
+    loss = torch.ones(1, device=GPU)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        with pytest.raises(RuntimeError, match="synchroniz"):
+            loss.item()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.mark.parametrize(("optim", "device"), [("adam", "cuda"), ("muon", "auto")])
 def test_a_run_that_is_cut_off_goes_on_and_says_where_it_ran(configure, onlooker, tmp_path, optim, device):
     recipe = ("model=m3", "augment=affine", f"optim={optim}", "data.train_images=4000", "train.average_epochs=1")

@@ -1,5 +1,6 @@
 """Confirmations as the page shows them: every seed's score, with mean and interval, a panel a split and weights."""
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ Json = dict[str, Any]
 def confirmations(frame: "pd.DataFrame", whole: "pd.DataFrame") -> Json:
     """`groups`: of each confirmation, or part in a ranking, and final score (split, weights) in a `load_runs` table the
     seeds and accuracies of completed runs, their summary, how many runs there are, which kind of the two it is, and
-    where the configuration came from.
+    where the configuration came from; the best first.
 
     All runs of a confirmation count that are in the table `whole`, which `frame` may be chosen from: by a part of them,
     chosen by their scores, it would be another.
@@ -31,8 +32,13 @@ def confirmations(frame: "pd.DataFrame", whole: "pd.DataFrame") -> Json:
         for (name, place), runs in found.groupby([found["confirmation"], _places(found)], sort=False)
         for group in _groups(str(name), Path(str(place)), runs)
     ]
-    groups.sort(key=lambda group: group["kind"] == "ranking")  # after what was confirmed
+    groups.sort(key=_order)
     return {"groups": groups, "confidence": 100 * CONFIDENCE}
+
+
+def _order(group: Json) -> tuple[bool, float]:
+    """Rankings after what was confirmed; of either the best mean first, and those without a seed last."""
+    return group["kind"] == "ranking", -group["summary"]["mean"] if group["summary"] else math.inf
 
 
 def _places(frame: "pd.DataFrame") -> "pd.Series[str]":
