@@ -99,9 +99,10 @@ def _launch(arguments: list[str]) -> None:
     from omegaconf import OmegaConf
 
     from mnist_compact import grid, launcher
-    from mnist_compact.search.configs import register
+    from mnist_compact.search import configs, sweeper
 
-    register()
+    configs.register()
+    sweeper.register()
     launcher.register()
     grid.register()
     token = secrets.token_hex(3)  # one for all: Hydra asks anew for each run of a grid, which share a folder

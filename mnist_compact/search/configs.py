@@ -105,12 +105,11 @@ CONTINUABLE = {
 
 
 def register() -> None:
-    """Tell Hydra all that conf/config.yaml speaks of: schemas, the sweeper and its groups, the questions in sweeps/."""
+    """Tell Hydra all that conf/config.yaml speaks of: schemas, the sweeper's options, the questions in sweeps/."""
     from hydra.core.plugins import Plugins
 
     from mnist_compact import config, experiments
     from mnist_compact.search.source import SweepsSource
-    from mnist_compact.search.sweeper import CompactSweeper
 
     config.register()
     experiments.register()
@@ -129,5 +128,4 @@ def register() -> None:
     }
     for name, node in pruners.items():
         store.store(group="hydra/sweeper/pruner", name=name, node=node, provider="mnist_compact", replace=True)
-    for plugin in (SweepsSource, CompactSweeper):
-        Plugins.instance().register(plugin)
+    Plugins.instance().register(SweepsSource)

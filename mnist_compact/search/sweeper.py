@@ -5,6 +5,7 @@ Light: Hydra imports it for every command line; Optuna and the rest are imported
 
 from typing import TYPE_CHECKING, Any
 
+from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -28,3 +29,8 @@ class CompactSweeper(Sweeper):
 
         assert self.config is not None
         return Parent(self.config, arguments).search(View)
+
+
+def register() -> None:
+    """Tell Hydra the class. What it can be told, every composition has to know: `configs.register`."""
+    Plugins.instance().register(CompactSweeper)
