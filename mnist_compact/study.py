@@ -86,8 +86,8 @@ def _export(arguments: argparse.Namespace) -> None:
 
 def _import(arguments: argparse.Namespace) -> None:
     from mnist_compact.atomic import replacing
+    from mnist_compact.search.addresses import shown
     from mnist_compact.search.exchange import import_study, read
-    from mnist_compact.search.storage import shown
 
     exchange = read(arguments.file)
     name = arguments.name or exchange["name"]
@@ -116,7 +116,7 @@ def _import(arguments: argparse.Namespace) -> None:
 def _list(arguments: argparse.Namespace) -> None:
     import pandas as pd
 
-    from mnist_compact.search.storage import shown
+    from mnist_compact.search.addresses import shown
 
     if arguments.storage:
         places = shown(arguments.storage)

@@ -21,7 +21,7 @@ from mnist_compact.cores import cores
 from mnist_compact.data.published import TRAIN_IMAGES
 from mnist_compact.results.record import RunRecord, objective
 from mnist_compact.run_files import RECORD
-from mnist_compact.search.ledger import quieten
+from mnist_compact.search.counts import quieten
 from mnist_compact.search.storage import open_storage
 from mnist_compact.training.machine import prepare
 

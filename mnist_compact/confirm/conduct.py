@@ -11,7 +11,7 @@ from mnist_compact.confirm.plans import FILENAME as PLAN
 from mnist_compact.confirm.plans import Plan
 from mnist_compact.confirm.sources import Source
 from mnist_compact.faults import ConfigError
-from mnist_compact.search.places import is_below
+from mnist_compact.results.finding import is_below
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -105,9 +105,9 @@ def best_trials(study: str, top: int, sweeps: Path, url: str | None = None) -> l
 
 def of_trials(study: str, numbers: list[int], sweeps: Path, url: str | None = None) -> list[Source]:
     """Composed out of what the study froze: neither conf/ nor the trials' folders are needed."""
+    from mnist_compact.search.building import space_of
     from mnist_compact.search.earlier import upgraded
     from mnist_compact.search.frozen import Composer
-    from mnist_compact.search.proposals import space_of
 
     with _opened(study, sweeps, url) as found:
         trials = found.get_trials(deepcopy=False)

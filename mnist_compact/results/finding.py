@@ -70,6 +70,11 @@ def confirmed(home: Path | str) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
+def is_below(name: str) -> bool:
+    """Whether something of this name has a folder of its own in that of all."""
+    return len(Path(name).parts) == 1 and name not in ("..", "/")
+
+
 @dataclass(slots=True, frozen=True)
 class RunFolder:
     """`label` is the folder as reached from the path given, `path` the absolute one without links."""

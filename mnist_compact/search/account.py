@@ -9,7 +9,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_compact.changes import flat
-from mnist_compact.search.ledger import is_refused, tally
+from mnist_compact.search.counts import is_refused, tally
 from mnist_compact.search.verdict import over
 
 

@@ -14,11 +14,11 @@ from optuna.exceptions import ExperimentalWarning
 
 from mnist_compact.faults import ConfigError, Faults, check_installed
 from mnist_compact.results.columns import is_machines
+from mnist_compact.results.finding import is_below
+from mnist_compact.search.addresses import rule_broken_by, shown
+from mnist_compact.search.building import is_grid, pruner_of, sampler_of, space_of
 from mnist_compact.search.frozen import Composer, Frozen
 from mnist_compact.search.objectives import OBJECTIVES
-from mnist_compact.search.places import is_below
-from mnist_compact.search.proposals import is_grid, pruner_of, sampler_of, space_of
-from mnist_compact.search.storage import rule_broken_by, shown
 from mnist_compact.terminal.refusals import explain
 
 REHEARSED = 3  # proposals: the first ones of many samplers are random

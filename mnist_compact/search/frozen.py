@@ -1,5 +1,7 @@
 """What a study is about, frozen at its start: later edits of YAML change nothing in it."""
 
+import hashlib
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -60,6 +62,20 @@ def folders_beside(config: DictConfig) -> list[Path]:
     """Where Hydra looks for options besides conf/ and sweeps/: --config-dir, and files of hydra.searchpath."""
     sources = config.hydra.runtime.config_sources
     return [Path(source.path) for source in sources if source.schema == "file" and source.provider != "main"]
+
+
+def held_out(config: DictConfig, arguments: list[str]) -> list[str]:
+    """With data=holdout where nobody has said what to score on: the default of plain runs is the test split."""
+    said = any(argument.lstrip("+").startswith("data=") for argument in arguments)
+    if said or config.hydra.runtime.choices.get("sweeps") or config.hydra.runtime.choices.data != "mnist":
+        return arguments
+    return [*arguments, "data=holdout"]
+
+
+def digits_of(frozen: Frozen) -> str:
+    """Eight that tell one search from another, for one without a name: the same line again has the same."""
+    asked = {"settings": frozen["settings"], "arguments": sorted(frozen["arguments"])}
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def differences(then: Frozen, now: Frozen) -> list[str]:

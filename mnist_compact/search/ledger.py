@@ -12,9 +12,7 @@ and the attempt does not count.
 import contextlib
 import socket
 import time
-import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,63 +21,13 @@ from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_compact.results.record import RecordError, RunRecord, Status
+from mnist_compact.search.counts import FIXED, tally
 from mnist_compact.search.storage import TROUBLE, StorageLost, Watch, open_storage
 
 LEASE_S = 90.0  # how long a worker elsewhere may be silent before its trial is taken over
 UNLEASED_S = 120.0  # how long a trial elsewhere may be between its creation and its lease
 MAX_ATTEMPTS = 2
 EXCUSED = ".excused"  # ending of a worker's mark
-FIXED = "fixed_params"  # Optuna's system attribute of a trial that waits, or waited, with its point
-
-
-def quieten() -> None:
-    """Optuna tells of every trial and of what is experimental; the search has its own view, and pins the version."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-
-
-@dataclass(slots=True, frozen=True)
-class Tally:
-    """How many trials there are of each kind."""
-
-    complete: int
-    pruned: int
-    failed: int
-    running: int
-    refused: int
-    waiting: int  # enqueued, not begun
-
-    @property
-    def ended(self) -> int:
-        """What counts towards `n_trials`."""
-        return self.complete + self.pruned + self.failed
-
-
-def is_refused(trial: FrozenTrial) -> bool:
-    """Whether it trained nothing and counts towards nothing, be it over budget, not to be built, or withdrawn."""
-    return "refused" in trial.user_attrs
-
-
-def is_withdrawn(trial: FrozenTrial) -> bool:
-    return "withdrawn" in trial.user_attrs
-
-
-def tally(trials: Iterable[FrozenTrial]) -> Tally:
-    counts = dict.fromkeys(TrialState, 0)
-    refused = 0
-    for trial in trials:
-        if not is_refused(trial):
-            counts[trial.state] += 1
-        elif not is_withdrawn(trial):
-            refused += 1
-    return Tally(
-        counts[TrialState.COMPLETE],
-        counts[TrialState.PRUNED],
-        counts[TrialState.FAIL],
-        counts[TrialState.RUNNING],
-        refused,
-        counts[TrialState.WAITING],
-    )
 
 
 class Ledger:

@@ -1,7 +1,5 @@
 """The parent of a search: founds or joins the study, keeps its workers at work, tells a view how it goes."""
 
-import hashlib
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -19,11 +17,12 @@ from mnist_compact.config import machine_of, tracker_of
 from mnist_compact.cores import cores
 from mnist_compact.faults import EXIT_FAILED, EXIT_FRUITLESS, ConfigError, WorkFault
 from mnist_compact.results.record import RunRecord
+from mnist_compact.search.building import point_of, space_of
 from mnist_compact.search.checks import check_keys, check_settings, rehearse
+from mnist_compact.search.counts import quieten, tally
 from mnist_compact.search.founding import Charter, is_there
-from mnist_compact.search.frozen import Composer, Frozen, folders_beside, freeze
-from mnist_compact.search.ledger import Ledger, is_at, quieten, tally
-from mnist_compact.search.proposals import point_of, space_of
+from mnist_compact.search.frozen import Composer, digits_of, folders_beside, freeze, held_out
+from mnist_compact.search.ledger import Ledger, is_at
 from mnist_compact.search.standing import ask
 from mnist_compact.search.storage import StorageLost, in_words, patiently
 from mnist_compact.search.verdict import Settings, Stop, stop_of
@@ -217,17 +216,3 @@ class Parent:
 def _say(line: str) -> None:
     """Before there is a view."""
     print(line, flush=True)
-
-
-def held_out(config: DictConfig, arguments: list[str]) -> list[str]:
-    """With data=holdout where nobody has said what to score on: the default of plain runs is the test split."""
-    said = any(argument.lstrip("+").startswith("data=") for argument in arguments)
-    if said or config.hydra.runtime.choices.get("sweeps") or config.hydra.runtime.choices.data != "mnist":
-        return arguments
-    return [*arguments, "data=holdout"]
-
-
-def digits_of(frozen: Frozen) -> str:
-    """Eight that tell one search from another, for one without a name: the same line again has the same."""
-    asked = {"settings": frozen["settings"], "arguments": sorted(frozen["arguments"])}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]

@@ -6,18 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_compact.faults import ConfigError, nearest
-from mnist_compact.results.finding import DATABASE, EXPORTED
+from mnist_compact.results.finding import DATABASE, EXPORTED, is_below
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.study import Study
 
 SWEEPS = "outputs/sweeps"  # where searches keep their studies if not told otherwise
-
-
-def is_below(name: str) -> bool:
-    """Whether something of this name has a folder of its own in that of all."""
-    return len(Path(name).parts) == 1 and name not in ("..", "/")
 
 
 def study_and_number(word: str) -> tuple[str, int]:
@@ -65,8 +60,8 @@ def from_file(path: Path) -> "Study":
     """The study in an exported file, in memory."""
     from optuna.storages import InMemoryStorage
 
+    from mnist_compact.search.counts import quieten
     from mnist_compact.search.exchange import import_study, read
-    from mnist_compact.search.ledger import quieten
 
     quieten()
     exchange = read(path)
@@ -103,7 +98,7 @@ def storage_of(name: str, folder: Path, url: str | None) -> Iterator["BaseStorag
 @contextmanager
 def existing(url: str, wait_s: float | None = None) -> Iterator["BaseStorage"]:
     """As `opened`, but for a file that is not there, which would be made."""
-    from mnist_compact.search.storage import file_of, shown
+    from mnist_compact.search.addresses import file_of, shown
 
     file = file_of(url)
     if file is not None and not file.exists():
@@ -118,8 +113,9 @@ def opened(url: str, wait_s: float | None = None) -> Iterator["BaseStorage"]:
 
     Raises ConfigError for what is none.
     """
-    from mnist_compact.search.ledger import quieten
-    from mnist_compact.search.storage import open_storage, shown
+    from mnist_compact.search.addresses import shown
+    from mnist_compact.search.counts import quieten
+    from mnist_compact.search.storage import open_storage
 
     quieten()
     try:

@@ -1,17 +1,12 @@
 """From the sampler's proposals to a run that may train: what is over budget or cannot be built is refused at once."""
 
-import random
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 from hydra.errors import HydraException
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -19,16 +14,16 @@ from mnist_compact.config import RunConfig
 from mnist_compact.experiment import check
 from mnist_compact.faults import ConfigError, OverBudget
 from mnist_compact.results.finding import TRIALS
+from mnist_compact.search.building import is_grid, sampler_of, space_of
+from mnist_compact.search.counts import is_refused, is_withdrawn, tally
 from mnist_compact.search.frozen import Composer, Frozen
-from mnist_compact.search.ledger import Ledger, is_refused, is_withdrawn, tally
+from mnist_compact.search.ledger import Ledger
 from mnist_compact.search.objectives import OBJECTIVES
-from mnist_compact.search.space import SearchSpace
 from mnist_compact.terminal.refusals import explain
 
 # They look at complete trials alone; TPE also at pruned ones, which no pruner and no "best" takes for results. CMA-ES,
 # random and quasi-random ones learn nothing from a refusal.
 LEARN_FROM_COMPLETE = (optuna.samplers.GPSampler, optuna.samplers.NSGAIISampler, optuna.samplers.NSGAIIISampler)
-WHITELIST = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.*")
 
 
 @dataclass(slots=True, frozen=True)
@@ -140,37 +135,6 @@ class Proposer:
             self.ledger.study.tell(trial, [OBJECTIVES[name].worst for name in objectives])
 
 
-def space_of(frozen: Frozen) -> SearchSpace:
-    settings = frozen["settings"]
-    return SearchSpace.parse(settings["params"], settings["branches"], frozen["arguments"])
-
-
-def sampler_of(frozen: Frozen, occasion: str) -> BaseSampler:
-    """The sampler, afresh for every proposal: seeded by the occasion, so that no two of them repeat each other."""
-    node, seed = dict(frozen["settings"]["sampler"]), frozen["settings"]["seed"]
-    if is_grid(frozen):  # points come in order; Optuna's own wants to stop a loop that is not here
-        node = {"_target_": "optuna.samplers.RandomSampler", "seed": None}
-    if "QMC" in node["_target_"]:
-        node["seed"] = seed  # all workers walk along one sequence
-    elif "seed" in node:
-        node["seed"] = random.Random(f"{seed}/{occasion}").getrandbits(31)
-    if node.get("warn_independent_sampling"):
-        node["warn_independent_sampling"] = False  # each proposal has a new sampler, which would say so again
-    sampler: BaseSampler = instantiate(OmegaConf.create(node), _execution_whitelist_=WHITELIST)
-    return sampler
-
-
-def is_grid(frozen: Frozen) -> bool:
-    return str(frozen["settings"]["sampler"]["_target_"]).endswith(".GridSampler")
-
-
-def pruner_of(frozen: Frozen) -> optuna.pruners.BasePruner:
-    pruner: optuna.pruners.BasePruner = instantiate(
-        OmegaConf.create(frozen["settings"]["pruner"]), _execution_whitelist_=WHITELIST
-    )
-    return pruner
-
-
 class Trained(Study):
     """A study as pruners are to see it: without what was refused, some of which is told as complete."""
 
@@ -180,15 +144,3 @@ class Trained(Study):
 
 def trial_folder(number: int) -> Path:
     return Path(TRIALS) / f"{number:04d}"
-
-
-def point_of(config: dict[str, Any], keys: set[str]) -> dict[str, Any]:
-    """The values that a record's configuration has for keys of a space; a group's key has its option's name."""
-    point = {}
-    for key in sorted(keys):
-        node: Any = config
-        for part in key.split("."):
-            node = node.get(part) if isinstance(node, dict) else None
-        if node is not None:
-            point[key] = node["name"] if isinstance(node, dict) else node
-    return point

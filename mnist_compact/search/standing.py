@@ -8,7 +8,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_compact.search.account import ranked
-from mnist_compact.search.ledger import Tally, tally
+from mnist_compact.search.counts import Tally, tally
 from mnist_compact.search.verdict import Settings, Stop, stop_of
 
 ASKED = "asked"  # attribute of a study: the settings of the search that was begun or joined last

@@ -39,7 +39,7 @@ def _table(study: "Study") -> "pd.DataFrame":
     import pandas as pd
 
     from mnist_compact.search.account import objectives
-    from mnist_compact.search.ledger import is_refused
+    from mnist_compact.search.counts import is_refused
 
     trials = study.get_trials(deepcopy=False)
     states = ["refused" if is_refused(trial) else STATES[trial.state.name] for trial in trials]

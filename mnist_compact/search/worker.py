@@ -3,14 +3,12 @@
 Started by the sweeper as `python -m mnist_compact.search.worker <assignment>`, a JSON file.
 """
 
-import json
 import signal
 import sys
 import threading
 import time
 import traceback
 from contextlib import closing
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,41 +22,18 @@ from mnist_compact.onlookers import Relinquished, Reporter, Watcher, Watchers
 from mnist_compact.orphans import end_with
 from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status
 from mnist_compact.run_files import RECORD
+from mnist_compact.search.assignment import Assignment
+from mnist_compact.search.building import pruner_of
+from mnist_compact.search.counts import quieten, tally
 from mnist_compact.search.earlier import upgraded
-from mnist_compact.search.ledger import Ledger, quieten, tally
+from mnist_compact.search.ledger import Ledger
 from mnist_compact.search.objectives import OBJECTIVES
-from mnist_compact.search.proposals import Job, Proposer, Trained, pruner_of
+from mnist_compact.search.proposals import Job, Proposer, Trained
 from mnist_compact.search.storage import TROUBLE, StorageLost
-from mnist_compact.search.verdict import Settings, stop_of
-from mnist_compact.training.configs import MachineConfig
+from mnist_compact.search.verdict import stop_of
 
 HEARTBEAT_S = 20.0
 IDLE_S = 1.0  # between looks at what the others do, when there is nothing to do oneself
-
-
-@dataclass(slots=True, frozen=True)
-class Assignment:
-    """All that a worker is told."""
-
-    folder: str
-    url: str
-    study_name: str
-    worker: str
-    private: bool
-    machine: MachineConfig  # what all its trials are computed on
-    parent: int  # process id; a worker does not outlive it
-    settings: Settings
-
-    def write(self, path: Path) -> None:
-        path.touch()
-        path.chmod(0o600)  # a URL may hold a password
-        path.write_text(json.dumps(asdict(self)))
-
-    @classmethod
-    def read(cls, path: Path) -> "Assignment":
-        raw = json.loads(path.read_text())
-        parts = {"settings": Settings(**raw["settings"]), "machine": MachineConfig(**raw["machine"])}
-        return cls(**{**raw, **parts})
 
 
 class Log(Watcher):

@@ -13,9 +13,9 @@ from pathlib import Path
 from mnist_compact.cores import threads_each
 from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, EXIT_WITHOUT_DATA, ConfigError, WorkFault
 from mnist_compact.jobs import how_ended
+from mnist_compact.search.assignment import Assignment
 from mnist_compact.search.ledger import excuse, lock_of
 from mnist_compact.search.verdict import Settings
-from mnist_compact.search.worker import Assignment
 from mnist_compact.training.configs import MachineConfig
 
 PATIENCE_S = 20.0  # for workers that are told to stop: they finish a step, not an epoch

@@ -6,7 +6,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from mnist_compact.search.ledger import LEASE_S, MAX_ATTEMPTS, UNLEASED_S, Ledger, tally
+from mnist_compact.search.counts import tally
+from mnist_compact.search.ledger import LEASE_S, MAX_ATTEMPTS, UNLEASED_S, Ledger
 from mnist_compact.search.storage import StorageLost
 from mnist_compact.search.verdict import Settings, Stop, stop_of
 

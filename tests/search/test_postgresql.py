@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from processes import PATIENCE_S, kill, wait_for
 from test_killed_searches import finish, start, workers_of
 
-from mnist_compact.search.ledger import tally
+from mnist_compact.search.counts import tally
 from mnist_compact.search.places import studies_at
 from mnist_compact.search.storage import open_storage
 

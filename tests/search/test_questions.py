@@ -10,9 +10,9 @@ from optuna.distributions import CategoricalDistribution
 
 from mnist_compact.experiment import check
 from mnist_compact.faults import ConfigError, OverBudget
+from mnist_compact.search.building import space_of
 from mnist_compact.search.frozen import Composer
 from mnist_compact.search.parent import Parent
-from mnist_compact.search.proposals import space_of
 from mnist_compact.search.source import SweepsSource, sweeps_folder
 
 QUESTIONS = sorted(path.stem for path in sweeps_folder().glob("*.yaml"))

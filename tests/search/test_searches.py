@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from mnist_compact.config import GROUPS
 from mnist_compact.faults import EXIT_FRUITLESS
-from mnist_compact.search.ledger import is_refused, tally
+from mnist_compact.search.counts import is_refused, tally
 from mnist_compact.search.storage import open_storage
 
 pytestmark = pytest.mark.process

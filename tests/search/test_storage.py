@@ -5,7 +5,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from mnist_compact.search.storage import WAIT_S, file_of, open_storage, rule_broken_by, shown, wait_of
+from mnist_compact.search.addresses import WAIT_S, file_of, rule_broken_by, shown, wait_of
+from mnist_compact.search.storage import open_storage
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,31 @@
+"""All that a worker is told, in a file of its own."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mnist_compact.search.verdict import Settings
+from mnist_compact.training.configs import MachineConfig
+
+
+@dataclass(slots=True, frozen=True)
+class Assignment:
+    folder: str
+    url: str
+    study_name: str
+    worker: str
+    private: bool
+    machine: MachineConfig  # what all its trials are computed on
+    parent: int  # process id; a worker does not outlive it
+    settings: Settings
+
+    def write(self, path: Path) -> None:
+        path.touch()
+        path.chmod(0o600)  # a URL may hold a password
+        path.write_text(json.dumps(asdict(self)))
+
+    @classmethod
+    def read(cls, path: Path) -> "Assignment":
+        raw = json.loads(path.read_text())
+        parts = {"settings": Settings(**raw["settings"]), "machine": MachineConfig(**raw["machine"])}
+        return cls(**{**raw, **parts})
