@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mnist_compact.confirm import Confirm
     from mnist_compact.notebook import train
     from mnist_compact.results.tables import load_runs
-    from mnist_compact.search.trials import load_study
+    from mnist_compact.studies.trials import load_study
     from mnist_compact.use.classifier import load_network
     from mnist_compact.use.entries import load
 
@@ -25,7 +25,7 @@ _HOMES = {
     "load": "use.entries",
     "load_network": "use.classifier",
     "load_runs": "results.tables",
-    "load_study": "search.trials",
+    "load_study": "studies.trials",
     "train": "notebook",
 }
 

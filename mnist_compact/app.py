@@ -99,7 +99,8 @@ def _launch(arguments: list[str]) -> None:
     from omegaconf import OmegaConf
 
     from mnist_compact import grid, launcher
-    from mnist_compact.search import configs, sweeper
+    from mnist_compact.questions import configs
+    from mnist_compact.search import sweeper
 
     configs.register()
     sweeper.register()
@@ -123,7 +124,7 @@ def _launch(arguments: list[str]) -> None:
 
 def describe_groups() -> str:
     """A line a group for --help: its options and what it decides."""
-    from mnist_compact.search.source import sweeps_folder
+    from mnist_compact.questions.source import sweeps_folder
 
     conf = configuration_folder()
     lines = []

@@ -47,6 +47,6 @@ def _composition(overrides: tuple[str, ...]) -> tuple[RunConfig, dict[str, Any]]
 
 @cache
 def _register_once() -> None:
-    from mnist_compact.search.configs import register
+    from mnist_compact.questions.configs import register
 
     register()

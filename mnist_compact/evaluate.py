@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mnist_compact.commands import conclude
 from mnist_compact.faults import EXIT_FAILED, ConfigError
 from mnist_compact.results.finding import TRIALS
-from mnist_compact.search.places import SWEEPS, study_and_number
+from mnist_compact.studies.places import SWEEPS, study_and_number
 
 if TYPE_CHECKING:
     from mnist_compact.data.datasets import Split

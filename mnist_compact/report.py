@@ -70,7 +70,7 @@ def _found(paths: list[str]) -> "pd.DataFrame | None":
 def _page(frame: "pd.DataFrame", arguments: argparse.Namespace) -> None:
     from mnist_compact.results.conditions import matching
     from mnist_compact.results.page.document import Choice, write_page
-    from mnist_compact.search.places import from_file
+    from mnist_compact.studies.places import from_file
 
     shown = reduce(matching, arguments.where, frame)
     if shown.empty:

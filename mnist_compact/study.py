@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mnist_compact.commands import conclude
 from mnist_compact.faults import ConfigError
 from mnist_compact.results.finding import DATABASE, EXPORTED, TRIALS
-from mnist_compact.search.places import (
+from mnist_compact.studies.places import (
     SWEEPS,
     database_of,
     files,
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from mnist_compact.search.exchange import export_study, write
+    from mnist_compact.studies.exchange import export_study, write
 
     path = arguments.out or Path(f"{arguments.name}{EXPORTED}")
     with storage_of(arguments.name, arguments.folder, arguments.storage) as storage:
@@ -86,8 +86,8 @@ def _export(arguments: argparse.Namespace) -> None:
 
 def _import(arguments: argparse.Namespace) -> None:
     from mnist_compact.atomic import replacing
-    from mnist_compact.search.addresses import shown
-    from mnist_compact.search.exchange import import_study, read
+    from mnist_compact.questions.addresses import shown
+    from mnist_compact.studies.exchange import import_study, read
 
     exchange = read(arguments.file)
     name = arguments.name or exchange["name"]
@@ -116,7 +116,7 @@ def _import(arguments: argparse.Namespace) -> None:
 def _list(arguments: argparse.Namespace) -> None:
     import pandas as pd
 
-    from mnist_compact.search.addresses import shown
+    from mnist_compact.questions.addresses import shown
 
     if arguments.storage:
         places = shown(arguments.storage)
@@ -148,13 +148,13 @@ def _rows_of_files(paths: Iterable[Path]) -> list[dict[str, Any]]:
 
 
 def _rows(studies: "list[Study]", place: str) -> list[dict[str, Any]]:
-    from mnist_compact.search.account import counts
+    from mnist_compact.studies.account import counts
 
     return [{"study": study.study_name, **counts(study), **_best(study), "in": place} for study in studies]
 
 
 def _best(study: "Study") -> dict[str, str]:
-    from mnist_compact.search.account import best, objectives
+    from mnist_compact.studies.account import best, objectives
 
     found, names = best(study), objectives(study)
     if not found:
@@ -163,7 +163,7 @@ def _best(study: "Study") -> dict[str, str]:
 
 
 def _show(arguments: argparse.Namespace) -> None:
-    from mnist_compact.search.exchange import load
+    from mnist_compact.studies.exchange import load
 
     if arguments.top < 1:
         raise ConfigError([f"--top must be at least 1, got {arguments.top}"])
@@ -175,7 +175,7 @@ def _show(arguments: argparse.Namespace) -> None:
 
 
 def _watch(arguments: argparse.Namespace) -> None:
-    from mnist_compact.search.exchange import load
+    from mnist_compact.studies.exchange import load
     from mnist_compact.terminal.watching import watch
 
     url = arguments.storage or f"sqlite:///{database_of(arguments.folder, arguments.name)}"
@@ -186,7 +186,7 @@ def _watch(arguments: argparse.Namespace) -> None:
 def _tell(study: "Study", top: int, form: str) -> None:
     import pandas as pd
 
-    from mnist_compact.search.account import best, counts, objectives, row, settings, told_apart
+    from mnist_compact.studies.account import best, counts, objectives, row, settings, told_apart
 
     columns = dict.fromkeys(["trial", *objectives(study), "parameters", "seconds", "point"])
     trials = best(study)[:top]
@@ -212,7 +212,7 @@ def _agreement(study: "Study") -> "list[pd.DataFrame | str]":
     """What a pruner would have to go by: how well the order at an epoch foretells the order at the end."""
     import pandas as pd
 
-    from mnist_compact.search.account import curves
+    from mnist_compact.studies.account import curves
 
     n, pairs = curves(study)
     if n < FEWEST:

@@ -16,7 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from mnist_compact import app
 from mnist_compact.choosing import Choosing
 from mnist_compact.config import GROUPS, RunConfig, configuration_folder, to_run_config
-from mnist_compact.search.configs import register
+from mnist_compact.questions.configs import register
 
 # Tests run side by side: a process on all cores would wait for the others in every step.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -17,12 +17,12 @@ from mnist_compact.data.published import FASHION
 from mnist_compact.data.sources import MnistFile
 from mnist_compact.experiment import run
 from mnist_compact.faults import ConfigError
+from mnist_compact.questions.frozen import Composer, freeze
 from mnist_compact.results.columns import ScoreColumn, score_column
 from mnist_compact.results.page.details import details
 from mnist_compact.results.plots import confusion_figure, mistakes_figure, read_mistakes
 from mnist_compact.results.record import RunRecord
 from mnist_compact.results.tables import reference_comparison
-from mnist_compact.search.frozen import Composer, freeze
 from mnist_compact.use.evaluation import by_class, evaluate, split_of
 
 

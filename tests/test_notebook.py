@@ -129,7 +129,7 @@ def test_a_confirmation_wants_one_thing_to_confirm_and_says_what_could_not_be_tr
 
 
 def test_a_study_is_a_table_of_every_trial():
-    from mnist_compact.search.places import from_file
+    from mnist_compact.studies.places import from_file
 
     table, study = load_study(EXPORTED), from_file(EXPORTED)
     trials = study.get_trials(deepcopy=False)

@@ -17,8 +17,8 @@ from benchmarks.search.real import overhead
 from benchmarks.search.replay import Cost, with_barrier, without_barrier
 from mnist_compact.experiment import check
 from mnist_compact.faults import ConfigError
-from mnist_compact.search.building import pruner_of, space_of
-from mnist_compact.search.counts import quieten
+from mnist_compact.questions.building import pruner_of, space_of
+from mnist_compact.studies.counts import quieten
 
 KEEP_ALL = {"_target_": "optuna.pruners.NopPruner"}
 ABOVE_HALF = {"_target_": "optuna.pruners.ThresholdPruner", "lower": 0.5}

@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.search.curves import Curve, Curves
 from benchmarks.search.replay import Cost, Play, Replay, with_barrier, without_barrier
 from benchmarks.timing import Spread
-from mnist_compact.search.counts import quieten
-from mnist_compact.search.frozen import Frozen
+from mnist_compact.questions.frozen import Frozen
+from mnist_compact.studies.counts import quieten
 
 STOCK = "stock"
 STOCK_TRIALS = 24

@@ -21,9 +21,9 @@ from benchmarks.search.question import Point, Question
 from mnist_compact.atomic import replacing
 from mnist_compact.experiment import run
 from mnist_compact.faults import ConfigError
+from mnist_compact.questions.building import space_of
+from mnist_compact.questions.frozen import Composer
 from mnist_compact.results.record import NetworkFacts, Score, Status
-from mnist_compact.search.building import space_of
-from mnist_compact.search.frozen import Composer
 from mnist_compact.search.worker import Log
 from mnist_compact.training.machine import describe_environment
 

@@ -13,9 +13,9 @@ from omegaconf import OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from mnist_compact.faults import ConfigError
-from mnist_compact.search.configs import CompactSweeperConfig, register
-from mnist_compact.search.frozen import Frozen, freeze
-from mnist_compact.search.space import SearchSpace
+from mnist_compact.questions.configs import CompactSweeperConfig, register
+from mnist_compact.questions.frozen import Frozen, freeze
+from mnist_compact.questions.space import SearchSpace
 
 FILE = Path(__file__).with_name("question.yaml")
 SYNTHETIC = ["data=synthetic", "data.train_images=1024", "data.evaluation_images=500"]

@@ -21,8 +21,8 @@ from mnist_compact.cores import cores
 from mnist_compact.data.published import TRAIN_IMAGES
 from mnist_compact.results.record import RunRecord, objective
 from mnist_compact.run_files import RECORD
-from mnist_compact.search.counts import quieten
-from mnist_compact.search.storage import open_storage
+from mnist_compact.studies.counts import quieten
+from mnist_compact.studies.storage import open_storage
 from mnist_compact.training.machine import prepare
 
 ROOT = Path(__file__).parents[2]

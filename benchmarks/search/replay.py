@@ -20,8 +20,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from mnist_compact.search.building import WHITELIST, pruner_of, space_of
-from mnist_compact.search.frozen import Frozen
+from mnist_compact.questions.building import WHITELIST, pruner_of, space_of
+from mnist_compact.questions.frozen import Frozen
 
 
 class Recording(Protocol):

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from mnist_compact.results.summary import BAR
-from mnist_compact.search.places import SWEEPS
+from mnist_compact.studies.places import SWEEPS
 
 if TYPE_CHECKING:
     from mnist_compact.config import RunConfig

@@ -11,7 +11,7 @@ from mnist_compact.commands import conclude
 from mnist_compact.confirm import FOLDER, SEEDS, SEEDS_OF_A_RANKING, TOP
 from mnist_compact.faults import EXIT_FAILED, ConfigError
 from mnist_compact.results.summary import BAR
-from mnist_compact.search.places import SWEEPS
+from mnist_compact.studies.places import SWEEPS
 
 if TYPE_CHECKING:
     from mnist_compact.confirm.conduct import Question

@@ -13,7 +13,7 @@ from mnist_compact.faults import ConfigError
 from mnist_compact.results.finding import DATABASE, EXPORTED, TRIALS
 from mnist_compact.results.record import RunRecord
 from mnist_compact.run_files import RECORD
-from mnist_compact.search.places import from_file, storage_of, study_and_number
+from mnist_compact.studies.places import from_file, storage_of, study_and_number
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -92,7 +92,7 @@ def of_trial(word: str, sweeps: Path, url: str | None = None) -> Source:
 
 def best_trials(study: str, top: int, sweeps: Path, url: str | None = None) -> list[Source]:
     """The `top` complete trials with the best scores, best first."""
-    from mnist_compact.search.account import best
+    from mnist_compact.studies.account import best
 
     with _opened(study, sweeps, url) as found:
         if len(found.directions) > 1:
@@ -105,9 +105,9 @@ def best_trials(study: str, top: int, sweeps: Path, url: str | None = None) -> l
 
 def of_trials(study: str, numbers: list[int], sweeps: Path, url: str | None = None) -> list[Source]:
     """Composed out of what the study froze: neither conf/ nor the trials' folders are needed."""
-    from mnist_compact.search.building import space_of
-    from mnist_compact.search.earlier import upgraded
-    from mnist_compact.search.frozen import Composer
+    from mnist_compact.questions.building import space_of
+    from mnist_compact.questions.earlier import upgraded
+    from mnist_compact.questions.frozen import Composer
 
     with _opened(study, sweeps, url) as found:
         trials = found.get_trials(deepcopy=False)
@@ -143,7 +143,7 @@ def _overrides(trials: list["FrozenTrial"], study: str, number: int) -> list[str
 
 @contextmanager
 def _opened(study: str, sweeps: Path, url: str | None = None) -> Iterator["Study"]:
-    from mnist_compact.search.exchange import load
+    from mnist_compact.studies.exchange import load
 
     if study.endswith(EXPORTED):
         yield from_file(Path(study))

@@ -1,1 +1,1 @@
-"""The search: an Optuna study over configurations, run by worker processes that waste nothing."""
+"""Who works at a study: the sweeper that Hydra calls, its parent, and worker processes that waste nothing."""

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mnist_compact.search.verdict import Settings
+from mnist_compact.studies.verdict import Settings
 from mnist_compact.training.configs import MachineConfig
 
 

@@ -21,8 +21,8 @@ from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_compact.results.record import RecordError, RunRecord, Status
-from mnist_compact.search.counts import FIXED, tally
-from mnist_compact.search.storage import TROUBLE, StorageLost, Watch, open_storage
+from mnist_compact.studies.counts import FIXED, tally
+from mnist_compact.studies.storage import TROUBLE, StorageLost, Watch, open_storage
 
 LEASE_S = 90.0  # how long a worker elsewhere may be silent before its trial is taken over
 UNLEASED_S = 120.0  # how long a trial elsewhere may be between its creation and its lease

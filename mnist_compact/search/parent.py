@@ -16,18 +16,18 @@ from optuna.trial import FrozenTrial
 from mnist_compact.config import machine_of, tracker_of
 from mnist_compact.cores import cores
 from mnist_compact.faults import EXIT_FAILED, EXIT_FRUITLESS, ConfigError, WorkFault
+from mnist_compact.questions.building import point_of, space_of
+from mnist_compact.questions.checks import check_keys, check_settings, rehearse
+from mnist_compact.questions.frozen import Composer, digits_of, folders_beside, freeze, held_out
 from mnist_compact.results.record import RunRecord
-from mnist_compact.search.building import point_of, space_of
-from mnist_compact.search.checks import check_keys, check_settings, rehearse
-from mnist_compact.search.counts import quieten, tally
-from mnist_compact.search.founding import Charter, is_there
-from mnist_compact.search.frozen import Composer, digits_of, folders_beside, freeze, held_out
 from mnist_compact.search.ledger import Ledger, is_at
-from mnist_compact.search.standing import ask
-from mnist_compact.search.storage import StorageLost, in_words, patiently
-from mnist_compact.search.verdict import Settings, Stop, stop_of
 from mnist_compact.search.workforce import Workforce
 from mnist_compact.signals import exit_on_signals
+from mnist_compact.studies.counts import quieten, tally
+from mnist_compact.studies.founding import Charter, is_there
+from mnist_compact.studies.standing import ask
+from mnist_compact.studies.storage import StorageLost, in_words, patiently
+from mnist_compact.studies.verdict import Settings, Stop, stop_of
 from mnist_compact.training.machine import resolve_device
 
 POLL_S = 0.5

@@ -13,12 +13,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from mnist_compact.config import RunConfig
 from mnist_compact.experiment import check
 from mnist_compact.faults import ConfigError, OverBudget
+from mnist_compact.questions.building import is_grid, sampler_of, space_of
+from mnist_compact.questions.frozen import Composer, Frozen
+from mnist_compact.questions.objectives import OBJECTIVES
 from mnist_compact.results.finding import TRIALS
-from mnist_compact.search.building import is_grid, sampler_of, space_of
-from mnist_compact.search.counts import is_refused, is_withdrawn, tally
-from mnist_compact.search.frozen import Composer, Frozen
 from mnist_compact.search.ledger import Ledger
-from mnist_compact.search.objectives import OBJECTIVES
+from mnist_compact.studies.counts import is_refused, is_withdrawn, tally
 from mnist_compact.terminal.refusals import explain
 
 # They look at complete trials alone; TPE also at pruned ones, which no pruner and no "best" takes for results. CMA-ES,

@@ -32,5 +32,5 @@ class CompactSweeper(Sweeper):
 
 
 def register() -> None:
-    """Tell Hydra the class. What it can be told, every composition has to know: `configs.register`."""
+    """Tell Hydra the class. What it can be told, every composition has to know: `questions.configs.register`."""
     Plugins.instance().register(CompactSweeper)

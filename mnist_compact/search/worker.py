@@ -20,17 +20,17 @@ from mnist_compact.experiment import resume, run
 from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, EXIT_WITHOUT_DATA, ConfigError
 from mnist_compact.onlookers import Relinquished, Reporter, Watcher, Watchers
 from mnist_compact.orphans import end_with
+from mnist_compact.questions.building import pruner_of
+from mnist_compact.questions.earlier import upgraded
+from mnist_compact.questions.objectives import OBJECTIVES
 from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status
 from mnist_compact.run_files import RECORD
 from mnist_compact.search.assignment import Assignment
-from mnist_compact.search.building import pruner_of
-from mnist_compact.search.counts import quieten, tally
-from mnist_compact.search.earlier import upgraded
 from mnist_compact.search.ledger import Ledger
-from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.proposals import Job, Proposer, Trained
-from mnist_compact.search.storage import TROUBLE, StorageLost
-from mnist_compact.search.verdict import stop_of
+from mnist_compact.studies.counts import quieten, tally
+from mnist_compact.studies.storage import TROUBLE, StorageLost
+from mnist_compact.studies.verdict import stop_of
 
 HEARTBEAT_S = 20.0
 IDLE_S = 1.0  # between looks at what the others do, when there is nothing to do oneself

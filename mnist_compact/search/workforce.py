@@ -15,7 +15,7 @@ from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, EXIT_WITHOUT_DATA, C
 from mnist_compact.jobs import how_ended
 from mnist_compact.search.assignment import Assignment
 from mnist_compact.search.ledger import excuse, lock_of
-from mnist_compact.search.verdict import Settings
+from mnist_compact.studies.verdict import Settings
 from mnist_compact.training.configs import MachineConfig
 
 PATIENCE_S = 20.0  # for workers that are told to stop: they finish a step, not an epoch

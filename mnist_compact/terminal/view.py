@@ -16,15 +16,15 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from mnist_compact.questions.addresses import JOURNAL, shown
 from mnist_compact.results.finding import DATABASE
 from mnist_compact.results.rendering import on_paper_or_terminal
 from mnist_compact.results.summary import BAR
-from mnist_compact.search.account import best
-from mnist_compact.search.addresses import JOURNAL, shown
-from mnist_compact.search.counts import Tally, is_refused, is_withdrawn, tally
-from mnist_compact.search.places import SWEEPS
-from mnist_compact.search.standing import AtWork, Standing, standing
-from mnist_compact.search.verdict import Settings, over
+from mnist_compact.studies.account import best
+from mnist_compact.studies.counts import Tally, is_refused, is_withdrawn, tally
+from mnist_compact.studies.places import SWEEPS
+from mnist_compact.studies.standing import AtWork, Standing, standing
+from mnist_compact.studies.verdict import Settings, over
 
 REFRESH_S = 2.0
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from optuna.study import Study
 
 from mnist_compact.faults import EXIT_FAILED, WorkFault
-from mnist_compact.search.standing import asked, standing
-from mnist_compact.search.storage import StorageLost, Watch
+from mnist_compact.studies.standing import asked, standing
+from mnist_compact.studies.storage import StorageLost, Watch
 from mnist_compact.terminal.view import REFRESH_S, View
 
 

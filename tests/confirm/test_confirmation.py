@@ -11,7 +11,7 @@ from mnist_compact.config import from_record, to_record
 from mnist_compact.confirm import sources
 from mnist_compact.confirm.confirmation import Confirmation, begin
 from mnist_compact.faults import ConfigError
-from mnist_compact.search.frozen import freeze
+from mnist_compact.questions.frozen import freeze
 
 
 def confirmation(run, split="test", used=(0,), name="probe", ranking=False):
@@ -118,7 +118,7 @@ def study(tmp_path, configure):
     from hydra_plugins.hydra_optuna_sweeper.config import TPESamplerConfig
     from omegaconf import OmegaConf
 
-    from mnist_compact.search.configs import CompactSweeperConfig, NopPrunerConfig
+    from mnist_compact.questions.configs import CompactSweeperConfig, NopPrunerConfig
 
     sweeper = OmegaConf.structured(CompactSweeperConfig)
     sweeper.sampler, sweeper.pruner = TPESamplerConfig(), NopPrunerConfig()

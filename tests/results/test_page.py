@@ -28,8 +28,8 @@ from mnist_compact.results.page.studies import EXPORTED, FEWEST, studies
 from mnist_compact.results.plots import read_mistakes
 from mnist_compact.results.summary import Summary
 from mnist_compact.results.tables import load_runs
-from mnist_compact.search.exchange import export_study, write
-from mnist_compact.search.places import from_file
+from mnist_compact.studies.exchange import export_study, write
+from mnist_compact.studies.places import from_file
 
 MakeRun = Callable[..., Path]
 

@@ -15,7 +15,7 @@ from mnist_compact.results import cache
 from mnist_compact.results.finding import Origin
 from mnist_compact.results.page.document import write_page
 from mnist_compact.results.tables import compare_runs, epochs_of, load_runs, reference_comparison
-from mnist_compact.search.places import from_file
+from mnist_compact.studies.places import from_file
 
 MakeRun = Callable[..., Path]
 Settings = Callable[..., dict[str, Any]]

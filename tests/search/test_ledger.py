@@ -6,16 +6,16 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from mnist_compact.search.counts import tally
 from mnist_compact.search.ledger import LEASE_S, MAX_ATTEMPTS, UNLEASED_S, Ledger
-from mnist_compact.search.storage import StorageLost
-from mnist_compact.search.verdict import Settings, Stop, stop_of
+from mnist_compact.studies.counts import tally
+from mnist_compact.studies.storage import StorageLost
+from mnist_compact.studies.verdict import Settings, Stop, stop_of
 
 
 @pytest.fixture(params=["sqlite", "journal"])
 def ledger_of(request, tmp_path):
     url = f"sqlite:///{tmp_path}/study.db" if request.param == "sqlite" else f"journal://{tmp_path}/study.log"
-    from mnist_compact.search.storage import open_storage
+    from mnist_compact.studies.storage import open_storage
 
     optuna.create_study(study_name="s", storage=open_storage(url), direction="maximize")
     return lambda worker, private=True: Ledger(tmp_path, url, "s", worker, private=private)

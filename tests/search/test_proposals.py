@@ -7,16 +7,16 @@ import pytest
 from hydra import compose
 from optuna.trial import TrialState
 
-from mnist_compact.search.account import best
-from mnist_compact.search.building import sampler_of
-from mnist_compact.search.counts import is_refused, tally
-from mnist_compact.search.frozen import freeze
+from mnist_compact.questions.building import sampler_of
+from mnist_compact.questions.frozen import freeze
+from mnist_compact.questions.objectives import OBJECTIVES
+from mnist_compact.questions.space import SearchSpace
 from mnist_compact.search.ledger import Ledger
-from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.proposals import Proposer
-from mnist_compact.search.space import SearchSpace
-from mnist_compact.search.storage import open_storage
-from mnist_compact.search.verdict import Settings, Stop, stop_of
+from mnist_compact.studies.account import best
+from mnist_compact.studies.counts import is_refused, tally
+from mnist_compact.studies.storage import open_storage
+from mnist_compact.studies.verdict import Settings, Stop, stop_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # as the search itself does
 

@@ -11,8 +11,8 @@ from optuna.trial import TrialState
 
 from mnist_compact.config import GROUPS
 from mnist_compact.faults import EXIT_FRUITLESS
-from mnist_compact.search.counts import is_refused, tally
-from mnist_compact.search.storage import open_storage
+from mnist_compact.studies.counts import is_refused, tally
+from mnist_compact.studies.storage import open_storage
 
 pytestmark = pytest.mark.process
 

@@ -8,12 +8,12 @@ import pytest
 from hydra import compose
 from optuna.trial import TrialState
 
+from mnist_compact.questions.frozen import freeze
 from mnist_compact.results.record import RunRecord, Score, Status
 from mnist_compact.search.assignment import Assignment
-from mnist_compact.search.founding import Charter
-from mnist_compact.search.frozen import freeze
-from mnist_compact.search.verdict import Settings
 from mnist_compact.search.worker import Worker
+from mnist_compact.studies.founding import Charter
+from mnist_compact.studies.verdict import Settings
 from mnist_compact.training.configs import MachineConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # as the search itself does

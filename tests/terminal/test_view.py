@@ -8,7 +8,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
-from mnist_compact.search.verdict import Settings
+from mnist_compact.studies.verdict import Settings
 from mnist_compact.terminal.view import View, findings
 
 OVERRIDES = ["optim=sgd", "model.layers.conv1.width=5", "optim.lr=0.020116558402099742"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_compact.results.cells import dtype_of
 from mnist_compact.results.finding import EXPORTED
-from mnist_compact.search.places import SWEEPS, from_file, storage_of
+from mnist_compact.studies.places import SWEEPS, from_file, storage_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ def load_study(study: str | Path, *, folder: str | Path = SWEEPS, storage: str |
     machine that searched; then what was searched, under its keys of the command line, in a branch led by its name
     (`sgd:optim.lr`). Raises ConfigError where there is no such study.
     """
-    from mnist_compact.search.exchange import load
+    from mnist_compact.studies.exchange import load
 
     if str(study).endswith(EXPORTED):
         return _table(from_file(Path(study)))
@@ -38,8 +38,8 @@ def load_study(study: str | Path, *, folder: str | Path = SWEEPS, storage: str |
 def _table(study: "Study") -> "pd.DataFrame":
     import pandas as pd
 
-    from mnist_compact.search.account import objectives
-    from mnist_compact.search.counts import is_refused
+    from mnist_compact.studies.account import objectives
+    from mnist_compact.studies.counts import is_refused
 
     trials = study.get_trials(deepcopy=False)
     states = ["refused" if is_refused(trial) else STATES[trial.state.name] for trial in trials]

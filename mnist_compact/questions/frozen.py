@@ -16,9 +16,9 @@ from mnist_compact.changes import changes, flat
 from mnist_compact.choosing import Choosing
 from mnist_compact.config import GROUPS, SCHEMAS, RunConfig, check_names, configuration_folder, to_run_config
 from mnist_compact.faults import ConfigError
+from mnist_compact.questions.configs import CONTINUABLE, register
+from mnist_compact.questions.source import GROUP, sweeps_folder
 from mnist_compact.results.columns import MACHINE, is_machines
-from mnist_compact.search.configs import CONTINUABLE, register
-from mnist_compact.search.source import GROUP, sweeps_folder
 
 Frozen = dict[str, Any]  # plain JSON: it lies in the study and travels with its export
 KNOWN = (*SCHEMAS, "experiment", "hydra", GROUP)  # a folder beside conf/ may hold much that is no group

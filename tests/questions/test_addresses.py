@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import optuna
 import pytest
 
-from mnist_compact.search.addresses import WAIT_S, file_of, rule_broken_by, shown, wait_of
-from mnist_compact.search.storage import open_storage
+from mnist_compact.questions.addresses import WAIT_S, file_of, rule_broken_by, shown, wait_of
 
 
 @pytest.mark.parametrize(
@@ -48,20 +46,3 @@ def test_what_an_address_cannot_be_is_seen_without_opening_it(url, rule):
 
 def test_what_is_no_address_is_no_file_and_printed_as_it_is():
     assert (file_of("study.db"), shown("study.db")) == (None, "study.db")
-
-
-def test_a_journals_torn_last_line_is_mended(tmp_path):
-    """As a writer leaves it that is killed in the middle of a line: on opening, and for a peer that goes on."""
-    file, url = tmp_path / "study.log", f"journal://{tmp_path}/study.log"
-    study = optuna.create_study(storage=open_storage(url), study_name="s")
-    for opened in (study, optuna.load_study(storage=open_storage(url), study_name="s")):
-        opened.tell(opened.ask(), 1.0)
-        with file.open("ab") as torn:
-            torn.write(b'{"op_code":4,"worker_id":"x","study')
-        opened.tell(opened.ask(), 2.0)  # a line behind it
-        with file.open("ab") as torn:
-            torn.write(b'{"op_co')
-    open_storage(url)
-    assert file.read_bytes().endswith(b"}\n")
-    found = optuna.load_study(storage=open_storage(url), study_name="s").trials
-    assert [trial.value for trial in found] == [1.0, 2.0, 1.0, 2.0]

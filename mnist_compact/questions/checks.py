@@ -13,12 +13,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.exceptions import ExperimentalWarning
 
 from mnist_compact.faults import ConfigError, Faults, check_installed
+from mnist_compact.questions.addresses import rule_broken_by, shown
+from mnist_compact.questions.building import is_grid, pruner_of, sampler_of, space_of
+from mnist_compact.questions.frozen import Composer, Frozen
+from mnist_compact.questions.objectives import OBJECTIVES
 from mnist_compact.results.columns import is_machines
 from mnist_compact.results.finding import is_below
-from mnist_compact.search.addresses import rule_broken_by, shown
-from mnist_compact.search.building import is_grid, pruner_of, sampler_of, space_of
-from mnist_compact.search.frozen import Composer, Frozen
-from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.terminal.refusals import explain
 
 REHEARSED = 3  # proposals: the first ones of many samplers are random

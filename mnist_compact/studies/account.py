@@ -9,8 +9,8 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_compact.changes import flat
-from mnist_compact.search.counts import is_refused, tally
-from mnist_compact.search.verdict import over
+from mnist_compact.studies.counts import is_refused, tally
+from mnist_compact.studies.verdict import over
 
 
 def settings(study: Study) -> list[str]:

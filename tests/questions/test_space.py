@@ -5,7 +5,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from mnist_compact.faults import ConfigError
-from mnist_compact.search.space import SearchSpace
+from mnist_compact.questions.space import SearchSpace
 
 PARAMS = {"optim": "choice(sgd,adamw)", "model.layers.conv1.width": "int(interval(4,12))"}
 BRANCHES = {

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from mnist_compact.search.account import ranked
-from mnist_compact.search.counts import Tally, tally
-from mnist_compact.search.verdict import Settings, Stop, stop_of
+from mnist_compact.studies.account import ranked
+from mnist_compact.studies.counts import Tally, tally
+from mnist_compact.studies.verdict import Settings, Stop, stop_of
 
 ASKED = "asked"  # attribute of a study: the settings of the search that was begun or joined last
 UNKNOWN = sys.maxsize  # trials in all, of a study that has no such attribute

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
-from mnist_compact.search.counts import is_refused, is_withdrawn, tally
+from mnist_compact.studies.counts import is_refused, is_withdrawn, tally
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

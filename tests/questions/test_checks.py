@@ -6,7 +6,7 @@ import pytest
 from hydra import compose
 
 from mnist_compact.faults import ConfigError
-from mnist_compact.search.checks import rehearse
+from mnist_compact.questions.checks import rehearse
 from mnist_compact.search.parent import Parent
 
 LINE = ("data=synthetic", "model=compact", "optim.lr=interval(0.01,0.1)")

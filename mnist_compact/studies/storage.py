@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from mnist_compact.faults import check_installed
-from mnist_compact.search.addresses import JOURNAL, file_of, wait_of
+from mnist_compact.questions.addresses import JOURNAL, file_of, wait_of
 
 RIVALS = 9  # that may make a server's tables at the same time
 TROUBLE = (StorageInternalError, SQLAlchemyError)  # what storages raise: no fault of the trial they are told of

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnist_compact.atomic import replacing
 from mnist_compact.faults import ConfigError
-from mnist_compact.search.counts import FIXED
+from mnist_compact.studies.counts import FIXED
 
 SCHEMA_VERSION = 1
 SEQUENCE = "qmc:"  # what attributes with a sequence's position begin with

@@ -60,8 +60,8 @@ def from_file(path: Path) -> "Study":
     """The study in an exported file, in memory."""
     from optuna.storages import InMemoryStorage
 
-    from mnist_compact.search.counts import quieten
-    from mnist_compact.search.exchange import import_study, read
+    from mnist_compact.studies.counts import quieten
+    from mnist_compact.studies.exchange import import_study, read
 
     quieten()
     exchange = read(path)
@@ -98,7 +98,7 @@ def storage_of(name: str, folder: Path, url: str | None) -> Iterator["BaseStorag
 @contextmanager
 def existing(url: str, wait_s: float | None = None) -> Iterator["BaseStorage"]:
     """As `opened`, but for a file that is not there, which would be made."""
-    from mnist_compact.search.addresses import file_of, shown
+    from mnist_compact.questions.addresses import file_of, shown
 
     file = file_of(url)
     if file is not None and not file.exists():
@@ -113,9 +113,9 @@ def opened(url: str, wait_s: float | None = None) -> Iterator["BaseStorage"]:
 
     Raises ConfigError for what is none.
     """
-    from mnist_compact.search.addresses import shown
-    from mnist_compact.search.counts import quieten
-    from mnist_compact.search.storage import open_storage
+    from mnist_compact.questions.addresses import shown
+    from mnist_compact.studies.counts import quieten
+    from mnist_compact.studies.storage import open_storage
 
     quieten()
     try:

@@ -11,9 +11,9 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from mnist_compact.faults import ConfigError
-from mnist_compact.search.counts import is_refused, quieten, tally
-from mnist_compact.search.exchange import SCHEMA_VERSION, export_study, import_study, read, write
-from mnist_compact.search.storage import open_storage
+from mnist_compact.studies.counts import is_refused, quieten, tally
+from mnist_compact.studies.exchange import SCHEMA_VERSION, export_study, import_study, read, write
+from mnist_compact.studies.storage import open_storage
 
 FROZEN = {"settings": {"params": {"optim": "choice(sgd,adamw)", "a": "interval(0,1)"}}, "arguments": ["seed=3"]}
 

@@ -15,12 +15,12 @@ from optuna.samplers import PartialFixedSampler, RandomSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
-from mnist_compact.search.building import space_of
-from mnist_compact.search.counts import is_refused, tally
-from mnist_compact.search.exchange import export_study, write
-from mnist_compact.search.places import opened
-from mnist_compact.search.standing import ask
-from mnist_compact.search.verdict import Settings
+from mnist_compact.questions.building import space_of
+from mnist_compact.studies.counts import is_refused, tally
+from mnist_compact.studies.exchange import export_study, write
+from mnist_compact.studies.places import opened
+from mnist_compact.studies.standing import ask
+from mnist_compact.studies.verdict import Settings
 from mnist_compact.study import main
 from mnist_compact.terminal import watching
 

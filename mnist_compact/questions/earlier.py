@@ -4,10 +4,10 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from mnist_compact.questions.frozen import Frozen
+from mnist_compact.questions.source import GROUP
 from mnist_compact.results.columns import MACHINE
 from mnist_compact.results.upgrades import MOVED, moved
-from mnist_compact.search.frozen import Frozen
-from mnist_compact.search.source import GROUP
 
 ROOT = "config.yaml"
 

@@ -6,8 +6,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from mnist_compact.search.standing import AtWork, ask, asked, standing
-from mnist_compact.search.verdict import Settings, Stop
+from mnist_compact.studies.standing import AtWork, ask, asked, standing
+from mnist_compact.studies.verdict import Settings, Stop
 
 SETTINGS = Settings(n_trials=7, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)
 POINT = {"overrides": ["optim.lr=0.1"]}

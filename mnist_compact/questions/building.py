@@ -8,8 +8,8 @@ from omegaconf import OmegaConf
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
-from mnist_compact.search.frozen import Frozen
-from mnist_compact.search.space import SearchSpace
+from mnist_compact.questions.frozen import Frozen
+from mnist_compact.questions.space import SearchSpace
 
 WHITELIST = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.*")
 

@@ -109,7 +109,7 @@ def register() -> None:
     from hydra.core.plugins import Plugins
 
     from mnist_compact import config, experiments
-    from mnist_compact.search.source import SweepsSource
+    from mnist_compact.questions.source import SweepsSource
 
     config.register()
     experiments.register()

@@ -12,11 +12,11 @@ from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
 from mnist_compact.faults import ConfigError
-from mnist_compact.search import founding
-from mnist_compact.search.configs import CompactSweeperConfig, NopPrunerConfig
-from mnist_compact.search.founding import Charter, is_there
-from mnist_compact.search.frozen import freeze
-from mnist_compact.search.storage import StorageLost
+from mnist_compact.questions.configs import CompactSweeperConfig, NopPrunerConfig
+from mnist_compact.questions.frozen import freeze
+from mnist_compact.studies import founding
+from mnist_compact.studies.founding import Charter, is_there
+from mnist_compact.studies.storage import StorageLost
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # as `quieten` does
 

@@ -10,10 +10,10 @@ from optuna.distributions import CategoricalDistribution
 
 from mnist_compact.experiment import check
 from mnist_compact.faults import ConfigError, OverBudget
-from mnist_compact.search.building import space_of
-from mnist_compact.search.frozen import Composer
+from mnist_compact.questions.building import space_of
+from mnist_compact.questions.frozen import Composer
+from mnist_compact.questions.source import SweepsSource, sweeps_folder
 from mnist_compact.search.parent import Parent
-from mnist_compact.search.source import SweepsSource, sweeps_folder
 
 QUESTIONS = sorted(path.stem for path in sweeps_folder().glob("*.yaml"))
 

@@ -8,11 +8,11 @@ import pytest
 from hydra_plugins.hydra_optuna_sweeper.config import RandomSamplerConfig
 from omegaconf import OmegaConf
 
-from mnist_compact.search.building import space_of
-from mnist_compact.search.configs import CONTINUABLE, Branch, CompactSweeperConfig, NopPrunerConfig
-from mnist_compact.search.earlier import upgraded
-from mnist_compact.search.exchange import read
-from mnist_compact.search.frozen import Composer, differences, digits_of, freeze, held_out
+from mnist_compact.questions.building import space_of
+from mnist_compact.questions.configs import CONTINUABLE, Branch, CompactSweeperConfig, NopPrunerConfig
+from mnist_compact.questions.earlier import upgraded
+from mnist_compact.questions.frozen import Composer, differences, digits_of, freeze, held_out
+from mnist_compact.studies.exchange import read
 from mnist_compact.training.configs import MachineConfig
 
 EVIDENCE = Path(__file__).parents[2] / "evidence"

@@ -14,13 +14,13 @@ from optuna.trial import TrialState
 
 from mnist_compact.atomic import replacing
 from mnist_compact.faults import ConfigError
+from mnist_compact.questions.addresses import file_of, shown
+from mnist_compact.questions.earlier import upgraded
+from mnist_compact.questions.frozen import Frozen, differences
+from mnist_compact.questions.objectives import OBJECTIVES
 from mnist_compact.results.finding import TRIALS
-from mnist_compact.search.addresses import file_of, shown
-from mnist_compact.search.earlier import upgraded
-from mnist_compact.search.frozen import Frozen, differences
-from mnist_compact.search.objectives import OBJECTIVES
-from mnist_compact.search.places import opened
-from mnist_compact.search.storage import is_locked, locked, open_storage
+from mnist_compact.studies.places import opened
+from mnist_compact.studies.storage import is_locked, locked, open_storage
 
 FOUNDING_S = 20.0  # how long a founder elsewhere may take from the study's creation to its last point
 LOOK_S = 0.2
