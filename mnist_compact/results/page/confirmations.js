@@ -19,7 +19,9 @@ function showConfirmations() {
   )) {
     const figure = element("div", { class: "figure", role: "img", "aria-label": title });
     figure.style.minHeight = `${confirmationHeight(members)}px`;
-    const about = `A dot a seed; the diamond is their mean, with Student's ${confidence} % interval; dashed: ${data.bar} %.`;
+    const about =
+      `A dot a seed; the diamond is their mean, with Student's ${confidence} % interval, which may go on beyond the edge; ` +
+      `dashed: ${data.bar} %.`;
     const ranked = members[0].kind === "ranking" ? [element("p", {}, RANKED)] : [];
     host.append(
       element("h3", {}, title),
@@ -64,6 +66,9 @@ function confirmationFigure(now, members) {
     hovertemplate: "%{text}<extra></extra>",
   };
   const values = members.flatMap(({ accuracies }) => accuracies);
+  // By the seeds: the interval of two may be so wide, and end above 100 %, that nothing else could be told apart.
+  const margin = Math.max(0.05, 0.35 * (Math.max(...values) - Math.min(...values)));
+  const range = [Math.min(...values) - margin, Math.min(100, Math.max(...values) + margin)];
   const near = data.bar > Math.min(...values) - 0.5 && data.bar < Math.max(...values) + 0.5;
   const line = {
     type: "line",
@@ -87,7 +92,7 @@ function confirmationFigure(now, members) {
     height: confirmationHeight(members),
     layout: {
       shapes: near ? [line] : [],
-      xaxis: axis(now, { title: `${split} accuracy, last epoch, ${weights} weights (%)`, zeroline: false }),
+      xaxis: axis(now, { title: `${split} accuracy, last epoch, ${weights} weights (%)`, zeroline: false, range }),
       yaxis,
       margin: { l: 10, r: 15, t: 10, b: 50 },
     },
