@@ -20,7 +20,7 @@ from mnist_compact.questions.addresses import JOURNAL, shown
 from mnist_compact.results.finding import DATABASE
 from mnist_compact.results.rendering import on_paper_or_terminal
 from mnist_compact.results.summary import BAR
-from mnist_compact.studies.account import best
+from mnist_compact.studies.account import best, told_apart
 from mnist_compact.studies.counts import Tally, is_refused, is_withdrawn, tally
 from mnist_compact.studies.places import SWEEPS
 from mnist_compact.studies.standing import AtWork, Standing, standing
@@ -69,10 +69,25 @@ class View:
 
     def end(self, study: Study, reason: str) -> None:
         trials = study.get_trials(deepcopy=False)
-        found = findings(study, self.settings)
+        said, found = findings(study, self.settings)
         self._tell_ended(trials)
-        for line in (f"{reason}: {_counts(tally(trials))}", *found, *self._from_here(best(study)[:1])):
+        for line in (f"{reason}: {_counts(tally(trials))}", *said):
             self.say(line)
+        self._list(found)
+        for line in self._from_here(best(study)[:1]):
+            self.say(line)
+
+    def _list(self, found: Sequence[FrozenTrial]) -> None:
+        """A line each, with what tells their points apart, as far as a terminal has room for it."""
+        alike, apart = told_apart(found)
+        for trial, told in zip(found, apart, strict=True):
+            line = f"  {trial_line(trial, told)}"
+            if self.console.is_terminal:
+                self.console.print(_cut(line), no_wrap=True, overflow="ellipsis", crop=True)
+            else:
+                self.say(line)
+        if alike:
+            self.say(f"  all of these: {alike}")
 
     def _from_here(self, found: Sequence[FrozenTrial]) -> list[str]:
         """Where the best lies, what its score is of, and the lines to type next."""
@@ -148,12 +163,12 @@ def _counts(counted: Tally) -> str:
     )
 
 
-def trial_line(trial: FrozenTrial) -> str:
-    """Such as: trial 12  complete  99.31  7,206 parameters  152 s  optim=sgd optim.lr=0.1"""
+def trial_line(trial: FrozenTrial, told: str | None = None) -> str:
+    """Such as: trial 12  complete  99.31  7,206 parameters  152 s  optim=sgd optim.lr=0.1, the point or what is `told`."""
     score = " / ".join(f"{value:.4g}" for value in trial.values) if trial.values else trial.user_attrs.get("reason", "")
     size = f"{trial.user_attrs['parameters']:,} parameters  " if "parameters" in trial.user_attrs else ""
     seconds = f"{trial.user_attrs['seconds']:.0f} s  " if "seconds" in trial.user_attrs else ""
-    point = " ".join(trial.user_attrs.get("overrides", []))
+    point = " ".join(trial.user_attrs.get("overrides", [])) if told is None else told
     return f"trial {trial.number}  {trial.state.name.lower()}  {score}  {size}{seconds}{point}"
 
 
@@ -165,21 +180,22 @@ def _causes(trials: Sequence[FrozenTrial], most: int = 5) -> list[str]:
     return [f"  {count} x {cause}" for cause, count in Counter(cause for cause in told if cause).most_common(most)]
 
 
-def findings(study: Study, settings: Settings) -> list[str]:
-    """Every configuration past the target, or by how much the best falls short; of several objectives the front.
+def findings(study: Study, settings: Settings) -> tuple[list[str], list[FrozenTrial]]:
+    """What is to be said of the end, and the trials to list below it, the best first.
 
-    Without a target accuracies are held against the mission's bar.
+    These are all past the target, or of several objectives the front. Where none is past it, it is said by how much the
+    best falls short. Without a target accuracies are held against the mission's bar.
     """
     found = best(study)
     if not found:
-        return ["no trial is complete", *_causes(study.get_trials(deepcopy=False))]
+        return ["no trial is complete", *_causes(study.get_trials(deepcopy=False))], []
     if len(study.directions) > 1:
-        return [f"Pareto set of {len(found)}:", *(f"  {trial_line(trial)}" for trial in found)]
+        return [f"Pareto set of {len(found)}:"], found
     target = BAR if settings.target is None and study.metric_names == ["accuracy"] else settings.target
     if target is None:
-        return [f"best: {trial_line(found[0])}"]
+        return [f"best: {trial_line(found[0])}"], []
     passed = over(found, target, maximize=settings.maximize)
     if passed:
-        return [f"{len(passed)} past {target:g}:", *(f"  {trial_line(trial)}" for trial in passed)]
+        return [f"{len(passed)} past {target:g}:"], passed
     short = abs(target - found[0].values[0])
-    return [f"none past {target:g}; best is {trial_line(found[0])}, short by {short:.4g}"]
+    return [f"none past {target:g}; best is {trial_line(found[0])}, short by {short:.4g}"], []

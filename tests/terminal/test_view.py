@@ -81,27 +81,44 @@ def test_the_dashboards_command_can_be_pasted(tmp_path, capsys):
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize(
-    ("objective", "values", "target", "said"),
+    ("objective", "values", "target", "said", "listed"),
     [
-        (
-            "accuracy",
-            (99.25, 99.5, 99.41),
-            None,
-            ["2 past 99.4:", "  trial 1  complete  99.5 ", "  trial 2  "],
-        ),
-        ("accuracy", (99.25, 99.0), None, ["none past 99.4; best is trial 0  complete  99.25 "]),
-        ("accuracy", (99.25, 99.0), 99.2, ["1 past 99.2:", "  trial 0  complete  99.25 "]),
-        ("score", (99.5,), None, ["best: trial 0  complete  99.5 "]),
-        ("accuracy", (), None, ["no trial is complete", "  1 x over budget"]),
+        ("accuracy", (99.25, 99.5, 99.41), None, ["2 past 99.4:"], [1, 2]),
+        ("accuracy", (99.25, 99.0), None, ["none past 99.4; best is trial 0  complete  99.25 "], []),
+        ("accuracy", (99.25, 99.0), 99.2, ["1 past 99.2:"], [0]),
+        ("score", (99.5,), None, ["best: trial 0  complete  99.5 "], []),
+        ("accuracy", (), None, ["no trial is complete", "  1 x over budget"], []),
     ],
 )
-def test_the_end_holds_accuracies_against_the_target_or_the_missions_bar(objective, values, target, said):
+def test_the_end_holds_accuracies_against_the_target_or_the_missions_bar(objective, values, target, said, listed):
     study = optuna.create_study(direction="maximize")
     study.set_metric_names([objective])
     study.add_trials([create_trial(value=value, user_attrs={"overrides": OVERRIDES}) for value in values])
     study.add_trial(create_trial(value=99.9, user_attrs={"refused": "over budget"}))
-    told = findings(study, dataclasses.replace(SETTINGS, target=target))
+    told, found = findings(study, dataclasses.replace(SETTINGS, target=target))
     assert [line[: len(begins)] for line, begins in zip(told, said, strict=True)] == said
+    assert [trial.number for trial in found] == listed
+
+
+@pytest.mark.parametrize("width", [None, 60])
+def test_of_what_is_past_the_target_the_end_lists_what_tells_it_apart(tmp_path, capsys, width):
+    study = optuna.create_study(direction="maximize")
+    for value, momentum in ((99.25, "0.5"), (99.5, "0.8999999761581421"), (99.41, "0.25")):
+        overrides = ["optim=sgd", f"optim.momentum={momentum}", f"augment={'a' * 60}{momentum}"]
+        study.add_trial(create_trial(value=value, user_attrs={"overrides": overrides}))
+    view = View("smoke", tmp_path, "sqlite:///study.db", dataclasses.replace(SETTINGS, target=99.3), jobs=2)
+    if width:
+        view.console = Console(width=width, force_terminal=True, color_system=None)
+    view.told = {0, 1, 2}
+    view.end(study, "done")
+    lines = capsys.readouterr().out.splitlines()
+    first = lines.index("2 past 99.3:") + 1
+    best, other, alike = lines[first : first + 3]
+    assert best.startswith("  trial 1  complete  99.5  optim.momentum=0.9 ")
+    assert other.startswith("  trial 2  complete  99.41  optim.momentum=0.25 ")
+    assert alike == "  all of these: optim=sgd"
+    assert best.endswith("…") == bool(width)
+    assert (len(best) == 60) == bool(width)
 
 
 def test_a_search_begins_where_nothing_was_tried_and_goes_on_where_something_was(tmp_path, capsys):
@@ -115,7 +132,7 @@ def test_without_a_complete_trial_the_causes_are_told_the_commonest_first():
     study = optuna.create_study(direction="maximize")
     for reason in ("the loss was not finite", "killed", "the loss was not finite"):
         study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={"reason": reason}))
-    assert findings(study, SETTINGS)[1:] == ["  2 x the loss was not finite", "  1 x killed"]
+    assert findings(study, SETTINGS)[0][1:] == ["  2 x the loss was not finite", "  1 x killed"]
 
 
 def test_the_end_names_the_bests_folder_what_it_was_scored_on_and_what_to_type(tmp_path, capsys):
