@@ -164,7 +164,7 @@ def _counts(counted: Tally) -> str:
 
 
 def trial_line(trial: FrozenTrial, told: str | None = None) -> str:
-    """Such as: trial 12  complete  99.31  7,206 parameters  152 s  optim=sgd optim.lr=0.1, the point or what is `told`."""
+    """Such as: trial 12  complete  99.31  7,206 parameters  152 s  optim=sgd, its point or what is `told` of it."""
     score = " / ".join(f"{value:.4g}" for value in trial.values) if trial.values else trial.user_attrs.get("reason", "")
     size = f"{trial.user_attrs['parameters']:,} parameters  " if "parameters" in trial.user_attrs else ""
     seconds = f"{trial.user_attrs['seconds']:.0f} s  " if "seconds" in trial.user_attrs else ""
