@@ -20,9 +20,10 @@ from tests.mutants.fault import Fault
 from tests.mutants.in_data import FAULTS as IN_DATA
 from tests.mutants.in_model import FAULTS as IN_MODEL
 from tests.mutants.in_results import FAULTS as IN_RESULTS
+from tests.mutants.in_search import FAULTS as IN_SEARCH
 from tests.mutants.in_training import FAULTS as IN_TRAINING
 
-FAULTS = (*IN_TRAINING, *IN_DATA, *IN_MODEL, *IN_RESULTS)
+FAULTS = (*IN_TRAINING, *IN_DATA, *IN_MODEL, *IN_RESULTS, *IN_SEARCH)
 ROOT = Path(__file__).parents[2]
 COMPILED = "mnist_compact/model"  # its kernels are kept on disk, by the file of the function called
 PATIENCE_S = 900  # for one fault: one that makes the tests wait for ever is noticed too

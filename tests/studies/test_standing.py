@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from mnist_compact.studies.standing import AtWork, ask, asked, standing
-from mnist_compact.studies.verdict import Settings, Stop
+from mnist_compact.studies.verdict import Settings, Stop, over
 
 SETTINGS = Settings(n_trials=7, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)
 POINT = {"overrides": ["optim.lr=0.1"]}
@@ -57,3 +57,12 @@ def test_a_study_says_what_it_is_asked_for():
     assert not asked(study).maximize
     ask(study, SETTINGS)
     assert asked(study) == SETTINGS
+
+
+@pytest.mark.parametrize(("maximize", "past"), [(True, [2, 3]), (False, [1])])
+def test_past_the_target_is_above_or_below_it_the_best_first_and_on_it_is_not(maximize, past):
+    trials = [create_trial(value=value) for value in (99.4, 99.3, 99.6, 99.5)]
+    trials += [create_trial(value=99.9 if maximize else 0.1, user_attrs={"refused": "over budget"})]
+    for number, trial in enumerate(trials):
+        trial.number = number
+    assert [trial.number for trial in over(trials, 99.4, maximize=maximize)] == past

@@ -1,0 +1,128 @@
+"""Faults in what a search asks, keeps and does: totals, refusals, identity, scores, export."""
+
+from tests.mutants.fault import Fault
+
+FROZEN, FROZE = "mnist_compact/questions/frozen.py", "tests/questions/test_frozen.py"
+SPACE, SPACES = "mnist_compact/questions/space.py", "tests/questions/test_space.py"
+LEDGER, HELD = "mnist_compact/search/ledger.py", "tests/search/test_ledger.py"
+PROPOSALS, PROPOSED = "mnist_compact/search/proposals.py", "tests/search/test_proposals.py"
+VERDICT = "mnist_compact/studies/verdict.py"
+EXCHANGE, EXCHANGED = "mnist_compact/studies/exchange.py", "tests/studies/test_exchange.py"
+
+
+def fault(file: str, old: str, new: str, why: str, *tests: str) -> Fault:
+    return Fault(file=file, old=old, new=new, why=why, tests=tests)
+
+
+FAULTS = (
+    # What is asked
+    fault(
+        FROZEN,
+        '_schema(place) if place.startswith("schema/") else _whole(place, files)',
+        '{} if place.startswith("schema/") else _whole(place, files)',
+        "a study cannot be gone on with once a file leaves a default to its class",
+        FROZE,
+    ),
+    fault(
+        FROZEN,
+        'return {name for name in used if not name.startswith(("hydra/", f"{MACHINE}/"))}',
+        'return {"config.yaml"}',
+        "edited options change a study in silence",
+        FROZE,
+    ),
+    fault(FROZEN, "if key not in CONTINUABLE}", "if key != key}", "a larger total is another study", FROZE),
+    fault(
+        FROZEN,
+        'if data.role == "test":',
+        'if data.role == "none":',
+        "a search chooses by the test images",
+        "tests/test_fashion.py",
+    ),
+    fault(FROZEN, 'return [*arguments, "data=holdout"]', "return arguments", "an ad-hoc search has no split", FROZE),
+    fault(
+        SPACE,
+        "if key not in fixed_values)",
+        "if key)",
+        "the command line has not the last word on a key that is searched",
+        SPACES,
+    ),
+    fault(
+        SPACE,
+        "if all(str(value_of(key)) in allowed for key, allowed in branch.when.items()):",
+        "if any(str(value_of(key)) in allowed for key, allowed in branch.when.items()):",
+        "a branch is taken where one of its conditions holds",
+        SPACES,
+    ),
+    # What is kept
+    fault(
+        "mnist_compact/studies/counts.py",
+        "return self.complete + self.pruned + self.failed",
+        "return self.complete + self.pruned",
+        "failed trials do not count, and a search trains too many",
+        HELD,
+    ),
+    fault(
+        VERDICT, "if counted.ended >= settings.n_trials:", "if counted.ended > settings.n_trials:", "one too many", HELD
+    ),
+    fault(
+        VERDICT,
+        "if sign * trial.values[0] > sign * target]",
+        "if trial.values[0] > target]",
+        "of what is minimised the worst is past the target",
+        HELD,
+        "tests/studies/test_standing.py",
+        "tests/terminal/test_view.py",
+    ),
+    fault(
+        VERDICT,
+        "if trial.state is TrialState.COMPLETE and not is_refused(trial)]",
+        "if trial.state is TrialState.COMPLETE]",
+        "a refused proposal, told as complete, is the best",
+        "tests/terminal/test_view.py",
+    ),
+    fault(
+        EXCHANGE,
+        "if trial.state is TrialState.RUNNING:\n        return _waiting(trial)",
+        "if trial.state is None:\n        return _waiting(trial)",
+        "a trial that was under way is under way for ever after an import",
+        EXCHANGED,
+    ),
+    fault(
+        EXCHANGE,
+        'if key != "lease"}',
+        "}",
+        "another machine takes a worker for alive that it has never seen",
+        EXCHANGED,
+    ),
+    # Who works
+    fault(
+        LEDGER,
+        "return counted.ended + counted.running < n_trials",
+        "return counted.ended < n_trials",
+        "workers begin more trials than are asked for",
+        HELD,
+        PROPOSED,
+    ),
+    fault(
+        LEDGER,
+        "return not _can_be_taken(lock)",
+        "return False",
+        "a live worker's trial is taken from it",
+        HELD,
+    ),
+    fault(LEDGER, "elif attempts >= MAX_ATTEMPTS:", "elif attempts > MAX_ATTEMPTS:", "a trial is tried for ever", HELD),
+    fault(
+        PROPOSALS,
+        "any(other.params == trial.params and not is_withdrawn(other) for other in earlier)",
+        "False",
+        "a point is trained twice",
+        PROPOSED,
+    ),
+    fault(
+        PROPOSALS,
+        "return [trial for trial in super().get_trials(deepcopy, states) if not is_refused(trial)]",
+        "return super().get_trials(deepcopy, states)",
+        "a pruner takes refused proposals for results",
+        "tests/search/test_worker.py",
+    ),
+)
