@@ -26,3 +26,8 @@ class Fault:
     @property
     def name(self) -> str:
         return f"{self.file}: {self.why}"
+
+
+def fault(file: str, old: str, new: str, why: str, *tests: str) -> Fault:
+    """One that, unless it is said otherwise, the tests of what every setting does should notice."""
+    return Fault(file=file, old=old, new=new, why=why, tests=tests or (EFFECTS,))

@@ -1,14 +1,10 @@
 """Faults in batches, splits and augmentation."""
 
-from tests.mutants.fault import EFFECTS, Fault
+from tests.mutants.fault import EFFECTS, fault
 
 DATASETS = "mnist_compact/data/datasets.py"
 AUGMENTATION = "mnist_compact/data/augmentation.py"
 BATCHES, WARPS = "tests/data/test_datasets.py", "tests/data/test_augmentation.py"
-
-
-def fault(file: str, old: str, new: str, why: str, *tests: str) -> Fault:
-    return Fault(file=file, old=old, new=new, why=why, tests=tests or (EFFECTS,))
 
 
 FAULTS = (

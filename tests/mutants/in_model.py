@@ -1,13 +1,9 @@
 """Faults in the compiled layers, in the counts of parameters and in the budget."""
 
-from tests.mutants.fault import Fault
+from tests.mutants.fault import fault
 
 KERNELS, MOMENTS = "mnist_compact/model/kernels.py", "mnist_compact/model/moments.py"
 LAYERS, NETWORKS, RUNS = "tests/model/test_norm_dropout.py", "tests/model/test_networks.py", "tests/test_experiment.py"
-
-
-def fault(file: str, old: str, new: str, why: str, *tests: str) -> Fault:
-    return Fault(file=file, old=old, new=new, why=why, tests=tests)
 
 
 FAULTS = (

@@ -1,16 +1,12 @@
 """Faults in what a run leaves, in the figures of reports and in the statistics of confirmations."""
 
-from tests.mutants.fault import EFFECTS, REAL_RECORDS, WEIGHTS, Fault
+from tests.mutants.fault import EFFECTS, REAL_RECORDS, WEIGHTS, fault
 
 ARTEFACTS = "mnist_compact/artefacts.py"
 SUMMARY = "mnist_compact/results/summary.py"
 EVIDENCE = "mnist_compact/confirm/evidence.py"
 COMPARISON, PAIRED = "mnist_compact/confirm/comparison.py", "tests/confirm/test_comparison.py"
 IN_WORDS, SUMMED = "tests/confirm/test_evidence.py", "tests/results/test_summary.py"
-
-
-def fault(file: str, old: str, new: str, why: str, *tests: str) -> Fault:
-    return Fault(file=file, old=old, new=new, why=why, tests=tests)
 
 
 FAULTS = (

@@ -1,6 +1,6 @@
 """Faults in what a search asks, keeps and does: totals, refusals, identity, scores, export."""
 
-from tests.mutants.fault import Fault
+from tests.mutants.fault import fault
 
 FROZEN, FROZE = "mnist_compact/questions/frozen.py", "tests/questions/test_frozen.py"
 SPACE, SPACES = "mnist_compact/questions/space.py", "tests/questions/test_space.py"
@@ -8,10 +8,6 @@ LEDGER, HELD = "mnist_compact/search/ledger.py", "tests/search/test_ledger.py"
 PROPOSALS, PROPOSED = "mnist_compact/search/proposals.py", "tests/search/test_proposals.py"
 VERDICT = "mnist_compact/studies/verdict.py"
 EXCHANGE, EXCHANGED = "mnist_compact/studies/exchange.py", "tests/studies/test_exchange.py"
-
-
-def fault(file: str, old: str, new: str, why: str, *tests: str) -> Fault:
-    return Fault(file=file, old=old, new=new, why=why, tests=tests)
 
 
 FAULTS = (

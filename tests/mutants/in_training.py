@@ -1,6 +1,6 @@
 """Faults in the loop, the step, schedules, optimizers, evaluation and the checkpoint."""
 
-from tests.mutants.fault import DROPPED, EFFECTS, IN_RANGE, MOVES, REACHES, SETTINGS, TALLIED, THREADS, WEIGHTS, Fault
+from tests.mutants.fault import DROPPED, EFFECTS, IN_RANGE, MOVES, REACHES, SETTINGS, TALLIED, THREADS, WEIGHTS, fault
 
 LOOP = "mnist_compact/training/loop.py"
 STEP, FLAT = "mnist_compact/training/step.py", "mnist_compact/training/flat.py"
@@ -11,10 +11,6 @@ CHECKPOINT = "mnist_compact/training/checkpoint.py"
 MACHINE = "mnist_compact/training/machine.py"
 EXPERIMENT, SESSION = "mnist_compact/experiment.py", "mnist_compact/session.py"
 RUNS = "tests/test_experiment.py"
-
-
-def fault(file: str, old: str, new: str, why: str, *tests: str) -> Fault:
-    return Fault(file=file, old=old, new=new, why=why, tests=tests or (EFFECTS,))
 
 
 FAULTS = (
