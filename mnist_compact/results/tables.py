@@ -74,10 +74,18 @@ def _without_collection() -> Iterator[None]:
 def _series(cells: Sequence[Cell], dtype: str) -> "pd.Series[Any]":
     import pandas as pd
 
-    with suppress(OverflowError, TypeError):  # a number of a foreign record that no column holds; text among numbers
-        if dtype != "string" or "".join(filter(None, cells)).isascii():  # type: ignore[arg-type]
+    with suppress(OverflowError):  # a number of a foreign record that no column holds
+        if dtype != "string" or _is_plain(cells):
             return pd.Series(cells, dtype=dtype)
     return pd.Series([None if cell is None else proper(str(cell)) for cell in cells], dtype="string")
+
+
+def _is_plain(cells: Sequence[Cell]) -> bool:
+    """Whether it is text alone, and none that `proper` would change; asked of a whole column at once."""
+    try:
+        return "".join(cell for cell in cells if cell is not None).isascii()  # type: ignore[misc]
+    except TypeError:  # numbers among it
+        return False
 
 
 def _rank(name: str) -> tuple[Any, ...]:

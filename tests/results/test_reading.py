@@ -1,5 +1,6 @@
 """Run folders found and told apart by their place, and a cache that is never believed against the files."""
 
+import gc
 import json
 import os
 import shutil
@@ -144,6 +145,15 @@ def test_text_that_is_no_unicode_is_spelt_out(make_run: MakeRun, settings: Setti
     written = tmp_path / "page.html"
     write_page(frame, [tmp_path], written, from_file)
     assert "caf\\\\udce9" in written.read_text(encoding="utf-8")
+
+
+def test_garbage_is_collected_again_once_the_table_is_there_or_cannot_be(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("good")
+    load_runs(tmp_path)
+    assert gc.isenabled()
+    with pytest.raises(ValueError, match="must be an existing folder"):
+        load_runs(tmp_path / "none")
+    assert gc.isenabled()
 
 
 # the cache
