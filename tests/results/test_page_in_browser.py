@@ -383,6 +383,10 @@ def test_studies_and_confirmations(
     seeds, mean = traces(page, f'#confirmations .figure[aria-label="{titles[0]}"]')
     assert sorted(seeds["x"]) == [99.4, 99.45, 99.5]
     assert mean["x"] == [pytest.approx(99.45)]
+    shown = page.locator(f'#confirmations .figure[aria-label="{titles[0]}"]').evaluate(
+        "(host) => host.layout.xaxis.range"
+    )
+    assert shown == pytest.approx([99.35, 99.55])  # by the seeds: the interval goes from 99.33 to 99.57
     expect(page.locator("#confirmations tbody td").nth(5)).to_have_text("99.450")
     expect(page.locator(".study summary").first).to_have_text(re.compile("s 20 complete, 1 pruned, 1 refused"))
     for figure in page.locator(".study .figure").all():
