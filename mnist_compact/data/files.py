@@ -1,9 +1,11 @@
 """The four files of a data set on disk: found or fetched, and proved by SHA-256 before anyone reads them.
 
-They lie uncompressed under their classic names in one folder. Processes that start together on an empty folder fetch
-once: one holds the lock file, the others wait and find the work done. The kernel drops the lock of a killed process.
+They lie uncompressed under their classic names in one folder. A file that is there is never replaced. Processes that
+start together on an empty folder fetch once: one holds the lock file, the others wait and find the work done. The kernel
+drops the lock of a killed process.
 """
 
+import gzip
 import hashlib
 import math
 import os
@@ -11,6 +13,7 @@ import shutil
 import struct
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -67,7 +70,8 @@ def obtain(
     """Paths of the named files, uncompressed and verified at this call; fetched into its folder if need be.
 
     A folder that already holds them, plainly or in torchvision's layout, is only read. `announce` gets a line for each
-    thing that may take long. Raises `DataUnavailable`, also for a `root` that does not exist: it may be mistyped.
+    thing that may take long. Raises `DataUnavailable`, also for a `root` that does not exist, because it may be
+    mistyped, and for files of these names with other contents, because they may be the user's own.
     """
     folder = folder_of(published, root)
     if root and not _folder_of_all(root).is_dir():
@@ -132,6 +136,7 @@ def _fill(
 ) -> dict[MnistFile, Path]:
     found = _verified(folder, names, published)  # again: the wait for the lock may have brought them
     missing = [name for name in names if name not in found]
+    _check_no_other_data(folder, missing, published)
     by_hand = Source(name="the folder itself", fetch=partial(unpack, _places(folder, published), missing))
     reasons = []
     for source in (by_hand, *published.sources):
@@ -150,6 +155,32 @@ def _fill(
     )
 
 
+def _check_no_other_data(folder: Path, names: Sequence[MnistFile], published: Published) -> None:
+    """Raises `DataUnavailable` for files of these names with other contents: they are the user's own, or damaged."""
+    places = _places(folder, published)
+    other = [path for name in names for place in places if os.path.lexists(path := place / name)]
+    other += [
+        path for name in names for place in places if _unpacks_to_other(path := place / f"{name}.gz", name, published)
+    ]
+    if other:
+        raise DataUnavailable(
+            f"these files are not the published ones of {published.title} (their SHA-256 differs, or they cannot be "
+            f"read), and they are never replaced: {', '.join(map(str, other))}. If they are damaged, delete them and "
+            f"run the command again. If they are your own images, name another folder for {published.title} with "
+            f"machine.data_root or MNIST_COMPACT_DATA; to train on your own, pass them from Python as the `data` of "
+            f"mnist_compact.experiment.run"
+        )
+
+
+def _unpacks_to_other(archive: Path, name: MnistFile, published: Published) -> bool:
+    """Whether the archive is whole, with other contents than the published ones."""
+    try:
+        with gzip.open(archive) as packed:
+            return hashlib.file_digest(packed, "sha256").hexdigest() != published.sha256[name]
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
 def _take(source: Source, folder: Path, published: Published) -> str:
     """Put every good file of the source in its place; return why the source did not suffice, should it not have."""
     with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=folder, ignore_cleanup_errors=True) as temporary:
@@ -159,7 +190,7 @@ def _take(source: Source, folder: Path, published: Published) -> str:
         except (SourceFailed, OSError) as error:
             reason = " ".join(str(error).split())
         for name, path in _verified(Path(temporary), tuple(MnistFile), published).items():
-            if not _verified(folder, [name], published):
+            if not _verified(folder, [name], published) and not os.path.lexists(folder / name):
                 os.replace(path, folder / name)
     return reason
 

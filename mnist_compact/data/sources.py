@@ -128,7 +128,7 @@ def unpack(places: Sequence[Path], names: Sequence[MnistFile], into: Path) -> No
     for name in names:
         archive = next((path for place in places if (path := place / f"{name}.gz").is_file()), None)
         if archive is None:
-            faults.append(f"{name} is {'altered' if (places[0] / name).exists() else 'absent'}")
+            faults.append(f"{name} is absent")
             continue
         try:
             with gzip.open(archive) as packed, (into / name).open("wb") as plain:

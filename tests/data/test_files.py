@@ -144,12 +144,37 @@ def test_archives_put_there_by_hand_are_unpacked(layout: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda good: good[:-1], lambda good: b"x" + good[1:], lambda good: good + b"x", lambda good: b""]
+    "change", [lambda good: good[:-1], lambda good: b"x" + good[1:], lambda good: good + b"x", lambda good: b""]
 )
-def test_a_damaged_file_is_fetched_again(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    lay(tmp_path)
-    (tmp_path / MnistFile.TEST_LABELS).write_bytes(damage(CONTENT[MnistFile.TEST_LABELS]))
+@pytest.mark.parametrize("layout", [".", "MNIST/raw"])
+def test_files_with_other_contents_are_never_replaced(
+    change: Callable[[bytes], bytes], layout: str, tmp_path: Path
+) -> None:
+    lay(tmp_path / layout)
+    own = tmp_path / layout / MnistFile.TEST_LABELS
+    own.write_bytes(content := change(CONTENT[MnistFile.TEST_LABELS]))
+    with pytest.raises(DataUnavailable, match=rf"not the published ones of MNIST .* never replaced: {own}\. If they"):
+        get(tmp_path, FORBIDDEN)
+    assert own.read_bytes() == content
+    own.unlink()
     assert contents(get(tmp_path, GOOD)) == CONTENT
+
+
+def test_archive_with_other_contents_is_not_passed_over(tmp_path: Path) -> None:
+    own = tmp_path / f"{MnistFile.TRAIN_IMAGES}.gz"
+    own.write_bytes(gzip.compress(b"my own images"))
+    with pytest.raises(DataUnavailable, match=f"never replaced: {own}"):
+        get(tmp_path, FORBIDDEN)
+    own.write_bytes(gzip.compress(b"my own images")[:-9])  # damaged: it holds nothing to train on
+    assert contents(get(tmp_path, GOOD)) == CONTENT
+
+
+def test_link_to_nowhere_is_not_replaced(tmp_path: Path) -> None:
+    link = tmp_path / MnistFile.TRAIN_IMAGES
+    link.symlink_to(tmp_path / "on a disk that is not mounted")
+    with pytest.raises(DataUnavailable, match=f"never replaced: {link}"):
+        get(tmp_path, FORBIDDEN)
+    assert link.is_symlink()
 
 
 def test_a_folder_of_the_environment_is_made_filled_and_left_tidy(
@@ -192,7 +217,6 @@ def test_the_good_part_of_a_broken_fetch_is_kept(tmp_path: Path) -> None:
 
 def test_the_refusal_names_each_source_its_reason_and_what_to_put_where(tmp_path: Path) -> None:
     lay(tmp_path, (MnistFile.TRAIN_IMAGES,))
-    (tmp_path / MnistFile.TRAIN_LABELS).write_bytes(b"altered")
     (tmp_path / f"{MnistFile.TEST_IMAGES}.gz").write_bytes(gzip.compress(CONTENT[MnistFile.TEST_IMAGES])[:-9])
     first, second = Source(name="first", fetch=failing("no\nnetwork")), Source(name="second", fetch=altered)
     with pytest.raises(DataUnavailable) as caught:
@@ -200,7 +224,7 @@ def test_the_refusal_names_each_source_its_reason_and_what_to_put_where(tmp_path
     # `break_off` brings what is good of it, so the labels for training no longer lack.
     assert str(caught.value).splitlines() == [
         f"MNIST is not in {tmp_path}, and no source gave t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte:",
-        "  the folder itself: train-labels-idx1-ubyte is altered, t10k-images-idx3-ubyte.gz is damaged, "
+        "  the folder itself: train-labels-idx1-ubyte is absent, t10k-images-idx3-ubyte.gz is damaged, "
         "t10k-labels-idx1-ubyte is absent",
         "  first: no network",
         "  third: connection lost",
