@@ -1,8 +1,8 @@
 """The four files of a data set on disk: found or fetched, and proved by SHA-256 before anyone reads them.
 
 They lie uncompressed under their classic names in one folder. A file that is there is never replaced. Processes that
-start together on an empty folder fetch once: one holds the lock file, the others wait and find the work done. The kernel
-drops the lock of a killed process.
+start together on an empty folder fetch once: one holds the lock file, the others wait and find the work done. The
+kernel drops the lock of a killed process.
 """
 
 import gzip
