@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 GRID = "multirun.yaml"  # Hydra leaves it in the folder of a grid
 
 
-def resume(folder: Path, given: dict[str, str]) -> RunRecord:
+def resume(folder: Path, given: dict[str, str]) -> RunRecord | None:
     """Go on with the run in `folder`: up to `train.epochs`, on what `machine.*` names, if they are given.
 
+    Returns its record, or None where nothing was left to do, which is announced.
     Raises ConfigError for any other change.
     """
     epochs = given.get("train.epochs")
@@ -37,9 +38,11 @@ def resume(folder: Path, given: dict[str, str]) -> RunRecord:
     from mnist_compact.tracking import begun_in
 
     elsewhere = {key: value for key, value in given.items() if key != "train.epochs"}
-    machine = _changed(RunRecord.read(folder).config, elsewhere).machine if elsewhere else None
+    before = RunRecord.read(folder)
+    machine = _changed(before.config, elsewhere).machine if elsewhere else None
     with closing(Watchers(on_terminal(), *begun_in(folder))) as watcher:
-        return experiment.resume(folder, watcher, epochs=None if epochs is None else int(epochs), machine=machine)
+        record = experiment.resume(folder, watcher, epochs=None if epochs is None else int(epochs), machine=machine)
+    return None if record == before else record
 
 
 def is_grid(folder: Path) -> bool:

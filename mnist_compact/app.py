@@ -212,10 +212,13 @@ def _take_up(verb: str, arguments: list[str]) -> None:
     if verb == "resume" and again.is_grid(folder):
         _launch(again.grid_line(folder, given))
         return
+    record: RunRecord | None
     if verb == "resume":
         record = again.resume(folder, given)
     else:
         folder, record = again.rerun(folder, given)
+    if record is None:
+        return
     _draw(folder, record)
     _exit_unless_done(record, alone=True)
 

@@ -90,18 +90,23 @@ def resume(
     On `machine` or as it began: the record keeps what was asked for first, and what each part was computed on. Ends
     with the weights an uninterrupted run would have had, bit for bit, on the same machine with the same threads.
     With more epochs the new ones are scheduled anew, which is announced, and an average that has begun goes on.
+    Of a completed run with no more epochs to train nothing is changed, which is announced.
     Raises RecordError where there is no run, CheckpointError where it cannot go on, ConfigError for fewer epochs than
     planned, in each case before anything is written; WorkFault as `run`.
     """
-    RunRecord.read(folder)
+    record = RunRecord.read(folder)
+    planned = from_record(record.config).train.epochs
+    if epochs is not None and epochs < planned:
+        raise ConfigError([f"train.epochs must be at least the run's {planned}, got {epochs}"])
+    if record.status is Status.COMPLETED and epochs in (None, planned):
+        watcher.announce(
+            f"there is nothing to do: {folder} is completed (epoch {planned} of {planned}); train.epochs=<more> continues it"
+        )
+        return record
     with sole_writer(folder):
         record = RunRecord.read(folder)
         config = from_record(record.config)
-        planned = config.train.epochs
-        if epochs is not None:
-            if epochs < planned:
-                raise ConfigError([f"train.epochs must be at least the run's {planned}, got {epochs}"])
-            config.train.epochs = epochs
+        config.train.epochs = epochs or config.train.epochs
         config.machine = machine or config.machine
         if not config.machine.threads:  # sums in another order give other bits
             config.machine.threads = record.latest_environment.get("threads", 0)

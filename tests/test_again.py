@@ -130,6 +130,22 @@ def test_a_change_that_cannot_be_is_refused_before_anything_is_made(type_in, con
     assert [path.name for path in tmp_path.iterdir()] == ["first"]
 
 
+def test_resume_of_a_completed_run_changes_nothing(type_in, tmp_path):
+    assert type_in(*SHORT, "model=m1", "hydra.run.dir=run", "machine.threads=1")[0] == 0
+
+    def files():
+        return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in (tmp_path / "run").rglob("*")}
+
+    before = files()
+    for given in ([], ["train.epochs=1"], ["machine.threads=2"]):
+        status, said, told = type_in("resume=run", *given)
+        assert (status, told) == (0, "")
+        assert said.startswith("there is nothing to do: run is completed (epoch 1 of 1); train.epochs=<more> ")
+    assert files() == before
+    status, _, told = type_in("resume=run", "train.epochs=0")
+    assert (status, told) == (2, "mnist_compact: train.epochs must be at least the run's 1, got 0\n")
+
+
 def test_a_run_goes_on_on_another_machine_and_its_record_says_on_which(type_in, tmp_path):
     """Begun on what this machine lacks, as a run that comes from a GPU."""
     assert type_in(*SHORT, "model=m1", "hydra.run.dir=run", "machine.threads=1")[0] == 0
