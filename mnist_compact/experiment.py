@@ -100,7 +100,8 @@ def resume(
         raise ConfigError([f"train.epochs must be at least the run's {planned}, got {epochs}"])
     if record.status is Status.COMPLETED and epochs in (None, planned):
         watcher.announce(
-            f"there is nothing to do: {folder} is completed (epoch {planned} of {planned}); train.epochs=<more> continues it"
+            f"there is nothing to do: {folder} is completed (epoch {planned} of {planned}); "
+            "train.epochs=<more> continues it"
         )
         return record
     with sole_writer(folder):
