@@ -25,6 +25,7 @@ from mnist_compact.results.tables import load_runs
 from mnist_compact.run_files import CHECKPOINT, CONFIG, LAYERS, METRICS, MISTAKES, RECORD, WEIGHTS
 
 EPOCHS = 15
+TRAIN_IMAGES = 50_000
 OTHER_FILES = (CHECKPOINT, CONFIG, LAYERS, MISTAKES, f"{WEIGHTS}/last.safetensors")
 RUNS = 10_000
 LIMITS_S = {"cold": 5.0, "warm": 1.0}
@@ -47,7 +48,7 @@ def make_up(folder: Path, runs: int) -> None:
 
 def _metrics(epoch: int, draw: random.Random) -> dict[str, float]:
     row: dict[str, float] = {"epoch": epoch, "learning_rate": draw.random() / 100}
-    for prefix, total in (("train", 50_000), ("holdout", 10_000), ("holdout_averaged", 10_000)):
+    for prefix, total in (("train", TRAIN_IMAGES), ("holdout", 10_000), ("holdout_averaged", 10_000)):
         correct = round(total * (0.97 + 0.001 * epoch + 0.01 * draw.random()))
         row |= {f"{prefix}_loss": draw.random(), f"{prefix}_accuracy": 100 * correct / total}
         row[f"{prefix}_correct"] = correct
@@ -69,7 +70,7 @@ def _record(number: int, rows: list[dict[str, float]], draw: random.Random) -> R
                 accuracy=row[f"{prefix}_accuracy"],
                 loss=row[f"{prefix}_loss"],
                 correct=int(row[f"{prefix}_correct"]),
-                total=10_000,
+                total=TRAIN_IMAGES if split == "train" else 10_000,
                 final=(weights, at) == ("averaged", "last"),
             )
             for split, weights, prefix in (
@@ -87,12 +88,22 @@ def _record(number: int, rows: list[dict[str, float]], draw: random.Random) -> R
             receptive_field=24,
             input_shape=[1, 28, 28],
         ),
-        confusion=[[draw.randrange(1_000) for _ in range(10)] for _ in range(10)],
+        confusion=_confusion(int(rows[-1]["holdout_averaged_correct"]), draw),
         seconds=sum(row["seconds"] for row in rows),
         started_at=f"2025-11-{1 + number % 28:02}T10:{number % 60:02}:00+00:00",
         finished_at=f"2025-11-{1 + number % 28:02}T11:{number % 60:02}:00+00:00",
         environment={"versions": {"torch": "2.14.1", "numpy": "2.4.6"}, "threads": 1, "git_commit": "0" * 40},
     )
+
+
+def _confusion(correct: int, draw: random.Random) -> list[list[int]]:
+    """Of 10,000 images."""
+    matrix = [[correct // 10 if column == row else 0 for column in range(10)] for row in range(10)]
+    matrix[0][0] += correct % 10
+    for _ in range(10_000 - correct):
+        row = draw.randrange(10)
+        matrix[row][(row + draw.randrange(1, 10)) % 10] += 1
+    return matrix
 
 
 def _config(number: int, draw: random.Random) -> dict[str, Any]:

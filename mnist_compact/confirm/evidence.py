@@ -1,7 +1,7 @@
 """What the seeds of a confirmation say: their scores, a summary, a verdict against a bar."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from mnist_compact.faults import ConfigError
 from mnist_compact.results.correctness import read_bits
 from mnist_compact.results.record import RecordError, RunRecord, Score, Status
 from mnist_compact.results.summary import BAR, CONFIDENCE, Summary, above, bar_text
+from mnist_compact.run_files import RECORD
 
 if TYPE_CHECKING:
     from mnist_compact.confirm.comparison import Comparison
@@ -45,14 +46,22 @@ class Evidence:
     plan: Plan | None = None  # that was written before
     bar: float = BAR  # per cent, that the claim is about
     early: Look | None = None  # where it was to end as soon as the seeds tell
+    refused: Sequence[str] = ()  # why a seed whose record is there does not count, a sentence for each
 
     @classmethod
     def gather(cls, folder: Path, seeds: list[int], bar: float = BAR) -> "Evidence":
         """Of those among `seeds` whose run can be read and has ended."""
         confirmation = Confirmation.read(folder)
-        found = (_result(folder, seed, confirmation.split) for seed in seeds)
         plan = Plan.read(folder / PLAN) if (folder / PLAN).exists() else None
-        return cls(confirmation, [result for result in found if result is not None], seeds, plan, bar)
+        found, refused = [], []
+        for seed in seeds:
+            try:
+                found.append(_result(folder, seed, confirmation.split))
+            except RecordError as error:
+                if (home_of(folder, seed) / RECORD).exists():
+                    refused.append(f"seed {seed} does not count: {error}")
+        ended = [result for result in found if result is not None]
+        return cls(confirmation, ended, seeds, plan, bar, refused=refused)
 
     @property
     def asked(self) -> int:
@@ -153,8 +162,8 @@ class Evidence:
         return self.plan.deviations(self.confirmation, seeds, self.bar, stop_early=self.early is not None, begun=begun)
 
     def notes(self) -> list[str]:
-        """What stands beside the verdict: the interval for new digits, where the bits are known, and the plan."""
-        interval, found = self.on_new_digits(), []
+        """What stands beside the verdict: refused records, the interval for new digits if it is known, the plan."""
+        interval, found = self.on_new_digits(), [*self.refused]
         if interval is not None:
             told = f"{100 * CONFIDENCE:g} % interval {interval[0]:.3f} to {interval[1]:.3f}"
             found.append(f"on new digits, too: {told} (seeds and images resampled)")
@@ -172,11 +181,9 @@ class Evidence:
 
 
 def _result(folder: Path, seed: int, split: str) -> SeedResult | None:
+    """None for a run that has not ended. Raises RecordError."""
     home = home_of(folder, seed)
-    try:
-        record = RunRecord.read(home)
-    except RecordError:
-        return None
+    record = RunRecord.read(home)
     if record.status not in (Status.COMPLETED, Status.DIVERGED):
         return None
     score = record.final

@@ -13,7 +13,7 @@ from mnist_compact.confirm.crew import home_of, lock_of
 from mnist_compact.experiment import resume, run
 from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, PREFIX, ConfigError
 from mnist_compact.orphans import end_with
-from mnist_compact.results.record import Status
+from mnist_compact.results.record import RecordError, Status
 from mnist_compact.run_files import RECORD
 from mnist_compact.terminal.display import on_terminal
 
@@ -33,7 +33,7 @@ def main(folder: Path, seed: int, threads: int, parent: int) -> int:
                 # Its share of the cores: with all of them for each, seeds side by side take thirty times as long.
                 config.machine.threads = config.machine.threads or threads
                 ended = run(config, home, watcher, overrides=[f"seed={seed}"])
-        except ConfigError as error:
+        except (ConfigError, RecordError) as error:
             print(f"{PREFIX}{error}", file=sys.stderr)
             return EXIT_REFUSED
         finally:

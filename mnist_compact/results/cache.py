@@ -1,7 +1,7 @@
 """Rows read before, kept in the folder that was searched. Only ever a shortcut: without it everything is read again.
 
-A row counts while both files of its run have the times, sizes and inodes they had when it was read, and none of it when
-the file is damaged, belongs to other code than this room's, or cannot be written.
+A row counts while the files of its run that are read have the times, sizes and inodes they had when it was read. None
+of it counts when the file is damaged, belongs to other code than this package's, or cannot be written.
 """
 
 import hashlib

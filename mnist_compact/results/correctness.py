@@ -8,6 +8,15 @@ from pathlib import Path
 from mnist_compact.run_files import CORRECT
 
 
+def count_of_bits(folder: Path) -> tuple[int, int] | None:
+    """How many images the file marks as correct, and its size in bytes; None where there is none."""
+    try:
+        bits = (folder / CORRECT).read_bytes()
+    except OSError:
+        return None
+    return int.from_bytes(bits, "big").bit_count(), len(bits)
+
+
 def read_bits(folder: Path, *, correct: int, total: int) -> bytes | None:
     """Packed, first image in the highest bit; None unless they are of `total` images with `correct` right ones.
 

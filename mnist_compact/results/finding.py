@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnist_compact.run_files import CHECKPOINT, LOG, METRICS, RECORD, WEIGHTS
+from mnist_compact.run_files import CHECKPOINT, CORRECT, LOG, METRICS, RECORD, WEIGHTS
 
 # Any of these makes a folder a run's: with no record beside it, one whose record is missing.
 MARKS = {RECORD, METRICS, CHECKPOINT, LOG}
-READ = (RECORD, METRICS)
+READ = (RECORD, METRICS, CORRECT)
 CONFIRMED = "confirmation.json"  # in the folder of a confirmation: what is confirmed
 DATABASE = "study.db"  # in the folder of a study
 TRIALS = "trials"  # there too: the trials' folders by number

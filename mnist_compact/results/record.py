@@ -14,13 +14,14 @@ new field with a default needs no new version.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
 from mnist_compact.atomic import replacing
 from mnist_compact.faults import Refusal
+from mnist_compact.results.checks import contradictions_of, faults_of
 from mnist_compact.results.upgrades import UPGRADES
 from mnist_compact.run_files import RECORD
 
@@ -159,7 +160,11 @@ class RunRecord:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read `folder`/result.json. Raises RecordError when it is missing, damaged or of another schema version."""
+        """Read `folder`/result.json.
+
+        Raises RecordError when it is missing, damaged or of another schema version, and when its figures contradict
+        one another or correct.bits.
+        """
         path = folder / RECORD
         try:
             raw = json.loads(path.read_bytes())
@@ -168,22 +173,31 @@ class RunRecord:
         except ValueError as error:
             raise RecordError(f"{path} is damaged: {error}") from error
         version = raw.get("schema_version") if isinstance(raw, dict) else None
-        if version not in (*UPGRADES, SCHEMA_VERSION):
+        if type(version) is not int or version not in (*UPGRADES, SCHEMA_VERSION):
             known = ", ".join(map(str, (*UPGRADES, SCHEMA_VERSION)))
             raise RecordError(f"{path} has schema version {version!r}; this program reads {known}")
         try:
             for old in range(version, SCHEMA_VERSION):
                 UPGRADES[old](raw)
             raw["schema_version"] = SCHEMA_VERSION
-            return cls(**_parsed(raw))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            record = cls(**_parsed(raw))
+        except KeyError as error:
+            raise RecordError(f"{path} is damaged: {error} is missing") from error
+        except (AttributeError, TypeError, ValueError) as error:
             raise RecordError(f"{path} is damaged: {error}") from error
+        if faults := faults_of(record):
+            raise RecordError(f"{path} is damaged: {'; '.join(faults)}")
+        if contradictions := contradictions_of(record, folder):
+            raise RecordError(f"{path} contradicts itself: {'; '.join(contradictions)}")
+        return record
 
 
 # Of the fields of each class; looked up for ten thousand records at a time.
-NAMES = {
-    cls: frozenset(field.name for field in fields(cls))
-    for cls in (RunRecord, NetworkFacts, Normalisation, Score, Continuation)
+CLASSES = (RunRecord, NetworkFacts, Normalisation, Score, Continuation)
+NAMES = {cls: frozenset(field.name for field in fields(cls)) for cls in CLASSES}
+REQUIRED = {
+    cls: frozenset(field.name for field in fields(cls) if field.default is field.default_factory is MISSING)
+    for cls in CLASSES
 }
 
 
@@ -201,15 +215,28 @@ def objective(record: RunRecord) -> float | None:
 
 
 def _parsed(raw: Mapping[str, Any]) -> dict[str, Any]:
-    parsed = _known(RunRecord, raw)
+    parsed = _fields_of(RunRecord, raw, "the record")
     parsed["status"] = Status(raw["status"])
-    parsed["network"] = NetworkFacts(**_known(NetworkFacts, raw["network"]))
+    parsed["network"] = NetworkFacts(**_fields_of(NetworkFacts, raw["network"], "network"))
     for key, cls in (("scores", Score), ("continuations", Continuation)):
-        parsed[key] = [cls(**_known(cls, entry)) for entry in raw.get(key, [])]
+        entries = enumerate(_list_of(raw, key))
+        parsed[key] = [cls(**_fields_of(cls, entry, f"{key}[{place}]")) for place, entry in entries]
     if raw.get("normalisation") is not None:
-        parsed["normalisation"] = Normalisation(**_known(Normalisation, raw["normalisation"]))
+        parsed["normalisation"] = Normalisation(**_fields_of(Normalisation, raw["normalisation"], "normalisation"))
     return parsed
 
 
-def _known(cls: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in raw.items() if name in NAMES[cls]}
+def _list_of(raw: Mapping[str, Any], key: str) -> list[Any]:
+    entries = raw.get(key, [])
+    if not isinstance(entries, list):
+        raise ValueError(f"{key} must be a list, got {entries!r}")
+    return entries
+
+
+def _fields_of(cls: type[Any], raw: Any, name: str) -> dict[str, Any]:
+    """The arguments of the class that are in `raw`. Raises ValueError, which names what is wrong."""
+    if not isinstance(raw, Mapping):
+        raise ValueError(f"{name} must be a mapping, got {raw!r}")
+    if missing := REQUIRED[cls] - raw.keys():
+        raise ValueError(f"{name} lacks {', '.join(sorted(missing))}")
+    return {key: value for key, value in raw.items() if key in NAMES[cls]}

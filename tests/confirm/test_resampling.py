@@ -81,5 +81,8 @@ def test_seeds_without_bits_have_no_such_interval(gathered):
 @pytest.mark.parametrize("changed", [lambda right: right[:-8], lambda right: ~right], ids=["cut", "of others"])
 def test_bits_that_are_not_the_scores_do_not_count(gathered, changed):
     _, found = gathered(changed)
-    assert [result.bits is None for result in found.seeds] == [False, False, True]
+    assert [result.seed for result in found.seeds] == [1000, 1001]
     assert found.on_new_digits() is None
+    (note,) = found.notes()
+    assert note.startswith("seed 1002 does not count: ")
+    assert "contradicts itself: correct.bits marks " in note

@@ -219,7 +219,7 @@ NAN, WHOLE = float("nan"), [[98, 2], [1, 99]]
 def test_a_confusion_matrix_is_a_square_of_counts_or_null(make_run: MakeRun, confusion: Any, told: Any) -> None:
     folder = make_run()
     raw = json.loads((folder / "result.json").read_text())
-    (folder / "result.json").write_text(json.dumps(raw | {"confusion": confusion}))
+    (folder / "result.json").write_text(json.dumps(raw | {"confusion": confusion, "status": "running"}))
     data = gathered(load_runs(folder), [folder], from_file)
     assert data["details"]["confusions"] == [told]
     page_of(data)

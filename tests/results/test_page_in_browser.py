@@ -336,7 +336,7 @@ def test_a_run_opens_with_layers_confusions_and_mistakes(open_page: Open, output
         ["1Conv2d 3x345", "2Linear2,200"]
     )
     wrong = dialog.locator(".confusion tbody tr").nth(4).locator("td").all_inner_texts()
-    assert wrong == ["", "", "", "", "100", "", "", "", "", "5", "4.76 % (5)"]
+    assert wrong == ["", "", "", "", "990", "", "", "", "", "5", "0.50 % (5)"]
     expect(dialog.locator(".mistake")).to_have_count(10)
     expect(dialog.locator(".mistake").first).to_contain_text("4→9")
     page.keyboard.press("Escape")

@@ -152,7 +152,7 @@ def test_the_confusion_matrix_shows_counts_and_errors_and_colours_errors_only() 
 def test_a_confusion_matrix_without_errors_or_images_can_be_drawn(
     make_run: MakeRun, confusion: list[list[int]]
 ) -> None:
-    assert _size(draw_confusion(make_run(confusion=confusion))) == (1080, 960)
+    assert _size(draw_confusion(make_run(confusion=confusion, status="running"))) == (1080, 960)
 
 
 # mistakes
@@ -204,5 +204,5 @@ def test_pictures_of_the_final_network_say_split_and_weights(
     scores = [score("holdout", "raw", "last", 99.0), score("holdout", weights, "last", 99.0)]
     draw_run(make_run(scores=scores, metrics=None, mistakes=3))
     assert [f"holdout images, {words}: " in title for title in titles] == [True, True]
-    assert "6 of 1,006 wrong" in titles[0]
-    assert "3 of 6 mistakes" in titles[1]
+    assert "100 of 10,000 wrong" in titles[0]
+    assert "3 of 100 mistakes" in titles[1]

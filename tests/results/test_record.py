@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from mnist_compact.results.record import NetworkFacts, RecordError, RunRecord, Score, Status, objective
-from mnist_compact.run_files import RECORD
+from mnist_compact.run_files import CORRECT, RECORD
 
 
 @pytest.mark.parametrize("status", list(Status))
@@ -70,6 +71,80 @@ def test_a_damaged_record_is_refused_with_the_fault(
     (folder / RECORD).write_text(json.dumps(raw))
     with pytest.raises(RecordError, match=message):
         RunRecord.read(folder)
+
+
+def _final(raw: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = next(score for score in raw["scores"] if score["final"])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda raw: raw.update(schema_version=True), "schema version True"),
+        (lambda raw: raw.update(epochs_done=-1), "epochs_done must be a whole number of at least 0, got -1"),
+        (lambda raw: raw.update(seconds=float("nan")), "seconds must be a number of at least 0, got nan"),
+        (lambda raw: raw["network"].update(parameters="few"), "network.parameters must be a whole .* got 'few'"),
+        (lambda raw: _final(raw).update(epoch=1e300), r"scores\[2\].epoch must be a whole number .* 1, got 1e\+300"),
+        (lambda raw: _final(raw).update(epoch=True), r"scores\[2\].epoch must be .* got True"),
+        (lambda raw: _final(raw).update(correct=-5), r"scores\[2\].correct must be a whole .* at least 0, got -5"),
+        (lambda raw: _final(raw).update(total=0), r"scores\[2\].total must be a whole .* at least 1, got 0"),
+        (lambda raw: _final(raw).update(accuracy=100.5), r"accuracy must be a number from 0 to 100, got 100.5"),
+        (lambda raw: _final(raw).update(loss=None), r"scores\[2\].loss must be a number of at least 0, got None"),
+        (lambda raw: _final(raw).update(weights=1), r"scores\[2\].weights must be a text, got 1"),
+        (lambda raw: _final(raw).update(final="yes"), r"scores\[2\].final must be true or false, got 'yes'"),
+        (lambda raw: raw.update(scores={}), "scores must be a list, got {}"),
+        (lambda raw: raw.update(scores=[[]]), r"scores\[0\] must be a mapping, got \[\]"),
+        (lambda raw: raw["network"].clear(), "damaged: network lacks input_shape, macs, parameters, rec"),
+        (_without("config"), "damaged: the record lacks config$"),
+        (_without("evaluated"), "damaged: the record lacks evaluated$"),
+    ],
+)
+def test_values_of_wrong_kind_or_range_are_named(
+    make_run: Callable[..., Path], change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    with pytest.raises(RecordError, match=message):
+        _rewritten(make_run(), change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda raw: _final(raw).update(accuracy=99.9),
+            "test accuracy .raw weights, last epoch. is 99.9 %",
+        ),
+        (
+            lambda raw: raw["scores"][0].update(correct=3),
+            "train accuracy .* is 98.25 % beside 3 correct of 10,000",
+        ),
+        (lambda raw: _final(raw).update(total=50), "is 99 % beside 9,900 correct of 50 images"),
+        (lambda raw: raw["scores"][3].update(final=True), "2 scores are marked as final"),
+        (
+            lambda raw: raw["confusion"][4].__setitem__(4, 0),
+            "confusion matrix has 8,910 correct of 9,010 images",
+        ),
+    ],
+)
+def test_record_that_contradicts_itself_is_refused(
+    make_run: Callable[..., Path], change: Callable[[dict[str, Any]], object], message: str
+) -> None:
+    with pytest.raises(RecordError, match=f"contradicts itself: .*{message}"):
+        _rewritten(make_run(), change)
+
+
+@pytest.mark.parametrize(("right", "images"), [(9_901, 10_000), (9_900, 10_008)])
+def test_completed_record_must_agree_with_its_bits(make_run: Callable[..., Path], right: int, images: int) -> None:
+    folder = make_run()
+    (folder / CORRECT).write_bytes(np.packbits(np.arange(10_000) < 9_900).tobytes())
+    RunRecord.read(folder)
+    (folder / CORRECT).write_bytes(np.packbits(np.arange(images) < right).tobytes())
+    told = f"correct.bits marks {right:,} images as correct, in {images // 8:,} bytes, beside"
+    with pytest.raises(RecordError, match=told):
+        RunRecord.read(folder)
+    unfinished = json.loads((folder / RECORD).read_text()) | {"status": "running"}
+    (folder / RECORD).write_text(json.dumps(unfinished))
+    assert RunRecord.read(folder).status == "running"  # it may have been killed between the two files
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"schema_version": 1', "\x00\x01"])
@@ -169,7 +244,7 @@ def test_of_a_lengthened_run_of_version_1_the_old_average_is_not_final(
         score("test", "averaged", "last", 99.2, epoch=2),
         score("test", "averaged", "best", 99.2, epoch=2),
     ]
-    record = _rewritten(make_run(scores=scores), _of_version_1)
+    record = _rewritten(make_run(scores=scores, confusion=None), _of_version_1)
     assert [(each.weights, each.at) for each in record.scores] == [("raw", "last"), ("averaged", "best")]
     assert record.final == record.score("test")
 

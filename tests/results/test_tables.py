@@ -59,8 +59,8 @@ def _edit(folder: Path, **changes: Any) -> None:
         (lambda folder: _edit(folder, schema_version=99), "schema version 99"),
         (lambda folder: _edit(folder, network={}), "damaged"),
         (lambda folder: _edit(folder, config=["m3"]), "config is not a mapping"),
-        (lambda folder: _edit(folder, seconds="long"), "seconds cannot be read: 'long'"),
-        (lambda folder: _edit(folder, seconds=float("inf")), "seconds cannot be read: inf is not finite"),
+        (lambda folder: _edit(folder, seconds="long"), "seconds must be a number of at least 0, got 'long'"),
+        (lambda folder: _edit(folder, seconds=float("inf")), "seconds must be a number of at least 0, got inf"),
         (lambda folder: _edit(folder, started_at="yesterday"), "started_at cannot be read"),
         (lambda folder: _edit(folder, config={"seed": True}), "seed cannot be read: True"),
     ],
@@ -82,7 +82,7 @@ def test_a_score_of_the_wrong_kind_makes_the_record_unreadable(make_run: MakeRun
     raw = json.loads((folder / "result.json").read_text())
     raw["scores"][2]["accuracy"] = "high"
     _edit(folder, scores=raw["scores"])
-    assert "test_accuracy_last cannot be read: 'high'" in load_runs(tmp_path)["reason"].item()
+    assert "scores[2].accuracy must be a number from 0 to 100, got 'high'" in load_runs(tmp_path)["reason"].item()
 
 
 def test_a_folder_reached_twice_is_one_row(make_run: MakeRun, tmp_path: Path) -> None:

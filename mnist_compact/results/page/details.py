@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_compact.results.checks import is_square_of_counts
 from mnist_compact.results.metrics import read_rows
 from mnist_compact.results.plots import Mistakes, read_mistakes
 from mnist_compact.results.record import RecordError, RunRecord
@@ -137,14 +138,7 @@ def _classes(record: RunRecord | None) -> list[str] | None:
 
 def _confusion(record: RunRecord | None) -> list[list[int]] | None:
     counts = record.confusion if record else None
-    return counts if _is_square_of_counts(counts) else None
-
-
-def _is_square_of_counts(counts: Any) -> bool:
-    if not isinstance(counts, list):
-        return False
-    rows = [row for row in counts if isinstance(row, list) and len(row) == len(counts)]
-    return len(rows) == len(counts) and all(type(count) is int and count >= 0 for row in rows for count in row)
+    return counts if is_square_of_counts(counts) else None
 
 
 def _mistakes(folder: Path) -> Json | None:
