@@ -68,7 +68,7 @@ class Comparison:
         if any(a.total != b.total for a, b in scores):
             raise ConfigError([f"{names[0]} and {names[1]} are scored on different numbers of images"])
         images = [a.correct - b.correct for a, b in scores]
-        points = Summary.of([round(a.accuracy - b.accuracy, 6) for a, b in scores])
+        points = Summary.of([round(a.accuracy - b.accuracy, 6) for a, b in scores], least=-100.0)
         p = sign_flip_p(images)
         return cls(names, len(scores), points, p, (first.weights, second.weights), corrected_p=p)
 

@@ -147,10 +147,10 @@ class Evidence:
         if summary.low is None or summary.high is None:
             return f"{claim}: not shown, one seed has no interval"
         if summary.low > bar:
-            return f"{claim}: yes, lower bound {summary.low:.3f}"
+            return f"{claim}: yes, lower bound {summary.low:.3f}{summary.caution}"
         if summary.high <= bar + 1e-9:  # as in `above`
-            return f"{claim}: no, upper bound {summary.high:.3f}"
-        return f"{claim}: not shown, interval {summary.low:.3f} to {summary.high:.3f}"
+            return f"{claim}: no, upper bound {summary.high:.3f}{summary.caution}"
+        return f"{claim}: not shown, interval {summary.low:.3f} to {summary.high:.3f}{summary.caution}"
 
     def deviations(self) -> list[str]:
         """In what this is not what was planned; none without a plan."""
@@ -166,7 +166,7 @@ class Evidence:
         interval, found = self.on_new_digits(), [*self.refused]
         if interval is not None:
             told = f"{100 * CONFIDENCE:g} % interval {interval[0]:.3f} to {interval[1]:.3f}"
-            found.append(f"on new digits, too: {told} (seeds and images resampled)")
+            found.append(f"on new digits, too: {told} (seeds and images resampled){self.summary().caution}")
         if self.plan is not None:
             planned = f"planned at {self.plan.planned_at} (configuration {self.plan.digest[:12]})"
             deviations = self.deviations()

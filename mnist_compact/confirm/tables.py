@@ -4,7 +4,7 @@ import pandas as pd
 
 from mnist_compact.confirm.evidence import Evidence
 from mnist_compact.results.rendering import to_html_fragment
-from mnist_compact.results.summary import bar_text
+from mnist_compact.results.summary import FEWEST, bar_text
 
 
 def to_html(evidence: Evidence) -> str:
@@ -49,7 +49,8 @@ def rounds_to_html(rounds: list[tuple[int, list[Evidence]]]) -> str:
 
 
 def round_title(number: int, seeds: int, standings: list[Evidence]) -> str:
-    return f"round {number}: {len(standings)} candidates, {seeds} seeds each"
+    few = f"; with fewer than {FEWEST} seeds an interval is only an indication" if seeds < FEWEST else ""
+    return f"round {number}: {len(standings)} candidates, {seeds} seeds each{few}"
 
 
 def standings_table(standings: list[Evidence]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from mnist_compact.results.columns import (
     is_setting,
 )
 from mnist_compact.results.record import Status
-from mnist_compact.results.summary import BAR, CONFIDENCE, Summary, above
+from mnist_compact.results.summary import BAR, CONFIDENCE, FEWEST, Summary, above
 from mnist_compact.results.tables import differing
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LEGEND = (
     "Accuracies are per cent at the last epoch; sd: standard deviation (n - 1); low, high: Student's "
-    f"{100 * CONFIDENCE:g} % interval of the mean; over {BAR:.2f}: per cent of the runs; "
+    f"{100 * CONFIDENCE:g} % interval of the mean, only an indication for n < {FEWEST}; over {BAR:.2f}: per cent of the runs; "
     "left out: runs of the group that were not completed."
 )
 MOST_NAMED = 12

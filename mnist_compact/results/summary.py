@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Self
 
 CONFIDENCE = 0.95
+FEWEST = 5  # scores; an interval of fewer is only an indication, for their spread says little about the spread of all
 BAR = 99.4  # per cent: the mission is for more, which is at least 9,941 of 10,000
 
 
 @dataclass(slots=True, frozen=True)
 class Summary:
-    """Of scores over seeds: standard deviation with n - 1, and Student's t-interval of the mean.
+    """Of scores over seeds: standard deviation with n - 1, and Student's t-interval of the mean within the possible range.
 
     One score alone has neither; both are None then.
     """
@@ -25,8 +26,8 @@ class Summary:
     high: float | None
 
     @classmethod
-    def of(cls, scores: Sequence[float]) -> Self:
-        """Raises ValueError for no scores at all."""
+    def of(cls, scores: Sequence[float], *, least: float = 0.0, most: float = 100.0) -> Self:
+        """Sum up scores that lie from `least` to `most` by their nature. Raises ValueError for no scores at all."""
         if not scores:
             raise ValueError("a summary needs at least one score")
         n, mean = len(scores), statistics.fmean(scores)
@@ -36,7 +37,12 @@ class Summary:
 
         sd = statistics.stdev(scores)
         half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / n**0.5
-        return cls(n, mean, sd, min(scores), max(scores), mean - half, mean + half)
+        return cls(n, mean, sd, min(scores), max(scores), max(least, mean - half), min(most, mean + half))
+
+    @property
+    def caution(self) -> str:
+        """The words ` (only an indication …)` to stand behind an interval of few scores, or none."""
+        return f" (only an indication: fewer than {FEWEST} seeds)" if self.n < FEWEST else ""
 
 
 def bar_text(bar: float) -> str:

@@ -20,6 +20,19 @@ def test_the_interval_is_scipys():
     assert (summary.low, summary.high) == pytest.approx((expected.low, expected.high))
 
 
+def test_interval_lies_within_what_scores_can_be():
+    """Two scores of 50 and 93 would have an interval of -202 to 345."""
+    summary = Summary.of([50.0, 93.0])
+    assert (summary.low, summary.high) == (0.0, 100.0)
+    differences = Summary.of([-50.0, -93.0], least=-100.0)
+    assert (differences.low, differences.high) == (-100.0, 100.0)
+
+
+def test_interval_of_few_scores_is_only_an_indication():
+    told = [Summary.of([99.4, 99.5] * n).caution for n in (1, 2, 3)]
+    assert told == [*2 * [" (only an indication: fewer than 5 seeds)"], ""]
+
+
 def test_equal_scores_have_an_interval_of_no_width():
     summary = Summary.of([99.4] * 5)
     assert (summary.sd, summary.low, summary.high) == pytest.approx((0, 99.4, 99.4))

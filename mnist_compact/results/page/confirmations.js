@@ -99,8 +99,8 @@ function confirmationFigure(now, members) {
   };
 }
 
-function confirmationShown({ n, mean, low, high }) {
-  const interval = low === null ? "" : `, ${numberShown(low, 3)} to ${numberShown(high, 3)}`;
+function confirmationShown({ n, mean, low, high, caution }) {
+  const interval = low === null ? "" : `, ${numberShown(low, 3)} to ${numberShown(high, 3)}${caution}`;
   return `mean ${numberShown(mean, 3)} %, n = ${n}${interval}`;
 }
 

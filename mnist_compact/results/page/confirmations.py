@@ -36,6 +36,11 @@ def confirmations(frame: "pd.DataFrame", whole: "pd.DataFrame") -> Json:
     return {"groups": groups, "confidence": 100 * CONFIDENCE}
 
 
+def _summary(accuracies: list[float]) -> Json:
+    summary = Summary.of(accuracies)
+    return asdict(summary) | {"caution": summary.caution}
+
+
 def _order(group: Json) -> tuple[bool, float]:
     """Rankings after what was confirmed; of either the best mean first, and those without a seed last."""
     return group["kind"] == "ranking", -group["summary"]["mean"] if group["summary"] else math.inf
@@ -58,6 +63,6 @@ def _groups(name: str, place: Path, runs: "pd.DataFrame") -> list[Json]:
         scored = completed[ended]
         accuracies = [float(accuracy) for accuracy in scored[score_column(split, weights, "accuracy", "last")]]
         seeds = [int(seed) for seed in scored["seed"]]
-        found = {"seeds": seeds, "accuracies": accuracies, "summary": asdict(Summary.of(accuracies))}
+        found = {"seeds": seeds, "accuracies": accuracies, "summary": _summary(accuracies)}
         groups.append(about | {"split": split, "weights": weights} | found)
     return groups or [about | {"split": None, "weights": None, "seeds": [], "accuracies": [], "summary": None}]
