@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 LEGEND = (
     "Accuracies are per cent at the last epoch; sd: standard deviation (n - 1); low, high: Student's "
-    f"{100 * CONFIDENCE:g} % interval of the mean, only an indication for n < {FEWEST}; over {BAR:.2f}: per cent of the runs; "
-    "left out: runs of the group that were not completed."
+    f"{100 * CONFIDENCE:g} % interval of the mean, only an indication for n < {FEWEST}; "
+    f"over {BAR:.2f}: per cent of the runs; left out: runs of the group that were not completed."
 )
 MOST_NAMED = 12
 CHOSEN = {"trial", "ranking"}  # kinds of runs whose scores took part in a choice

@@ -12,9 +12,9 @@ BAR = 99.4  # per cent: the mission is for more, which is at least 9,941 of 10,0
 
 @dataclass(slots=True, frozen=True)
 class Summary:
-    """Of scores over seeds: standard deviation with n - 1, and Student's t-interval of the mean within the possible range.
+    """Of scores over seeds: standard deviation with n - 1, and Student's t-interval of the mean.
 
-    One score alone has neither; both are None then.
+    The interval ends where scores do. One score alone has neither; both are None then.
     """
 
     n: int

@@ -67,7 +67,8 @@ def test_evidence_has_the_interval_where_every_seed_has_its_bits(gathered):
     right, found = gathered()
     assert found.on_new_digits() == crossed_interval(right)
     low, high = found.on_new_digits()
-    told = f"on new digits, too: 95 % interval {low:.3f} to {high:.3f} (seeds and images resampled) (only an indication: fewer than 5 seeds)"
+    told = f"on new digits, too: 95 % interval {low:.3f} to {high:.3f} (seeds and images resampled)"
+    told += found.summary().caution
     assert found.notes() == [told]
     assert told in found._repr_html_()
 
