@@ -70,11 +70,9 @@ def header(evidence: Evidence) -> list[str]:
     """What was measured, in lines."""
     summary, results = evidence.summary(), evidence.completed
     spread = "" if summary.sd is None else f" ± {summary.sd:.3f}"
-    interval = (
-        ""
-        if summary.low is None
-        else f", 95 % interval of the mean {summary.low:.3f}–{summary.high:.3f}{summary.caution}"
-    )
+    interval = ""
+    if summary.low is not None:
+        interval = f", 95 % interval of the mean {summary.low:.3f}–{summary.high:.3f}{summary.caution}"
     lost = f", while {evidence.failed} of {evidence.asked} diverged" if evidence.failed else ""
     return [
         f"{evidence.confirmation.split} accuracy {summary.mean:.3f}{spread} % (mean ± sd of {summary.n} fresh seeds"

@@ -1,6 +1,7 @@
 """What the zoo holds, how an entry is made of a confirmation, and the two commands."""
 
 import shutil
+from dataclasses import replace
 from importlib.metadata import version
 
 import pytest
@@ -47,6 +48,8 @@ def confirmation(trained, tmp_path):
             correct = 9901 + 7 * place % 20
             facts = {"split": split, "at": "last", "epoch": 15, "loss": 0.02, "correct": correct, "total": 10_000}
             record.evaluated = split
+            record.confusion = None  # as the bits, of the synthetic images
+            (home / "correct.bits").unlink()
             record.scores = [Score(weights="averaged", accuracy=correct / 100, final=True, **facts)]
             record.config["seed"] = seed
             record.environment |= {"git_commit": "abc123", "git_dirty": dirty}
@@ -205,16 +208,28 @@ def test_a_figure_that_does_not_come_out_again_is_exit_code_1(trained, tmp_path,
     home = tmp_path / "run"
     shutil.copytree(trained, home)
     record = RunRecord.read(home)
-    wrong = [{**score_of(score), "correct": score.correct + 3} for score in record.scores]
-    record.scores = [Score(**score) for score in wrong]
+    record.scores = [wrong(score, (score.correct + 3) % (score.total + 1)) for score in record.scores]
+    record.confusion = None
+    (home / "correct.bits").unlink()
     record.write(home)
     with pytest.raises(SystemExit, match="1"):
         evaluate_command.main(["--run", str(home)])
     assert "not reproduced" in capsys.readouterr().out
 
 
-def score_of(score):
-    return {name: getattr(score, name) for name in Score.__slots__}
+def wrong(score, correct):
+    return replace(score, correct=correct, accuracy=100 * correct / score.total)
+
+
+def test_evaluate_names_a_record_that_contradicts_itself(trained, tmp_path, capsys):
+    home = tmp_path / "run"
+    shutil.copytree(trained, home)
+    record = RunRecord.read(home)
+    record.scores = [replace(score, accuracy=99.9) for score in record.scores]
+    record.write(home)
+    with pytest.raises(SystemExit, match="2"):
+        evaluate_command.main(["--run", str(home)])
+    assert "contradicts itself: train accuracy (raw weights, last epoch) is 99.9 % beside" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--trial", "nothing"], ["--run", "nowhere"], ["--zoo", "nothing"]])
