@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
@@ -11,9 +12,12 @@ from hydra.core.plugins import Plugins
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, open_dict
 
-from mnist_compact.config import GROUPS, check_names, to_run_config, tracker_of
+from mnist_compact.changes import changes
+from mnist_compact.config import GROUPS, RunConfig, check_names, from_record, to_record, to_run_config, tracker_of
 from mnist_compact.faults import ConfigError
-from mnist_compact.launcher import shared
+from mnist_compact.launcher import folder_of, shared
+from mnist_compact.results.columns import MACHINE
+from mnist_compact.results.record import RecordError, RunRecord
 from mnist_compact.terminal.refusals import explain
 
 
@@ -41,9 +45,9 @@ class GridSweeper(BasicSweeper):
         assert self.hydra_context is not None
         assert self.config is not None
         alike, faults = shared(jobs), []
-        for overrides in jobs:
+        for number, overrides in enumerate(jobs):
             try:
-                _check_job(self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides)))
+                _check_job(self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides)), number)
             except Exception as error:
                 message = explain(error)
                 if message is None:
@@ -55,17 +59,41 @@ class GridSweeper(BasicSweeper):
             raise ConfigError([*preface, *faults])
 
 
-def _check_job(config: DictConfig) -> None:
+def _check_job(config: DictConfig, number: int) -> None:
     """What a job does before it trains."""
     from mnist_compact.experiment import check
 
     choices = config.hydra.runtime.choices
+    begun = folder_of(config, number) if config.hydra.launcher.get("go_on") else None
     with open_dict(config):
         del config["hydra"]
     run = to_run_config(config)
     check_names(run, choices)
     check(run)
+    if begun is not None:
+        _check_unchanged(run, begun)
     tracker_of(config).check()
+
+
+def _check_unchanged(run: RunConfig, folder: Path) -> None:
+    """Raises ConfigError where the member that was begun in `folder` had another configuration than `run`.
+
+    Options' files may have been edited since: members with and without the changes would be one grid.
+    """
+    try:
+        record = RunRecord.read(folder)
+    except RecordError:  # it was not begun, or is refused when it is continued
+        return
+    then, now = to_record(from_record(record.config)), to_record(run)
+    if record.lengthened is not None:
+        then["train"]["epochs"] = record.lengthened.planned_before
+    if found := changes(then | {MACHINE: None}, now | {MACHINE: None}):
+        raise ConfigError(
+            [
+                f"{folder} was begun with another configuration ({'; '.join(found)}); undo these changes of the "
+                "options' files to finish the grid, or start a new grid"
+            ]
+        )
 
 
 def for_each_member(arguments: list[str]) -> list[str]:

@@ -69,11 +69,7 @@ class ProcessLauncher(Launcher):
             overrides = [*overrides, f"machine.threads={threads}"]
             config.machine.threads = threads
             config.hydra.overrides.task.append(overrides[-1])
-        with open_dict(config):
-            config.hydra.job.id = str(number)
-            config.hydra.job.num = number
-        with _as_hydra_config(config):  # where `${hydra:…}` looks
-            folder = Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir))
+        folder = folder_of(config, number)
         with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
             config.hydra.runtime.output_dir = str(folder.absolute())
         quoted = QuotedString(str(folder), Quote.single).with_quotes()  # names may hold what the grammar does not
@@ -97,6 +93,15 @@ class ProcessLauncher(Launcher):
             *(f"--config-dir={folder}" for folder in folders),
             *(override for override in hydra.overrides.hydra if not override.startswith("hydra.mode=")),
         ]
+
+
+def folder_of(config: DictConfig, number: int) -> Path:
+    """The run folder of a grid's member, whose number is noted in its configuration."""
+    with open_dict(config):
+        config.hydra.job.id = str(number)
+        config.hydra.job.num = number
+    with _as_hydra_config(config):  # where `${hydra:…}` looks
+        return Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir))
 
 
 def shared(jobs: Sequence[Sequence[str]]) -> set[str]:

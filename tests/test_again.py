@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from mnist_compact.composition import compose
 from mnist_compact.config import to_record
 from mnist_compact.jobs import Outcome
 from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status
@@ -46,8 +47,9 @@ def test_a_grid_is_finished_what_was_cut_off_goes_on_and_what_is_missing_is_run(
     )  # fmt: skip
     assert [str(job.folder) for job in begun][::3] == ["my grid/sgd/0", "my grid/rmsprop/0"]
     ends = (Status.COMPLETED, Status.INTERRUPTED, Status.DIVERGED, Status.RUNNING, Status.FAILED)
-    for job, status in zip(begun, ends, strict=False):
-        leave_record(job.folder, status)
+    for number, (job, status) in enumerate(zip(begun, ends, strict=False)):
+        options = (*SHORT, f"optim={('sgd', 'rmsprop')[number // 3]}", "optim.momentum=0.8", f"seed={number % 3}")
+        leave_record(job.folder, status, to_record(compose(*options)))
     saved = tmp_path / "my grid" / "multirun.yaml"  # as it was before the machine had a group
     saved.write_text(saved.read_text().replace("- machine.threads=1", "- train.threads=1"))
     resumed = jobs_of("resume=my grid")
@@ -57,6 +59,24 @@ def test_a_grid_is_finished_what_was_cut_off_goes_on_and_what_is_missing_is_run(
     (missing,) = resumed[3:]
     assert (missing.folder, missing.told) == (begun[5].folder, begun[5].told)
     assert {*begun[5].command} - {"hydra.sweep.dir=my grid"} <= {*missing.command}
+
+
+def test_grid_is_not_finished_with_another_configuration(type_in, jobs_of, tmp_path):
+    """As after an edit of the model's file: the member that was begun has another width."""
+    begun = jobs_of("-m", *SHORT, "model=m3", "seed=0,1", "hydra.sweep.dir=grid", "hydra.sweep.subdir=${seed}")
+    config = to_record(compose(*SHORT, "model=m3"))
+    config["machine"]["threads"] = 7  # of no concern
+    leave_record(begun[0].folder, Status.COMPLETED, config)
+    assert [job.number for job in jobs_of("resume=grid")] == [1]
+    config["model"]["layers"]["conv1"]["width"] += 1
+    record = RunRecord.read(begun[0].folder)
+    record.config = config
+    record.write(begun[0].folder)
+    status, _, told = type_in("resume=grid")
+    assert status == 2
+    assert "1 of 2 jobs cannot run, so none does:" in told
+    width = config["model"]["layers"]["conv1"]["width"]
+    assert f"grid/0 was begun with another configuration (model.layers.conv1.width: {width} → {width - 1}); " in told
 
 
 def test_a_grid_takes_no_changes_and_a_search_is_no_grid(type_in, jobs_of, tmp_path):

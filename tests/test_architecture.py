@@ -71,7 +71,7 @@ MAY_IMPORT = {
     "launcher": {"jobs", "results"},
     "again": {"config", "experiment", "onlookers", "results", "terminal", "tracking"},
     "experiments": {"config"},
-    "grid": {"config", "experiment", "launcher", "terminal.refusals"},
+    "grid": {"config", "experiment", "launcher", "results", "terminal.refusals"},
     "folders": set(),
     "report": {"results", "studies"},
     "app": {
