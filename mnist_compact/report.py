@@ -42,6 +42,11 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.page:
         _page(frame, arguments)
         return
+    if not arguments.epochs:
+        frame = _matching(frame, arguments.where)
+        if frame.empty:
+            _say_that_nothing_matches(arguments)
+            return
     report = _report(frame, arguments)
     if report.table.empty and arguments.where and not report.findings:
         _say_that_nothing_matches(arguments)
@@ -68,11 +73,10 @@ def _found(paths: list[str]) -> "pd.DataFrame | None":
 
 
 def _page(frame: "pd.DataFrame", arguments: argparse.Namespace) -> None:
-    from mnist_compact.results.conditions import matching
     from mnist_compact.results.page.document import Choice, write_page
     from mnist_compact.studies.places import from_file
 
-    shown = reduce(matching, arguments.where, frame)
+    shown = _matching(frame, arguments.where)
     if shown.empty:
         _say_that_nothing_matches(arguments)
         return
@@ -81,17 +85,21 @@ def _page(frame: "pd.DataFrame", arguments: argparse.Namespace) -> None:
     print(f"{arguments.page}: {len(shown):,} runs, {arguments.page.stat().st_size / 1e6:.1f} MB")
 
 
+def _matching(frame: "pd.DataFrame", conditions: Sequence[str]) -> "pd.DataFrame":
+    """The rows for which all conditions hold."""
+    from mnist_compact.results.conditions import matching
+
+    return reduce(matching, conditions, frame)
+
+
 def _say_that_nothing_matches(arguments: argparse.Namespace) -> None:
     sys.stderr.write(f"Nothing matches {' and '.join(arguments.where)}.\n")
 
 
 def _report(frame: "pd.DataFrame", arguments: argparse.Namespace) -> "Report":
-    from mnist_compact.results.conditions import matching
-
     columns = _names(arguments.columns) if arguments.columns else []
     if arguments.epochs:
         return _epochs(frame, arguments, columns)
-    frame = reduce(matching, arguments.where, frame)
     if arguments.by:
         return _groups(frame, arguments, columns)
     return _runs(frame, arguments, columns)
@@ -139,7 +147,7 @@ def _groups(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[
 
 def _epochs(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[str]) -> "Report":
     """Conditions on the runs' columns alone choose runs, before any epoch is read; the others choose epochs."""
-    from mnist_compact.results.conditions import matching, names_in
+    from mnist_compact.results.conditions import names_in
     from mnist_compact.results.delivery import Report
     from mnist_compact.results.selection import SHORT
     from mnist_compact.results.tables import epochs_of
@@ -147,10 +155,12 @@ def _epochs(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[
     of_runs = {*frame.columns, *SHORT}
     early = [condition for condition in arguments.where if of_runs.issuperset(names_in(condition))]
     late = [condition for condition in arguments.where if condition not in early]
-    frame = reduce(matching, early, frame)
+    frame = _matching(frame, early)
+    if frame.empty:
+        return Report(frame)
     wanted = [*columns, arguments.sort, *(name for condition in late for name in names_in(condition))]
     table = epochs_of(frame, [name for name in wanted if name in frame.columns])
-    table = reduce(matching, late, table)
+    table = _matching(table, late)
     return Report(_chosen(table, columns, arguments.sort, descending=arguments.descending))
 
 

@@ -12,7 +12,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from mnist_compact.faults import Refusal
-from mnist_compact.results.selection import resolve, resolve_all
+from mnist_compact.results.selection import SHORT, check, resolve, resolve_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +41,11 @@ def matching(frame: "pd.DataFrame", condition: str) -> "pd.DataFrame":
     goes in backticks. Raises Refusal naming what is no condition, no column, or not to be compared.
     """
     tree, quoted = _parsed(condition)
-    resolve_all(frame, _names(tree, quoted), hint=" Text goes in quotes.")
+    names, hint = _names(tree, quoted), " Text goes in quotes."
+    if frame.empty:  # conditions before left no row: what `accuracy` would stand for cannot be said
+        check(frame.columns, [name for name in names if name not in SHORT], hint)
+        return frame
+    resolve_all(frame, names, hint)
     held = _Condition(frame, condition, quoted).truth(tree).fillna(False)
     chosen: pd.DataFrame = frame[held.to_numpy(dtype=bool)]
     return chosen

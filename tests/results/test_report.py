@@ -251,6 +251,27 @@ def test_nothing_that_matches_is_a_line_and_no_error(mixed: str, tmp_path: Path,
     assert not (tmp_path / "t.csv").exists()
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ["--where", "accuracy > 99"],
+        ["--columns", "run,accuracy"],
+        ["--sort", "accuracy"],
+        ["--by", "configuration", "--sort", "accuracy"],
+        ["--epochs", "--where", "test_loss < 1"],
+    ],
+)
+def test_conditions_that_match_nothing_are_named_as_such(outputs: str, capsys: Capture, asked: list[str]) -> None:
+    main([outputs, "--where", "optim == 'lion'", *asked])
+    told = capsys.readouterr()
+    assert (told.out, told.err.startswith("Nothing matches optim == 'lion'")) == ("", True)
+
+
+def test_condition_after_one_that_matches_nothing_is_checked(outputs: str, capsys: Capture) -> None:
+    told = _refused(capsys, outputs, "--where", "optim == 'lion'", "--where", "epoch > 1")
+    assert "There is no column 'epoch'." in told
+
+
 def test_two_runs_side_by_side(mixed: str, capsys: Capture) -> None:
     main(["--diff", f"{mixed}/runs/0", f"{mixed}/runs/1", "--format", "csv"])
     rows = _rows(capsys.readouterr().out)
