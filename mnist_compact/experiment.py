@@ -1,5 +1,6 @@
 """One run, top to bottom: from a configuration to a run folder."""
 
+import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from mnist_compact.faults import ConfigError, Refusal
 from mnist_compact.model.anatomy import count_parameters, planned
 from mnist_compact.onlookers import Relinquished, Reporter, Watcher, never_stop
 from mnist_compact.results.record import Continuation, Normalisation, RunRecord, Status, final_of
-from mnist_compact.run_files import RECORD
+from mnist_compact.run_files import OVERWRITTEN, RECORD
 from mnist_compact.session import Session, sole_writer, untrained
 from mnist_compact.training import checkpoint
 from mnist_compact.training.checkpoint import Progress
@@ -74,6 +75,10 @@ def run(
 def _check_is_new(folder: Path) -> None:
     if (folder / RECORD).exists():
         raise ConfigError([f"the run folder must be new, got {folder}, which holds a run already"])
+    if there := [name for name in OVERWRITTEN if os.path.lexists(folder / name)]:
+        raise ConfigError(
+            [f"the run folder must be new, got {folder}, which holds {', '.join(there)}: the run would overwrite them"]
+        )
 
 
 def resume(

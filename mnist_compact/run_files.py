@@ -10,4 +10,8 @@ WEIGHTS = "weights"  # a folder: last, best, and with averaged weights averaged_
 CHECKPOINT = "checkpoint.pt"  # all that a continuation needs
 CHECKPOINT_BEFORE = "checkpoint.previous.pt"  # that of the epoch before
 CURVES_PICTURE, CONFUSION_PICTURE, MISTAKES_PICTURE = "curves.png", "confusion.png", "mistakes.png"
+OVERWRITTEN = (  # what a new run writes, whatever is there
+    *(RECORD, CONFIG, METRICS, LAYERS, MISTAKES, CORRECT, WEIGHTS, CHECKPOINT, CHECKPOINT_BEFORE),
+    *(CURVES_PICTURE, CONFUSION_PICTURE, MISTAKES_PICTURE),
+)
 LOG = "log.txt"  # what a run that is one of several has printed

@@ -249,6 +249,15 @@ def test_of_two_runs_into_one_folder_the_second_is_refused(configure, onlooker, 
     assert len((tmp_path / "metrics.csv").read_text().splitlines()) == 3
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.csv", "weights", "checkpoint.pt", "curves.png"])
+def test_run_overwrites_nothing_in_a_folder_of_the_user(configure, onlooker, tmp_path, name):
+    (tmp_path / name).symlink_to("nowhere")
+    (tmp_path / "notes.txt").write_text("not in the way")
+    with pytest.raises(ConfigError, match=f"must be new, got {tmp_path}, which holds {name}: the run would overwrite"):
+        run(configure(), tmp_path, onlooker())
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "notes.txt"])
+
+
 def test_a_second_run_that_waited_in_vain_finds_the_first(configure, onlooker, tmp_path, monkeypatch):
     """It looked into the empty folder before the first one came to hold it."""
     begin = Session.begin
