@@ -103,7 +103,7 @@ def to_markdown(frame: "pd.DataFrame") -> str:
 
 def to_csv(frame: "pd.DataFrame") -> str:
     """The frame as CSV: full precision, missing values empty, times in ISO 8601."""
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    return str(_with_zone(frame).to_csv(index=False, lineterminator="\n"))
 
 
 def to_html(frame: "pd.DataFrame", title: str, notes: Sequence[str] = ()) -> str:
@@ -148,7 +148,13 @@ def settings_to_html(config: Mapping[str, Any]) -> str:
 def write_parquet(frame: "pd.DataFrame", path: Path) -> None:
     """The frame as Parquet, dtypes kept and columns of mixed kinds as text; needs pyarrow."""
     mixed = frame.select_dtypes("object").columns
-    frame.astype(dict.fromkeys(mixed, "string")).to_parquet(path, index=False)
+    _with_zone(frame).astype(dict.fromkeys(mixed, "string")).to_parquet(path, index=False)
+
+
+def _with_zone(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """The frame with times that say that they are in UTC."""
+    times = frame.select_dtypes("datetime").columns
+    return frame.assign(**{name: frame[name].dt.tz_localize("UTC") for name in times})
 
 
 def _packed(widths: dict[str, int], width: int | None) -> list[list[str]]:
@@ -192,7 +198,7 @@ def _shown(name: str, value: Any) -> str:
     if pd.isna(value):
         return MISSING
     if isinstance(value, pd.Timestamp):
-        return value.strftime("%Y-%m-%d %H:%M:%S")
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
     if name in WITH_THOUSANDS:
         return f"{value:,}"
     if isinstance(value, float):
