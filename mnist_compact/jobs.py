@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,14 @@ class Outcome:
     value: float | None = None  # the objective; None for a run that diverged
     fault: str = ""
     refused: bool = False  # the fault is in the configuration
+
+
+def import_path() -> dict[str, str]:
+    """The environment variable by which a process of our own finds every module that this one can import.
+
+    A script may have put this package, or a module that holds a user's network, on `sys.path` alone.
+    """
+    return {"PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path if isinstance(entry, str))}
 
 
 def how_ended(code: int) -> str:
@@ -101,7 +110,7 @@ class _Process:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.began = time.monotonic()
-        environment = {key: value for key, value in os.environ.items() if key not in NOT_FOR_JOBS}
+        environment = {key: value for key, value in os.environ.items() if key not in NOT_FOR_JOBS} | import_path()
         if job.threads is not None:
             environment["OMP_NUM_THREADS"] = str(job.threads)
         self.made_folder = not job.folder.exists()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mnist_compact.commands import conclude
 from mnist_compact.results.options import CONFIGURATION, DEFAULT_PATH, form_of, parser
+from mnist_compact.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +79,7 @@ def _page(frame: "pd.DataFrame", arguments: argparse.Namespace) -> None:
         return
     paths = [Path(path) for path in arguments.paths or [DEFAULT_PATH]]
     write_page(shown, paths, arguments.page, from_file, Choice(frame, arguments.where))
-    print(f"{arguments.page}: {len(shown):,} runs, {arguments.page.stat().st_size / 1e6:.1f} MB")
+    print(f"{arguments.page}: {counted(len(shown), 'run')}, {arguments.page.stat().st_size / 1e6:.1f} MB")
 
 
 def _say_that_nothing_matches(arguments: argparse.Namespace) -> None:

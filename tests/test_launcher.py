@@ -173,6 +173,15 @@ def test_a_job_gets_its_share_of_threads_and_no_terminal(act, monkeypatch):
         assert (folder / LOG).read_text().splitlines()[-2:] == [f"threads {seen}", "terminal set()"]
 
 
+def test_a_job_finds_modules_that_only_sys_path_has(tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/only_here.py").write_text("print('found')")
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    run_all([Job(0, "", [sys.executable, "-c", "import mnist_compact, only_here"], tmp_path / "job", None)], 1, total=1)
+    assert (tmp_path / "job" / LOG).read_text() == "found\n"
+
+
 # What Hydra asks for, and gets
 
 

@@ -14,6 +14,7 @@ import torch
 import mnist_compact
 from mnist_compact import compose, confirm, load_network, load_runs, load_study, train
 from mnist_compact.confirm import crew, seed
+from mnist_compact.confirm.ranking import Ranking, Round
 from mnist_compact.faults import ConfigError, WorkFault
 from mnist_compact.jobs import Outcome
 from mnist_compact.results.record import RunRecord
@@ -162,6 +163,10 @@ def test_a_confirmation_shows_its_seeds_and_its_verdict(here, in_this_process):
     assert "<td>3001</td>" in shown
     assert f"<p>{html.escape(evidence.verdict())}</p>" in shown
     assert "on new digits, too: 95 % interval" in shown
+    printed = str(evidence)
+    assert printed.endswith(evidence.verdict())
+    assert len(printed) < 1000
+    assert str(Ranking("s", [Round(1, [(here, evidence)])])).startswith("round 1: 1 candidate, 1 seed each\n")
     assert (here / "outputs/confirmations/<i>/seeds/3000/correct.bits").exists()
     assert confirm(config, split="synthetic", seeds=2, bar=99.9, name="<i>") == evidence, "nothing trained twice"
 

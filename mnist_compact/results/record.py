@@ -88,7 +88,7 @@ class Continuation:
     environment: dict[str, Any]
 
 
-@dataclass(kw_only=True, slots=True, repr=False)
+@dataclass(kw_only=True, slots=True)
 class RunRecord:
     """Everything later readers need to know of one run.
 

@@ -20,6 +20,7 @@ from mnist_compact.onlookers import Sheltered, Watcher
 from mnist_compact.results.record import RunRecord, Status
 from mnist_compact.results.rendering import on_paper_or_terminal
 from mnist_compact.training.loop import StepView
+from mnist_compact.wording import counted
 
 REFRESH_S = 0.2
 WIDEST = 1_000  # characters
@@ -153,12 +154,13 @@ def recipe(run: RunConfig, device: str, steps: int) -> list[str]:
     import torch
 
     return [
-        f"device     {device}, {torch.get_num_threads()} threads, {run.train.precision.value}",
+        f"device     {device}, {counted(torch.get_num_threads(), 'thread')}, {run.train.precision.value}",
         f"optimizer  {_settings(run.optim)}",
         f"scheduler  {_settings(run.scheduler)}",
-        f"data       {run.data.name}: {run.data.train_size:,} training images, "
+        f"data       {run.data.name}: {counted(run.data.train_size, 'training image')}, "
         f"scored on the {run.data.evaluated_split} split; augmentation {run.augment.name}; "
-        f"{run.train.epochs} epochs of {steps} batches of {run.train.batch_size}; seed {run.seed}",
+        f"{counted(run.train.epochs, 'epoch')} of {counted(steps, 'batch', 'batches')} of {run.train.batch_size}; "
+        f"seed {run.seed}",
     ]
 
 
@@ -195,7 +197,7 @@ def closing_lines(record: RunRecord, folder: Path) -> list[str]:
                 f"{score.at:4} {score.split} accuracy {score.accuracy:.2f} % "
                 f"({score.correct}/{score.total}), loss {score.loss:.4f}, epoch {score.epoch}{weights}"
             )
-    lines.append(f"{record.status} after {record.epochs_done} epochs, {record.seconds:.0f} s · {folder}")
+    lines.append(f"{record.status} after {counted(record.epochs_done, 'epoch')}, {record.seconds:.1f} s · {folder}")
     if record.reason and record.status is not Status.INTERRUPTED:
         lines.append(record.reason)
     if record.status is Status.INTERRUPTED:
