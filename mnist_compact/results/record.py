@@ -14,7 +14,7 @@ new field with a default needs no new version.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -204,6 +204,11 @@ NAMES = {
     for cls in (RunRecord, NetworkFacts, Normalisation, Score, Continuation)
 }
 
+REQUIRED = {
+    cls: frozenset(field.name for field in fields(cls) if field.default is field.default_factory is MISSING)
+    for cls in NAMES
+}
+
 
 def final_of(scores: Iterable[Score]) -> Score | None:
     return next((score for score in scores if score.final), None)
@@ -230,4 +235,6 @@ def _parsed(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _known(cls: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    if missing := REQUIRED[cls].difference(raw):
+        raise ValueError(f"{', '.join(sorted(missing))} must be given")
     return {name: value for name, value in raw.items() if name in NAMES[cls]}
