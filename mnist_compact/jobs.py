@@ -62,8 +62,11 @@ def how_ended(code: int) -> str:
     return f"ended by signal {-code} ({signal.strsignal(-code)}{memory})"
 
 
-def run_all(jobs: list[Job], workers: int, total: int) -> dict[int, Outcome]:
+def run_all(jobs: list[Job], workers: int, total: int, *, fail_fast: bool = False) -> dict[int, Outcome]:
     """Number → outcome, at most `workers` at a time; prints a line for each job as it ends.
+
+    With `fail_fast` the first job that fails or is refused ends them all: those under way are interrupted, and no other
+    is started. Their outcomes name the job that failed.
 
     Whatever ends this call early, Ctrl-C and SIGTERM too, interrupts the jobs under way and waits for them.
     """
@@ -77,7 +80,7 @@ def run_all(jobs: list[Job], workers: int, total: int) -> dict[int, Outcome]:
     waiting, running = jobs[::-1], list[_Process]()
     with exit_on_signals():
         try:
-            while waiting or running:
+            while (waiting or running) and not (fail_fast and any(outcome.fault for outcome in outcomes.values())):
                 while waiting and len(running) < workers:
                     job = waiting.pop()
                     try:
@@ -90,6 +93,13 @@ def run_all(jobs: list[Job], workers: int, total: int) -> dict[int, Outcome]:
                     ended(process.job, process.outcome())
         finally:
             _interrupt([process.popen for process in running])
+    failed = next(
+        (f"job {number + 1} failed: {outcome.fault}" for number, outcome in outcomes.items() if outcome.fault), ""
+    )
+    for process in running:
+        ended(process.job, Outcome(f"interrupted: {failed}", fault=f"interrupted, because {failed}"))
+    for job in reversed(waiting):
+        outcomes[job.number] = Outcome("", fault=f"not started, because {failed}")
     return outcomes
 
 
@@ -109,7 +119,6 @@ class _Process:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.began = time.monotonic()
         environment = {key: value for key, value in os.environ.items() if key not in NOT_FOR_JOBS} | import_path()
         if job.threads is not None:
             environment["OMP_NUM_THREADS"] = str(job.threads)
@@ -127,7 +136,7 @@ class _Process:
 
     def outcome(self) -> Outcome:
         """How it ended. The exit status comes first: a refused or killed job's folder may hold another run's record."""
-        code, took = self.popen.returncode, f"{time.monotonic() - self.began:.0f} s"
+        code = self.popen.returncode
         if code == EXIT_REFUSED:
             message = "; ".join(self._log().rpartition(PREFIX)[2].strip().splitlines())
             self._leave_nothing()
@@ -138,7 +147,7 @@ class _Process:
             record = RunRecord.read(self.job.folder)
         except RecordError as error:
             return self._failed(self._last_line() or str(error))
-        value = objective(record)
+        value, took = objective(record), f"{record.seconds:.1f} s"  # as the table of runs has it
         if record.status is Status.DIVERGED:
             return Outcome(f"diverged: {record.reason}   {took}", value)
         if code or value is None:

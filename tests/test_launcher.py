@@ -73,6 +73,8 @@ elif deed == "be killed":
 elif deed == "diverge":
     record(Status.DIVERGED, 50.0, "the loss was not finite")
     sys.exit(3)
+elif deed == "sleep":
+    time.sleep(180)
 elif deed == "say nothing":
     pass
 (folder / "ended").write_text(str(time.monotonic()))
@@ -87,13 +89,13 @@ def line(folder, deed):
 def act(tmp_path, monkeypatch, capsys):
     """Run jobs that do these deeds; returns their outcomes, the lines printed and their folders."""
 
-    def acted(*deeds, workers=2, threads=None):
+    def acted(*deeds, workers=2, threads=None, **options):
         folders = [tmp_path / f"{number}_{deed.replace(' ', '_')}" for number, deed in enumerate(deeds)]
         cast = [
             Job(n, f"deed={n}", line(folder, deed), folder, threads)
             for n, (folder, deed) in enumerate(zip(folders, deeds, strict=True))
         ]
-        outcomes = run_all(cast, workers, total=len(deeds))
+        outcomes = run_all(cast, workers, total=len(deeds), **options)
         assert sorted(outcomes) == list(range(len(deeds)))
         return [outcomes[number] for number in range(len(deeds))], capsys.readouterr().out.splitlines(), folders
 
@@ -113,9 +115,7 @@ def test_as_many_jobs_as_workers_run_at_a_time(act, workers):
     times = spans(folders)
     at_once = [sum(begin <= moment < end for begin, end in times) for moment, _ in times]
     assert max(at_once) == workers
-    assert sorted(re.sub(r"\d+ s$", "0 s", line) for line in lines) == [
-        f"{n + 1}/4  deed={n}   98.77 %   0 s" for n in range(4)
-    ]
+    assert sorted(line for line in lines) == [f"{n + 1}/4  deed={n}   98.77 %   0.0 s" for n in range(4)]
 
 
 ENDS = {
@@ -147,6 +147,26 @@ def test_a_job_that_cannot_be_started_fails_alone(act, tmp_path):
     outcomes, _, _ = act("complete", "complete")
     assert "0_complete" in outcomes[0].fault
     assert outcomes[1].value == 98.765
+
+
+def test_fail_fast_ends_the_jobs_at_the_first_failure(act):
+    outcomes, lines, folders = act("raise", "sleep", "complete", "complete", fail_fast=True)
+    cause = f"because job 1 failed: RuntimeError: the deed is done; see {folders[0] / LOG}"
+    assert [outcome.fault for outcome in outcomes[1:]] == [
+        *(f"interrupted, {cause}", f"not started, {cause}", f"not started, {cause}")
+    ]
+    assert [line.split()[0] for line in lines] == ["1/4", "2/4"]
+    assert not folders[2].exists()
+
+
+def test_a_grid_hands_fail_fast_to_its_jobs(stage):
+    for fail_fast in (False, True):
+        set_up = stage()
+        set_up.launcher.fail_fast = fail_fast
+        set_up.launch("seed=0", "seed=1")
+        assert set_up.fail_fast is fail_fast
+    with pytest.raises(ConfigError, match="fail_fast must be true or false, got 'yes'"):
+        stage(options={"fail_fast": "yes"})
 
 
 def test_the_record_and_log_of_an_earlier_run_are_not_taken_for_the_jobs(act):
@@ -188,7 +208,7 @@ def test_a_job_finds_modules_that_only_sys_path_has(tmp_path, monkeypatch):
 class Stage:
     """A launcher whose jobs are not run; `jobs` and `workers` are what would have been."""
 
-    def __init__(self, monkeypatch, *overrides, n_jobs=0, cores=4, outcomes=None):
+    def __init__(self, monkeypatch, *overrides, n_jobs=0, cores=4, outcomes=None, options=None):
         for place in (launcher, mnist_compact.cores):
             monkeypatch.setattr(place, "cores", lambda: cores)
         monkeypatch.setattr(launcher, "run_all", self.run_all)
@@ -197,13 +217,14 @@ class Stage:
         config = loader.load_configuration(
             "config", ["hydra/help=default", "hydra.sweep.dir=grid", *overrides], RunMode.MULTIRUN
         )
-        self.launcher = launcher.ProcessLauncher(n_jobs)
+        self.launcher = launcher.ProcessLauncher(n_jobs, **(options or {}))
         self.launcher.setup(
             hydra_context=HydraContext(config_loader=loader, callbacks=None), task_function=None, config=config
         )
 
-    def run_all(self, given, workers, total):
+    def run_all(self, given, workers, total, *, fail_fast):
         self.jobs, self.workers, self.total = given, workers, total
+        self.fail_fast = fail_fast
         return {job.number: self.outcomes.get(job.number, Outcome("", value=float(job.number))) for job in given}
 
     def launch(self, *overrides, first=0):
