@@ -23,12 +23,12 @@ from mnist_compact.run_files import RECORD
 
 
 class ProcessLauncher(Launcher):
-    """At most `n_jobs` jobs at a time, each in a process of its own; 0 = one a core.
-
-    Jobs side by side share the cores evenly, unless machine.threads says otherwise. What a job prints is in log.txt in
-    its folder; here it gets one line, as it ends. A job that is refused, fails or is killed costs only itself:
-    reading its `return_value` raises JobFault. With `fail_fast` the first such job ends the grid instead. With
-    `go_on` a job that has ended in its folder before counts as it did, and one that was cut off there is resumed. Ctrl-C interrupts the jobs under way, which keep what they have done.
+    """At most `n_jobs` jobs at a time, each in a process of its own; 0 = one a core. Jobs side by side share the cores
+    evenly, unless machine.threads says otherwise. What a job prints is in log.txt in its folder; here it gets one line,
+    as it ends. A job that is refused, fails or is killed costs only itself: reading its `return_value` raises JobFault.
+    With `fail_fast` the first such job ends the grid instead. With `go_on` a job that has ended in its folder before
+    counts as it did, and one that was cut off there is resumed. Ctrl-C interrupts the jobs under way, which keep what
+    they have done.
     """
 
     def __init__(self, n_jobs: int, go_on: bool = False, fail_fast: bool = False) -> None:
