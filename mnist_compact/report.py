@@ -102,7 +102,7 @@ def _runs(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[st
     from mnist_compact.results.delivery import Report
     from mnist_compact.results.metrics import CONVERGENCE_RULE
     from mnist_compact.results.selection import resolve_all
-    from mnist_compact.results.tables import UNREADABLE, common_folder, reference_comparison
+    from mnist_compact.results.tables import UNREADABLE, by_importance, common_folder, reference_comparison
 
     by = [arguments.sort] if arguments.sort else []
     resolve_all(frame, [*columns, *by])  # names every fault at once
@@ -117,7 +117,8 @@ def _runs(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[st
         legend.append(f"Run folders are under {folder}.")
     if unreadable:
         legend.append(f"Unreadable records: {unreadable}; --columns run,reason tells why.")
-    return Report(reference_comparison(frame), legend)
+    comparison = reference_comparison(frame)
+    return Report(comparison, legend, ranked=by_importance(comparison))
 
 
 def _groups(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[str]) -> "Report":

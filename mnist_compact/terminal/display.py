@@ -23,6 +23,7 @@ from mnist_compact.training.loop import StepView
 from mnist_compact.wording import counted
 
 REFRESH_S = 0.2
+QUIET_S = 10.0  # without a live bar, after which a line tells how far the first epoch is
 WIDEST = 1_000  # characters
 
 
@@ -52,6 +53,7 @@ class TerminalWatcher(Watcher):
         self.epochs = 0
         self.epoch_start = 0.0
         self.refreshed = 0.0
+        self.knows_pace = False  # once an epoch was shown
 
     def announce(self, sentence: str) -> None:
         self.console.print(sentence, markup=False, soft_wrap=True)
@@ -80,8 +82,13 @@ class TerminalWatcher(Watcher):
     def stepped(self, view: StepView) -> None:
         now = time.perf_counter()
         if view.step == 1:
-            self.epoch_start = now
-        if self.bar is None or now - self.refreshed < REFRESH_S:
+            self.epoch_start = self.refreshed = now
+        if self.bar is None:
+            if not self.knows_pace and now - self.refreshed >= QUIET_S:
+                self.refreshed = now
+                self.announce(f"epoch {view.epoch}/{self.epochs}: {view.seen:,} of {self.images:,} images")
+            return
+        if now - self.refreshed < REFRESH_S:
             return
         self.refreshed = now
         speed = view.seen / max(now - self.epoch_start, 1e-3)
@@ -90,6 +97,7 @@ class TerminalWatcher(Watcher):
         self.bar.update(self.task_id, completed=view.seen, description=description, figures=figures)
 
     def epoch_done(self, row: dict[str, Any], *, new_best: bool) -> None:
+        self.knows_pace = True
         self.console.print(epoch_line(row, self.epochs, new_best=new_best), markup=False, soft_wrap=True)
         if self.bar is not None:
             self.bar.reset(self.task_id, total=self.images, figures="")
