@@ -1,6 +1,7 @@
 """A grid's jobs in parallel: how they are told, how they end, and what the grid makes of it."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -16,7 +17,7 @@ from hydra.types import HydraContext, RunMode
 from processes import PATIENCE_S, finish
 
 import mnist_compact.cores
-from mnist_compact import launcher
+from mnist_compact import jobs, launcher
 from mnist_compact.cores import cores
 from mnist_compact.faults import ConfigError
 from mnist_compact.jobs import Job, JobFault, Outcome, run_all
@@ -88,6 +89,8 @@ def line(folder, deed):
 @pytest.fixture
 def act(tmp_path, monkeypatch, capsys):
     """Run jobs that do these deeds; returns their outcomes, the lines printed and their folders."""
+
+    monkeypatch.setattr(jobs, "QUIET_S", math.inf)  # on a busy machine a job may take long
 
     def acted(*deeds, workers=2, threads=None, **options):
         folders = [tmp_path / f"{number}_{deed.replace(' ', '_')}" for number, deed in enumerate(deeds)]
@@ -167,6 +170,14 @@ def test_a_grid_hands_fail_fast_to_its_jobs(stage):
         assert set_up.fail_fast is fail_fast
     with pytest.raises(ConfigError, match="fail_fast must be true or false, got 'yes'"):
         stage(options={"fail_fast": "yes"})
+
+
+def test_a_job_under_way_shows_the_last_line_of_its_log(act, monkeypatch):
+    monkeypatch.setattr(jobs, "QUIET_S", 0)
+    _, lines, _ = act("meet 1", workers=1)
+    assert lines[-1].startswith("1/1  deed=0")
+    assert lines[:-1]
+    assert all(line.startswith("deed=0   ") for line in lines[:-1])
 
 
 def test_the_record_and_log_of_an_earlier_run_are_not_taken_for_the_jobs(act):

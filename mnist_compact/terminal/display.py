@@ -53,7 +53,8 @@ class TerminalWatcher(Watcher):
         self.epochs = 0
         self.epoch_start = 0.0
         self.refreshed = 0.0
-        self.knows_pace = False  # once an epoch was shown
+        self.printed = 0.0
+        self.knows_pace = False  # whether an epoch was shown
 
     def announce(self, sentence: str) -> None:
         self.console.print(sentence, markup=False, soft_wrap=True)
@@ -82,10 +83,10 @@ class TerminalWatcher(Watcher):
     def stepped(self, view: StepView) -> None:
         now = time.perf_counter()
         if view.step == 1:
-            self.epoch_start = self.refreshed = now
+            self.epoch_start = self.printed = now
         if self.bar is None:
-            if not self.knows_pace and now - self.refreshed >= QUIET_S:
-                self.refreshed = now
+            if not self.knows_pace and now - self.printed >= QUIET_S:
+                self.printed = now
                 self.announce(f"epoch {view.epoch}/{self.epochs}: {view.seen:,} of {self.images:,} images")
             return
         if now - self.refreshed < REFRESH_S:
