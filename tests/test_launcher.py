@@ -381,7 +381,7 @@ def test_a_grid_runs_every_member_once_in_whatever_folders_it_is_told(tmp_path):
         assert result["environment"]["threads"] == share
         assert result["overrides"][: len(SHORT)] == list(SHORT)
         log = (tmp_path / "grid" / run / "log.txt").read_text()
-        assert re.search(rf"^completed after 1 epochs, \d+ s · grid/{run}$", log, re.MULTILINE)
+        assert re.search(rf"^completed after 1 epoch, \d+\.\d s · grid/{run}$", log, re.MULTILINE)
     assert done.stdout.splitlines()[-1] == "2 runs in grid"
     assert all(any(line.split()[:1] == [run] for line in done.stdout.splitlines()) for run in runs), done.stdout
 
