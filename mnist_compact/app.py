@@ -15,7 +15,7 @@ from mnist_compact.config import GROUPS, check_names, configuration_folder, to_r
 from mnist_compact.faults import EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_REFUSED, PREFIX, ConfigError, WorkFault
 from mnist_compact.run_files import CONFIG, RECORD
 from mnist_compact.signals import interrupted_by_signals
-from mnist_compact.terminal.refusals import explain
+from mnist_compact.terminal.refusals import check_options, explain
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -49,6 +49,7 @@ def main() -> None:
             _take_up(verbs[0], sys.argv[1:])
         else:
             _check_saved(sys.argv[1:])
+            check_options(sys.argv[1:])
             _launch(sys.argv[1:])
         sys.stdout.flush()
 

@@ -25,12 +25,13 @@ def _composition(overrides: tuple[str, ...]) -> tuple[RunConfig, dict[str, Any]]
     from omegaconf import open_dict
     from omegaconf.errors import OmegaConfBaseException
 
-    from mnist_compact.terminal.refusals import explain
+    from mnist_compact.terminal.refusals import check_options, explain
 
     _register_once()
     before = GlobalHydra.instance().hydra  # the application's own, while it runs
     GlobalHydra.instance().clear()
     try:
+        check_options(overrides)
         with hydra.initialize_config_dir(str(configuration_folder())):
             cfg = hydra.compose("config", overrides=["hydra/help=default", *overrides], return_hydra_config=True)
         choices = dict(cfg.hydra.runtime.choices)

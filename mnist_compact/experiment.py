@@ -20,6 +20,7 @@ from mnist_compact.training.checkpoint import Progress
 from mnist_compact.training.configs import MachineConfig
 from mnist_compact.training.loop import Diverged, Plan, fit
 from mnist_compact.training.machine import autocast, describe_environment, prepared, resolve_device
+from mnist_compact.wording import counted
 
 
 def check(run: RunConfig) -> int:
@@ -147,8 +148,8 @@ def _note_continuation(
     record.config["train"]["epochs"] = planned
     if planned > before:
         announce(
-            f"the run was planned for {before} epochs: from epoch {progress.epoch + 1} on its learning rate goes on as "
-            f"in the midst of {planned}, so it does not end like a run of {planned} from the start"
+            f"the run was planned for {counted(before, 'epoch')}: from epoch {progress.epoch + 1} on, its learning "
+            f"rate follows the schedule of {planned} epochs, so it does not end like a run of {planned} from the start"
         )
 
 

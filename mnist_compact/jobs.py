@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from mnist_compact.signals import exit_on_signals
 POLL_S = 0.05
 HEARD_S = 1.0  # a terminal's Ctrl-C reaches every process within it; twice could cut short what the first has begun
 ENDING_S = 120.0  # for interrupted runs to write their records and draw their curves, on however busy a machine
+QUIET_S = 10.0  # after which a line tells how far the first job is; twice as long before the next line
 LAST_WORDS_BYTES = 20_000
 # Colours and bars are for terminals; HYDRA_FULL_ERROR is set by app.plain_errors, for this process alone.
 NOT_FOR_JOBS = {"FORCE_COLOR", "TTY_COMPATIBLE", "HYDRA_FULL_ERROR"}
@@ -45,6 +47,14 @@ class Outcome:
     refused: bool = False  # the fault is in the configuration
 
 
+def import_path() -> dict[str, str]:
+    """The environment variable by which a process of our own finds every module that this one can import.
+
+    A script may have put this package, or a module that holds a user's network, on `sys.path` alone.
+    """
+    return {"PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path if isinstance(entry, str))}
+
+
 def how_ended(code: int) -> str:
     """Of a process with this exit code, such as: ended by signal 9 (Killed: out of memory?)"""
     if code >= 0:
@@ -53,8 +63,13 @@ def how_ended(code: int) -> str:
     return f"ended by signal {-code} ({signal.strsignal(-code)}{memory})"
 
 
-def run_all(jobs: list[Job], workers: int, total: int) -> dict[int, Outcome]:
+def run_all(jobs: list[Job], workers: int, total: int, *, fail_fast: bool = False) -> dict[int, Outcome]:
     """Number → outcome, at most `workers` at a time; prints a line for each job as it ends.
+
+    Until the first ends it prints now and then the last line of a job's log.
+
+    With `fail_fast` the first job that fails or is refused ends them all: those under way are interrupted, and no other
+    is started. Their outcomes name the job that failed.
 
     Whatever ends this call early, Ctrl-C and SIGTERM too, interrupts the jobs under way and waits for them.
     """
@@ -66,9 +81,10 @@ def run_all(jobs: list[Job], workers: int, total: int) -> dict[int, Outcome]:
         print(f"{job.number + 1}/{total}  {job.told}   {outcome.said}", flush=True)
 
     waiting, running = jobs[::-1], list[_Process]()
+    printed, patience = time.monotonic(), QUIET_S
     with exit_on_signals():
         try:
-            while waiting or running:
+            while (waiting or running) and not (fail_fast and any(outcome.fault for outcome in outcomes.values())):
                 while waiting and len(running) < workers:
                     job = waiting.pop()
                     try:
@@ -76,11 +92,21 @@ def run_all(jobs: list[Job], workers: int, total: int) -> dict[int, Outcome]:
                     except OSError as error:
                         ended(job, Outcome(f"failed: {error}", fault=str(error)))
                 time.sleep(POLL_S)
+                if running and not outcomes and time.monotonic() - printed >= patience:
+                    printed, patience = time.monotonic(), 2 * patience
+                    print(f"{running[0].job.told}   {running[0].last_line()}", flush=True)
                 for process in [process for process in running if process.popen.poll() is not None]:
                     running.remove(process)
                     ended(process.job, process.outcome())
         finally:
             _interrupt([process.popen for process in running])
+    failed = next(
+        (f"job {number + 1} failed: {outcome.fault}" for number, outcome in outcomes.items() if outcome.fault), ""
+    )
+    for process in running:
+        ended(process.job, Outcome(f"interrupted: {failed}", fault=f"interrupted, because {failed}"))
+    for job in reversed(waiting):
+        outcomes[job.number] = Outcome("", fault=f"not started, because {failed}")
     return outcomes
 
 
@@ -100,8 +126,7 @@ class _Process:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.began = time.monotonic()
-        environment = {key: value for key, value in os.environ.items() if key not in NOT_FOR_JOBS}
+        environment = {key: value for key, value in os.environ.items() if key not in NOT_FOR_JOBS} | import_path()
         if job.threads is not None:
             environment["OMP_NUM_THREADS"] = str(job.threads)
         self.made_folder = not job.folder.exists()
@@ -118,7 +143,7 @@ class _Process:
 
     def outcome(self) -> Outcome:
         """How it ended. The exit status comes first: a refused or killed job's folder may hold another run's record."""
-        code, took = self.popen.returncode, f"{time.monotonic() - self.began:.0f} s"
+        code = self.popen.returncode
         if code == EXIT_REFUSED:
             message = "; ".join(self._log().rpartition(PREFIX)[2].strip().splitlines())
             self._leave_nothing()
@@ -128,12 +153,12 @@ class _Process:
         try:
             record = RunRecord.read(self.job.folder)
         except RecordError as error:
-            return self._failed(self._last_line() or str(error))
-        value = objective(record)
+            return self._failed(self.last_line() or str(error))
+        value, took = objective(record), f"{record.seconds:.1f} s"  # as the table of runs has it
         if record.status is Status.DIVERGED:
             return Outcome(f"diverged: {record.reason}   {took}", value)
         if code or value is None:
-            return self._failed(record.reason or self._last_line() or how_ended(code))
+            return self._failed(record.reason or self.last_line() or how_ended(code))
         return Outcome(f"{value:.2f} %   {took}", value)
 
     def _failed(self, reason: str) -> Outcome:
@@ -144,7 +169,7 @@ class _Process:
             log.seek(max(self.log_start, log.seek(0, os.SEEK_END) - LAST_WORDS_BYTES))
             return log.read().decode(errors="replace")
 
-    def _last_line(self) -> str:
+    def last_line(self) -> str:
         return next(iter(self._log().strip().splitlines()[-1:]), "")
 
     def _leave_nothing(self) -> None:

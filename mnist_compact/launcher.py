@@ -23,23 +23,26 @@ from mnist_compact.run_files import RECORD
 
 
 class ProcessLauncher(Launcher):
-    """At most `n_jobs` jobs at a time, each in a process of its own; 0 = one a core.
-
-    Jobs side by side share the cores evenly, unless machine.threads says otherwise. What a job prints is in log.txt in
-    its folder; here it gets one line, as it ends. A job that is refused, fails or is killed costs only itself:
-    reading its `return_value` raises JobFault. With `go_on` a job that has ended in its folder before counts as it did,
-    and one that was cut off there is resumed. Ctrl-C interrupts the jobs under way, which keep what they have done.
+    """At most `n_jobs` jobs at a time, each in a process of its own; 0 = one a core. Jobs side by side share the cores
+    evenly, unless machine.threads says otherwise. What a job prints is in log.txt in its folder; here it gets one line,
+    as it ends. A job that is refused, fails or is killed costs only itself: reading its `return_value` raises JobFault.
+    With `fail_fast` the first such job ends the grid instead. With `go_on` a job that has ended in its folder before
+    counts as it did, and one that was cut off there is resumed. Ctrl-C interrupts the jobs under way, which keep what
+    they have done.
     """
 
-    def __init__(self, n_jobs: int, go_on: bool = False) -> None:
+    def __init__(self, n_jobs: int, go_on: bool = False, fail_fast: bool = False) -> None:
         super().__init__()
         self.n_jobs = n_jobs
         self.go_on = go_on
+        self.fail_fast = fail_fast
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Raises ConfigError for an n_jobs that cannot be; raised in __init__, Hydra would wrap it."""
+        """Raises ConfigError for options out of range; raised in __init__, Hydra would wrap it."""
         if not isinstance(self.n_jobs, int) or self.n_jobs < 0:
             raise ConfigError([f"hydra.launcher.n_jobs must be a whole number of at least 0, got {self.n_jobs!r}"])
+        if not isinstance(self.fail_fast, bool):
+            raise ConfigError([f"hydra.launcher.fail_fast must be true or false, got {self.fail_fast!r}"])
         self.loader = hydra_context.config_loader
         self.config = config
 
@@ -53,7 +56,7 @@ class ProcessLauncher(Launcher):
         ]
         outcomes = {job.number: before for job, _ in composed if self.go_on and (before := ended_before(job.folder))}
         waiting = [job for job, _ in composed if job.number not in outcomes]
-        outcomes |= run_all(waiting, workers, total=initial_job_idx + len(composed))
+        outcomes |= run_all(waiting, workers, initial_job_idx + len(composed), fail_fast=self.fail_fast)
         faults = [outcome for outcome in outcomes.values() if outcome.fault]
         status = EXIT_REFUSED if any(outcome.refused for outcome in faults) else EXIT_FAILED
         preface = f"{len(faults)} of {len(composed)} jobs did not finish; " if len(composed) > 1 else ""

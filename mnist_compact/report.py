@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mnist_compact.commands import conclude
 from mnist_compact.results.options import CONFIGURATION, DEFAULT_PATH, form_of, parser
+from mnist_compact.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +83,7 @@ def _page(frame: "pd.DataFrame", arguments: argparse.Namespace) -> None:
         return
     paths = [Path(path) for path in arguments.paths or [DEFAULT_PATH]]
     write_page(shown, paths, arguments.page, from_file, Choice(frame, arguments.where))
-    print(f"{arguments.page}: {len(shown):,} runs, {arguments.page.stat().st_size / 1e6:.1f} MB")
+    print(f"{arguments.page}: {counted(len(shown), 'run')}, {arguments.page.stat().st_size / 1e6:.1f} MB")
 
 
 def _matching(frame: "pd.DataFrame", conditions: Sequence[str]) -> "pd.DataFrame":
@@ -109,7 +110,7 @@ def _runs(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[st
     from mnist_compact.results.delivery import Report
     from mnist_compact.results.metrics import CONVERGENCE_RULE
     from mnist_compact.results.selection import resolve_all
-    from mnist_compact.results.tables import UNREADABLE, common_folder, reference_comparison
+    from mnist_compact.results.tables import UNREADABLE, by_importance, common_folder, reference_comparison
 
     by = [arguments.sort] if arguments.sort else []
     resolve_all(frame, [*columns, *by])  # names every fault at once
@@ -124,7 +125,8 @@ def _runs(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[st
         legend.append(f"Run folders are under {folder}.")
     if unreadable:
         legend.append(f"Unreadable records: {unreadable}; --columns run,reason tells why.")
-    return Report(reference_comparison(frame), legend)
+    comparison = reference_comparison(frame)
+    return Report(comparison, legend, ranked=by_importance(comparison))
 
 
 def _groups(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[str]) -> "Report":

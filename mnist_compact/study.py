@@ -19,6 +19,7 @@ from mnist_compact.studies.places import (
     studies_at,
     studies_in,
 )
+from mnist_compact.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +82,7 @@ def _export(arguments: argparse.Namespace) -> None:
     with storage_of(arguments.name, arguments.folder, arguments.storage) as storage:
         exchange = export_study(storage, arguments.name)
     write(path, exchange)
-    print(f"{path}: {len(exchange['trials'])} trials, {path.stat().st_size / 1000:,.1f} kB")
+    print(f"{path}: {counted(len(exchange['trials']), 'trial')}, {path.stat().st_size / 1000:,.1f} kB")
 
 
 def _import(arguments: argparse.Namespace) -> None:
@@ -110,7 +111,7 @@ def _import(arguments: argparse.Namespace) -> None:
         *([f"hydra.sweeper.storage={shown(arguments.storage)}"] if arguments.storage else []),
     ]
     which = f"the line it was begun with{', with ' if settings else ''}{' '.join(settings)}"
-    print(f"study {name}: {len(exchange['trials'])} trials; {which}, goes on with it")
+    print(f"study {name}: {counted(len(exchange['trials']), 'trial')}; {which}, goes on with it")
 
 
 def _list(arguments: argparse.Namespace) -> None:

@@ -22,7 +22,8 @@ def beyond_tables(place: str, value: Any) -> list[str]:
         entries = value.items() if isinstance(value, dict) else enumerate(value)
         return [fault for key, entry in entries for fault in beyond_tables(f"{place}.{key}", entry)]
     if isinstance(value, int) and abs(value) > LARGEST:
-        return [f"{place} must be within ±{LARGEST}, got {value}"]
+        rule = f"at most {LARGEST}" if value > 0 else f"at least {-LARGEST}"
+        return [f"{place} must be {rule}, got {value}"]
     if isinstance(value, float) and not math.isfinite(value):
         return [f"{place} must be finite, got {value}"]
     return []

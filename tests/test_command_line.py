@@ -198,7 +198,7 @@ REFUSED = {
     "unknown option": (["model=m9"], ["model=m9", "Did you mean 'm", "compact, m1, m2, m3"]),
     "unknown group": (["modle=m3"], ["modle", "Did you mean 'model'?"]),
     "added key": (["+optim.lrr=0.1"], ["optim.lrr", "Did you mean 'lr'?"]),
-    "wrong type": (["train.epochs=many"], ["train.epochs", "'many'", "Integer"]),
+    "wrong type": (["train.epochs=many"], ["train.epochs", "a whole number, got 'many'"]),
     "unknown choice": (["model.activation=rleu"], ["model.activation", "'rleu'", "relu, leaky_relu, silu"]),
     "out of range": (["model.dropout=1.5"], ["model.dropout must be in [0, 1), got 1.5"]),
     "negative seed": (["seed=-1"], ["seed must be at least 0, got -1"]),
@@ -209,7 +209,7 @@ REFUSED = {
     "too many parameters": (["model.layers.conv4.width=200"], ["budget.parameters_below", "8,000", "38,508"]),
     "too many epochs": (["train.epochs=16"], ["train.epochs must be at most", "15", "got 16"]),
     "no value": (["optim.lr"], ["'optim.lr' is not of the form key=value"]),
-    "open bracket": (["model.order=[conv1"], ["'model.order=[conv1' is not of the form key=value"]),
+    "open bracket": (["model.order=[conv1"], ["'model.order=[conv1' cannot be read"]),
 }
 
 

@@ -1,6 +1,7 @@
 """A grid's jobs in parallel: how they are told, how they end, and what the grid makes of it."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -16,7 +17,7 @@ from hydra.types import HydraContext, RunMode
 from processes import PATIENCE_S, finish
 
 import mnist_compact.cores
-from mnist_compact import launcher
+from mnist_compact import jobs, launcher
 from mnist_compact.cores import cores
 from mnist_compact.faults import ConfigError
 from mnist_compact.jobs import Job, JobFault, Outcome, run_all
@@ -73,6 +74,8 @@ elif deed == "be killed":
 elif deed == "diverge":
     record(Status.DIVERGED, 50.0, "the loss was not finite")
     sys.exit(3)
+elif deed == "sleep":
+    time.sleep(180)
 elif deed == "say nothing":
     pass
 (folder / "ended").write_text(str(time.monotonic()))
@@ -87,13 +90,15 @@ def line(folder, deed):
 def act(tmp_path, monkeypatch, capsys):
     """Run jobs that do these deeds; returns their outcomes, the lines printed and their folders."""
 
-    def acted(*deeds, workers=2, threads=None):
+    monkeypatch.setattr(jobs, "QUIET_S", math.inf)  # on a busy machine a job may take long
+
+    def acted(*deeds, workers=2, threads=None, **options):
         folders = [tmp_path / f"{number}_{deed.replace(' ', '_')}" for number, deed in enumerate(deeds)]
         cast = [
             Job(n, f"deed={n}", line(folder, deed), folder, threads)
             for n, (folder, deed) in enumerate(zip(folders, deeds, strict=True))
         ]
-        outcomes = run_all(cast, workers, total=len(deeds))
+        outcomes = run_all(cast, workers, total=len(deeds), **options)
         assert sorted(outcomes) == list(range(len(deeds)))
         return [outcomes[number] for number in range(len(deeds))], capsys.readouterr().out.splitlines(), folders
 
@@ -113,9 +118,7 @@ def test_as_many_jobs_as_workers_run_at_a_time(act, workers):
     times = spans(folders)
     at_once = [sum(begin <= moment < end for begin, end in times) for moment, _ in times]
     assert max(at_once) == workers
-    assert sorted(re.sub(r"\d+ s$", "0 s", line) for line in lines) == [
-        f"{n + 1}/4  deed={n}   98.77 %   0 s" for n in range(4)
-    ]
+    assert sorted(line for line in lines) == [f"{n + 1}/4  deed={n}   98.77 %   0.0 s" for n in range(4)]
 
 
 ENDS = {
@@ -149,6 +152,34 @@ def test_a_job_that_cannot_be_started_fails_alone(act, tmp_path):
     assert outcomes[1].value == 98.765
 
 
+def test_fail_fast_ends_the_jobs_at_the_first_failure(act):
+    outcomes, lines, folders = act("raise", "sleep", "complete", "complete", fail_fast=True)
+    cause = f"because job 1 failed: RuntimeError: the deed is done; see {folders[0] / LOG}"
+    assert [outcome.fault for outcome in outcomes[1:]] == [
+        *(f"interrupted, {cause}", f"not started, {cause}", f"not started, {cause}")
+    ]
+    assert [line.split()[0] for line in lines] == ["1/4", "2/4"]
+    assert not folders[2].exists()
+
+
+def test_a_grid_hands_fail_fast_to_its_jobs(stage):
+    for fail_fast in (False, True):
+        set_up = stage()
+        set_up.launcher.fail_fast = fail_fast
+        set_up.launch("seed=0", "seed=1")
+        assert set_up.fail_fast is fail_fast
+    with pytest.raises(ConfigError, match="fail_fast must be true or false, got 'yes'"):
+        stage(options={"fail_fast": "yes"})
+
+
+def test_a_job_under_way_shows_the_last_line_of_its_log(act, monkeypatch):
+    monkeypatch.setattr(jobs, "QUIET_S", 0)
+    _, lines, _ = act("meet 1", workers=1)
+    assert lines[-1].startswith("1/1  deed=0")
+    assert lines[:-1]
+    assert all(line.startswith("deed=0   ") for line in lines[:-1])
+
+
 def test_the_record_and_log_of_an_earlier_run_are_not_taken_for_the_jobs(act):
     act("diverge")
     _, _, folders = act("diverge", "complete")
@@ -173,13 +204,22 @@ def test_a_job_gets_its_share_of_threads_and_no_terminal(act, monkeypatch):
         assert (folder / LOG).read_text().splitlines()[-2:] == [f"threads {seen}", "terminal set()"]
 
 
+def test_a_job_finds_modules_that_only_sys_path_has(tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib/only_here.py").write_text("print('found')")
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    run_all([Job(0, "", [sys.executable, "-c", "import mnist_compact, only_here"], tmp_path / "job", None)], 1, total=1)
+    assert (tmp_path / "job" / LOG).read_text() == "found\n"
+
+
 # What Hydra asks for, and gets
 
 
 class Stage:
     """A launcher whose jobs are not run; `jobs` and `workers` are what would have been."""
 
-    def __init__(self, monkeypatch, *overrides, n_jobs=0, cores=4, outcomes=None):
+    def __init__(self, monkeypatch, *overrides, n_jobs=0, cores=4, outcomes=None, options=None):
         for place in (launcher, mnist_compact.cores):
             monkeypatch.setattr(place, "cores", lambda: cores)
         monkeypatch.setattr(launcher, "run_all", self.run_all)
@@ -188,13 +228,14 @@ class Stage:
         config = loader.load_configuration(
             "config", ["hydra/help=default", "hydra.sweep.dir=grid", *overrides], RunMode.MULTIRUN
         )
-        self.launcher = launcher.ProcessLauncher(n_jobs)
+        self.launcher = launcher.ProcessLauncher(n_jobs, **(options or {}))
         self.launcher.setup(
             hydra_context=HydraContext(config_loader=loader, callbacks=None), task_function=None, config=config
         )
 
-    def run_all(self, given, workers, total):
+    def run_all(self, given, workers, total, *, fail_fast):
         self.jobs, self.workers, self.total = given, workers, total
+        self.fail_fast = fail_fast
         return {job.number: self.outcomes.get(job.number, Outcome("", value=float(job.number))) for job in given}
 
     def launch(self, *overrides, first=0):
@@ -340,7 +381,7 @@ def test_a_grid_runs_every_member_once_in_whatever_folders_it_is_told(tmp_path):
         assert result["environment"]["threads"] == share
         assert result["overrides"][: len(SHORT)] == list(SHORT)
         log = (tmp_path / "grid" / run / "log.txt").read_text()
-        assert re.search(rf"^completed after 1 epochs, \d+ s · grid/{run}$", log, re.MULTILINE)
+        assert re.search(rf"^completed after 1 epoch, \d+\.\d s · grid/{run}$", log, re.MULTILINE)
     assert done.stdout.splitlines()[-1] == "2 runs in grid"
     assert all(any(line.split()[:1] == [run] for line in done.stdout.splitlines()) for run in runs), done.stdout
 

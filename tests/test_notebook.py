@@ -4,13 +4,17 @@ import html
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import sqlalchemy
+import torch
 
 import mnist_compact
 from mnist_compact import compose, confirm, load_network, load_runs, load_study, train
 from mnist_compact.confirm import crew, seed
+from mnist_compact.confirm.ranking import Ranking, Round
 from mnist_compact.faults import ConfigError, WorkFault
 from mnist_compact.jobs import Outcome
 from mnist_compact.results.record import RunRecord
@@ -94,6 +98,51 @@ def test_train_leaves_a_whole_folder_and_its_record(trained, capsys):
         train(compose("model=m1", *SMALL), folder)
 
 
+def test_train_raises_ctrl_c_again_after_the_record(tmp_path, onlooker):
+    def interrupt(view):
+        if view.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match="interrupted by the user"):
+        train(compose("model=m1", "train.epochs=2", *SMALL), tmp_path, watcher=onlooker(interrupt))
+    record = RunRecord.read(tmp_path)
+    assert (record.status, record.epochs_done) == ("interrupted", 1)
+
+
+@pytest.mark.parametrize("flushes", [True, False])
+def test_train_leaves_torchs_global_state_as_it_was(tmp_path, onlooker, flushes):
+    torch.set_flush_denormal(flushes)
+    torch.manual_seed(5)
+    wanted = torch.rand(3)
+
+    def fail(view):
+        raise OSError("of the watcher")
+
+    config = compose("model=m1", "train.epochs=1", "machine.threads=2", *SMALL)
+    torch.manual_seed(5)
+    try:
+        train(config, tmp_path / "completed")
+        with pytest.raises(OSError, match="of the watcher"):
+            train(config, tmp_path / "failed", watcher=onlooker(fail))
+        assert bool(torch.tensor([1e-40]).mul(1) == 0) is flushes
+        assert torch.equal(torch.rand(3), wanted)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_a_record_prints_in_a_few_lines(trained):
+    _, record = trained
+    lines = str(record).splitlines()
+    assert lines[0] == "RunRecord: model m1, optim adam, data synthetic, seed 0"
+    assert lines[1].startswith("  completed after 1 epoch, ")
+    assert lines[1].endswith(" s")
+    final = record.final
+    assert f"  synthetic, raw weights, last epoch (1): {final.accuracy:.2f} % ({final.correct} of 40), " in str(record)
+    assert len(lines) == 3 + len(record.scores)
+    assert max(map(len, lines)) < 120
+
+
 def test_things_show_themselves_as_tables(trained):
     folder, record = trained
     shown = record._repr_html_()
@@ -114,6 +163,10 @@ def test_a_confirmation_shows_its_seeds_and_its_verdict(here, in_this_process):
     assert "<td>3001</td>" in shown
     assert f"<p>{html.escape(evidence.verdict())}</p>" in shown
     assert "on new digits, too: 95 % interval" in shown
+    printed = str(evidence)
+    assert printed.endswith(evidence.verdict())
+    assert len(printed) < 1000
+    assert str(Ranking("s", [Round(1, [(here, evidence)])])).startswith("round 1: 1 candidate, 1 seed each\n")
     assert (here / "outputs/confirmations/<i>/seeds/3000/correct.bits").exists()
     assert confirm(config, split="synthetic", seeds=2, bar=99.9, name="<i>") == evidence, "nothing trained twice"
 
@@ -141,12 +194,50 @@ def test_a_study_is_a_table_of_every_trial():
     assert set(complete["epochs"]) == {15}
     refused = table[table["state"] == "refused"]
     assert refused["reason"].notna().all()
-    assert [str(table[name].dtype) for name in ("state", "parameters", "sgd:optim.lr", "model.layers.conv1.width")] == [
+    assert [str(table[name].dtype) for name in ("state", "parameters", "sgd.optim.lr", "model.layers.conv1.width")] == [
         *("string", "Int64", "Float64", "Int64")
     ]
-    for name in ("augment.shear", "sgd:optim.lr"):
-        wanted = [trial.params.get(name) for trial in trials]
+    for name, searched in (("augment.shear", "augment.shear"), ("sgd.optim.lr", "sgd:optim.lr")):
+        wanted = [trial.params.get(searched) for trial in trials]
         assert table[name].astype(object).where(table[name].notna(), None).tolist() == wanted
+
+
+WRITERS = {
+    "excel": "openpyxl",
+    "feather": "pyarrow",
+    "html": "jinja2",
+    "json": "json",
+    "latex": "jinja2",
+    "orc": "pyarrow",
+    "parquet": "pyarrow",
+    "pickle": "pickle",
+    "sql": "sqlalchemy",
+    "stata": "pandas",
+    "xml": "xml",
+}
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_tables_go_into_the_writers_of_pandas(trained, tmp_path, writer):
+    """All but HDF5: pandas cannot write its own nullable whole numbers there."""
+    pytest.importorskip(WRITERS[writer])
+    options = {"json": {"date_format": "iso"}, "stata": {"version": 118}, "xml": {"parser": "etree"}}.get(writer, {})
+    for name, table in {"runs": load_runs(trained[0]), "study": load_study(EXPORTED)}.items():
+        if writer == "stata":  # has no column without a value, and no dot in a name
+            table = table.dropna(axis="columns", how="all").rename(columns=lambda column: column.replace(".", "_"))
+        place = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/{name}.db") if writer == "sql" else None
+        arguments = (name, place) if place else (tmp_path / f"{name}.xlsx",)
+        getattr(table, f"to_{writer}")(*arguments, **options)
+        if place:
+            place.dispose()
+
+
+def test_times_of_runs_are_in_utc_without_a_zone(trained):
+    """Excel cannot hold a time with one."""
+    folder, record = trained
+    (started,) = load_runs(folder)["started_at"]
+    assert started.tzinfo is None
+    assert started.to_pydatetime().replace(tzinfo=UTC) == datetime.fromisoformat(record.started_at)
 
 
 def test_a_study_of_no_name_is_said(here):

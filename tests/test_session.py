@@ -218,9 +218,7 @@ def test_a_run_continued_beyond_its_plan_says_so_and_keeps_it(whole, cut, heard,
     ]
     assert twice.lengthened == twice.continuations[1]
     assert RunRecord.read(cut) == twice
-    assert heard.said[0].startswith(
-        "the run was planned for 3 epochs: from epoch 4 on its learning rate goes on as in "
-    )
+    assert heard.said[0].startswith("the run was planned for 3 epochs: from epoch 4 on, its learning rate follows the ")
     assert twice.environment == straight.environment  # that of its beginning
     assert twice.latest_environment == {"threads": 1, "processor": "X"}
 

@@ -12,6 +12,7 @@ from mnist_compact.confirm.plans import Plan
 from mnist_compact.confirm.sources import Source
 from mnist_compact.faults import ConfigError
 from mnist_compact.results.finding import is_below
+from mnist_compact.wording import counted
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -40,7 +41,10 @@ class Question:
         """As from now. Raises ConfigError once seeds were begun: a plan comes before."""
         if begun := crew.seeds_of(self.folder):
             raise ConfigError(
-                [f"{self.folder} has {len(begun)} seeds already: what was seen can no longer be planned; --name <name>"]
+                [
+                    f"{self.folder} has {counted(len(begun), 'seed')} already, and a plan must come before the first; "
+                    "--name <name> begins another confirmation"
+                ]
             )
         return Plan.of(self.confirmation, self.seeds, self.bar, stop_early=self.stop_early)
 

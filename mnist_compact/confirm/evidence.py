@@ -173,6 +173,12 @@ class Evidence:
             found.append(f"{planned}: {'; '.join(['not followed', *deviations]) if deviations else 'followed'}")
         return found
 
+    def __repr__(self) -> str:
+        """The summary and the verdict, without the seeds."""
+        from mnist_compact.confirm.tables import to_plain_text
+
+        return to_plain_text(self)
+
     def _repr_html_(self) -> str:
         """In a notebook: every seed, their summary, the verdict."""
         from mnist_compact.confirm.tables import to_html

@@ -40,11 +40,20 @@ class Ranking:
         """The first, as `confirm(trial=…)` and `--trial` take it."""
         return f"{self.study}:{self.first.confirmation.source.rpartition(':')[2]}"
 
+    def __repr__(self) -> str:
+        """The standings, round by round."""
+        from mnist_compact.confirm.tables import rounds_to_plain_text
+
+        return rounds_to_plain_text(self._standings())
+
     def _repr_html_(self) -> str:
         """In a notebook: the standings, round by round."""
         from mnist_compact.confirm.tables import rounds_to_html
 
-        return rounds_to_html([(each.seeds, [evidence for _, evidence in each.standings]) for each in self.rounds])
+        return rounds_to_html(self._standings())
+
+    def _standings(self) -> list[tuple[int, list[Evidence]]]:
+        return [(each.seeds, [evidence for _, evidence in each.standings]) for each in self.rounds]
 
 
 def rounds(candidates: int, seeds: int) -> list[tuple[int, int]]:

@@ -3,14 +3,21 @@
 import pandas as pd
 
 from mnist_compact.confirm.evidence import Evidence
-from mnist_compact.results.rendering import to_html_fragment
+from mnist_compact.results.rendering import to_html_fragment, to_text
 from mnist_compact.results.summary import FEWEST, bar_text
+from mnist_compact.wording import counted
 
 
 def to_html(evidence: Evidence) -> str:
     """Every seed, their summary and the verdict, for a notebook."""
     *above, last = [seeds_table(evidence), *([summary_table(evidence)] if evidence.accuracies else [])]
     return "".join([*map(to_html_fragment, above), to_html_fragment(last, sentences(evidence))])
+
+
+def to_plain_text(evidence: Evidence) -> str:
+    """The summary and the verdict, for `print`."""
+    table = to_text(summary_table(evidence)) if evidence.accuracies else ""
+    return table + "\n".join(sentences(evidence))
 
 
 def sentences(evidence: Evidence) -> list[str]:
@@ -48,9 +55,17 @@ def rounds_to_html(rounds: list[tuple[int, list[Evidence]]]) -> str:
     )
 
 
+def rounds_to_plain_text(rounds: list[tuple[int, list[Evidence]]]) -> str:
+    """All rounds of a ranking, for `print`."""
+    return "\n".join(
+        f"{round_title(number, seeds, standings)}\n{to_text(standings_table(standings))}"
+        for number, (seeds, standings) in enumerate(rounds, 1)
+    )
+
+
 def round_title(number: int, seeds: int, standings: list[Evidence]) -> str:
     few = f"; with fewer than {FEWEST} seeds an interval is only an indication" if seeds < FEWEST else ""
-    return f"round {number}: {len(standings)} candidates, {seeds} seeds each{few}"
+    return f"round {number}: {counted(len(standings), 'candidate')}, {counted(seeds, 'seed')} each{few}"
 
 
 def standings_table(standings: list[Evidence]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from mnist_compact.results.record import RunRecord, Status
 
 # The config groups, in the order their columns stand. `name` in a group is the option that the user typed.
 GROUPS = ("model", "data", "augment", "optim", "scheduler", "train", "budget", "machine")
-TIMESTAMP = "datetime64[us, UTC]"
+TIMESTAMP = "datetime64[us]"  # in UTC and without a zone, which Excel and Stata could not hold
 MACHINE = "machine"  # of these groups says where a run is computed: no part of a configuration's identity
 # A run continued for more epochs than it was planned for took another course than one of so many from the start.
 LENGTHENED = ("lengthened_from", "lengthened_after")

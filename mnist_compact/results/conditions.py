@@ -203,4 +203,4 @@ def _as_time(side: _Operand, other: _Operand) -> _Operand:
         time = pd.Timestamp(side.value)
     except ValueError as error:
         raise Refusal(f"{side} is no time, such as '2025-11-20' or '2025-11-20 10:00'") from error
-    return _Operand(TIME, time.tz_localize("UTC") if time.tzinfo is None else time)
+    return _Operand(TIME, time if time.tzinfo is None else time.tz_convert(None))

@@ -22,6 +22,7 @@ class Report:
     table: "pd.DataFrame"
     legend: Sequence[str] = ()
     findings: Sequence[str] = ()
+    ranked: Sequence[str] = ()  # all columns by importance: a narrow terminal shows the first that fit; none: show all
 
 
 def deliver(report: Report, form: str, out: Path | None) -> None:
@@ -62,9 +63,15 @@ def _text(report: Report, form: str) -> str:
 def _show(report: Report, console: "Console") -> None:
     from rich.text import Text
 
-    from mnist_compact.results.rendering import to_rich
+    from mnist_compact.results.rendering import columns_that_fit, to_rich
 
-    console.print(to_rich(report.table, width=console.width))
-    for note in (*report.legend, *report.findings):
+    table, notes = report.table, [*report.legend, *report.findings]
+    if report.ranked:
+        table = table[columns_that_fit(table, report.ranked, console.width)]
+        if hidden := [name for name in report.table.columns if name not in table.columns]:
+            ways = "A wider terminal, --columns, or --out FILE shows them"
+            notes.append(f"Too wide for this terminal, so not shown: {', '.join(hidden)}. {ways}.")
+    console.print(to_rich(table, width=console.width))
+    for note in notes:
         console.print()
         console.print(Text(note, style="dim"))

@@ -24,6 +24,7 @@ from mnist_compact.faults import Refusal
 from mnist_compact.results.checks import contradictions_of, faults_of
 from mnist_compact.results.upgrades import UPGRADES
 from mnist_compact.run_files import RECORD
+from mnist_compact.wording import counted
 
 SCHEMA_VERSION = 3
 
@@ -143,16 +144,33 @@ class RunRecord:
         wanted = (split, weights, at)
         return next((score for score in self.scores if (score.split, score.weights, score.at) == wanted), None)
 
+    def __repr__(self) -> str:
+        """A few lines: what was run, how it ended, and every score. `dataclasses.asdict` gives all of it."""
+        chosen = [f"{key} {self._option(key)}" for key in ("model", "optim", "data", "seed") if key in self.config]
+        scores = [
+            f"  {score.split}, {score.weights} weights, {score.at} epoch ({score.epoch}): {score.accuracy:.2f} % "
+            f"({score.correct:,} of {score.total:,}), loss {score.loss:.4f}"
+            for score in self.scores
+        ]
+        return "\n".join([f"RunRecord: {', '.join(chosen)}", *(f"  {line}" for line in self._summary()), *scores])
+
     def _repr_html_(self) -> str:
         """In a notebook: a row a score, and the rest in words."""
         import pandas as pd
 
         from mnist_compact.results.rendering import to_html_fragment
 
-        scores = [asdict(score) for score in self.scores]
-        told = f"{self.status} after {self.epochs_done} epochs, {self.seconds:.0f} s"
-        size = f"{self.network.parameters:,} parameters, {self.network.macs:,} multiply-accumulates an image"
-        return to_html_fragment(pd.DataFrame(scores), [told, *filter(None, [self.reason]), size])
+        return to_html_fragment(pd.DataFrame([asdict(score) for score in self.scores]), self._summary())
+
+    def _option(self, key: str) -> Any:
+        """The name of the option of a config group, or the value of a key that is none."""
+        value = self.config[key]
+        return value.get("name") if isinstance(value, dict) else value
+
+    def _summary(self) -> list[str]:
+        size = f"{self.network.parameters:,} parameters, {self.network.macs:,} multiply-accumulates per image"
+        ended = f"{self.status} after {counted(self.epochs_done, 'epoch')}, {self.seconds:.1f} s"
+        return [ended, *filter(None, [self.reason]), size]
 
     def write(self, folder: Path) -> None:
         with replacing(folder / RECORD) as path:

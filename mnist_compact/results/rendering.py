@@ -45,17 +45,38 @@ def to_rich(frame: "pd.DataFrame", *, width: int | None = None) -> "Group":
     Where it is wider than `width` characters its columns go on in further tables below, each beginning with the first
     column. Headers break at their spaces; a text too long even for a table of its own is folded.
     """
-    from rich.cells import cell_len
     from rich.console import Group
     from rich.padding import Padding
 
     cells = {name: [_shown(name, value) for value in frame[name]] for name in frame.columns}
-    widths = {
-        name: max([cell_len(cell) for cell in column] + [cell_len(word) for word in str(name).split()])
-        for name, column in cells.items()
-    }
+    widths = {name: _width(name, column) for name, column in cells.items()}
     tables = [_table(frame, cells, widths, names) for names in _packed(widths, width)]
     return Group(*tables[:1], *[Padding(table, (1, 0, 0, 0)) for table in tables[1:]])
+
+
+def columns_that_fit(frame: "pd.DataFrame", ranked: Sequence[str], width: int) -> list[str]:
+    """The columns of a table that is at most `width` characters wide, in the frame's order.
+
+    Args:
+        frame: The whole table.
+        ranked: Its columns, the most important ones first; the first two are always among those that fit.
+        width: Of the terminal.
+    """
+    chosen: list[str] = []
+    left = width
+    for name in ranked:
+        needed = _width(name, [_shown(name, value) for value in frame[name]]) + _GAP
+        if needed <= left or len(chosen) < 2:
+            chosen.append(name)
+            left -= needed
+    return [name for name in frame.columns if name in chosen]
+
+
+def _width(name: str, cells: Sequence[str]) -> int:
+    """What a column needs: its header breaks at its spaces."""
+    from rich.cells import cell_len
+
+    return max(cell_len(text) for text in [*cells, *str(name).split(), ""])
 
 
 def to_text(frame: "pd.DataFrame") -> str:
@@ -103,7 +124,7 @@ def to_markdown(frame: "pd.DataFrame") -> str:
 
 def to_csv(frame: "pd.DataFrame") -> str:
     """The frame as CSV: full precision, missing values empty, times in ISO 8601."""
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    return str(_with_zone(frame).to_csv(index=False, lineterminator="\n"))
 
 
 def to_html(frame: "pd.DataFrame", title: str, notes: Sequence[str] = ()) -> str:
@@ -148,7 +169,13 @@ def settings_to_html(config: Mapping[str, Any]) -> str:
 def write_parquet(frame: "pd.DataFrame", path: Path) -> None:
     """The frame as Parquet, dtypes kept and columns of mixed kinds as text; needs pyarrow."""
     mixed = frame.select_dtypes("object").columns
-    frame.astype(dict.fromkeys(mixed, "string")).to_parquet(path, index=False)
+    _with_zone(frame).astype(dict.fromkeys(mixed, "string")).to_parquet(path, index=False)
+
+
+def _with_zone(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """The frame with times that say that they are in UTC."""
+    times = frame.select_dtypes("datetime").columns
+    return frame.assign(**{name: frame[name].dt.tz_localize("UTC") for name in times})
 
 
 def _packed(widths: dict[str, int], width: int | None) -> list[list[str]]:
@@ -192,7 +219,7 @@ def _shown(name: str, value: Any) -> str:
     if pd.isna(value):
         return MISSING
     if isinstance(value, pd.Timestamp):
-        return value.strftime("%Y-%m-%d %H:%M:%S")
+        return f"{value:%Y-%m-%d %H:%M:%S} UTC"
     if name in WITH_THOUSANDS:
         return f"{value:,}"
     if isinstance(value, float):

@@ -151,6 +151,20 @@ def reference_comparison(frame: "pd.DataFrame") -> "pd.DataFrame":
     ).reset_index(drop=True)
 
 
+def by_importance(comparison: "pd.DataFrame") -> list[str]:
+    """The columns of a `reference_comparison`, the most important ones first.
+
+    The run, its status where some run is not completed, the accuracies after the last epoch on images that were not
+    trained on, what was run, and the rest.
+    """
+    names = list(comparison.columns)
+    last = [name for name in names if name.endswith("accuracy last %") and not name.startswith("train ")]
+    what = ["parameters", "model", "seed", "status", "optimizer", "scheduler", "augmentation", "experiment", "epochs"]
+    status = [] if (comparison["status"] == "completed").all() else ["status"]
+    leading = ["run", *status, *last, *(name for name in what if name in names)]
+    return leading + [name for name in names if name not in leading]
+
+
 def _score_rank(name: str) -> tuple[bool, str, bool, str]:
     """Training first, then split by split: raw weights before averaged ones, best before last."""
     score = ScoreColumn.of(name)

@@ -31,6 +31,7 @@ from mnist_compact.search.proposals import Job, Proposer, Trained
 from mnist_compact.studies.counts import quieten, tally
 from mnist_compact.studies.storage import TROUBLE, StorageLost
 from mnist_compact.studies.verdict import stop_of
+from mnist_compact.wording import counted
 
 HEARTBEAT_S = 20.0
 IDLE_S = 1.0  # between looks at what the others do, when there is nothing to do oneself
@@ -174,7 +175,7 @@ class Worker:
             values = self._values(score, record.network)
             self._tell(job, TrialState.COMPLETE, values=values, seconds=record.seconds, scored=scored)
         elif record.status is Status.STOPPED:
-            reason = f"pruned after {record.epochs_done} epochs"
+            reason = f"pruned after {counted(record.epochs_done, 'epoch')}"
             self._tell(job, TrialState.PRUNED, reason=reason, seconds=record.seconds)
         else:
             self._tell(job, TrialState.FAIL, reason=record.reason, seconds=record.seconds)

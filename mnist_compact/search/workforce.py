@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mnist_compact.cores import threads_each
 from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, EXIT_WITHOUT_DATA, ConfigError, WorkFault
-from mnist_compact.jobs import how_ended
+from mnist_compact.jobs import how_ended, import_path
 from mnist_compact.search.assignment import Assignment
 from mnist_compact.search.ledger import excuse, lock_of
 from mnist_compact.studies.verdict import Settings
@@ -65,7 +65,7 @@ class Workforce:
                 [sys.executable, "-m", "mnist_compact.search.worker", str(assignment)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+                env={**os.environ, **import_path(), "OMP_NUM_THREADS": str(threads)},
                 start_new_session=True,  # Ctrl-C is the parent's, which tells the workers in its own way
             )
         self.at_work.append((process, name))

@@ -25,7 +25,7 @@ def load_study(study: str | Path, *, folder: str | Path = SWEEPS, storage: str |
     never trained); the objectives, of complete trials; `parameters`; `epochs` done and the `last_score` there, per
     cent; `seconds` of training; `reason` of what was not completed; `started_at` and `finished_at` in the time of the
     machine that searched; then what was searched, under its keys of the command line, in a branch led by its name
-    (`sgd:optim.lr`). Raises ConfigError where there is no such study.
+    (`sgd.optim.lr`). Raises ConfigError where there is no such study.
     """
     from mnist_compact.studies.exchange import load
 
@@ -58,8 +58,9 @@ def _table(study: "Study") -> "pd.DataFrame":
     columns["reason"] = pd.Series(_noted(trials, "refused", "reason"), dtype="string")
     columns["started_at"] = pd.Series([trial.datetime_start for trial in trials], dtype=TIME)
     columns["finished_at"] = pd.Series([trial.datetime_complete for trial in trials], dtype=TIME)
+    # A colon, as Optuna's names of a branch's parameters have it, is none of a column's name in XML.
     for key in dict.fromkeys(key for trial in trials for key in sorted(trial.params)):
-        columns[key] = _searched([trial.params.get(key) for trial in trials])
+        columns[key.replace(":", ".")] = _searched([trial.params.get(key) for trial in trials])
     return pd.DataFrame(columns)
 
 

@@ -15,10 +15,11 @@ class CompareRuns(Callback):
         from mnist_compact.results.finding import Origin, run_folders
         from mnist_compact.results.rendering import show_table
         from mnist_compact.results.tables import compare_runs
+        from mnist_compact.wording import counted
 
         folder = as_shown(config.hydra.sweep.dir)
         found = list(run_folders(folder)) if folder.is_dir() else []
         runs = [run.label for run in found if Origin.of(run.path).kind != "trial"]  # a search has a view of its own
         if runs:
             show_table(compare_runs(runs))
-            print(f"\n{len(runs)} runs in {folder}")
+            print(f"\n{counted(len(runs), 'run')} in {folder}")

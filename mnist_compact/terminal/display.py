@@ -20,8 +20,10 @@ from mnist_compact.onlookers import Sheltered, Watcher
 from mnist_compact.results.record import RunRecord, Status
 from mnist_compact.results.rendering import on_paper_or_terminal
 from mnist_compact.training.loop import StepView
+from mnist_compact.wording import counted
 
 REFRESH_S = 0.2
+QUIET_S = 10.0  # without a live bar, after which a line tells how far the first epoch is
 WIDEST = 1_000  # characters
 
 
@@ -51,6 +53,8 @@ class TerminalWatcher(Watcher):
         self.epochs = 0
         self.epoch_start = 0.0
         self.refreshed = 0.0
+        self.printed = 0.0
+        self.knows_pace = False  # whether an epoch was shown
 
     def announce(self, sentence: str) -> None:
         self.console.print(sentence, markup=False, soft_wrap=True)
@@ -79,8 +83,13 @@ class TerminalWatcher(Watcher):
     def stepped(self, view: StepView) -> None:
         now = time.perf_counter()
         if view.step == 1:
-            self.epoch_start = now
-        if self.bar is None or now - self.refreshed < REFRESH_S:
+            self.epoch_start = self.printed = now
+        if self.bar is None:
+            if not self.knows_pace and now - self.printed >= QUIET_S:
+                self.printed = now
+                self.announce(f"epoch {view.epoch}/{self.epochs}: {view.seen:,} of {self.images:,} images")
+            return
+        if now - self.refreshed < REFRESH_S:
             return
         self.refreshed = now
         speed = view.seen / max(now - self.epoch_start, 1e-3)
@@ -89,6 +98,7 @@ class TerminalWatcher(Watcher):
         self.bar.update(self.task_id, completed=view.seen, description=description, figures=figures)
 
     def epoch_done(self, row: dict[str, Any], *, new_best: bool) -> None:
+        self.knows_pace = True
         self.console.print(epoch_line(row, self.epochs, new_best=new_best), markup=False, soft_wrap=True)
         if self.bar is not None:
             self.bar.reset(self.task_id, total=self.images, figures="")
@@ -153,12 +163,13 @@ def recipe(run: RunConfig, device: str, steps: int) -> list[str]:
     import torch
 
     return [
-        f"device     {device}, {torch.get_num_threads()} threads, {run.train.precision.value}",
+        f"device     {device}, {counted(torch.get_num_threads(), 'thread')}, {run.train.precision.value}",
         f"optimizer  {_settings(run.optim)}",
         f"scheduler  {_settings(run.scheduler)}",
-        f"data       {run.data.name}: {run.data.train_size:,} training images, "
+        f"data       {run.data.name}: {counted(run.data.train_size, 'training image')}, "
         f"scored on the {run.data.evaluated_split} split; augmentation {run.augment.name}; "
-        f"{run.train.epochs} epochs of {steps} batches of {run.train.batch_size}; seed {run.seed}",
+        f"{counted(run.train.epochs, 'epoch')} of {counted(steps, 'batch', 'batches')} of {run.train.batch_size}; "
+        f"seed {run.seed}",
     ]
 
 
@@ -195,7 +206,7 @@ def closing_lines(record: RunRecord, folder: Path) -> list[str]:
                 f"{score.at:4} {score.split} accuracy {score.accuracy:.2f} % "
                 f"({score.correct}/{score.total}), loss {score.loss:.4f}, epoch {score.epoch}{weights}"
             )
-    lines.append(f"{record.status} after {record.epochs_done} epochs, {record.seconds:.0f} s · {folder}")
+    lines.append(f"{record.status} after {counted(record.epochs_done, 'epoch')}, {record.seconds:.1f} s · {folder}")
     if record.reason and record.status is not Status.INTERRUPTED:
         lines.append(record.reason)
     if record.status is Status.INTERRUPTED:

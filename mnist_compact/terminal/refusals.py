@@ -3,8 +3,9 @@
 import re
 import shlex
 import sys
+from collections.abc import Iterable
 
-from mnist_compact.faults import Refusal, nearest
+from mnist_compact.faults import ConfigError, Refusal, nearest
 from mnist_compact.unfit import unknown_key
 
 
@@ -16,13 +17,11 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _unknown_option(error.missing_cfg_file, list(error.options or ()))
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} is not of the form key=value ({_grammar_fault(str(error))})"
+        return _grammar_fault(str(error.override))
     if isinstance(error, HydraException) and "sweep type : INTERVAL" in str(error):
         return _interval_in_a_grid(sys.argv[1:])
     if isinstance(error, HydraException | OmegaConfBaseException):
         return _unfit_key(error)
-    if str(error).startswith("Config group override must be a string or a list") or isinstance(error, TypeError):
-        return _no_option(sys.argv[1:])
     if isinstance(error, Refusal):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
@@ -30,28 +29,65 @@ def explain(error: Exception) -> str | None:
     return None
 
 
-def _no_option(arguments: list[str]) -> str | None:
-    """Of group=value where the value is a number, null or a list; Hydra does not say which."""
+def check_options(arguments: Iterable[str]) -> None:
+    """Check that every group=value names an option, before Hydra merges a list of options or stumbles over a number.
+
+    Raises:
+        ConfigError: A value is a number, null or a list; of `experiment` and `sweeps` null is allowed, which is none.
+    """
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import ValueType
 
     from mnist_compact.config import GROUPS
 
-    groups = (*GROUPS, "tracker")
+    optional = ("experiment", "sweeps")
+    groups = (*GROUPS, "tracker", *optional)
     typed = [argument for argument in arguments if argument.partition("=")[0].lstrip("+~") in groups]
     faults = []
     for override in OverridesParser.create().parse_overrides(typed):
-        if override.is_delete() or (override.is_sweep_override() and not override.is_discrete_sweep()):
+        if override.is_delete() or override.value_type is ValueType.GLOB_CHOICE_SWEEP:
             continue
-        values = override.sweep_iterator() if override.is_sweep_override() else [override.value()]
-        wrong = ["null" if value is None else str(value) for value in values if not isinstance(value, str)]
-        faults += [f"{_rule_of(override.key_or_group)}, got {', '.join(wrong)}"] if wrong else []
-    return "\n".join(faults) or None
+        if override.is_sweep_override() and not override.is_discrete_sweep():
+            continue
+        group = override.key_or_group
+        values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+        for value in values:
+            if isinstance(value, str) or (value is None and group in optional):
+                continue
+            faults.append(f"{_rule_of(group)}, got {_as_typed(value)}{_several_in_a_grid(group, value)}")
+    if faults:
+        raise ConfigError(faults)
 
 
-def _grammar_fault(message: str) -> str:
-    """The line that says what is wrong, out of Hydra's several."""
-    about = [line for line in message.splitlines() if not line.startswith(("Error ", "See ")) and line.strip(" ^")]
-    return about[0] if about else message
+def _as_typed(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_as_typed, value))}]"
+    return "null" if value is None else str(value)
+
+
+def _several_in_a_grid(group: str, value: object) -> str:
+    """What to type instead of a list of options."""
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        return ""
+    return f". A grid runs each of several: -m {group}={','.join(value)}"
+
+
+PLAIN = re.compile(r"[A-Za-z0-9_/\-+.$%*@?|,:=\[\]{}()'\"\\ ]")  # what a value may hold without quotes, and its syntax
+
+
+def _grammar_fault(override: str) -> str:
+    """What to change in an argument that Hydra cannot parse, whose own message is its parser's."""
+    key, equals, value = override.partition("=")
+    if not key or not equals:
+        return f"{override!r} is not of the form key=value"
+    special = sorted({character for character in value if not PLAIN.match(character)})
+    open_brackets = any(value.count(left) != value.count(right) for left, right in ("[]", "{}", "()"))
+    if open_brackets or value.count("'") % 2 or value.count('"') % 2:
+        return f"{override!r} cannot be read: a bracket or a quotation mark is not closed"
+    if special:
+        quoted = shlex.quote(f"{key}='{value}'")
+        return f"{override!r} cannot be read: a value with {' '.join(special)} must be in quotes: {quoted}"
+    return f"{override!r} cannot be read: the value must be a word, a number, a list such as [a,b] or a quoted text"
 
 
 def _interval_in_a_grid(arguments: list[str]) -> str:
@@ -85,6 +121,8 @@ def _unfit_key(error: Exception) -> str:
         first = (cause.msg or str(cause)).splitlines()[0]
         if missing := re.search(r"Missing mandatory value: (\w+)$", first):
             return f"{_rule_of(missing.group(1))}, got nothing"
+        if (plain := _plain_rule(first)) and cause.full_key:
+            return f"{cause.full_key} {plain}"
         if first.endswith("is not Optional"):
             return f"{cause.full_key} must have a value, got null"
         if isinstance(cause, ValidationError) and "is not a subclass of LayerConfig" in first:
@@ -93,6 +131,20 @@ def _unfit_key(error: Exception) -> str:
     first = str(error).splitlines()[0]
     group = re.match(r"Could not override '([^']+)'", first)
     return f"{first}{_nearest_group(group.group(1))}" if group else str(error)
+
+
+KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}  # by OmegaConf's names
+
+
+def _plain_rule(message: str) -> str | None:
+    """The rule and the value of a message of OmegaConf's about a value of a wrong kind; None for another message."""
+    if found := re.match(r"Value '(.*)' of type '\w+' (?:could not be converted to|is not a valid) (\w+)$", message):
+        value, kind = found.groups()
+        return f"must be {KINDS[kind]}, got {value!r}" if kind in KINDS else None
+    if found := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]$", message):
+        value, choices = found.groups()
+        return f"must be one of {choices}, got {value!r}.{nearest(value, choices.split(', '))}".removesuffix(".")
+    return None
 
 
 def _no_new_layer(message: str) -> str:
@@ -108,6 +160,8 @@ def _no_new_layer(message: str) -> str:
 def _rule_of(group: str) -> str:
     from mnist_compact.config import GROUPS, rule_of
 
+    if group in ("experiment", "sweeps"):
+        return f"{group} must be the name of one option"
     return rule_of(group) if group in (*GROUPS, "tracker") else f"{group} must be given"
 
 

@@ -25,6 +25,7 @@ from mnist_compact.studies.counts import Tally, is_refused, is_withdrawn, tally
 from mnist_compact.studies.places import SWEEPS
 from mnist_compact.studies.standing import AtWork, Standing, standing
 from mnist_compact.studies.verdict import Settings, over
+from mnist_compact.wording import counted
 
 REFRESH_S = 2.0
 
@@ -43,7 +44,7 @@ class View:
         self.told = {trial.number for trial in trials if trial.state.is_finished()}
         verb = "begins" if all(trial.state is TrialState.WAITING for trial in trials) else "goes on"
         where = f"{verb} in {self.folder}" if self.jobs else "is watched; Ctrl-C ends this and not the search"
-        counts = _counts(tally(trials)) + (f"; {self.jobs} workers" if self.jobs else "")
+        counts = _counts(tally(trials)) + (f"; {counted(self.jobs, 'worker')}" if self.jobs else "")
         self.say(f"study {self.name} {where}: {counts}")
         place = shlex.quote(shown(self.url).removeprefix(JOURNAL))  # the dashboard takes a journal by its path
         self.say(f"to watch it in a browser: optuna-dashboard {place}   (pip install optuna-dashboard)")
@@ -166,8 +167,8 @@ def _counts(counted: Tally) -> str:
 def trial_line(trial: FrozenTrial, told: str | None = None) -> str:
     """Such as: trial 12  complete  99.31  7,206 parameters  152 s  optim=sgd, its point or what is `told` of it."""
     score = " / ".join(f"{value:.4g}" for value in trial.values) if trial.values else trial.user_attrs.get("reason", "")
-    size = f"{trial.user_attrs['parameters']:,} parameters  " if "parameters" in trial.user_attrs else ""
-    seconds = f"{trial.user_attrs['seconds']:.0f} s  " if "seconds" in trial.user_attrs else ""
+    size = f"{counted(trial.user_attrs['parameters'], 'parameter')}  " if "parameters" in trial.user_attrs else ""
+    seconds = f"{trial.user_attrs['seconds']:.1f} s  " if "seconds" in trial.user_attrs else ""
     point = " ".join(trial.user_attrs.get("overrides", [])) if told is None else told
     return f"trial {trial.number}  {trial.state.name.lower()}  {score}  {size}{seconds}{point}"
 

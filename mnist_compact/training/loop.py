@@ -14,6 +14,7 @@ from mnist_compact.training.evaluation import BATCH, Evaluation, estimate_batchn
 from mnist_compact.training.optimizers import Optimizer
 from mnist_compact.training.schedules import Schedule
 from mnist_compact.training.step import Step, Trainee, fastest_step
+from mnist_compact.wording import counted
 
 
 class Diverged(ArithmeticError):
@@ -107,7 +108,7 @@ def train_epoch(step: Step, batches: Batches, plan: Plan, epoch: int, on_step: C
             break
         on_step(StepView(epoch, index + 1, seen, step.loss_sum, step.correct, learning_rate))
     if not math.isfinite(step.loss_sum.item()):
-        raise Diverged(f"the loss was not finite in epoch {epoch}, after {seen:,} images")
+        raise Diverged(f"the loss was not finite in epoch {epoch}, after {counted(seen, 'image')}")
 
 
 def set_rate(optimizer: Optimizer, factor: float) -> float:

@@ -37,14 +37,42 @@ def resolve_device(name: str) -> torch.device:
 
 @contextmanager
 def prepared(threads: int, device: torch.device) -> Iterator[None]:
-    """As `prepare`; in the end the threads are what they were, and what was freed goes back to the kernel."""
-    before = torch.get_num_threads()
-    prepare(threads, device)
+    """As `prepare`, and undone at the end, when freed memory goes back to the kernel as well.
+
+    The number of threads, the random states, the current GPU, cuDNN's settings and the flush-to-zero mode of this
+    thread are then what they were. torch's other threads keep the mode that they were started with.
+    """
+    before, flushed = torch.get_num_threads(), _flushes_denormals()
+    # Seeding reseeds every GPU; one that is not in use yet has no state to keep.
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(gpus), _same_cudnn(device):
+        prepare(threads, device)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+            torch.set_flush_denormal(flushed)
+            release_memory()
+
+
+@contextmanager
+def _same_cudnn(device: torch.device) -> Iterator[None]:
+    """The current GPU and cuDNN's settings are in the end what they were."""
+    if device.type != "cuda":
+        yield
+        return
+    current, cudnn = torch.cuda.current_device(), torch.backends.cudnn
+    deterministic, allow_tf32 = cudnn.deterministic, cudnn.allow_tf32
     try:
         yield
     finally:
-        torch.set_num_threads(before)
-        release_memory()
+        torch.cuda.set_device(current)
+        cudnn.deterministic, cudnn.allow_tf32 = deterministic, allow_tf32
+
+
+def _flushes_denormals() -> bool:
+    """Whether the calling thread takes a denormal number for zero; torch can set this, and not tell."""
+    return bool((torch.tensor([1e-40]) * 1 == 0).item())
 
 
 def prepare(threads: int, device: torch.device) -> None:

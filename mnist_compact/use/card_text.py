@@ -4,6 +4,7 @@ import yaml
 
 from mnist_compact.results.summary import BAR, above, minutes_text
 from mnist_compact.use.entries import Card
+from mnist_compact.wording import counted
 
 LIMITS = """\
 Made for MNIST and measured on its 10,000 test images alone: grey, 28×28 px, light on dark, one digit, centred by its
@@ -36,8 +37,8 @@ def told(card: Card) -> str:
         "## Layers",
         _layers(card),
         "## Recipe",
-        f"{card.config['train']['epochs']} epochs on the 60,000 training images, {minutes_text(card.minutes)}. "
-        f"The configuration is from {card.source}.",
+        f"{counted(card.config['train']['epochs'], 'epoch')} on the 60,000 training images, "
+        f"{minutes_text(card.minutes)}. The configuration is from {card.source}.",
         _recipe(card),
         "## Evidence",
         f"Test accuracy of every seed, in per cent: {', '.join(f'{seed:.2f}' for seed in card.accuracies.values())}. "

@@ -1,6 +1,7 @@
 """A trained network that takes images as they are, and where it is read from."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mnist_compact.results.rendering import to_html_fragment
 from mnist_compact.run_files import WEIGHTS
 from mnist_compact.shapes import SIDE
 from mnist_compact.training.checkpoint import METADATA
+from mnist_compact.use.images import INVERTED, Images, as_tensor, looks_inverted
 
 ENDING = ".safetensors"
 
@@ -25,11 +27,12 @@ class Classifier(nn.Module):
     """A network with the normalisation of its input: images → logits (N, 10), one a digit.
 
     Images are (N, 28, 28) or (N, 1, 28, 28), light digits on dark as MNIST has them: uint8 in 0 … 255, or floats in
-    [0, 1].
+    [0, 1]. `classify` takes other forms of images as well, and checks their values.
     """
 
     def __init__(self, network: nn.Module, mean: float, std: float) -> None:
         super().__init__()
+        self.has_warned = False  # of images that look inverted
         self.network = network
         self.mean = mean
         self.std = std
@@ -46,11 +49,36 @@ class Classifier(nn.Module):
         logits: Tensor = self.network(((levels - self.mean) / self.std).view(-1, 1, SIDE, SIDE))
         return logits
 
-    @torch.inference_mode()
-    def classify(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The digits (N,) and how sure the network is of each: its softmax probability (N,)."""
-        confidence, digits = self(images).softmax(1).max(1)
+    def classify(self, images: Images) -> tuple[Tensor, Tensor]:
+        """Classify images, and warn once if they look like dark digits on a light ground.
+
+        Args:
+            images: (N, 28, 28) or (N, 1, 28, 28) as a tensor, a NumPy array or nested lists: integers in 0 … 255, or
+                floats in [0, 1]. Also one PIL image, or a list of them; colours become grey levels.
+
+        Returns:
+            The digits (N,) and the softmax probability of each (N,), on the network's device.
+
+        Raises:
+            ValueError: The images have another shape, type or range.
+            ConfigError: The network has weights that are not finite.
+        """
+        self.check_weights()
+        tensor = as_tensor(images)
+        with torch.inference_mode():
+            logits = self(tensor.to(next(self.parameters()).device))
+            confidence, digits = logits.softmax(1).max(1)
+        if not self.has_warned and looks_inverted(tensor):
+            self.has_warned = True
+            warnings.warn(INVERTED, stacklevel=2)
         return digits, confidence
+
+    def check_weights(self) -> None:
+        """Raises ConfigError naming the tensors of the network that hold NaN or infinity."""
+        tensors = self.network.state_dict().items()
+        broken = [name for name, tensor in tensors if not bool(tensor.isfinite().all())]
+        if broken:
+            raise ConfigError([f"the network's weights must be finite, got NaN or infinity in {', '.join(broken)}"])
 
     def _repr_html_(self) -> str:
         """In a notebook: the layers, what they cost and what they see."""

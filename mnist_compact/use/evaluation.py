@@ -15,7 +15,8 @@ from mnist_compact.use.classifier import Classifier
 
 
 def evaluate(classifier: Classifier, split: Split) -> Evaluation:
-    """Predictions, accuracy and log-loss on a split."""
+    """Predictions, accuracy and log-loss on a split. Raises ConfigError for weights that are not finite."""
+    classifier.check_weights()
     classifier.eval()
     return score(classifier, split)
 

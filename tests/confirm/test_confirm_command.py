@@ -234,7 +234,7 @@ def test_a_plan_is_written_first_and_carried_out_by_the_same_line(capsys, traine
     main(["--experiment", "m3_logged", "--seeds", "2"])
     assert ": not followed; bar: 99.3 → 99.4\n" in capsys.readouterr().out, "the plan stays with the confirmation"
     (here / "my.json").unlink()
-    assert "what was seen can no longer be planned" in refused(capsys, *line)
+    assert "a plan must come before the first" in refused(capsys, *line)
     other = Plan.read(here / "kept/confirmations/m3_logged/plan.json")
     dataclasses.replace(other, bar=98.0).write(here / "my.json")
     assert "holds another plan" in refused(capsys, *line)

@@ -77,7 +77,7 @@ def test_seeds_begun_before_the_plan_are_told(tmp_path):
 
 def test_what_was_seen_can_no_longer_be_planned(tmp_path):
     write_seed(tmp_path, 1000, scored(99.5))
-    with pytest.raises(ConfigError, match="has 1 seeds already: what was seen can no longer be planned"):
+    with pytest.raises(ConfigError, match="has 1 seed already, and a plan must come before the first"):
         question(tmp_path).plan()
 
 

@@ -24,8 +24,8 @@ TABLE = pd.DataFrame(
         "optim.odd-name": pd.Series([1, 2, 3, 4], dtype="Int64"),
         "machine.data_root": pd.Series([None] * 4, dtype="string"),
         "started_at": pd.Series(
-            pd.to_datetime(["2025-11-20T10:00Z", "2025-11-21T10:00Z", "2025-11-22T10:00Z", None]),
-            dtype="datetime64[us, UTC]",
+            pd.to_datetime(["2025-11-20T10:00", "2025-11-21T10:00", "2025-11-22T10:00", None]),
+            dtype="datetime64[us]",
         ),
     }
 )

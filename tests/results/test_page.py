@@ -56,7 +56,7 @@ def test_columns_hold_the_values_of_the_frame(make_run: MakeRun, settings: Calla
     assert told["seed"]["kind"] == "text"  # a script's numbers do not hold it
     assert told["seed"]["values"] == [str(2**60), "0"]
     assert told["model.conv_bias"]["values"] == [False, False]
-    assert told["started_at"]["values"] == ["2025-11-20 10:00:00"] * 2
+    assert told["started_at"]["values"] == ["2025-11-20 10:00:00 UTC"] * 2
     assert "study" not in told  # no run has one
 
 

@@ -138,7 +138,7 @@ def same(cell: str, value: Any) -> bool:
         return cell == str(value).lower()
     if isinstance(value, int | float):
         return float(cell.replace(",", "")) == value
-    return cell == (value.strftime("%Y-%m-%d %H:%M:%S") if isinstance(value, pd.Timestamp) else str(value))
+    return cell == (f"{value:%Y-%m-%d %H:%M:%S} UTC" if isinstance(value, pd.Timestamp) else str(value))
 
 
 def test_every_cell_is_the_dataframes(open_page: Open, outputs: Path) -> None:

@@ -23,7 +23,7 @@ FRAME = pd.DataFrame(
         "test_loss_last": pd.Series([0.02, 0.5], dtype="Float64"),
         "optim.loss": pd.Series([1e-5, 0.1], dtype="Float64"),
         "model.conv_bias": pd.Series([True, None], dtype="boolean"),
-        "started_at": pd.Series(pd.to_datetime(["2025-11-20T10:00:00Z", None]), dtype="datetime64[us, UTC]"),
+        "started_at": pd.Series(pd.to_datetime(["2025-11-20T10:00:00", None]), dtype="datetime64[us]"),
     }
 )
 
@@ -31,7 +31,7 @@ FRAME = pd.DataFrame(
 def test_cells_are_shown_with_the_decimals_that_mean_something() -> None:
     lines = [line.split(" | ") for line in to_markdown(FRAME).splitlines()]
     assert lines[1] == ["| ---", "---:", "---:", "---:", "---:", "---", "--- |"]
-    assert lines[2] == ["| a", "3,928", "99.40", "0.0200", "1e-05", "True", "2025-11-20 10:00:00 |"]
+    assert lines[2] == ["| a", "3,928", "99.40", "0.0200", "1e-05", "True", "2025-11-20 10:00:00 UTC |"]
     assert lines[3] == ["| " + "b" * 30, "–", "–", "0.5000", "0.1", "–", "– |"]
 
 

@@ -69,15 +69,20 @@ def test_unreadable_records_are_counted(outputs: str, capsys: Capture) -> None:
     assert "Unreadable records: 1;" in capsys.readouterr().out
 
 
-def test_a_terminal_gets_tables_of_its_width(outputs: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_narrow_terminal_gets_the_columns_that_fit(
+    outputs: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "70"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     main([outputs])
     text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert max(len(line) for line in text.splitlines()) <= 70
-    assert text.count("second") > 1  # it goes on below
-    assert "completed" in text
+    assert text.count("second") == 1, "a line for each run"
+    shown, _, hidden = text.partition("Too wide for this terminal, so not shown: ")
+    assert ("last %" in shown, "best %" in shown) == (True, False)
+    assert "scheduler" in hidden
+    assert "scheduler" not in shown
     assert "Epochs to converge" in text
 
 
@@ -299,7 +304,8 @@ def test_parquet_keeps_dtypes(mixed: str, tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     main([mixed, "--all", "--out", str(tmp_path / "t.parquet")])
     table, frame = pd.read_parquet(tmp_path / "t.parquet"), load_runs(mixed)
-    assert table.dtypes.astype(str).to_dict() == frame[[*table]].dtypes.astype(str).to_dict()
+    in_utc = dict.fromkeys(("started_at", "finished_at"), "datetime64[us, UTC]")
+    assert table.dtypes.astype(str).to_dict() == frame[[*table]].dtypes.astype(str).to_dict() | in_utc
     assert table["optim.lr"].tolist() == frame["optim.lr"].tolist()
     main(["--diff", f"{mixed}/runs/0", f"{mixed}/runs/1", "--out", str(tmp_path / "d.parquet")])
     assert len(pd.read_parquet(tmp_path / "d.parquet")) > 10

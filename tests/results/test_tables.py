@@ -12,7 +12,7 @@ import pytest
 from mnist_compact.results.cells import config_cells
 from mnist_compact.results.columns import COLUMN_NAMES
 from mnist_compact.results.record import RunRecord, Score, Status
-from mnist_compact.results.tables import compare_runs, load_runs
+from mnist_compact.results.tables import by_importance, compare_runs, load_runs, reference_comparison
 
 MakeRun = Callable[..., Path]
 Settings = Callable[..., dict[str, Any]]
@@ -125,8 +125,8 @@ def test_columns_have_nullable_dtypes_by_what_they_hold(make_run: MakeRun, tmp_p
         "seed": "Int64",
         "parameters": "Int64",
         "seconds": "Float64",
-        "started_at": "datetime64[us, UTC]",
-        "finished_at": "datetime64[us, UTC]",
+        "started_at": "datetime64[us]",
+        "finished_at": "datetime64[us]",
         "test_accuracy_last": "Float64",
         "test_epoch_best": "Int64",
         "optim.lr": "Float64",
@@ -196,3 +196,11 @@ def test_runs_scored_on_different_splits_leave_each_others_columns_empty(
     make_run("b", scores=[score("holdout", "raw", "last", 98.7)])
     table = load_runs(tmp_path)[["test_accuracy_last", "holdout_accuracy_last"]]
     assert table.to_numpy().tolist() == [[99.1, pd.NA], [pd.NA, 98.7]]
+
+
+def test_status_is_important_unless_every_run_is_completed(make_run: MakeRun) -> None:
+    whole = reference_comparison(load_runs(make_run("a"), make_run("b")))
+    assert by_importance(whole)[:2] == ["run", "test accuracy last %"]
+    assert sorted(by_importance(whole)) == sorted(whole.columns)
+    cut = reference_comparison(load_runs(make_run("c", status="interrupted")))
+    assert by_importance(cut)[:2] == ["run", "status"]

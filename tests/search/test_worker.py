@@ -49,7 +49,7 @@ def test_a_trial_stopped_before_its_worker_could_tell_is_not_trained_on(worker, 
     worker._train(job)
     (trial,) = worker.ledger.trials()
     assert (trial.state, list(trial.intermediate_values)) == (TrialState.PRUNED, [1])
-    assert trial.user_attrs["reason"] == "pruned after 1 epochs"
+    assert trial.user_attrs["reason"] == "pruned after 1 epoch"
     assert RunRecord.read(tmp_path / job.folder).epochs_done == 1
 
 

@@ -1,13 +1,17 @@
 """What a parent says of its workers' ends, in this process."""
 
+import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from mnist_compact.jobs import how_ended
 from mnist_compact.search import workforce
 from mnist_compact.search.workforce import Workforce
+from mnist_compact.studies.verdict import Settings
+from mnist_compact.training.configs import MachineConfig
 
 
 @pytest.mark.parametrize(
@@ -35,6 +39,21 @@ def force(tmp_path):
 
     yield hired, begin
     hired.dismiss()
+
+
+def test_a_worker_finds_modules_that_only_sys_path_has(force, monkeypatch):
+    hired, _ = force
+    limits = {"n_trials": 1, "target": None, "target_trials": 1, "max_failures": 1, "max_refusals": 1}
+    hired.settings, hired.machine, given = Settings(**limits, maximize=True), MachineConfig(name="auto"), {}
+
+    def start(command, *, env, **_):
+        given.update(env)
+        return subprocess.Popen([sys.executable, "-c", ""])
+
+    monkeypatch.setattr(workforce, "subprocess", SimpleNamespace(Popen=start, STDOUT=subprocess.STDOUT))
+    monkeypatch.syspath_prepend("/only/here")
+    hired.hire()
+    assert "/only/here" in given["PYTHONPATH"].split(os.pathsep)
 
 
 def test_the_dead_are_told_with_how_they_ended(force):

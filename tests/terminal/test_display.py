@@ -13,6 +13,7 @@ from mnist_compact.model.networks import INPUT_SHAPE
 from mnist_compact.onlookers import Sheltered
 from mnist_compact.results.record import NetworkFacts, RunRecord, Status
 from mnist_compact.results.rendering import on_paper_or_terminal
+from mnist_compact.terminal import display
 from mnist_compact.terminal.display import TerminalConsole, TerminalWatcher, closing_lines, on_terminal, recipe
 
 
@@ -59,6 +60,13 @@ def test_a_reader_who_has_seen_enough_is_no_fault(configure, tmp_path, capfd):
         os.close(before)
     assert (record.status, record.epochs_done) == ("completed", 2)
     assert capfd.readouterr().err == ""
+
+
+def test_the_first_epoch_shows_progress_without_a_terminal(configure, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(display, "QUIET_S", 0)
+    run(configure(), tmp_path, TerminalWatcher())
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith("images")]
+    assert lines == [f"epoch 1/2: {seen} of 96 images" for seen in (32, 64, 96)]
 
 
 def test_the_commands_show_their_runs_on_a_sheltered_terminal():

@@ -18,6 +18,7 @@ def options_of(group):
     return ", ".join(sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml")))
 
 
+ACTIVATIONS = "model.activation must be one of relu, leaky_relu, silu, gelu, hardswish, got "
 MODELS, SCHEDULERS, OPTIMIZERS = (
     f"{group} must be one of {options_of(group)}, got " for group in ("model", "scheduler", "optim")
 )
@@ -27,14 +28,26 @@ MODELS, SCHEDULERS, OPTIMIZERS = (
     ("typed", "told"),
     [
         ("model=1", f"{MODELS}1"),
-        ("model=[1,2]", f"{MODELS}[1, 2]"),
-        ("model=[m1,m3]", f"{MODELS}several"),
+        ("model=[1,2]", f"{MODELS}[1,2]"),
+        ("model=[m1,m3]", f"{MODELS}[m1,m3]. A grid runs each of several: -m model=m1,m3"),
         ("scheduler=null", f"{SCHEDULERS}null"),
+        ("experiment=[m1_reference,m2_reference]", "experiment must be the name of one option, got "
+            "[m1_reference,m2_reference]. A grid runs each of several: -m experiment=m1_reference,m2_reference"),
+        ("-m optim=adam,1", f"{OPTIMIZERS}1"),
+        ("model.activation=релу", "'model.activation=релу' cannot be read: a value with е л р у must be in quotes: "
+            "'model.activation='\"'\"'релу'\"'\"''"),
+        ("model.activation='релу'", f"{ACTIVATIONS}'релу'"),
+        ("model.activation=rellu", f"{ACTIVATIONS}'rellu'. Did you mean 'relu'?"),
+        ("model.order=[conv1", "'model.order=[conv1' cannot be read: a bracket or a quotation mark is not closed"),
+        ("model.order=[conv1,,conv2]", "'model.order=[conv1,,conv2]' cannot be read: the value must be a word, a "
+            "number, a list such as [a,b] or a quoted text"),
+        ("train.epochs=1.5", "train.epochs must be a whole number, got '1.5'"),
+        ("optim.lr=", "optim.lr must be a number, got ''"),
         ("~scheduler", f"{SCHEDULERS}nothing"),
         ("~optim", f"{OPTIMIZERS}nothing"),
         ("train.epochs=null", "train.epochs must have a value, got null"),
         ("optim.lr=inf", "optim.lr must be finite, got inf"),
-        ("seed=9223372036854775808", f"seed must be within ±{2**63 - 1}, got {2**63}"),
+        ("seed=9223372036854775808", f"seed must be at most {2**63 - 1}, got {2**63}"),
         ("optim.lr=${nope}", "optim.lr: Interpolation key 'nope' not found"),
         (
             "train.threads=1",

@@ -2,8 +2,10 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from mnist_compact import load, load_network
@@ -13,6 +15,7 @@ from mnist_compact.faults import ConfigError
 from mnist_compact.results.record import RunRecord
 from mnist_compact.use.classifier import file_of_run, read
 from mnist_compact.use.evaluation import by_class, evaluate, split_of
+from mnist_compact.use.images import looks_inverted
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,83 @@ def test_digits_come_with_their_softmax_probability(folder, config):
 def test_other_images_are_refused(folder, images, said):
     with pytest.raises(ValueError, match=said):
         load_network(folder)(images)
+
+
+def pil(array, mode="L"):
+    return Image.fromarray(array, "L").convert(mode)
+
+
+def test_classify_takes_arrays_lists_and_pil_images(folder, config):
+    classifier, images = load_network(folder), split_of(config.data).images[:3]
+    digits, confidence = classifier.classify(images)
+    array = images.numpy()
+    read_only = array.copy()
+    read_only.flags.writeable = False
+    forms = {
+        "array": array,
+        "read-only": read_only,
+        "signed": array.astype(np.int16),
+        "unsigned": array.astype(np.uint16),
+        "big-endian floats": (array / 255).astype(">f8"),
+        "int64 tensor": images.long(),
+        "nested list": array.tolist(),
+        "nested floats": (array / 255).tolist(),
+        "list of tensors": [*images],
+        "list of arrays": [*array],
+        "PIL": [pil(each) for each in array],
+        "PIL, colour": [pil(each, "RGB") for each in array],
+    }
+    for form, given in forms.items():
+        found, sure = classifier.classify(given)
+        assert found.tolist() == digits.tolist(), form
+        torch.testing.assert_close(sure, confidence, rtol=1e-5, atol=1e-5, msg=form)
+    one, _ = classifier.classify(pil(array[0]))
+    assert one.tolist() == digits[:1].tolist()
+    assert classifier.classify(images[:0])[0].tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (torch.full((1, 28, 28), 1.5), r"must lie in \[0, 1\], got 1.5"),
+        (np.full((1, 28, 28), -0.01), r"must lie in \[0, 1\], got -0.01"),
+        (torch.full((1, 28, 28), torch.nan), "got nan"),
+        ([[[256] * 28] * 28], "in 0 … 255, got 256"),
+        (np.full((1, 28, 28), -1), "in 0 … 255, got -1"),
+        (np.ones((1, 28, 28), dtype=bool), "torch.bool"),
+        ([[["7"] * 28] * 28], "got <U1"),
+        ([[[0] * 28] * 28, [[0] * 27] * 27], "same shape"),
+        (np.zeros((28, 28), dtype=np.uint8), "images must be"),
+        ([Image.new("I;16", (28, 28))], "8 bits a channel"),
+    ],
+)
+def test_classify_refuses_values_out_of_range(folder, images, said):
+    with pytest.raises(ValueError, match=said):
+        load_network(folder).classify(images)
+
+
+def test_classify_and_evaluate_refuse_broken_weights(folder, config):
+    classifier, split = load_network(folder), split_of(config.data)
+    name, weights = next(iter(classifier.network.named_parameters()))
+    with torch.no_grad():
+        weights.view(-1)[0] = torch.inf
+    with pytest.raises(ConfigError, match=f"must be finite, got NaN or infinity in {name}"):
+        classifier.classify(split.images[:1])
+    with pytest.raises(ConfigError, match="must be finite"):
+        evaluate(classifier, split)
+
+
+def test_classify_warns_once_of_inverted_images(folder, config):
+    classifier, images = load_network(folder), split_of(config.data).images[:5]
+    with pytest.warns(UserWarning, match="dark digits on a light ground") as caught:
+        classifier.classify(255 - images)
+    classifier.classify(1 - images / 255)  # a second warning would be an error
+    assert [warning.filename for warning in caught] == [__file__], "it names the caller"
+    for ground in (0, 255):  # without a digit nothing is inverted
+        assert not looks_inverted(torch.full((1, 28, 28), ground, dtype=torch.uint8))
+    light = torch.full((1, 28, 28), 200, dtype=torch.uint8)
+    light[:, 4:-4, 4:-4] = 255  # as of a coat that fills the image
+    assert not looks_inverted(light)
 
 
 def test_a_file_of_weights_says_itself_what_it_is(config, folder, tmp_path):

@@ -56,7 +56,7 @@ def _cells(values: "pd.Series[Any]") -> list[Any]:
 
 
 def _text(cell: Any) -> str:
-    return cell.strftime("%Y-%m-%d %H:%M:%S") if hasattr(cell, "strftime") else str(cell)
+    return f"{cell:%Y-%m-%d %H:%M:%S} UTC" if hasattr(cell, "strftime") else str(cell)
 
 
 def _scores(frame: "pd.DataFrame") -> list[Json]:

@@ -17,6 +17,7 @@ from mnist_compact.results.page.details import details
 from mnist_compact.results.page.studies import OpenExport, studies
 from mnist_compact.results.summary import BAR
 from mnist_compact.results.tables import UNREADABLE, common_folder
+from mnist_compact.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +51,7 @@ class Choice:
     def told(self, left: int) -> str:
         conditions = " and ".join(f"“{condition}”" for condition in self.conditions)
         return (
-            f"Of {len(self.whole):,} runs the {left:,} for which {conditions}; "
+            f"Of {counted(len(self.whole), 'run')} the {left:,} for which {conditions}; "
             "a confirmation with one of them is summed up whole."
         )
 
