@@ -209,6 +209,11 @@ def _take_up(verb: str, arguments: list[str]) -> None:
 
     given = {key: value for key, _, value in (argument.partition("=") for argument in arguments)}
     folder = Path(given.pop(verb))
+    if verb == "resume" and again.is_study(folder, given):
+        from mnist_compact.search.resuming import resume_study
+
+        resume_study(folder, given)
+        return
     if verb == "resume" and again.is_grid(folder):
         _launch(again.grid_line(folder, given))
         return

@@ -1,6 +1,5 @@
 """The parent of a search: founds or joins the study, keeps its workers at work, tells a view how it goes."""
 
-import os
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -18,7 +17,7 @@ from mnist_compact.cores import cores
 from mnist_compact.faults import EXIT_FAILED, EXIT_FRUITLESS, ConfigError, WorkFault
 from mnist_compact.questions.building import point_of, space_of
 from mnist_compact.questions.checks import check_keys, check_settings, rehearse
-from mnist_compact.questions.frozen import Composer, digits_of, folders_beside, freeze, held_out
+from mnist_compact.questions.frozen import Composer, Frozen, digits_of, folders_beside, freeze, held_out
 from mnist_compact.results.record import RunRecord
 from mnist_compact.search.ledger import Ledger, is_at
 from mnist_compact.search.workforce import Workforce
@@ -57,12 +56,13 @@ class View(Protocol):
 
 
 class Parent:
-    def __init__(self, config: DictConfig, arguments: list[str]) -> None:
+    def __init__(self, config: DictConfig, arguments: list[str], frozen: Frozen | None = None) -> None:
+        """With `frozen`, a study's own question, nothing of the question is read from `config` and `arguments`."""
         sweeper = config.hydra.sweeper
         self.config, self.sweeper = config, sweeper
         question = config.hydra.runtime.choices.get("sweeps")
         self.machine = machine_of(config)
-        self.frozen = freeze(sweeper, held_out(config, arguments), folders_beside(config))
+        self.frozen = frozen or freeze(sweeper, held_out(config, arguments), folders_beside(config))
         self.name = sweeper.study_name or question or f"search_{digits_of(self.frozen)}"
         self.folder, self.private = Path(sweeper.folder) / self.name, not sweeper.storage
         self.url = sweeper.storage or f"sqlite:///{self.folder}/study.db"
@@ -119,7 +119,8 @@ class Parent:
         stop: Stop | None = None
         reason = "stopped"
         try:
-            stop = self._watch(ledger, view)
+            with ledger.alive:  # its workers' leases name this lock
+                stop = self._watch(ledger, view)
             reason = stop.reason
         except (KeyboardInterrupt, SystemExit):
             reason = f"interrupted: {AGAIN}"
@@ -151,8 +152,8 @@ class Parent:
             ask(ledger.study, self.settings)
 
     def _ledger(self) -> Ledger:
-        worker = f"parent-{os.getpid()}"
-        return Ledger(self.folder, self.url, self.name, worker, private=self.private, wait_s=GLANCE_S)
+        name = self.workers.parent_name
+        return Ledger(self.folder, self.url, self.name, name, private=self.private, wait_s=GLANCE_S)
 
     def check(self) -> None:
         """Raises ConfigError for what cannot be searched. Writes nothing; of the study it sees whether it is there.
