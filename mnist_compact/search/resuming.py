@@ -1,10 +1,11 @@
 """`resume=<study folder>`: continue a study from its own frozen files, whatever today's conf/ and sweeps/ say."""
 
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.study import Study
 
 from mnist_compact.config import configuration_folder
@@ -47,6 +48,8 @@ def resume_study(folder: Path, given: dict[str, str]) -> None:
     if f"{SWEEPER}n_trials" not in kept | given:
         raise ConfigError([f"{SWEEPER}n_trials must be given, for the study {place.name} does not say how many it has"])
     config = _composed([f"{key}={'null' if value is None else value}" for key, value in (kept | given).items()])
+    added: Any = OmegaConf.to_container(config.hydra.sweeper.enqueue, resolve=True)
+    frozen["settings"] = {**frozen["settings"], "enqueue": [*frozen["settings"]["enqueue"], *added]}
     with open_dict(config):
         config.hydra.sweeper.study_name, config.hydra.sweeper.folder = place.name, str(folder.parent)
         config.hydra.sweeper.objectives = frozen["settings"]["objectives"]

@@ -4,11 +4,15 @@ Optuna's own ways write one trial a transaction, counting those before it each t
 that they read. Both take minutes for 20,000 trials; `benchmarks/studies.py` has the times of these.
 """
 
+import gc
 import json
+import math
 import sys
 from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -18,11 +22,13 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, String, insert, select, type_coerce
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 METRIC_NAMES = "study:metric_names"  # Optuna's system attribute
+CHUNK = 5000  # rows in memory at a time, besides the trials that are made of them
+NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}  # what tables have beside such values
 Row = dict[str, Any]
 
 distribution_of = lru_cache(maxsize=10_000)(json_to_distribution)  # a study has few; nobody changes them
@@ -101,8 +107,8 @@ class Database(RDBStorage):
         if states is not None or trial_id_greater_than >= 0:
             return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
         try:
-            with Session(self.engine) as session, session.begin():
-                return _all_trials(session, study_id)
+            with self.engine.connect().execution_options(yield_per=CHUNK) as connection, _without_collecting():
+                return _all_trials(connection, study_id)
         except SQLAlchemyError as error:
             raise optuna.exceptions.StorageInternalError(str(error)) from error
 
@@ -163,51 +169,59 @@ ROWS = {
 }
 
 
-def _all_trials(session: Session, study_id: int) -> list[FrozenTrial]:
-    def rows(model: Any, *columns: Any, order: Any) -> Iterator[Any]:
-        """Of all trials of the study, led by the trial's id."""
-        query = select(model.trial_id, *columns).join(models.TrialModel).where(models.TrialModel.study_id == study_id)
-        return iter(session.execute(query.order_by(order)))
+def _all_trials(connection: Connection, study_id: int) -> list[FrozenTrial]:
+    """Plain rows of each table, in place of an object for each row."""
+    studies = models.StudyModel.__table__.c
+    if connection.execute(select(studies.study_id).where(studies.study_id == study_id)).first() is None:
+        raise KeyError(f"there is no study with id {study_id}")
+    trial = models.TrialModel.__table__.c
+    of_study = select(trial.trial_id).where(trial.study_id == study_id)
 
-    models.StudyModel.find_or_raise_by_id(study_id, session)
+    def rows(model: Any, *names: str) -> Iterator[Any]:
+        """Of all trials of the study, led by the trial's id, in the order in which they were written."""
+        table = model.__table__
+        columns = [type_coerce(table.c[name], String) if name.endswith("_type") else table.c[name] for name in names]
+        query = select(table.c.trial_id, *columns).where(table.c.trial_id.in_(of_study))
+        return iter(connection.execute(query.order_by(*table.primary_key)))
+
     params, distributions = defaultdict[int, Row](dict), defaultdict[int, dict[str, BaseDistribution]](dict)
-    param = models.TrialParamModel
-    columns = (param.param_name, param.param_value, param.distribution_json)
-    for trial_id, name, value, text in rows(param, *columns, order=param.param_id):
+    for trial_id, name, value, text in rows(models.TrialParamModel, "param_name", "param_value", "distribution_json"):
         name, distribution = sys.intern(name), distribution_of(text)
         params[trial_id][name] = distribution.to_external_repr(value)
         distributions[trial_id][name] = distribution
-    values = defaultdict[int, list[float]](list)
-    model: Any = models.TrialValueModel
-    for trial_id, value, kind in rows(model, model.value, model.value_type, order=model.objective):
-        values[trial_id].append(model.stored_repr_to_value(value, kind))
+    values = defaultdict[int, dict[int, float]](dict)
+    for trial_id, objective, value, kind in rows(models.TrialValueModel, "objective", "value", "value_type"):
+        values[trial_id][objective] = NOT_FINITE.get(kind, value)
     curves = defaultdict[int, dict[int, float]](dict)
-    model = models.TrialIntermediateValueModel
-    columns = (model.step, model.intermediate_value, model.intermediate_value_type)
-    for trial_id, step, value, kind in rows(model, *columns, order=model.trial_intermediate_value_id):
-        curves[trial_id][step] = model.stored_repr_to_intermediate_value(value, kind)
-    user, system = (
-        _read_attributes(rows(model, model.key, model.value_json, order=model.trial_id))
-        for model in (models.TrialUserAttributeModel, models.TrialSystemAttributeModel)
-    )
-    trials = select(models.TrialModel).where(models.TrialModel.study_id == study_id)
+    columns = ("step", "intermediate_value", "intermediate_value_type")
+    for trial_id, step, value, kind in rows(models.TrialIntermediateValueModel, *columns):
+        curves[trial_id][step] = NOT_FINITE.get(kind, value)
+    user = _read_attributes(rows(models.TrialUserAttributeModel, "key", "value_json"))
+    system = _read_attributes(rows(models.TrialSystemAttributeModel, "key", "value_json"))
+    columns_of_trial = (trial.trial_id, trial.number, trial.state, trial.datetime_start, trial.datetime_complete)
+    found = connection.execute(select(*columns_of_trial).where(trial.study_id == study_id).order_by(trial.trial_id))
     return [
         FrozenTrial(
-            number=trial.number,
-            state=trial.state,
+            number=number,
+            state=state,
             value=None,
-            values=values.get(trial.trial_id),
-            datetime_start=trial.datetime_start,
-            datetime_complete=trial.datetime_complete,
-            params=params[trial.trial_id],
-            distributions=distributions[trial.trial_id],
-            user_attrs=user[trial.trial_id],
-            system_attrs=system[trial.trial_id],
-            intermediate_values=curves[trial.trial_id],
-            trial_id=trial.trial_id,
+            values=[values[trial_id][objective] for objective in sorted(values[trial_id])] or None,
+            datetime_start=_local(start),
+            datetime_complete=_local(end),
+            params=params[trial_id],
+            distributions=distributions[trial_id],
+            user_attrs=user[trial_id],
+            system_attrs=system[trial_id],
+            intermediate_values=curves[trial_id],
+            trial_id=trial_id,
         )
-        for trial in session.scalars(trials.order_by(models.TrialModel.trial_id))
+        for trial_id, number, state, start, end in found
     ]
+
+
+def _local(utc: datetime | None) -> datetime | None:
+    """The database has UTC, a trial the time of this machine; neither says so."""
+    return None if utc is None else utc.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
 
 
 def _read_attributes(rows: Iterable[Any]) -> defaultdict[int, Row]:
@@ -215,3 +229,15 @@ def _read_attributes(rows: Iterable[Any]) -> defaultdict[int, Row]:
     for trial_id, key, text in rows:
         attributes[trial_id][sys.intern(key)] = json.loads(text)
     return attributes
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Nothing of many new objects is garbage: to look through all of them again and again takes most of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

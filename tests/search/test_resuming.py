@@ -19,7 +19,7 @@ def searches(monkeypatch):
 
     def search(self, shown):
         self.check()
-        Charter(self.name, self.folder, self.url, self.private, self.frozen, self.points).found_or_join()
+        Charter(self.name, self.folder, self.url, self.private, self.frozen, self.points, self.exists).found_or_join()
         begun.append(self)
 
     monkeypatch.setattr(resuming.Parent, "search", search)
