@@ -1,23 +1,19 @@
 """`python -m mnist_compact.study`: searches as files that travel, and what they have found."""
 
 import argparse
-import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_compact.commands import conclude
 from mnist_compact.faults import ConfigError
-from mnist_compact.results.finding import DATABASE, EXPORTED, TRIALS
-from mnist_compact.signals import interrupted_by_signals
+from mnist_compact.results.finding import DATABASE, EXPORTED
 from mnist_compact.studies.places import (
     SWEEPS,
     database_of,
     files,
     from_file,
-    opened,
     storage_of,
     studies_at,
     studies_in,
@@ -28,8 +24,6 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
 FEWEST = 3  # trials for a rank correlation
-ENDED = ("COMPLETE", "PRUNED", "FAIL")
-MORE = 10  # trials that the printed command adds to a study that has reached its total
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -90,54 +84,10 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _import(arguments: argparse.Namespace) -> None:
-    from mnist_compact.atomic import replacing
-    from mnist_compact.questions.addresses import file_of, shown
-    from mnist_compact.studies.exchange import import_study, parse, read
+    from mnist_compact.studies.importing import import_file
 
-    exchange = read(arguments.file)
-    parse(exchange)  # a damaged file is refused before anything is made
-    name = arguments.name or exchange["name"]
-    if arguments.storage:
-        file = file_of(arguments.storage)
-        with _undone(file), interrupted_by_signals(), opened(arguments.storage) as storage:
-            import_study(exchange, storage, name)
-    else:
-        database = database_of(arguments.folder, name)
-        if database.exists():
-            raise ConfigError([f"{database} exists already; --name <name> imports the study as another"])
-        if any((database.parent / TRIALS).glob("*")):  # later than the file, or another study's
-            raise ConfigError(
-                [f"{database.parent} holds trials already: move them, or --name <name> imports the study as another"]
-            )
-        with (
-            _undone(database),
-            interrupted_by_signals(),
-            replacing(database) as beside,
-            opened(f"sqlite:///{beside}") as storage,
-        ):
-            import_study(exchange, storage, name)
-    ended = sum(entry["state"] in ENDED and "refused" not in entry["user_attrs"] for entry in exchange["trials"])
-    asked = exchange["user_attrs"].get("asked", {}).get("n_trials", 0)
-    total = asked if asked > ended else ended + MORE
-    words = [f"resume={arguments.folder / name}", f"hydra.sweeper.n_trials={total}"]
-    if arguments.storage:
-        words.append(f"hydra.sweeper.storage={shown(arguments.storage)}")
-    told = f"{len(exchange['trials'])} trials, of which {ended} have ended and count"
-    print(f"study {name}: {told}; to continue to {total}:")
-    print(shlex.join(["python", "-m", "mnist_compact", *words]))
-
-
-@contextmanager
-def _undone(path: Path | None) -> Iterator[None]:
-    """Remove `path`, and the folders that were made for it, if what is done within fails."""
-    made = [] if path is None else [place for place in (path, *path.parents) if not place.exists()]
-    try:
-        yield
-    except BaseException:
-        for place in made:
-            with suppress(OSError):  # never made, or something else is in it
-                place.rmdir() if place.is_dir() else place.unlink()
-        raise
+    for line in import_file(arguments.file, arguments.folder, arguments.storage, arguments.name):
+        print(line)
 
 
 def _list(arguments: argparse.Namespace) -> None:

@@ -14,22 +14,22 @@ from mnist_compact.questions.configs import CONTINUABLE, register
 from mnist_compact.questions.earlier import upgraded
 from mnist_compact.questions.frozen import Frozen
 from mnist_compact.results.columns import is_machines
-from mnist_compact.search.parent import Parent
+from mnist_compact.search.parent import Parent, View
 from mnist_compact.studies.exchange import load
 from mnist_compact.studies.places import storage_of
 from mnist_compact.studies.standing import ASKED
-from mnist_compact.terminal.view import View
 
 SWEEPER = "hydra.sweeper."
 
 
-def resume_study(folder: Path, given: dict[str, str]) -> None:
+def resume_study(folder: Path, given: dict[str, str], shown: type[View]) -> None:
     """Continue the search whose trials lie in `folder`.
 
     Args:
         folder: The study's folder; its name is the study's name.
         given: Override key → value. `machine` and the settings of `hydra.sweeper` that may differ when a study is
             continued are accepted. Those that are missing stay as the last search on this study had them.
+        shown: What shows how the search goes.
 
     Raises:
         ConfigError: The study does not exist, was not begun by this program, or `given` changes what it searches.
@@ -53,7 +53,7 @@ def resume_study(folder: Path, given: dict[str, str]) -> None:
     with open_dict(config):
         config.hydra.sweeper.study_name, config.hydra.sweeper.folder = place.name, str(folder.parent)
         config.hydra.sweeper.objectives = frozen["settings"]["objectives"]
-    Parent(config, [], frozen).search(View)
+    Parent(config, [], frozen).search(shown)
 
 
 def _question(study: Study, folder: Path) -> Frozen:
