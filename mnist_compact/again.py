@@ -1,4 +1,4 @@
-"""What lies on disk already, taken up: `resume=<folder>` of a run or of a grid, and `rerun=<run folder>`."""
+"""What lies on disk already, taken up: `resume=<folder>` of a run, a grid or a study, and `rerun=<run folder>`."""
 
 import secrets
 from contextlib import closing
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_compact.config import from_record
 from mnist_compact.faults import ConfigError
+from mnist_compact.results.finding import DATABASE
 from mnist_compact.results.record import RunRecord
 from mnist_compact.results.upgrades import moved, new_place
 from mnist_compact.run_files import RECORD
@@ -15,6 +16,7 @@ from mnist_compact.run_files import RECORD
 if TYPE_CHECKING:
     from mnist_compact.config import RunConfig
 
+STORAGE = "hydra.sweeper.storage"
 GRID = "multirun.yaml"  # Hydra leaves it in the folder of a grid
 
 
@@ -43,6 +45,11 @@ def resume(folder: Path, given: dict[str, str]) -> RunRecord | None:
     with closing(Watchers(on_terminal(), *begun_in(folder))) as watcher:
         record = experiment.resume(folder, watcher, epochs=None if epochs is None else int(epochs), machine=machine)
     return None if record == before else record
+
+
+def is_study(folder: Path, given: dict[str, str]) -> bool:
+    """Whether the folder is that of a search: its database lies in it, or `given` names another storage."""
+    return (folder / DATABASE).is_file() or STORAGE in given
 
 
 def is_grid(folder: Path) -> bool:

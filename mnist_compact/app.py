@@ -210,6 +210,12 @@ def _take_up(verb: str, arguments: list[str]) -> None:
 
     given = {key: value for key, _, value in (argument.partition("=") for argument in arguments)}
     folder = Path(given.pop(verb))
+    if verb == "resume" and again.is_study(folder, given):
+        from mnist_compact.search.resuming import resume_study
+        from mnist_compact.terminal.view import View
+
+        resume_study(folder, given, View)
+        return
     if verb == "resume" and again.is_grid(folder):
         _launch(again.grid_line(folder, given))
         return

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_compact.commands import conclude
 from mnist_compact.faults import ConfigError
-from mnist_compact.results.finding import DATABASE, EXPORTED, TRIALS
+from mnist_compact.results.finding import DATABASE, EXPORTED
 from mnist_compact.studies.places import (
     SWEEPS,
     database_of,
     files,
     from_file,
-    opened,
     storage_of,
     studies_at,
     studies_in,
@@ -86,32 +85,10 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _import(arguments: argparse.Namespace) -> None:
-    from mnist_compact.atomic import replacing
-    from mnist_compact.questions.addresses import shown
-    from mnist_compact.studies.exchange import import_study, read
+    from mnist_compact.studies.importing import import_file
 
-    exchange = read(arguments.file)
-    name = arguments.name or exchange["name"]
-    if arguments.storage:
-        with opened(arguments.storage) as storage:
-            import_study(exchange, storage, name)
-    else:
-        database = database_of(arguments.folder, name)
-        if database.exists():
-            raise ConfigError([f"{database} exists already; --name <name> imports the study as another"])
-        if any((database.parent / TRIALS).glob("*")):  # later than the file, or another study's
-            raise ConfigError(
-                [f"{database.parent} holds trials already: move them, or --name <name> imports the study as another"]
-            )
-        with replacing(database) as beside, opened(f"sqlite:///{beside}") as storage:
-            import_study(exchange, storage, name)
-    settings = [
-        *([f"hydra.sweeper.study_name={name}"] if name != exchange["name"] else []),
-        *([f"hydra.sweeper.folder={arguments.folder}"] if arguments.folder != Path(SWEEPS) else []),
-        *([f"hydra.sweeper.storage={shown(arguments.storage)}"] if arguments.storage else []),
-    ]
-    which = f"the line it was begun with{', with ' if settings else ''}{' '.join(settings)}"
-    print(f"study {name}: {counted(len(exchange['trials']), 'trial')}; {which}, goes on with it")
+    for line in import_file(arguments.file, arguments.folder, arguments.storage, arguments.name):
+        print(line)
 
 
 def _list(arguments: argparse.Namespace) -> None:

@@ -91,15 +91,15 @@ def of_trial(word: str, sweeps: Path, url: str | None = None) -> Source:
 
 
 def best_trials(study: str, top: int, sweeps: Path, url: str | None = None) -> list[Source]:
-    """The `top` complete trials with the best scores, best first."""
-    from mnist_compact.studies.account import best
+    """The `top` complete trials with the best scores, best first, of those that this program has trained."""
+    from mnist_compact.studies.account import best_trained
 
     with _opened(study, sweeps, url) as found:
         if len(found.directions) > 1:
             raise ConfigError([f"--top needs a study of one objective, {study} has {len(found.directions)}"])
-        numbers = [trial.number for trial in best(found)[:top]]
+        numbers = [trial.number for trial in best_trained(found)[:top]]
     if not numbers:
-        raise ConfigError([f"{study} has no complete trial yet"])
+        raise ConfigError([f"{study} has no complete trial of this program yet"])
     return of_trials(study, numbers, sweeps, url)
 
 

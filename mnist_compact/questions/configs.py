@@ -72,7 +72,7 @@ class Branch:
 
 @dataclass
 class CompactSweeperConfig:
-    """`hydra.sweeper`. The first eight may differ when a study is continued; the rest is what makes it that study."""
+    """`hydra.sweeper`. The first eight and `enqueue` may differ when a study is continued; the rest may not."""
 
     _target_: str = "mnist_compact.search.sweeper.CompactSweeper"
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe_joint"}, {"pruner": "none"}])
@@ -100,7 +100,8 @@ class CompactSweeperConfig:
 
 
 CONTINUABLE = {
-    *("n_trials", "n_jobs", "target", "target_trials", "time_limit_minutes", "max_failures", "max_refusals", "storage")
+    *("n_trials", "n_jobs", "target", "target_trials", "time_limit_minutes", "max_failures", "max_refusals", "storage"),
+    "enqueue",  # what a study does not have yet is added to it
 }
 
 

@@ -32,7 +32,7 @@ def freeze(sweeper: DictConfig, arguments: list[str], beside: Sequence[Path] = (
     """
     settings = OmegaConf.to_container(sweeper, resolve=True, enum_to_str=True)
     assert isinstance(settings, dict)
-    leave_out = {*CONTINUABLE, "study_name", "folder", "_target_", "defaults"}
+    leave_out = {*CONTINUABLE - {"enqueue"}, "study_name", "folder", "_target_", "defaults"}
     conf, sweeps = configuration_folder(), sweeps_folder()
     paths = [(path, conf) for path in conf.rglob("*.yaml")]
     paths += [(path, root) for root in beside for group in KNOWN for path in (root / group).rglob("*.yaml")]
@@ -74,7 +74,7 @@ def held_out(config: DictConfig, arguments: list[str]) -> list[str]:
 
 def digits_of(frozen: Frozen) -> str:
     """Eight that tell one search from another, for one without a name: the same line again has the same."""
-    asked = {"settings": frozen["settings"], "arguments": sorted(frozen["arguments"])}
+    asked = {"settings": {**frozen["settings"], "enqueue": []}, "arguments": sorted(frozen["arguments"])}
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -98,7 +98,7 @@ class SearchSpace:
         for key, value in point.items():
             if key in by_key:
                 parameter = by_key[key]
-                if not _contains(parameter.distribution, value):
+                if not contains(parameter.distribution, value):
                     faults.append(f"enqueue: {key} must lie in {parameter.distribution}, got {value!r}")
                 named[parameter.name] = value
         if faults:
@@ -170,7 +170,7 @@ def _values(distribution: BaseDistribution) -> Sequence[Any] | None:
     return [distribution.low + i * distribution.step for i in range(count)]
 
 
-def _contains(distribution: BaseDistribution, value: Any) -> bool:
+def contains(distribution: BaseDistribution, value: Any) -> bool:
     try:
         return bool(distribution._contains(distribution.to_internal_repr(value)))
     except (ValueError, TypeError):

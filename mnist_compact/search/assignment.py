@@ -17,6 +17,7 @@ class Assignment:
     private: bool
     machine: MachineConfig  # what all its trials are computed on
     parent: int  # process id; a worker does not outlive it
+    parent_name: str  # unlike the process id unique, also after a restart of the machine
     settings: Settings
 
     def write(self, path: Path) -> None:

@@ -1,9 +1,10 @@
 """The study as its workers see it: who works on what, how many count, and what is to be done next.
 
-Trials carry user attributes of ours: `lease` (who works on it, renewed while it lives), `attempts`, `overrides`,
+Trials carry user attributes of ours: `lease` (who works on it, renewed while it lives), `attempts` (workers in a row
+that have begun or taken over the trial since it last finished an epoch, which was `attempts_since`), `overrides`,
 `folder`, and where they ended so one of `refused` (why it does not count; `withdrawn` besides, where its network is not
-to blame) and `reason`. A trial whose worker died stays RUNNING until another takes over its
-lease, and goes on in its folder after its last finished epoch: same number, same folder, nothing done twice.
+to blame) and `reason`. A trial whose worker died stays RUNNING until another takes over its lease, and goes on in its
+folder after its last finished epoch: same number, same folder, nothing done twice.
 
 A worker that must end for want of its storage cannot hand its trial back there; it leaves a mark beside its lock file,
 and the attempt does not count.
@@ -34,9 +35,19 @@ class Ledger:
     """A study and its storage, for one worker or for the parent."""
 
     def __init__(
-        self, folder: Path, url: str, study_name: str, worker: str, *, private: bool, wait_s: float | None = None
+        self,
+        folder: Path,
+        url: str,
+        study_name: str,
+        worker: str,
+        *,
+        private: bool,
+        wait_s: float | None = None,
+        parent: str | None = None,
     ) -> None:
+        """A worker's `parent` is the name of the parent's own ledger: its lock tells whether the parent is alive."""
         self.folder, self.worker, self.private = folder, worker, private
+        self.parent_lock = None if parent is None else str(lock_of(folder, parent))
         self.watch = Watch(url)
         with self.watch.over():
             self.storage = open_storage(url, create=False, wait_s=wait_s)
@@ -70,7 +81,8 @@ class Ledger:
 
     def lease(self, trial_id: int) -> None:
         """Say that this worker has the trial, to be said again before LEASE_S have passed."""
-        lease = {"worker": self.worker, "host": socket.gethostname(), "lock": str(self.lock_path)}
+        locks = {"lock": str(self.lock_path), "parent_lock": self.parent_lock}
+        lease = {"worker": self.worker, "host": socket.gethostname(), **locks}
         self.note(trial_id, lease={**lease, "said": time.time()})  # no more than a mark that differs each time
 
     def hand_back(self) -> None:
@@ -96,21 +108,22 @@ class Ledger:
             self.storage.set_trial_user_attr(trial_id, name, value)
 
     def take_over(self, trials: list[FrozenTrial]) -> FrozenTrial | None:
-        """A trial whose worker is gone, now leased to this one. Those that lost two workers end as FAILED.
+        """A trial whose worker is gone, now leased to this one.
 
-        To be called under `claims`.
+        A trial that lost MAX_ATTEMPTS workers in a row ends as FAILED. Workers that were lost for another reason, or
+        after they had finished an epoch, do not count. To be called under `claims`.
         """
         for trial in trials:
             if trial.state is not TrialState.RUNNING or self._is_worked_on(trial):
                 continue
-            attempts = trial.user_attrs.get("attempts", 0) - _was_excused(trial)
+            attempts, epoch = _failed_attempts(trial), _last_epoch(trial)
             if "overrides" not in trial.user_attrs:
                 self.withdraw(trial.number, "its worker died before it began")
             elif attempts >= MAX_ATTEMPTS:
-                self._give_up(trial, f"its worker died {attempts} times")
+                self._give_up(trial, f"its worker died {attempts} times before it finished an epoch")
             else:
                 self.lease(trial._trial_id)
-                self.note(trial._trial_id, attempts=attempts + 1)
+                self.note(trial._trial_id, attempts=attempts + 1, attempts_since=epoch)
                 if self.private or self._won(trial._trial_id):
                     return trial
         return None
@@ -169,9 +182,34 @@ def excuse(lock: Path) -> None:
         lock.with_suffix(EXCUSED).touch()
 
 
+def _failed_attempts(trial: FrozenTrial) -> int:
+    """How many workers in a row the trial may have killed, its last one, which is dead, among them."""
+    if _last_epoch(trial) > trial.user_attrs.get("attempts_since", 0):
+        return 0
+    attempts: int = trial.user_attrs.get("attempts", 0)
+    return attempts - (_was_excused(trial) or _lost_with_its_parent(trial))
+
+
+def _last_epoch(trial: FrozenTrial) -> int:
+    return max(trial.intermediate_values, default=0)
+
+
 def _was_excused(trial: FrozenTrial) -> bool:
     lease = trial.user_attrs.get("lease", {})
     return "lock" in lease and Path(lease["lock"]).with_suffix(EXCUSED).exists()
+
+
+def _lost_with_its_parent(trial: FrozenTrial) -> bool:
+    """Whether more than the trial's worker has died, as in a power cut: a trial alone cannot kill its parent.
+
+    The parent of a worker elsewhere is gone as well: it would have replaced the worker before its lease was silent for
+    LEASE_S.
+    """
+    lease = trial.user_attrs.get("lease", {})
+    if lease.get("parent_lock") is None:  # handed back, or leased by an earlier version
+        return False
+    lock = Path(lease["parent_lock"])
+    return lease["host"] != socket.gethostname() or not lock.exists() or _can_be_taken(lock)
 
 
 def is_at(worker: str, trial: FrozenTrial) -> bool:

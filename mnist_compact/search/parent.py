@@ -1,6 +1,5 @@
 """The parent of a search: founds or joins the study, keeps its workers at work, tells a view how it goes."""
 
-import os
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -18,13 +17,13 @@ from mnist_compact.cores import cores
 from mnist_compact.faults import EXIT_FAILED, EXIT_FRUITLESS, ConfigError, WorkFault
 from mnist_compact.questions.building import point_of, space_of
 from mnist_compact.questions.checks import check_keys, check_settings, rehearse
-from mnist_compact.questions.frozen import Composer, digits_of, folders_beside, freeze, held_out
+from mnist_compact.questions.frozen import Composer, Frozen, digits_of, folders_beside, freeze, held_out
 from mnist_compact.results.record import RunRecord
 from mnist_compact.search.ledger import Ledger, is_at
 from mnist_compact.search.workforce import Workforce
 from mnist_compact.signals import exit_on_signals
 from mnist_compact.studies.counts import quieten, tally
-from mnist_compact.studies.founding import Charter, is_there
+from mnist_compact.studies.founding import Charter, question_of
 from mnist_compact.studies.standing import ask
 from mnist_compact.studies.storage import StorageLost, in_words, patiently
 from mnist_compact.studies.verdict import Settings, Stop, stop_of
@@ -57,12 +56,13 @@ class View(Protocol):
 
 
 class Parent:
-    def __init__(self, config: DictConfig, arguments: list[str]) -> None:
+    def __init__(self, config: DictConfig, arguments: list[str], frozen: Frozen | None = None) -> None:
+        """With `frozen`, a study's own question, nothing of the question is read from `config` and `arguments`."""
         sweeper = config.hydra.sweeper
         self.config, self.sweeper = config, sweeper
         question = config.hydra.runtime.choices.get("sweeps")
         self.machine = machine_of(config)
-        self.frozen = freeze(sweeper, held_out(config, arguments), folders_beside(config))
+        self.frozen = frozen or freeze(sweeper, held_out(config, arguments), folders_beside(config))
         self.name = sweeper.study_name or question or f"search_{digits_of(self.frozen)}"
         self.folder, self.private = Path(sweeper.folder) / self.name, not sweeper.storage
         self.url = sweeper.storage or f"sqlite:///{self.folder}/study.db"
@@ -104,22 +104,24 @@ class Parent:
             ) from error
 
     def _search(self, shown: type[View]) -> Outcome:
-        charter = Charter(self.name, self.folder, self.url, self.private, self.frozen, self.points)
+        charter = Charter(self.name, self.folder, self.url, self.private, self.frozen, self.points, self.exists)
         with FileLock(self.folder / "claims.lock"), in_words(self.url):
             charter.found_or_join()
         view = shown(self.name, self.folder, self.url, self.settings, self.workers.jobs)
         ledger = patiently(self._ledger, self.url, view.say)
         patiently(lambda: self._ask(ledger), self.url, view.say)
         view.begin(patiently(ledger.trials, self.url, view.say))
-        left_out = 0 if self.points is None else len(self.sweeper.enqueue) - len(self.points)
-        if left_out:
-            view.say(f"of the points to try first {left_out} repeat others, or contradict the command line: left out")
+        if self.left_out:
+            view.say(
+                f"of the points to try first {self.left_out} repeat others, or contradict the command line: left out"
+            )
         if len(self.sweeper.objectives) > 1:
             view.say("several objectives: nothing is pruned, for pruners compare by one")
         stop: Stop | None = None
         reason = "stopped"
         try:
-            stop = self._watch(ledger, view)
+            with ledger.alive:  # its workers' leases name this lock
+                stop = self._watch(ledger, view)
             reason = stop.reason
         except (KeyboardInterrupt, SystemExit):
             reason = f"interrupted: {AGAIN}"
@@ -151,8 +153,8 @@ class Parent:
             ask(ledger.study, self.settings)
 
     def _ledger(self) -> Ledger:
-        worker = f"parent-{os.getpid()}"
-        return Ledger(self.folder, self.url, self.name, worker, private=self.private, wait_s=GLANCE_S)
+        name = self.workers.parent_name
+        return Ledger(self.folder, self.url, self.name, name, private=self.private, wait_s=GLANCE_S)
 
     def check(self) -> None:
         """Raises ConfigError for what cannot be searched. Writes nothing; of the study it sees whether it is there.
@@ -167,12 +169,16 @@ class Parent:
             self.known = composer.known()
             check_keys(composer, self.frozen)
         rehearse(self.frozen, self.known)
-        there = patiently(lambda: is_there(self.name, self.url, GLANCE_S), self.url, _say)
-        self.points = None if there else self._points()
+        begun = patiently(lambda: question_of(self.name, self.url, GLANCE_S), self.url, _say)
+        self.exists = begun is not None
+        known = [] if begun is None else begun["settings"]["enqueue"]
+        listed: Any = OmegaConf.to_container(self.sweeper.enqueue, resolve=True)
+        entries = [entry for entry in listed if entry not in known]  # the folder of a known one may be gone
+        self.points = self._points(entries)
+        self.left_out = len(entries) - len(self.points)
 
-    def _points(self) -> list[dict[str, Any]]:
+    def _points(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """To be tried first: each once, of those that the command line leaves possible."""
-        entries: Any = OmegaConf.to_container(self.sweeper.enqueue, resolve=True)
         points: list[dict[str, Any]] = []
         for point in map(self._point, entries):
             if point is not None and point not in points:

@@ -16,9 +16,10 @@ from mnist_compact.faults import ConfigError, OverBudget
 from mnist_compact.questions.building import is_grid, sampler_of, space_of
 from mnist_compact.questions.frozen import Composer, Frozen
 from mnist_compact.questions.objectives import OBJECTIVES
+from mnist_compact.questions.space import contains
 from mnist_compact.results.finding import TRIALS
 from mnist_compact.search.ledger import Ledger
-from mnist_compact.studies.counts import is_refused, is_withdrawn, tally
+from mnist_compact.studies.counts import FIXED, is_refused, is_withdrawn, tally
 from mnist_compact.terminal.refusals import explain
 
 # They look at complete trials alone; TPE also at pruned ones, which no pruner and no "best" takes for results. CMA-ES,
@@ -64,6 +65,8 @@ class Proposer:
             if not self.ledger.private and self.ledger.is_surplus(trial.number, n_trials):
                 self.ledger.withdraw(trial.number, "another machine has begun the last trial")
                 return None
+            if self._is_outside(trial):
+                continue
             overrides = self.space.suggest(trial, self.known.get)
             if self._repeats(trial):
                 used_up = not self._queue_untried()
@@ -77,10 +80,29 @@ class Proposer:
                 return job
         return None
 
+    def _is_outside(self, trial: Trial) -> bool:
+        """Whether the trial had waited with a point outside the space, enqueued by Optuna's own API; it is refused.
+
+        Optuna would take each value as it is, and pass over those that are not searched.
+        """
+        parameters = [*self.space.parameters, *(each for branch in self.space.branches for each in branch.parameters)]
+        known = {parameter.name: parameter.distribution for parameter in parameters}
+        point = self.ledger.storage.get_trial(trial._trial_id).system_attrs.get(FIXED, {})
+        faults = [f"{name} is not searched" for name in point if name not in known]
+        faults += [
+            f"{name} must lie in {known[name]}, got {value!r}"
+            for name, value in point.items()
+            if name in known and not contains(known[name], value)
+        ]
+        if faults:
+            self.ledger.note(trial._trial_id, refused="; ".join(f"enqueued point: {fault}" for fault in faults))
+            self.ledger.study.tell(trial, state=TrialState.FAIL)
+        return bool(faults)
+
     def _repeats(self, trial: Trial) -> bool:
         """Whether an earlier proposal had the very point; of two that begin at once the later gives way."""
-        earlier = self.ledger.trials()[: trial.number]
-        return any(other.params == trial.params and not is_withdrawn(other) for other in earlier)
+        point, earlier = trial.params, self.ledger.trials()[: trial.number]  # Optuna copies them at every look
+        return any(other.params == point and not is_withdrawn(other) for other in earlier)
 
     def _queue_untried(self) -> bool:
         """In a space of so many points let one wait that no trial has had; False where there is none left."""

@@ -57,7 +57,12 @@ class Worker:
         self.told = assignment
         self.folder = Path(assignment.folder)
         self.ledger = Ledger(
-            self.folder, assignment.url, assignment.study_name, assignment.worker, private=assignment.private
+            self.folder,
+            assignment.url,
+            assignment.study_name,
+            assignment.worker,
+            private=assignment.private,
+            parent=assignment.parent_name,
         )
         self.frozen = upgraded(self.ledger.study.user_attrs["frozen"])
         self.proposer = Proposer(self.ledger, self.frozen)

@@ -38,13 +38,15 @@ class Workforce:
         self.folder, self.url, self.study_name, self.private = folder, url, study_name, private
         self.jobs, self.settings, self.machine = jobs, settings, machine
         self.at_work: list[tuple[subprocess.Popen[bytes], str]] = []
-        self.hired, self.token = 0, secrets.token_hex(3)  # two machines may share a host's name and a process id
+        self.hired = 0
+        token = secrets.token_hex(3)  # two machines may share a host's name and a process id
+        self.parent_name = f"{socket.gethostname()}-{os.getpid()}-{token}"
 
     def __len__(self) -> int:
         return len(self.at_work)
 
     def hire(self) -> None:
-        name = f"{socket.gethostname()}-{os.getpid()}-{self.token}-{self.hired}"
+        name = f"{self.parent_name}-{self.hired}"
         self.hired += 1
         threads = threads_each(self.jobs)
         folder = self.folder / "workers"
@@ -58,6 +60,7 @@ class Workforce:
             private=self.private,
             machine=replace(self.machine, threads=self.machine.threads or threads),
             parent=os.getpid(),
+            parent_name=self.parent_name,
             settings=self.settings,
         ).write(assignment)
         with self._log(name).open("wb") as log:

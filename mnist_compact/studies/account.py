@@ -44,6 +44,11 @@ def best(study: Study) -> list[FrozenTrial]:
     return ranked(study.get_trials(deepcopy=False), maximize=study.direction is StudyDirection.MAXIMIZE)
 
 
+def best_trained(study: Study) -> list[FrozenTrial]:
+    """As `best`, without trials that were added through Optuna's own API: no run of this program stands behind them."""
+    return [trial for trial in best(study) if "overrides" in trial.user_attrs]
+
+
 def ranked(trials: Sequence[FrozenTrial], *, maximize: bool) -> list[FrozenTrial]:
     """Those complete, best first; one objective."""
     return over(trials, -math.inf if maximize else math.inf, maximize=maximize)

@@ -8,7 +8,6 @@ trials by ids of this storage, they work out again.
 import gzip
 import io
 import json
-import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,18 +16,30 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.distributions import BaseDistribution, check_distribution_compatibility, distribution_to_json
 from optuna.storages import BaseStorage
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_compact.atomic import replacing
 from mnist_compact.faults import ConfigError
+from mnist_compact.studies.bulk import METRIC_NAMES, WholeStudy, create, distribution_of
 from mnist_compact.studies.counts import FIXED
 
 SCHEMA_VERSION = 1
 SEQUENCE = "qmc:"  # what attributes with a sequence's position begin with
-OF_AN_ATTEMPT = {"lease", "attempts", "overrides", "folder", "parameters", "refused", "reason", "seconds", "scored"}
+OF_AN_ATTEMPT = {
+    "lease",
+    "attempts",
+    "attempts_since",
+    "overrides",
+    "folder",
+    "parameters",
+    "refused",
+    "reason",
+    "seconds",
+    "scored",
+}
 
 Exchange = dict[str, Any]  # plain JSON
 
@@ -86,42 +97,40 @@ def read(path: Path) -> Exchange:
     return exchange
 
 
+def parse(exchange: Exchange) -> WholeStudy:
+    """What `export_study` gave, checked, without a storage. Raises ConfigError where it is damaged."""
+    with _damage():
+        trials = [_trial(entry) for entry in exchange["trials"]]
+        directions = [StudyDirection[direction.upper()] for direction in exchange["directions"]]
+        system_attrs = dict(exchange.get("system_attrs", {}))  # earlier versions wrote none
+        if exchange["metric_names"] is not None:
+            system_attrs[METRIC_NAMES] = exchange["metric_names"]
+        if len(directions) != len(exchange["metric_names"] or directions):
+            raise ValueError("its objectives and their names are not as many")
+        if [trial.number for trial in trials] != list(range(len(trials))):
+            raise ValueError("its trials are not numbered in order")
+        distributions: dict[str, BaseDistribution] = {}
+        for trial in trials:
+            trial._validate()
+            if trial.values is not None and len(trial.values) != len(directions):
+                raise ValueError(f"trial {trial.number} has {len(trial.values)} values")
+            for name, distribution in trial.distributions.items():
+                check_distribution_compatibility(distributions.setdefault(name, distribution), distribution)
+        attributes = dict(exchange["user_attrs"])
+        if "founded" in attributes:
+            attributes["founded"] = attributes.pop("founded")  # last: by it others know that the study is whole
+    return WholeStudy(directions, trials, system_attrs, attributes)
+
+
 def import_study(exchange: Exchange, storage: BaseStorage, name: str) -> Study:
     """The study under `name`, its trials with their numbers; nothing is left of it where that fails.
 
     Raises ConfigError where the name is taken or the content is not what `export_study` gives.
     """
-    with _damage():
-        trials = [_trial(entry) for entry in exchange["trials"]]
-        directions = [StudyDirection[direction.upper()] for direction in exchange["directions"]]
-        metric_names, attributes = exchange["metric_names"], dict(exchange["user_attrs"])
-        positions = dict(exchange.get("system_attrs", {}))  # earlier versions wrote none
-        if [trial.number for trial in trials] != list(range(len(trials))):
-            raise ValueError("its trials are not numbered in order")
     try:
-        study = optuna.create_study(storage=storage, study_name=name, directions=directions)
+        return create(storage, name, parse(exchange))
     except optuna.exceptions.DuplicatedStudyError as error:
         raise ConfigError([f"a study {name!r} exists there already; --name <name> imports it as another"]) from error
-    try:
-        with _damage():
-            for trial in trials:
-                study.add_trial(trial)
-            if metric_names is not None:
-                _name_metrics(study, metric_names)
-            for key, value in positions.items():
-                storage.set_study_system_attr(study._study_id, key, value)
-            for key, value in sorted(attributes.items(), key=lambda item: item[0] == "founded"):  # last: it is whole
-                study.set_user_attr(key, value)
-    except BaseException:
-        optuna.delete_study(study_name=name, storage=storage)
-        raise
-    return study
-
-
-def _name_metrics(study: Study, names: list[str]) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names(names)
 
 
 def _entry(trial: FrozenTrial) -> dict[str, Any]:
@@ -169,7 +178,7 @@ def _trial(entry: Mapping[str, Any]) -> FrozenTrial:
         datetime_start=_time(entry["start"]),
         datetime_complete=_time(entry["end"]),
         params=dict(entry["params"]),
-        distributions={name: json_to_distribution(text) for name, text in entry["distributions"].items()},
+        distributions={name: distribution_of(text) for name, text in entry["distributions"].items()},
         user_attrs=dict(entry["user_attrs"]),
         system_attrs=dict(entry["system_attrs"]),
         intermediate_values={int(step): value for step, value in entry["intermediate_values"].items()},

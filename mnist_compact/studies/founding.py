@@ -1,6 +1,7 @@
 """A study founded once, by whoever comes first, or joined: to studies of others nothing is done."""
 
 import secrets
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from mnist_compact.questions.earlier import upgraded
 from mnist_compact.questions.frozen import Frozen, differences
 from mnist_compact.questions.objectives import OBJECTIVES
 from mnist_compact.results.finding import TRIALS
+from mnist_compact.studies.counts import FIXED
 from mnist_compact.studies.places import opened
 from mnist_compact.studies.storage import is_locked, locked, open_storage
 
@@ -27,21 +29,22 @@ LOOK_S = 0.2
 OWNER = "study.id"  # in the folder: of the study whose trials lie there, as in its attribute `id`
 
 
-def is_there(name: str, url: str, wait_s: float) -> bool:
-    """Whether a whole study of this name can be seen. Nothing is made but a server's tables.
+def question_of(name: str, url: str, wait_s: float) -> Frozen | None:
+    """What the study of this name searches; None if there is no whole one. Nothing is made but a server's tables.
 
     Raises StorageLost where the storage is locked for longer than `wait_s`; ConfigError where it cannot be opened.
     """
     file = file_of(url)
     if file is not None and not file.exists():
-        return False
+        return None
     try:
         with opened(url, wait_s) as storage:
-            return bool(optuna.load_study(study_name=name, storage=storage).user_attrs.get("founded"))
+            attributes = optuna.load_study(study_name=name, storage=storage).user_attrs
     except KeyError:
-        return False
+        return None
     except Exception as error:  # of any database's driver
         raise _unopened(url, error.__cause__ if isinstance(error, ConfigError) else error) from error
+    return attributes.get("frozen") if attributes.get("founded") else None
 
 
 def _unopened(url: str, error: BaseException | None) -> Exception:
@@ -64,7 +67,8 @@ class Charter:
     url: str
     private: bool  # in its own folder: who has the folder's lock is alone
     frozen: Frozen
-    points: list[dict[str, Any]] | None  # to be tried first; None where the study was there already
+    points: list[dict[str, Any]]  # to be tried first, or next if the study is there
+    exists: bool = False  # whether the study was there already
 
     def found_or_join(self) -> None:
         """To be called under the folder's lock.
@@ -106,7 +110,7 @@ class Charter:
 
     def _found(self, storage: BaseStorage) -> Study | None:
         """The study, if this is its founder: two machines share no lock, and one of them is first."""
-        if self.points is None:
+        if self.exists:
             raise ConfigError([f"the study {self.name} has just gone from {shown(self.url)}"])
         objectives = self.frozen["settings"]["objectives"]
         directions = [OBJECTIVES[name].direction for name in objectives]
@@ -133,7 +137,20 @@ class Charter:
         except KeyError:  # there is none, or another machine has just taken it away
             return None
         self._compare(upgraded(attributes["frozen"]))
+        self._add_points(study, attributes["frozen"])
         return study
+
+    def _add_points(self, study: Study, then: Frozen) -> None:
+        """Enqueue the points that the study does not have yet, and note the entries that they were made of."""
+        if self.points:
+            had = [trial.system_attrs.get(FIXED, trial.params) for trial in study.get_trials(deepcopy=False)]
+            for point in self.points:
+                if point not in had:
+                    study.enqueue_trial(point)
+        entries = then["settings"]["enqueue"]
+        added = [entry for entry in self.frozen["settings"]["enqueue"] if entry not in entries]
+        if added:
+            study.set_user_attr("frozen", {**then, "settings": {**then["settings"], "enqueue": [*entries, *added]}})
 
     def _once_whole(self, study: Study) -> dict[str, Any] | None:
         """The attributes of the study, its founder elsewhere waited for; None where that one must have died.
@@ -142,9 +159,10 @@ class Charter:
         """
         began = time.monotonic()
         while True:
-            attributes, trials = study.user_attrs, study.get_trials(deepcopy=False)
+            attributes = study.user_attrs
             if attributes.get("founded"):
                 return attributes
+            trials = study.get_trials(deepcopy=False)
             ours = "frozen" in attributes or (self.private and not trials)
             waited = self.private or time.monotonic() - began > FOUNDING_S
             if any(trial.state is not TrialState.WAITING for trial in trials) or (waited and not ours):
@@ -165,6 +183,7 @@ class Charter:
                 [
                     f"the study {self.name} in {self.folder} was begun with other settings:",
                     *(f"  {line}" for line in changed),
-                    "Take them back, or begin another with hydra.sweeper.study_name=<name>.",
+                    "Take them back, or begin another with hydra.sweeper.study_name=<name>, or continue it as it was "
+                    f"begun: python -m mnist_compact {shlex.quote(f'resume={self.folder}')}",
                 ]
             )

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from mnist_compact.faults import check_installed
 from mnist_compact.questions.addresses import JOURNAL, file_of, wait_of
+from mnist_compact.studies.bulk import Database
 
 RIVALS = 9  # that may make a server's tables at the same time
 TROUBLE = (StorageInternalError, SQLAlchemyError)  # what storages raise: no fault of the trial they are told of
@@ -52,10 +53,10 @@ def open_storage(url: str, *, create: bool = True, wait_s: float | None = None) 
         wait = wait_of(url) if wait_s is None else wait_s
         return sqlite3.connect(place, uri=True, timeout=wait, check_same_thread=False)
 
-    return RDBStorage(url, engine_kwargs={"creator": connect})
+    return Database(url, engine_kwargs={"creator": connect})
 
 
-def _served(url: str) -> RDBStorage:
+def _served(url: str) -> Database:
     if make_url(url).get_driver_name() == "psycopg":
         check_installed("PostgreSQL", "psycopg", package="'psycopg[binary]'", extra="postgresql")
     for _ in range(RIVALS):  # machines that come at once make the same tables: who is refused for that looks again
@@ -64,9 +65,9 @@ def _served(url: str) -> RDBStorage:
     return _pinged(url)
 
 
-def _pinged(url: str) -> RDBStorage:
+def _pinged(url: str) -> Database:
     """Connections that a server has closed, at its restart say, are replaced before they are used."""
-    return RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
+    return Database(url, engine_kwargs={"pool_pre_ping": True})
 
 
 def patiently(read: Callable[[], T], url: str, tell: Callable[[str], None]) -> T:

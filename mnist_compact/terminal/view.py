@@ -20,7 +20,7 @@ from mnist_compact.questions.addresses import JOURNAL, shown
 from mnist_compact.results.finding import DATABASE
 from mnist_compact.results.rendering import on_paper_or_terminal
 from mnist_compact.results.summary import BAR
-from mnist_compact.studies.account import best, told_apart
+from mnist_compact.studies.account import best, best_trained, told_apart
 from mnist_compact.studies.counts import Tally, is_refused, is_withdrawn, tally
 from mnist_compact.studies.places import SWEEPS
 from mnist_compact.studies.standing import AtWork, Standing, standing
@@ -75,7 +75,7 @@ class View:
         for line in (f"{reason}: {_counts(tally(trials))}", *said):
             self.say(line)
         self._list(found)
-        for line in self._from_here(best(study)[:1]):
+        for line in self._from_here(best_trained(study)[:1]):
             self.say(line)
 
     def _list(self, found: Sequence[FrozenTrial]) -> None:

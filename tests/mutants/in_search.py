@@ -109,7 +109,7 @@ FAULTS = (
     fault(LEDGER, "elif attempts >= MAX_ATTEMPTS:", "elif attempts > MAX_ATTEMPTS:", "a trial is tried for ever", HELD),
     fault(
         PROPOSALS,
-        "any(other.params == trial.params and not is_withdrawn(other) for other in earlier)",
+        "any(other.params == point and not is_withdrawn(other) for other in earlier)",
         "False",
         "a point is trained twice",
         PROPOSED,

@@ -56,10 +56,10 @@ def _without(key: str) -> Callable[[dict[str, Any]], None]:
     [
         (lambda raw: raw.update(schema_version=4), "schema version 4; this program reads 1, 2, 3"),
         (_without("schema_version"), "schema version None"),
-        (_without("status"), "damaged: status must be given"),
+        (_without("status"), "damaged: the record lacks status"),
         (_without("network"), "damaged.*network"),
         (lambda raw: raw.update(status="splendid"), "damaged.*splendid"),
-        (lambda raw: raw["scores"][0].pop("weights"), "damaged: weights must be given"),
+        (lambda raw: raw["scores"][0].pop("weights"), "scores.0. lacks weights"),
     ],
 )
 def test_a_damaged_record_is_refused_with_the_fault(

@@ -18,7 +18,7 @@ def ledger_of(request, tmp_path):
     from mnist_compact.studies.storage import open_storage
 
     optuna.create_study(study_name="s", storage=open_storage(url), direction="maximize")
-    return lambda worker, private=True: Ledger(tmp_path, url, "s", worker, private=private)
+    return lambda worker, **how: Ledger(tmp_path, url, "s", worker, **{"private": True, **how})
 
 
 def begun(ledger, **attributes):
@@ -166,6 +166,53 @@ def test_a_worker_that_lost_its_storage_costs_its_trial_no_attempt(ledger_of):
     assert "died 2 times" in ledger.trials()[0].user_attrs["reason"]
 
 
+def taken_over(ledger_of, worker):
+    """The trial as the worker, whose parent has its name, takes it over and dies; None where it has failed."""
+    ledger = ledger_of(worker, parent=f"parent-{worker}")
+    ledger.lock_path.touch()
+    return ledger.take_over(ledger.trials())
+
+
+def test_attempts_that_end_with_their_parent_do_not_count(ledger_of):
+    begun(ledger_of("first", parent="parent-first"), folder="trials/0000")
+    ledger_of("first").lock_path.touch()
+    for number in range(3 * MAX_ATTEMPTS):
+        assert taken_over(ledger_of, f"worker{number}") is not None
+    with ledger_of("parent-alive").alive:
+        for _ in range(MAX_ATTEMPTS):
+            assert taken_over(ledger_of, "alive") is not None
+        assert taken_over(ledger_of, "other") is None, "its parent has outlived two workers in a row"
+    assert ledger_of("any").trials()[0].state is TrialState.FAIL
+
+
+def test_silent_lease_elsewhere_counts_as_lost_with_its_parent(ledger_of, monkeypatch, clock):
+    with monkeypatch.context() as patch:
+        patch.setattr("socket.gethostname", lambda: "elsewhere")
+        theirs = ledger_of("theirs", parent="parent-theirs")
+        trial = begun(theirs, folder="trials/0000")
+        theirs.note(trial._trial_id, attempts=MAX_ATTEMPTS)
+    ours = ledger_of("ours")
+    assert ours.take_over(ours.trials()) is None
+    clock.monotonic += LEASE_S + 1
+    assert ours.take_over(ours.trials()) is not None
+
+
+def test_attempts_that_finished_an_epoch_do_not_count(ledger_of):
+    trial = begun(ledger_of("first"), folder="trials/0000")
+    ledger_of("first").lock_path.touch()
+    for number in range(1, 2 * MAX_ATTEMPTS + 1):
+        worker = ledger_of(f"worker{number}")
+        worker.lock_path.touch()
+        assert worker.take_over(worker.trials()) is not None
+        worker.storage.set_trial_intermediate_value(trial._trial_id, number, 50.0)
+    for number in range(MAX_ATTEMPTS):
+        worker = ledger_of(f"stuck{number}")
+        worker.lock_path.touch()
+        assert worker.take_over(worker.trials()) is not None
+    assert ledger_of("late").take_over(ledger_of("late").trials()) is None
+    assert "died 2 times before it finished an epoch" in ledger_of("any").trials()[0].user_attrs["reason"]
+
+
 def test_a_trial_that_never_began_does_not_count_and_its_point_waits_again(ledger_of):
     ledger = ledger_of("ours")
     ledger.study.enqueue_trial({"x": 3})
@@ -221,7 +268,7 @@ def test_a_trial_that_lost_its_last_worker_has_failed_in_its_record_too(ledger_o
     trial = begun(dead, folder="trials/0000")
     dead.note(trial._trial_id, attempts=MAX_ATTEMPTS, lease={"worker": None})
     assert ledger_of("alive").take_over(dead.trials()) is None
-    reason = f"its worker died {MAX_ATTEMPTS} times"
+    reason = f"its worker died {MAX_ATTEMPTS} times before it finished an epoch"
     record = RunRecord.read(tmp_path / "trials/0000")
     assert (record.status, record.reason) == (Status.FAILED, reason)
     (told,) = dead.trials()

@@ -177,3 +177,21 @@ def test_a_grid_goes_along_branches_in_order():
     points = [{"optim": "adamw"}, *({"optim": "sgd", "sgd:optim.momentum": momentum} for momentum in (0.0, 0.9))]
     assert list(space.points({}.get)) == points
     assert SearchSpace.parse({"optim.lr": "interval(0.1, 0.2)"}, branch, []).points({}.get) is None
+
+
+@pytest.mark.parametrize(
+    ("point", "fault"),
+    [
+        ({"model.dropout": 7.0}, "model.dropout must lie in FloatDistribution"),
+        ({"model.dropuot": 0.01}, "model.dropuot is not searched"),
+    ],
+)
+def test_point_outside_the_space_is_refused(machines, point, fault):
+    """Enqueued by Optuna's own API, which checks nothing."""
+    proposer, _ = machines
+    proposer.ledger.study.enqueue_trial(point)
+    job = proposer.propose(1, 500)
+    refused = proposer.ledger.trials()[0]
+    assert is_refused(refused)
+    assert fault in refused.user_attrs["refused"]
+    assert (job.number, tally(proposer.ledger.trials()).running) == (1, 1)

@@ -31,7 +31,15 @@ def worker(configure, tmp_path):
     frozen = freeze(config.hydra.sweeper, [*WORDS, "optim.lr=interval(0.01,0.1)"])
     Charter("s", tmp_path, url, True, frozen, []).found_or_join()
     told = Assignment(
-        str(tmp_path), url, "s", "ours", private=True, machine=ONE_CORE, parent=os.getpid(), settings=SETTINGS
+        str(tmp_path),
+        url,
+        "s",
+        "ours",
+        private=True,
+        machine=ONE_CORE,
+        parent=os.getpid(),
+        parent_name="parent",
+        settings=SETTINGS,
     )
     worker = Worker(told)
     with closing(worker.proposer.composer):

@@ -15,7 +15,7 @@ from mnist_compact.faults import ConfigError
 from mnist_compact.questions.configs import CompactSweeperConfig, NopPrunerConfig
 from mnist_compact.questions.frozen import freeze
 from mnist_compact.studies import founding
-from mnist_compact.studies.founding import Charter, is_there
+from mnist_compact.studies.founding import Charter, question_of
 from mnist_compact.studies.storage import StorageLost
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # as `quieten` does
@@ -50,7 +50,9 @@ def test_the_first_founds_and_the_second_joins(charter, url):
     assert [trial.state for trial in loaded(url).trials] == [TrialState.WAITING] * len(POINTS)
 
 
-@pytest.mark.parametrize("reading", [lambda url, charter: is_there("probe", url, 0.2), lambda url, charter: charter()])
+@pytest.mark.parametrize(
+    "reading", [lambda url, charter: question_of("probe", url, 0.2), lambda url, charter: charter()]
+)
 def test_a_database_that_is_locked_at_the_start_is_told_as_such(charter, tmp_path, reading):
     url = f"sqlite:///{tmp_path}/shared.db?timeout=0.2"
     charter().found_or_join()
@@ -59,17 +61,17 @@ def test_a_database_that_is_locked_at_the_start_is_told_as_such(charter, tmp_pat
         with pytest.raises(StorageLost, match=r"shared\.db is locked by another process") as lost:
             reading(url, lambda: dataclasses.replace(charter(), url=url).found_or_join())
         assert (lost.value.locked, lost.value.remedy) == (True, "when it is free,")
-    assert is_there("probe", url, 0.2)
+    assert question_of("probe", url, 0.2)
 
 
 def test_a_server_that_cannot_be_reached_is_refused_at_the_start_without_its_password(monkeypatch):
     pytest.importorskip("psycopg")
     url, shown = "postgresql://ada:secret@127.0.0.1:1/studies", r"postgresql://ada:\*\*\*@127\.0\.0\.1:1/studies"
     with pytest.raises(ConfigError, match=rf"^hydra\.sweeper\.storage cannot be opened, got {shown} .* connection .*$"):
-        is_there("probe", url, 0.2)
+        question_of("probe", url, 0.2)
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(ConfigError, match=rf"{shown} \(PostgreSQL needs psycopg: pip install 'psycopg\[binary\]', or"):
-        is_there("probe", url, 0.2)
+        question_of("probe", url, 0.2)
 
 
 def trained_in(folder):
@@ -151,3 +153,15 @@ def test_what_a_founder_that_died_has_left_is_founded_anew(charter, url, monkeyp
     charter().found_or_join()
     assert len(loaded(url).trials) == len(POINTS)
     assert loaded(url).user_attrs["founded"]
+
+
+def test_new_points_are_added_to_an_existing_study_once(charter, url):
+    first = charter()
+    first.found_or_join()
+    more = {"optim.lr": 0.05}
+    settings = {**first.frozen["settings"], "enqueue": [more]}
+    later = dataclasses.replace(first, frozen={**first.frozen, "settings": settings}, points=[POINTS[0], more])
+    for _ in range(2):
+        later.found_or_join()
+    assert [trial.system_attrs["fixed_params"] for trial in loaded(url).trials] == [*POINTS, more]
+    assert question_of("probe", url, 0.2)["settings"]["enqueue"] == [more], "the same line does not read it again"

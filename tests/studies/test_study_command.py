@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from mnist_compact.questions.building import space_of
 from mnist_compact.studies.counts import is_refused, tally
-from mnist_compact.studies.exchange import export_study, write
+from mnist_compact.studies.exchange import export_study, read, write
 from mnist_compact.studies.places import opened
 from mnist_compact.studies.standing import ask
 from mnist_compact.studies.verdict import Settings
@@ -112,7 +112,8 @@ def test_a_study_travels(here, capsys):
     assert said(capsys, "export", "probe").startswith("probe.study.json.gz: 6 trials, ")
     line = said(capsys, "import", "probe.study.json.gz", "--folder", "elsewhere")
     assert line == (
-        "study probe: 6 trials; the line it was begun with, with hydra.sweeper.folder=elsewhere, goes on with it\n"
+        "study probe: 6 trials, of which 4 have ended and count; to continue to 14:\n"
+        "python -m mnist_compact resume=elsewhere/probe hydra.sweeper.n_trials=14\n"
     )
     assert [path.name for path in (here / "elsewhere" / "probe").iterdir()] == ["study.db"]
     said(capsys, "export", "probe", "--folder", "elsewhere", "--out", "back/again.study.json.gz")
@@ -121,7 +122,7 @@ def test_a_study_travels(here, capsys):
 
 def test_another_name_makes_another_study(here, capsys):
     said(capsys, "export", "probe")
-    assert "hydra.sweeper.study_name=other, goes" in said(capsys, "import", "probe.study.json.gz", "--name", "other")
+    assert " resume=outputs/sweeps/other " in said(capsys, "import", "probe.study.json.gz", "--name", "other")
     assert "study 'other': 4 complete" in said(capsys, "show", "other")
 
 
@@ -164,6 +165,39 @@ def test_a_broken_file_leaves_nothing(here, capsys):
 @pytest.mark.parametrize("name", ["../out", "/out", ""])
 def test_a_name_does_not_lead_out_of_the_folder(here, capsys, name):
     assert "must be a folder's below outputs/sweeps" in refused(capsys, "export", name)
+
+
+@pytest.mark.parametrize("place", ["folder", "storage"])
+def test_interrupted_import_leaves_nothing(tmp_path, monkeypatch, capsys, place):
+    monkeypatch.chdir(tmp_path)
+    file = exported(tmp_path / "probe.study.json.gz", CURVES)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mnist_compact.studies.bulk._attributes", interrupted)
+    where = {"folder": ["--folder", "new/sweeps"], "storage": ["--storage", "sqlite:///new.db"]}[place]
+    with pytest.raises(SystemExit) as stopped:
+        main(["import", file, *where])
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "mnist-compact-study: interrupted\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["probe.study.json.gz"]
+
+
+def test_refused_import_leaves_a_storage_as_it_was(here, capsys):
+    """Whether the file is damaged or its study is there already."""
+    said(capsys, "export", "probe")
+    said(capsys, "import", "probe.study.json.gz", "--storage", "sqlite:///shared.db")
+    before = (here / "shared.db").read_bytes()
+    assert "exists there already" in refused(
+        capsys, "import", "probe.study.json.gz", "--storage", "sqlite:///shared.db"
+    )
+    assert (here / "shared.db").read_bytes() == before
+    content = read(here / "probe.study.json.gz")
+    content["trials"].pop(1)
+    write(here / "damaged.study.json.gz", content)
+    assert "is damaged" in refused(capsys, "import", "damaged.study.json.gz", "--storage", "sqlite:///new.db")
+    assert not (here / "new.db").exists()
 
 
 # list

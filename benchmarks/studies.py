@@ -1,0 +1,146 @@
+"""How long a large study takes: `python -m benchmarks.studies [--quick] [--json] [--check]`.
+
+A study of 20,000 trials on synthetic images, each with twelve parameters and a curve of fifteen epochs, is written to
+an exported file. Measured are whole processes: its import, `study show`, and a search that continues it until the
+folder of its next trial is there.
+"""
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import hydra
+import optuna
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState, create_trial
+
+from benchmarks.timing import Must, Spread, machine_line, verdict
+from mnist_compact.config import configuration_folder
+from mnist_compact.questions.building import space_of
+from mnist_compact.questions.configs import register
+from mnist_compact.questions.frozen import freeze
+from mnist_compact.studies.counts import quieten
+from mnist_compact.studies.exchange import export_study, write
+
+TRIALS = 20_000
+EPOCHS = 15
+LIMITS = {"import": 60.0, "show": 10.0, "first trial": 15.0}  # seconds
+WORDS = [
+    *("sweeps=smoke", "augment=affine", "train.batch_size=choice(32,64)", "train.label_smoothing=interval(0,0.1)"),
+    *(f"augment.{key}=interval(0,0.1)" for key in ("shift_fraction", "scale_fraction", "shear")),
+    *("model.layers.conv2.width=range(4,12)", "optim.weight_decay=interval(0,0.01)"),
+]
+
+
+def exported(path: Path, trials: int) -> None:
+    """Write such a study, named `large`, to an exported file."""
+    quieten()
+    register()
+    with hydra.initialize_config_dir(str(configuration_folder())):
+        words = ["hydra/help=default", "sweeps=smoke"]
+        config = hydra.compose("config", overrides=words, return_hydra_config=True)
+    frozen = freeze(config.hydra.sweeper, WORDS)
+    storage = InMemoryStorage()
+    study = optuna.create_study(study_name="large", storage=storage, direction="maximize")
+    study.set_metric_names(["accuracy"])
+    study.set_user_attr("frozen", frozen)
+    for trial in _trials(frozen, trials):
+        study.add_trial(trial)
+    study.set_user_attr("founded", True)
+    write(path, export_study(storage, "large"))
+
+
+def _trials(frozen: dict[str, Any], count: int) -> Any:
+    space, generator = space_of(frozen), random.Random(0)
+    for number in range(count):
+        branch = generator.choice(space.branches)
+        chosen = {
+            parameter.name: _drawn(parameter.distribution, generator)
+            for parameter in (*space.parameters, *branch.parameters)
+        }
+        chosen["optim"] = branch.name
+        distributions = {p.name: p.distribution for p in (*space.parameters, *branch.parameters)}
+        scores = [generator.uniform(50, 99) for _ in range(EPOCHS)]
+        yield create_trial(
+            state=TrialState.COMPLETE,
+            value=scores[-1],
+            params=chosen,
+            distributions=distributions,
+            intermediate_values=dict(enumerate(scores, 1)),
+            user_attrs={
+                "overrides": [f"{name.rpartition(':')[2]}={value}" for name, value in chosen.items()],
+                "folder": f"trials/{number:04d}",
+                "attempts": 1,
+                "parameters": generator.randint(2000, 7999),
+                "seconds": 100.0,
+                "scored": "synthetic, raw weights, epoch 15",
+            },
+        )
+
+
+def _drawn(distribution: Any, generator: random.Random) -> Any:
+    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
+        return generator.choice(distribution.choices)
+    if isinstance(distribution, optuna.distributions.IntDistribution):
+        return generator.randrange(distribution.low, distribution.high + 1, distribution.step)
+    return generator.uniform(distribution.low, distribution.high)
+
+
+def measure(folder: Path, trials: int) -> dict[str, float]:
+    """Seconds of each: of an import, of `study show`, and until the next trial of a continued search trains."""
+    file = folder / "large.study.json.gz"
+    exported(file, trials)
+    study = [sys.executable, "-m", "mnist_compact.study"]
+    seconds = {}
+    for name, command in {"import": [*study, "import", file.name], "show": [*study, "show", "large"]}.items():
+        began = time.perf_counter()
+        subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        seconds[name] = time.perf_counter() - began
+    home = folder / "outputs/sweeps/large"
+    settings = [f"hydra.sweeper.n_trials={trials + 1}", "hydra.sweeper.n_jobs=1"]
+    line = [sys.executable, "-m", "mnist_compact", f"resume={home}", *settings]
+    began = time.perf_counter()
+    search = subprocess.Popen(line, cwd=folder, stdout=subprocess.DEVNULL)
+    try:
+        while not any(home.glob("trials/*")):
+            if search.poll() is not None:
+                raise SystemExit("the search has ended without a trial")
+            time.sleep(0.05)
+        seconds["first trial"] = time.perf_counter() - began
+    finally:
+        search.terminate()
+        search.wait()
+    return seconds
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies", description="How long a large study takes.")
+    parser.add_argument("--quick", action="store_true", help=f"1,000 trials, not {TRIALS:,}")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--check", action="store_true", help="exit with 1 where a time is above its limit")
+    options = parser.parse_args()
+    trials = 1000 if options.quick else TRIALS
+    with tempfile.TemporaryDirectory() as name:
+        seconds = measure(Path(name), trials)
+    import torch
+
+    from mnist_compact.training.machine import describe_environment
+
+    environment = describe_environment(torch.device("cpu"))
+    limits = [Must(key, Spread.of([seconds[key]]), limit) for key, limit in LIMITS.items()]
+    if options.json:
+        print(json.dumps({"environment": environment, "trials": trials, "seconds": seconds}, indent=2))
+    else:
+        print(f"{machine_line(environment)}\n{trials:,} trials; seconds of whole processes")
+        print(*(must.text() for must in limits), sep="\n")
+    return verdict(limits, check=options.check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""`resume=<study folder>`: continue a study from its own frozen files, whatever today's conf/ and sweeps/ say."""
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf, open_dict
+from optuna.study import Study
+
+from mnist_compact.config import configuration_folder
+from mnist_compact.faults import ConfigError
+from mnist_compact.questions.configs import CONTINUABLE, register
+from mnist_compact.questions.earlier import upgraded
+from mnist_compact.questions.frozen import Frozen
+from mnist_compact.results.columns import is_machines
+from mnist_compact.search.parent import Parent, View
+from mnist_compact.studies.exchange import load
+from mnist_compact.studies.places import storage_of
+from mnist_compact.studies.standing import ASKED
+
+SWEEPER = "hydra.sweeper."
+
+
+def resume_study(folder: Path, given: dict[str, str], shown: type[View]) -> None:
+    """Continue the search whose trials lie in `folder`.
+
+    Args:
+        folder: The study's folder; its name is the study's name.
+        given: Override key → value. `machine` and the settings of `hydra.sweeper` that may differ when a study is
+            continued are accepted. Those that are missing stay as the last search on this study had them.
+        shown: What shows how the search goes.
+
+    Raises:
+        ConfigError: The study does not exist, was not begun by this program, or `given` changes what it searches.
+    """
+    place = folder.resolve()
+    refused = sorted(key for key in given if not is_machines(key) and key.removeprefix(SWEEPER) not in CONTINUABLE)
+    if refused:
+        may = ", ".join(sorted(CONTINUABLE))
+        raise ConfigError(
+            [f"resume of a study accepts machine and hydra.sweeper.{{{may}}} only, got {', '.join(refused)}"]
+        )
+    with storage_of(place.name, folder.parent, given.get(f"{SWEEPER}storage")) as storage:
+        study = load(storage, place.name)
+        frozen, settings = _question(study, folder), study.user_attrs.get(ASKED, {})
+    kept = {f"{SWEEPER}{key}": value for key, value in settings.items() if key in CONTINUABLE}
+    if f"{SWEEPER}n_trials" not in kept | given:
+        raise ConfigError([f"{SWEEPER}n_trials must be given, for the study {place.name} does not say how many it has"])
+    config = _composed([f"{key}={'null' if value is None else value}" for key, value in (kept | given).items()])
+    added: Any = OmegaConf.to_container(config.hydra.sweeper.enqueue, resolve=True)
+    frozen["settings"] = {**frozen["settings"], "enqueue": [*frozen["settings"]["enqueue"], *added]}
+    with open_dict(config):
+        config.hydra.sweeper.study_name, config.hydra.sweeper.folder = place.name, str(folder.parent)
+        config.hydra.sweeper.objectives = frozen["settings"]["objectives"]
+    Parent(config, [], frozen).search(shown)
+
+
+def _question(study: Study, folder: Path) -> Frozen:
+    """What the study searches. Raises ConfigError for a study that this program has not begun."""
+    attributes = study.user_attrs
+    if "frozen" not in attributes or not attributes.get("founded"):
+        raise ConfigError([f"{folder} does not hold a study that this program has begun"])
+    return upgraded(attributes["frozen"])
+
+
+def _composed(words: list[str]) -> DictConfig:
+    """Today's conf/, for what is of this machine and of this call."""
+    register()
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(configuration_folder())):
+            overrides = ["hydra/help=default", "hydra/sweeper=compact", *words]
+            return hydra.compose("config", overrides=overrides, return_hydra_config=True)
+    finally:
+        GlobalHydra.instance().hydra = before

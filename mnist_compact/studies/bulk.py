@@ -1,0 +1,243 @@
+"""Many trials at once: a study written in one transaction, and all trials of a study read with a few plain queries.
+
+Optuna's own ways write one trial a transaction, counting those before it each time, and build an object for every row
+that they read. Both take minutes for 20,000 trials; `benchmarks/studies.py` has the times of these.
+"""
+
+import gc
+import json
+import math
+import sys
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages._rdb import models
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, String, insert, select, type_coerce
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session
+
+METRIC_NAMES = "study:metric_names"  # Optuna's system attribute
+CHUNK = 5000  # rows in memory at a time, besides the trials that are made of them
+NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}  # what tables have beside such values
+Row = dict[str, Any]
+
+distribution_of = lru_cache(maxsize=10_000)(json_to_distribution)  # a study has few; nobody changes them
+
+
+@dataclass(slots=True, frozen=True)
+class WholeStudy:
+    """All that a storage holds of a study. `user_attrs` are written last, in this order."""
+
+    directions: Sequence[StudyDirection]
+    trials: Sequence[FrozenTrial]
+    system_attrs: Mapping[str, Any]
+    user_attrs: Mapping[str, Any]
+
+
+def create(storage: BaseStorage, name: str, whole: WholeStudy) -> Study:
+    """Write the study whole or not at all: in one transaction, or so that nothing is left where it fails.
+
+    Raises:
+        DuplicatedStudyError: A study of this name exists.
+    """
+    if isinstance(storage, Database):
+        storage.create_whole(name, whole)
+        return optuna.load_study(study_name=name, storage=storage)
+    study = optuna.create_study(study_name=name, storage=storage, directions=list(whole.directions))
+    try:
+        for trial in whole.trials:
+            storage.create_new_trial(study._study_id, template_trial=trial)
+        for key, value in whole.system_attrs.items():
+            storage.set_study_system_attr(study._study_id, key, value)
+        for key, value in whole.user_attrs.items():
+            study.set_user_attr(key, value)
+    except BaseException:
+        optuna.delete_study(study_name=name, storage=storage)
+        raise
+    return study
+
+
+class Database(RDBStorage):
+    """Optuna's storage in a database, quick where a study has many trials."""
+
+    def create_whole(self, name: str, whole: WholeStudy) -> None:
+        """Write a study in one transaction. Raises DuplicatedStudyError where the name is taken."""
+        try:
+            with Session(self.engine) as session, session.begin():
+                session.add(study := models.StudyModel(study_name=name))
+                session.flush()
+                _insert(session, models.StudyDirectionModel, _directions(study.study_id, whole))
+                for model, attributes in (
+                    (models.StudySystemAttributeModel, whole.system_attrs),
+                    (models.StudyUserAttributeModel, whole.user_attrs),
+                ):
+                    _insert(session, model, ({"study_id": study.study_id, **row} for row in _attributes(attributes)))
+                trials = [_trial_model(study.study_id, trial) for trial in whole.trials]
+                session.add_all(trials)
+                session.flush()
+                ids = [trial.trial_id for trial in trials]
+                for model, rows_of in ROWS.items():
+                    rows = (
+                        {"trial_id": trial_id, **row}
+                        for trial_id, trial in zip(ids, whole.trials, strict=True)
+                        for row in rows_of(trial)
+                    )
+                    _insert(session, model, rows)
+        except IntegrityError as error:
+            raise optuna.exceptions.DuplicatedStudyError from error
+
+    def _get_trials(
+        self,
+        study_id: int,
+        states: Container[TrialState] | None,
+        included_trial_ids: set[int],
+        trial_id_greater_than: int,
+    ) -> list[FrozenTrial]:
+        """As Optuna's; what is asked for after the first reading is little, and read by Optuna."""
+        if states is not None or trial_id_greater_than >= 0:
+            return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
+        try:
+            with self.engine.connect().execution_options(yield_per=CHUNK) as connection, _without_collecting():
+                return _all_trials(connection, study_id)
+        except SQLAlchemyError as error:
+            raise optuna.exceptions.StorageInternalError(str(error)) from error
+
+
+def _insert(session: Session, model: Any, rows: Iterable[Row]) -> None:
+    if found := list(rows):
+        session.execute(insert(model), found)
+
+
+def _directions(study_id: int, whole: WholeStudy) -> Iterator[Row]:
+    for objective, direction in enumerate(whole.directions):
+        yield {"study_id": study_id, "objective": objective, "direction": direction}
+
+
+def _trial_model(study_id: int, trial: FrozenTrial) -> Any:
+    return models.TrialModel(
+        study_id=study_id,
+        number=trial.number,
+        state=trial.state,
+        datetime_start=trial.datetime_start,
+        datetime_complete=trial.datetime_complete,
+    )
+
+
+def _params(trial: FrozenTrial) -> Iterator[Row]:
+    for name, value in trial.params.items():
+        distribution = trial.distributions[name]
+        yield {
+            "param_name": name,
+            "param_value": distribution.to_internal_repr(value),
+            "distribution_json": distribution_to_json(distribution),
+        }
+
+
+def _values(trial: FrozenTrial) -> Iterator[Row]:
+    for objective, value in enumerate(trial.values or ()):
+        stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+        yield {"objective": objective, "value": stored, "value_type": kind}
+
+
+def _intermediate_values(trial: FrozenTrial) -> Iterator[Row]:
+    for step, value in trial.intermediate_values.items():
+        stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+        yield {"step": step, "intermediate_value": stored, "intermediate_value_type": kind}
+
+
+def _attributes(attributes: Mapping[str, Any]) -> Iterator[Row]:
+    for key, value in attributes.items():
+        yield {"key": key, "value_json": json.dumps(value)}
+
+
+ROWS = {
+    models.TrialParamModel: _params,
+    models.TrialValueModel: _values,
+    models.TrialIntermediateValueModel: _intermediate_values,
+    models.TrialUserAttributeModel: lambda trial: _attributes(trial.user_attrs),
+    models.TrialSystemAttributeModel: lambda trial: _attributes(trial.system_attrs),
+}
+
+
+def _all_trials(connection: Connection, study_id: int) -> list[FrozenTrial]:
+    """Plain rows of each table, in place of an object for each row."""
+    studies = models.StudyModel.__table__.c
+    if connection.execute(select(studies.study_id).where(studies.study_id == study_id)).first() is None:
+        raise KeyError(f"there is no study with id {study_id}")
+    trial = models.TrialModel.__table__.c
+    of_study = select(trial.trial_id).where(trial.study_id == study_id)
+
+    def rows(model: Any, *names: str) -> Iterator[Any]:
+        """Of all trials of the study, led by the trial's id, in the order in which they were written."""
+        table = model.__table__
+        columns = [type_coerce(table.c[name], String) if name.endswith("_type") else table.c[name] for name in names]
+        query = select(table.c.trial_id, *columns).where(table.c.trial_id.in_(of_study))
+        return iter(connection.execute(query.order_by(*table.primary_key)))
+
+    params, distributions = defaultdict[int, Row](dict), defaultdict[int, dict[str, BaseDistribution]](dict)
+    for trial_id, name, value, text in rows(models.TrialParamModel, "param_name", "param_value", "distribution_json"):
+        name, distribution = sys.intern(name), distribution_of(text)
+        params[trial_id][name] = distribution.to_external_repr(value)
+        distributions[trial_id][name] = distribution
+    values = defaultdict[int, dict[int, float]](dict)
+    for trial_id, objective, value, kind in rows(models.TrialValueModel, "objective", "value", "value_type"):
+        values[trial_id][objective] = NOT_FINITE.get(kind, value)
+    curves = defaultdict[int, dict[int, float]](dict)
+    columns = ("step", "intermediate_value", "intermediate_value_type")
+    for trial_id, step, value, kind in rows(models.TrialIntermediateValueModel, *columns):
+        curves[trial_id][step] = NOT_FINITE.get(kind, value)
+    user = _read_attributes(rows(models.TrialUserAttributeModel, "key", "value_json"))
+    system = _read_attributes(rows(models.TrialSystemAttributeModel, "key", "value_json"))
+    columns_of_trial = (trial.trial_id, trial.number, trial.state, trial.datetime_start, trial.datetime_complete)
+    found = connection.execute(select(*columns_of_trial).where(trial.study_id == study_id).order_by(trial.trial_id))
+    return [
+        FrozenTrial(
+            number=number,
+            state=state,
+            value=None,
+            values=[values[trial_id][objective] for objective in sorted(values[trial_id])] or None,
+            datetime_start=_local(start),
+            datetime_complete=_local(end),
+            params=params[trial_id],
+            distributions=distributions[trial_id],
+            user_attrs=user[trial_id],
+            system_attrs=system[trial_id],
+            intermediate_values=curves[trial_id],
+            trial_id=trial_id,
+        )
+        for trial_id, number, state, start, end in found
+    ]
+
+
+def _local(utc: datetime | None) -> datetime | None:
+    """The database has UTC, a trial the time of this machine; neither says so."""
+    return None if utc is None else utc.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
+
+
+def _read_attributes(rows: Iterable[Any]) -> defaultdict[int, Row]:
+    attributes = defaultdict[int, Row](dict)
+    for trial_id, key, text in rows:
+        attributes[trial_id][sys.intern(key)] = json.loads(text)
+    return attributes
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Nothing of many new objects is garbage: to look through all of them again and again takes most of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

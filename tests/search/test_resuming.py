@@ -1,0 +1,40 @@
+"""`resume=<study folder>` continues a study from its own files: every committed one, whatever sweeps/ says today."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from mnist_compact.search import resuming
+from mnist_compact.studies.founding import Charter
+from mnist_compact.study import main
+
+STUDIES = sorted((Path(__file__).parents[2] / "evidence").glob("*/*.study.json.gz"))
+IN_THE_GATE = ("fast_2.study.json.gz", "smallest_4.study.json.gz")
+BY_HAND = [path if path.name in IN_THE_GATE else pytest.param(path, marks=pytest.mark.slow) for path in STUDIES]
+
+
+@pytest.fixture
+def searches(monkeypatch):
+    """What a resumed search would begin with; it is checked as always, and joins its study, but starts no worker."""
+    begun = []
+
+    def search(self, shown):
+        self.check()
+        Charter(self.name, self.folder, self.url, self.private, self.frozen, self.points, self.exists).found_or_join()
+        begun.append(self)
+
+    monkeypatch.setattr(resuming.Parent, "search", search)
+    return begun
+
+
+@pytest.mark.parametrize("file", BY_HAND, ids=lambda path: path.name.partition(".")[0])
+def test_line_printed_by_import_continues_the_study(file, searches, type_in, capsys):
+    main(["import", str(file), "--name", "again"])
+    line = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert line[:3] == ["python", "-m", "mnist_compact"]
+    status, _, error = type_in(*line[3:])
+    assert (status, error) == (0, "")
+    (parent,) = searches
+    assert parent.name == "again"
+    assert f"hydra.sweeper.n_trials={parent.settings.n_trials}" in line
