@@ -15,9 +15,10 @@ from optuna.exceptions import ExperimentalWarning
 from mnist_compact.faults import ConfigError, Faults, check_installed
 from mnist_compact.questions.addresses import rule_broken_by, shown
 from mnist_compact.questions.building import is_grid, pruner_of, sampler_of, space_of
+from mnist_compact.questions.consistency import check_space
 from mnist_compact.questions.frozen import Composer, Frozen
 from mnist_compact.questions.objectives import OBJECTIVES
-from mnist_compact.results.columns import is_machines
+from mnist_compact.questions.space import Parameter, Way
 from mnist_compact.results.finding import is_below
 from mnist_compact.terminal.refusals import explain
 
@@ -50,17 +51,17 @@ def check_settings(config: DictConfig) -> None:
 def check_keys(composer: Composer, frozen: Frozen) -> None:
     """Every searched key and option must exist wherever its branch is taken, and none may score on the test split.
 
-    None may be the machine's, which is the same for all that a worker trains. Too many epochs are a proposal's own
-    fault, unless each of these has one. Raises ConfigError.
+    The space must not contradict itself. Too many epochs are a proposal's own fault, unless each of these has one.
+    Raises ConfigError.
     """
     space, unfit = space_of(frozen), list[str]()
-    keys = [*space.keys(), *(word.partition("=")[0].lstrip("+") for word in space.fixed)]
-    if faults := [f"{key} says what a trial is computed on: it is no question" for key in keys if is_machines(key)]:
-        raise ConfigError(faults)
-    for name, parameters, when in [
-        ("params", space.parameters, {}),
-        *((f"branches.{branch.name}.params", branch.parameters, branch.when) for branch in space.branches),
-    ]:
+    check_space(space, frozen["arguments"], composer.known().get)
+    branched: list[tuple[str, tuple[Parameter, ...], Way]] = [
+        (f"branches.{branch.name}.params", branch.parameters, way)
+        for branch in space.branches
+        for way in space.ways(branch)
+    ]
+    for name, parameters, when in [("params", space.parameters, {}), *branched]:
         values = {parameter.key: _values(parameter.distribution) for parameter in parameters}
         turns = range(max(map(len, values.values()), default=0))  # so every value is composed once a condition
         for chosen, turn in product(product(*when.values()), turns):
@@ -70,7 +71,7 @@ def check_keys(composer: Composer, frozen: Frozen) -> None:
                 unfit.append(_unfit(composer.composed([*condition, *point])))
             except Exception as error:
                 raise ConfigError([f"hydra.sweeper.{name}: {explain(error) or error}"]) from error
-    if all(unfit):
+    if unfit and all(unfit):
         raise ConfigError([unfit[0]])
 
 

@@ -44,8 +44,8 @@ FAULTS = (
     ),
     fault(
         SPACE,
-        "if all(str(value_of(key)) in allowed for key, allowed in branch.when.items()):",
-        "if any(str(value_of(key)) in allowed for key, allowed in branch.when.items()):",
+        "return all(\n            (key in values",
+        "return any(\n            (key in values",
         "a branch is taken where one of its conditions holds",
         SPACES,
     ),
@@ -109,7 +109,7 @@ FAULTS = (
     fault(LEDGER, "elif attempts >= MAX_ATTEMPTS:", "elif attempts > MAX_ATTEMPTS:", "a trial is tried for ever", HELD),
     fault(
         PROPOSALS,
-        "any(other.params == trial.params and not is_withdrawn(other) for other in earlier)",
+        "any(comparable(other.params) == point and not is_withdrawn(other) for other in earlier)",
         "False",
         "a point is trained twice",
         PROPOSED,

@@ -102,7 +102,7 @@ def test_machines_of_one_name_propose_different_points(proposer_of, tmp_path):
     first, second = (proposer_of(RATES, worker=worker, url=url) for worker in ("vm-1-a1b2c3-0", "vm-1-d4e5f6-0"))
     occasions = {first._occasion(), second._occasion()}
     assert len(occasions) == 2
-    assert len({sampler_of(first.frozen, occasion)._rng.rng.randint(2**31) for occasion in occasions}) == 2
+    assert len({sampler_of(first.frozen, occasion).base._rng.rng.randint(2**31) for occasion in occasions}) == 2
 
 
 @pytest.mark.filterwarnings("ignore:Constraints have been set")  # README: CMA-ES does not learn from refusals
@@ -113,7 +113,7 @@ def test_cma_es_proposes_from_a_distribution_of_its_own_once_trials_are_complete
         proposer.ledger.study.tell(proposer.propose(9, 9).number, 90.0)
     trials = proposer.ledger.trials()
     assert ["cma:generation" in trial.system_attrs for trial in trials] == [False, True]
-    assert not proposer.ledger.study.sampler._warn_independent_sampling, "it would do so at every proposal"
+    assert not proposer.ledger.study.sampler.base._warn_independent_sampling, "it would do so at every proposal"
 
 
 @pytest.mark.parametrize(
