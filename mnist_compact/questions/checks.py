@@ -1,6 +1,5 @@
 """What a search is refused for before its study is founded: nothing of it is found out in the middle."""
 
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,13 +30,18 @@ def check_settings(config: DictConfig) -> None:
     sweeper, faults, known = config.hydra.sweeper, Faults("hydra.sweeper"), ", ".join(OBJECTIVES)
     for name in sweeper.objectives:
         faults.unless(name in OBJECTIVES, "objectives", f"must be out of {known}", name)
+    distinct = len(set(sweeper.objectives)) == len(sweeper.objectives)
+    faults.unless(distinct, "objectives", "must name each objective once", [*sweeper.objectives])
     faults.unless(bool(sweeper.objectives), "objectives", f"must name at least one of {known}", [])
     for key, least in {"n_trials": 1, "n_jobs": 0, "target_trials": 1, "max_failures": 0, "max_refusals": 1}.items():
         faults.unless(sweeper[key] >= least, key, f"must be at least {least}", sweeper[key])
     limit, target, name = sweeper.time_limit_minutes, sweeper.target, sweeper.study_name
     faults.unless(limit is None or limit > 0, "time_limit_minutes", "must be above 0", limit)
-    faults.unless(target is None or math.isfinite(target), "target", "must be finite", target)
     faults.unless(target is None or len(sweeper.objectives) < 2, "target", "needs a single objective", target)
+    for objective in sweeper.objectives if target is not None and len(sweeper.objectives) == 1 else ():
+        if objective in OBJECTIVES:
+            rule = f"{OBJECTIVES[objective].rule_of_target()} for {objective}"
+            faults.unless(OBJECTIVES[objective].can_be_passed(target), "target", rule, target)
     faults.unless(name is None or is_below(name), "study_name", f"must be a folder's below {sweeper.folder}", name)
     if sweeper.storage is not None:
         rule = rule_broken_by(sweeper.storage)

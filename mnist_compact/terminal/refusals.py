@@ -3,9 +3,14 @@
 import re
 import shlex
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from mnist_compact.faults import Refusal, nearest
+from mnist_compact.faults import ConfigError, Refusal, nearest
 from mnist_compact.unfit import unknown_key
+
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
 
 
 def explain(error: Exception) -> str | None:
@@ -46,6 +51,13 @@ def _no_option(arguments: list[str]) -> str | None:
         wrong = ["null" if value is None else str(value) for value in values if not isinstance(value, str)]
         faults += [f"{_rule_of(override.key_or_group)}, got {', '.join(wrong)}"] if wrong else []
     return "\n".join(faults) or None
+
+
+def check_question(choices: Mapping[str, Any], loader: "ConfigLoader") -> None:
+    """Raises ConfigError for a question without a file, which Hydra passes over: the group `sweeps` is optional."""
+    name, options = choices.get("sweeps"), loader.get_group_options("sweeps")
+    if name is not None and name not in options:
+        raise ConfigError([_unknown_option(f"sweeps/{name}", options)])
 
 
 def _grammar_fault(message: str) -> str:

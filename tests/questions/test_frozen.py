@@ -45,14 +45,12 @@ def test_every_other_change_is_named(sweeper):
 
 def test_glob_becomes_the_options_that_it_stands_for(sweeper):
     sweeper.params = {"scheduler": "glob([c*,l*])"}
-    sweeper.branches = {"sgd": {"when": {"optim": ["sgd"]}, "params": {"augment": "glob(*,exclude=[none,j*])"}}}
+    sweeper.branches = {"sgd": Branch(when={"optim": ["sgd"]}, params={"augment": "glob(*,exclude=[none,j*])"})}
     frozen = freeze(sweeper, ["optim=glob(*,exclude=muon)", "seed=3"])
     assert frozen["arguments"] == ["optim=choice(adam,adamw,nadam,rmsprop,sgd)", "seed=3"]
     assert frozen["settings"]["params"] == {"scheduler": "choice(cosine,linear)"}
     assert frozen["settings"]["branches"]["sgd"]["params"] == {"augment": "choice(affine,elastic)"}
-    with pytest.raises(
-        ConfigError, match=r"^optim must match at least one option, got glob\(z\*\); options of optim: "
-    ):
+    with pytest.raises(ConfigError, match=r"^optim must match at least one option, got glob\(z\*\); options of"):
         freeze(sweeper, ["optim=glob(z*)"])
     with pytest.raises(ConfigError, match=r"optim\.lr is no group of options$"):
         freeze(sweeper, ["optim.lr=glob(*)"])
