@@ -4,9 +4,11 @@ import sys
 
 import pytest
 from hydra import compose
+from omegaconf import open_dict, read_write
 
 from mnist_compact.faults import ConfigError
 from mnist_compact.questions.checks import rehearse
+from mnist_compact.questions.configs import Branch
 from mnist_compact.search.parent import Parent
 
 LINE = ("data=synthetic", "model=compact", "optim.lr=interval(0.01,0.1)")
@@ -17,12 +19,14 @@ MANY = "model.layers.conv1.width=range(4,9)"
 def check(configure, tmp_path):
     """Checks a search as `python -m mnist_compact -m` does before it writes anything."""
 
-    def checked(*words):
-        hydra = [word for word in words if word.lstrip("+").startswith("hydra")]
+    def checked(*words, **branches):
+        hydra = [word for word in words if word.startswith("hydra")]
         line = [*LINE, *(word for word in words if word not in hydra)]
         plain = [word for word in line if "(" not in word]
         bare = ("hydra/help=default", "hydra/sweeper=compact", f"hydra.sweeper.folder={tmp_path}")
         config = compose("config", overrides=[*bare, *hydra, *plain], return_hydra_config=True)
+        with read_write(config), open_dict(config):
+            config.hydra.sweeper.branches = {name: Branch(**branch) for name, branch in branches.items()}
         Parent(config, line).check()
 
     return checked
@@ -97,10 +101,11 @@ def test_what_only_some_proposals_could_not_is_theirs(check, words):
 
 def test_nested_branches_are_composed_along_all_their_conditions(check):
     """`optim.nesterov` is a key of sgd alone: the check of the inner branch must choose sgd as well."""
-    nested = (
-        "+hydra.sweeper.branches.sgd={when: {optim: [sgd]}, params: {optim.nesterov: 'choice(true,false)'}}",
-        "+hydra.sweeper.branches.inner={when: {optim.nesterov: [true]}, params: {optim.%s: 'choice(0.8,0.9)'}}",
-    )
-    check("optim=choice(adam,sgd)", nested[0], nested[1] % "momentum")
+
+    def inner(key):
+        return {"when": {"optim.nesterov": [True]}, "params": {key: "choice(0.8,0.9)"}}
+
+    sgd = {"when": {"optim": ["sgd"]}, "params": {"optim.nesterov": "choice(true,false)"}}
+    check("optim=choice(adam,sgd)", sgd=sgd, inner=inner("optim.momentum"))
     with pytest.raises(ConfigError, match=r"^hydra\.sweeper\.branches\.inner\.params: optim\.momentun is not a key"):
-        check("optim=choice(adam,sgd)", nested[0], nested[1] % "momentun")
+        check("optim=choice(adam,sgd)", sgd=sgd, inner=inner("optim.momentun"))
