@@ -40,8 +40,8 @@ def check_settings(config: DictConfig) -> None:
     faults.unless(target is None or len(sweeper.objectives) < 2, "target", "needs a single objective", target)
     for objective in sweeper.objectives if target is not None and len(sweeper.objectives) == 1 else ():
         if objective in OBJECTIVES:
-            rule = f"{OBJECTIVES[objective].rule_of_target()} for {objective}"
-            faults.unless(OBJECTIVES[objective].can_be_passed(target), "target", rule, target)
+            wanted = f"{OBJECTIVES[objective].rule_of_target()} for {objective}"
+            faults.unless(OBJECTIVES[objective].can_be_passed(target), "target", wanted, target)
     faults.unless(name is None or is_below(name), "study_name", f"must be a folder's below {sweeper.folder}", name)
     if sweeper.storage is not None:
         rule = rule_broken_by(sweeper.storage)

@@ -181,9 +181,7 @@ class SearchSpace:
         )
 
 
-def in_common(
-    first: Mapping[str, Sequence[str]], second: Mapping[str, Sequence[str]]
-) -> dict[str, Sequence[str]] | None:
+def in_common(first: Way, second: Way) -> Way | None:
     """The conditions of both; None where they exclude each other."""
     both = {
         key: [value for value in first.get(key, second.get(key, ())) if value in second.get(key, [value])]
