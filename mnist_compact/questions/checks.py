@@ -13,11 +13,11 @@ from optuna.exceptions import ExperimentalWarning
 
 from mnist_compact.faults import ConfigError, Faults, check_installed
 from mnist_compact.questions.addresses import rule_broken_by, shown
+from mnist_compact.questions.branches import Parameter, Way
 from mnist_compact.questions.building import is_grid, pruner_of, sampler_of, space_of
 from mnist_compact.questions.consistency import check_space
 from mnist_compact.questions.frozen import Composer, Frozen
 from mnist_compact.questions.objectives import OBJECTIVES
-from mnist_compact.questions.space import Parameter, Way
 from mnist_compact.results.finding import is_below
 from mnist_compact.terminal.refusals import explain
 

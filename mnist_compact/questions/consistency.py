@@ -8,8 +8,9 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from mnist_compact.faults import ConfigError
+from mnist_compact.questions.branches import Branch, in_common
 from mnist_compact.questions.grammar import read
-from mnist_compact.questions.space import Branch, Known, SearchSpace, in_common, values_of
+from mnist_compact.questions.space import Known, SearchSpace, values_of
 from mnist_compact.results.columns import is_machines
 
 UNSEARCHABLE = ("sweeps", "tracker")  # read once, before the first trial

@@ -9,36 +9,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import Trial
 
 from mnist_compact.faults import ConfigError
+from mnist_compact.questions.branches import Branch, Parameter, Way, in_common, in_order, parse_branch
 from mnist_compact.questions.grammar import read
 from mnist_compact.questions.rounding import without_noise
 
 Known = Callable[[str], Any]  # the value that a key has wherever the space does not search it
-Way = Mapping[str, Sequence[str]]  # condition: key → its values
-
-
-@dataclass(slots=True, frozen=True)
-class Parameter:
-    """One dimension. Its name in the study is its key or, in a branch, branch:key, so that branches stay apart."""
-
-    name: str
-    key: str
-    distribution: BaseDistribution
-
-
-@dataclass(slots=True, frozen=True)
-class Branch:
-    """Parameters of the points at which every key in `when` has one of its values.
-
-    A condition on a key that the space searches holds only where the key is searched: a branch that depends on the
-    parameter of another branch is taken only where that one is.
-    """
-
-    name: str
-    when: Mapping[str, Sequence[str]]
-    parameters: tuple[Parameter, ...]
-
-    def searched(self) -> set[str]:
-        return {parameter.key for parameter in self.parameters}
 
 
 @dataclass(slots=True, frozen=True)
@@ -58,13 +33,13 @@ class SearchSpace:
         searched, fixed_values, fixed = read([*written, *arguments])
         said = set(read(arguments)[0]) | set(fixed_values)
         parameters = tuple(Parameter(key, key, found) for key, found in searched.items() if key not in fixed_values)
-        parsed = tuple(_branch(name, branch, said) for name, branch in branches.items())
+        parsed = tuple(parse_branch(name, branch, said) for name, branch in branches.items())
         if not parameters and not any(branch.parameters for branch in parsed):
             raise ConfigError(
                 ["a search needs at least one key with interval(…), range(…) or choice(…), got none; see sweeps/"]
             )
         overrides = (*(f"{key}={value}" for key, value in fixed_values.items()), *fixed)
-        return cls(parameters, _in_order(parsed), overrides)
+        return cls(parameters, in_order(parsed), overrides)
 
     def suggest(self, trial: Trial, known: Known) -> list[str]:
         """Let the trial choose a point; its overrides."""
@@ -179,46 +154,6 @@ class SearchSpace:
             (key in values or key not in searched) and str(values[key] if key in searched else known(key)) in allowed
             for key, allowed in branch.when.items()
         )
-
-
-def in_common(first: Way, second: Way) -> Way | None:
-    """The conditions of both; None where they exclude each other."""
-    both = {
-        key: [value for value in first.get(key, second.get(key, ())) if value in second.get(key, [value])]
-        for key in [*first, *second]
-    }
-    return both if all(both.values()) else None
-
-
-def _in_order(branches: Sequence[Branch]) -> tuple[Branch, ...]:
-    """Each branch after those that search the keys of its conditions; else as they are written."""
-    ordered, waiting = list[Branch](), list(branches)
-    while waiting:
-        pending = set().union(*(branch.searched() for branch in waiting))
-        ready = next((branch for branch in waiting if not pending & branch.when.keys()), None)
-        if ready is None:
-            names = ", ".join(branch.name for branch in waiting)
-            raise ConfigError([f"hydra.sweeper.branches must not depend on each other in a circle, got {names}"])
-        waiting.remove(ready)
-        ordered.append(ready)
-    return tuple(ordered)
-
-
-def _branch(name: str, branch: Mapping[str, Any], said: set[str]) -> Branch:
-    overrides = [f"{key}={value}" for key, value in branch["params"].items() if key not in said]
-    searched, fixed, _ = read(overrides)
-    if fixed:
-        raise ConfigError(
-            [f"hydra.sweeper.branches.{name}.params.{key} must be a sweep, got {value}" for key, value in fixed.items()]
-        )
-    when = {
-        key: [
-            str(value)
-            for value in (allowed if isinstance(allowed, Sequence) and not isinstance(allowed, str) else [allowed])
-        ]
-        for key, allowed in branch["when"].items()
-    }
-    return Branch(name, when, tuple(Parameter(f"{name}:{key}", key, found) for key, found in searched.items()))
 
 
 def _products(parameters: Sequence[Parameter]) -> Iterator[list[tuple[Parameter, Any]]]:

@@ -57,7 +57,7 @@ FAULTS = (
         SPACES,
     ),
     fault(
-        SPACE,
+        "mnist_compact/questions/branches.py",
         "ready = next((branch for branch in waiting if not pending & branch.when.keys()), None)",
         "ready = waiting[0] if pending else None",
         "a branch is looked at before the branch that it depends on",
