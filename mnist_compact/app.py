@@ -15,7 +15,7 @@ from mnist_compact.config import GROUPS, check_names, configuration_folder, to_r
 from mnist_compact.faults import EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_REFUSED, PREFIX, ConfigError, WorkFault
 from mnist_compact.run_files import CONFIG, RECORD
 from mnist_compact.signals import interrupted_by_signals
-from mnist_compact.terminal.refusals import check_options, explain
+from mnist_compact.terminal.refusals import check_options, check_question, explain
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -152,6 +152,7 @@ def _task(cfg: "DictConfig") -> float | None:
 
 def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
     """A run in its own folder. Returns the objective, for sweepers."""
+    from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
 
     from mnist_compact.folders import as_shown, remove_if_empty
@@ -159,6 +160,7 @@ def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
     job = HydraConfig.get()
     folder = as_shown(job.runtime.output_dir)
     try:
+        check_question(job.runtime.choices, GlobalHydra.instance().config_loader())
         if job.runtime.choices.get("sweeps") and alone:
             raise ConfigError([f"sweeps={job.runtime.choices['sweeps']} is a question for a search: add -m"])
         run = to_run_config(cfg)

@@ -8,6 +8,7 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, open_dict
@@ -18,7 +19,7 @@ from mnist_compact.faults import ConfigError
 from mnist_compact.launcher import folder_of, shared
 from mnist_compact.results.columns import MACHINE
 from mnist_compact.results.record import RecordError, RunRecord
-from mnist_compact.terminal.refusals import explain
+from mnist_compact.terminal.refusals import check_question, explain
 
 
 @dataclass
@@ -34,12 +35,26 @@ class GridSweeper(BasicSweeper):
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        self._check_no_question(overrides)
         batches = self.split_arguments(overrides, self.max_batch_size)
         self._check([job for batch in batches for job in batch])
         return super().sweep(arguments)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Done for all batches by `sweep`."""
+
+    def _check_no_question(self, overrides: Sequence[Override]) -> None:
+        """Raises ConfigError for a grid of questions, and for a question that does not choose the search's sweeper."""
+        assert self.hydra_context is not None
+        assert self.config is not None
+        for override in overrides:
+            if override.key_or_group == "sweeps" and override.is_sweep_override():
+                raise ConfigError([f"sweeps must name one question at a time, got {override.get_value_string()}"])
+        choices = self.config.hydra.runtime.choices
+        check_question(choices, self.hydra_context.config_loader)
+        if choices.get("sweeps") is not None:
+            question = f"sweeps={choices.sweeps} is a question for a search"
+            raise ConfigError([f"{question}: its file must have 'override /hydra/sweeper: compact' among its defaults"])
 
     def _check(self, jobs: Sequence[Sequence[str]]) -> None:
         assert self.hydra_context is not None

@@ -89,3 +89,26 @@ def test_an_interval_of_a_file_is_named_by_its_place(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["mnist_compact", "-m", "seed=0"])
     error = HydraException("BasicSweeper does not support sweep type : INTERVAL_SWEEP")
     assert explain(error).startswith("hydra.sweeper.params: a grid cannot run through an interval.")
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("-m sweeps=smokee", "sweeps=smokee does not exist. Did you mean 'smoke'? Options of sweeps: fast, "),
+        ("sweeps=smokee", "sweeps=smokee does not exist. Did you mean 'smoke'?"),
+        ("-m hydra/sweeper=compact sweeps=smokee", "sweeps=smokee does not exist. Did you mean 'smoke'?"),
+        ("-m sweeps=smoke,fast", "sweeps must name one question at a time, got smoke,fast"),
+    ],
+)
+def test_question_that_does_not_exist_is_named(type_in, tmp_path, typed, told):
+    status, out, error = type_in(*typed.split())
+    assert (status, out) == (2, "")
+    assert error.startswith(f"mnist_compact: {told}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_question_without_the_search_sweeper_is_refused(type_in, tmp_path):
+    (tmp_path / "mine/sweeps").mkdir(parents=True)
+    (tmp_path / "mine/sweeps/own.yaml").write_text("# @package _global_\nseed: 1\n")
+    _, _, told = type_in(f"--config-dir={tmp_path}/mine", "-m", "sweeps=own")
+    assert "sweeps=own is a question for a search: its file must have 'override /hydra/sweeper: compact'" in told

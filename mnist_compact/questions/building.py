@@ -9,6 +9,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 from mnist_compact.questions.frozen import Frozen
+from mnist_compact.questions.rounding import RoundingSampler
 from mnist_compact.questions.space import SearchSpace
 
 WHITELIST = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.*")
@@ -19,7 +20,7 @@ def space_of(frozen: Frozen) -> SearchSpace:
     return SearchSpace.parse(settings["params"], settings["branches"], frozen["arguments"])
 
 
-def sampler_of(frozen: Frozen, occasion: str) -> BaseSampler:
+def sampler_of(frozen: Frozen, occasion: str) -> RoundingSampler:
     """The sampler, afresh for every proposal: seeded by the occasion, so that no two of them repeat each other."""
     node, seed = dict(frozen["settings"]["sampler"]), frozen["settings"]["seed"]
     if is_grid(frozen):  # points come in order; Optuna's own wants to stop a loop that is not here
@@ -31,7 +32,7 @@ def sampler_of(frozen: Frozen, occasion: str) -> BaseSampler:
     if node.get("warn_independent_sampling"):
         node["warn_independent_sampling"] = False  # each proposal has a new sampler, which would say so again
     sampler: BaseSampler = instantiate(OmegaConf.create(node), _execution_whitelist_=WHITELIST)
-    return sampler
+    return RoundingSampler(sampler)
 
 
 def is_grid(frozen: Frozen) -> bool:

@@ -1,6 +1,5 @@
 """What a search is refused for before its study is founded: nothing of it is found out in the middle."""
 
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +13,11 @@ from optuna.exceptions import ExperimentalWarning
 
 from mnist_compact.faults import ConfigError, Faults, check_installed
 from mnist_compact.questions.addresses import rule_broken_by, shown
+from mnist_compact.questions.branches import Parameter, Way
 from mnist_compact.questions.building import is_grid, pruner_of, sampler_of, space_of
+from mnist_compact.questions.consistency import check_space
 from mnist_compact.questions.frozen import Composer, Frozen
 from mnist_compact.questions.objectives import OBJECTIVES
-from mnist_compact.results.columns import is_machines
 from mnist_compact.results.finding import is_below
 from mnist_compact.terminal.refusals import explain
 
@@ -30,13 +30,18 @@ def check_settings(config: DictConfig) -> None:
     sweeper, faults, known = config.hydra.sweeper, Faults("hydra.sweeper"), ", ".join(OBJECTIVES)
     for name in sweeper.objectives:
         faults.unless(name in OBJECTIVES, "objectives", f"must be out of {known}", name)
+    distinct = len(set(sweeper.objectives)) == len(sweeper.objectives)
+    faults.unless(distinct, "objectives", "must name each objective once", [*sweeper.objectives])
     faults.unless(bool(sweeper.objectives), "objectives", f"must name at least one of {known}", [])
     for key, least in {"n_trials": 1, "n_jobs": 0, "target_trials": 1, "max_failures": 0, "max_refusals": 1}.items():
         faults.unless(sweeper[key] >= least, key, f"must be at least {least}", sweeper[key])
     limit, target, name = sweeper.time_limit_minutes, sweeper.target, sweeper.study_name
     faults.unless(limit is None or limit > 0, "time_limit_minutes", "must be above 0", limit)
-    faults.unless(target is None or math.isfinite(target), "target", "must be finite", target)
     faults.unless(target is None or len(sweeper.objectives) < 2, "target", "needs a single objective", target)
+    for objective in sweeper.objectives if target is not None and len(sweeper.objectives) == 1 else ():
+        if objective in OBJECTIVES:
+            wanted = f"{OBJECTIVES[objective].rule_of_target()} for {objective}"
+            faults.unless(OBJECTIVES[objective].can_be_passed(target), "target", wanted, target)
     faults.unless(name is None or is_below(name), "study_name", f"must be a folder's below {sweeper.folder}", name)
     if sweeper.storage is not None:
         rule = rule_broken_by(sweeper.storage)
@@ -50,17 +55,17 @@ def check_settings(config: DictConfig) -> None:
 def check_keys(composer: Composer, frozen: Frozen) -> None:
     """Every searched key and option must exist wherever its branch is taken, and none may score on the test split.
 
-    None may be the machine's, which is the same for all that a worker trains. Too many epochs are a proposal's own
-    fault, unless each of these has one. Raises ConfigError.
+    The space must not contradict itself. Too many epochs are a proposal's own fault, unless each of these has one.
+    Raises ConfigError.
     """
     space, unfit = space_of(frozen), list[str]()
-    keys = [*space.keys(), *(word.partition("=")[0].lstrip("+") for word in space.fixed)]
-    if faults := [f"{key} says what a trial is computed on: it is no question" for key in keys if is_machines(key)]:
-        raise ConfigError(faults)
-    for name, parameters, when in [
-        ("params", space.parameters, {}),
-        *((f"branches.{branch.name}.params", branch.parameters, branch.when) for branch in space.branches),
-    ]:
+    check_space(space, frozen["arguments"], composer.known().get)
+    branched: list[tuple[str, tuple[Parameter, ...], Way]] = [
+        (f"branches.{branch.name}.params", branch.parameters, way)
+        for branch in space.branches
+        for way in space.ways(branch)
+    ]
+    for name, parameters, when in [("params", space.parameters, {}), *branched]:
         values = {parameter.key: _values(parameter.distribution) for parameter in parameters}
         turns = range(max(map(len, values.values()), default=0))  # so every value is composed once a condition
         for chosen, turn in product(product(*when.values()), turns):
@@ -70,7 +75,7 @@ def check_keys(composer: Composer, frozen: Frozen) -> None:
                 unfit.append(_unfit(composer.composed([*condition, *point])))
             except Exception as error:
                 raise ConfigError([f"hydra.sweeper.{name}: {explain(error) or error}"]) from error
-    if all(unfit):
+    if unfit and all(unfit):
         raise ConfigError([unfit[0]])
 
 

@@ -64,7 +64,10 @@ class HyperbandPrunerConfig(PrunerConfig):
 
 @dataclass
 class Branch:
-    """Parameters that exist only under a condition, such as an optimizer's own."""
+    """Parameters that exist only under a condition, such as an optimizer's own.
+
+    A condition may name a key that another branch searches: it holds only where that branch is taken.
+    """
 
     when: dict[str, Any] = field(default_factory=dict)  # key → values under which the branch is taken; all must hold
     params: dict[str, str] = field(default_factory=dict)  # key → sweep in Hydra's override grammar

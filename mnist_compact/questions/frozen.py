@@ -3,7 +3,7 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from mnist_compact.choosing import Choosing
 from mnist_compact.config import GROUPS, SCHEMAS, RunConfig, check_names, configuration_folder, to_run_config
 from mnist_compact.faults import ConfigError
 from mnist_compact.questions.configs import CONTINUABLE, register
+from mnist_compact.questions.grammar import listed
 from mnist_compact.questions.source import GROUP, sweeps_folder
 from mnist_compact.results.columns import MACHINE, is_machines
 
@@ -27,6 +28,7 @@ KNOWN = (*SCHEMAS, "experiment", "hydra", GROUP)  # a folder beside conf/ may ho
 def freeze(sweeper: DictConfig, arguments: list[str], beside: Sequence[Path] = ()) -> Frozen:
     """Everything that decides what a trial is: the files, the search's settings, the command line.
 
+    A glob(…) is replaced by the options that it stands for today, so that later files change nothing in the study.
     What this machine computes its trials on is kept apart, for another may go on with the same study. Of the folders
     `beside` conf/, such as Hydra's --config-dir, the groups that this program has.
     """
@@ -40,13 +42,20 @@ def freeze(sweeper: DictConfig, arguments: list[str], beside: Sequence[Path] = (
     files: dict[str, str] = {}
     for path, root in paths:
         files.setdefault(path.relative_to(root).as_posix(), path.read_text())  # Hydra, too, takes the first it finds
-    question, machine = _divided(arguments)
+    question, machine = _divided([listed(word, files) for word in arguments])
+    for searched in (settings["params"], *(branch["params"] for branch in settings["branches"].values())):
+        searched.update({key: _listed(key, sweep, files) for key, sweep in searched.items()})
     return {
         "settings": {str(key): value for key, value in settings.items() if key not in leave_out},
         "arguments": question,
         "machine": machine,
         "files": dict(sorted(files.items())),
     }
+
+
+def _listed(key: str, sweep: Any, files: Iterable[str]) -> Any:
+    """A sweep of `params`, with the options that a glob(…) stands for today."""
+    return listed(f"{key}={sweep}", files).partition("=")[2] if "glob(" in str(sweep) else sweep
 
 
 def _divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

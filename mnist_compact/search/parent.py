@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +33,7 @@ from mnist_compact.training.machine import resolve_device
 POLL_S = 0.5
 GLANCE_S = 1.0  # at most, at a storage that may be locked
 MAX_DEATHS = 5  # times in a row that workers died without a trial ended in between
+LAUNCHER = ("hydra/launcher", "hydra.launcher")
 AGAIN = "the same line again goes on"
 
 
@@ -107,10 +109,14 @@ class Parent:
         charter = Charter(self.name, self.folder, self.url, self.private, self.frozen, self.points, self.exists)
         with FileLock(self.folder / "claims.lock"), in_words(self.url):
             charter.found_or_join()
+        ledger = patiently(self._ledger, self.url, _say)
+        patiently(lambda: self._ask(ledger), self.url, _say)
+        trials = patiently(ledger.trials, self.url, _say)
+        self.workers.jobs = self._needed(trials)
         view = shown(self.name, self.folder, self.url, self.settings, self.workers.jobs)
-        ledger = patiently(self._ledger, self.url, view.say)
-        patiently(lambda: self._ask(ledger), self.url, view.say)
-        view.begin(patiently(ledger.trials, self.url, view.say))
+        view.begin(trials)
+        for word in _of_a_launcher(self.config):
+            view.say(f"{word} has no effect: a search starts workers of its own, as many as hydra.sweeper.n_jobs says")
         if self.left_out:
             view.say(
                 f"of the points to try first {self.left_out} repeat others, or contradict the command line: left out"
@@ -169,6 +175,8 @@ class Parent:
             self.known = composer.known()
             check_keys(composer, self.frozen)
         rehearse(self.frozen, self.known)
+        points = space_of(self.frozen).points(self.known.get)
+        self.most = len([*islice(points or repeat({}), self.settings.n_trials)])  # trials, in a space with an end too
         begun = patiently(lambda: question_of(self.name, self.url, GLANCE_S), self.url, _say)
         self.exists = begun is not None
         known = [] if begun is None else begun["settings"]["enqueue"]
@@ -192,6 +200,10 @@ class Parent:
             entry = space.within({**found, **entry}, self.known.get)
         return space.named(entry, self.known.get)
 
+    def _needed(self, trials: Sequence[FrozenTrial]) -> int:
+        """How many workers have something to do: as many as there are trials left, within n_jobs, and at least one."""
+        return max(1, min(self.workers.jobs, self.most - tally(trials).ended))
+
     def _watch(self, ledger: Ledger, view: View) -> Stop:
         started, deaths, ended = time.monotonic(), 0, -1
         limit = self.sweeper.time_limit_minutes
@@ -214,9 +226,16 @@ class Parent:
                 return Stop(f"the time limit of {limit:g} minutes is reached, {AGAIN}")
             if done is not None and not self.workers:
                 return done
-            while done is None and len(self.workers) < self.workers.jobs:
+            while done is None and len(self.workers) < self._needed(trials):
                 self.workers.hire()
             time.sleep(POLL_S)
+
+
+def _of_a_launcher(config: DictConfig) -> list[str]:
+    """What was given of Hydra's launchers, on the command line or in a file; they run grids and single runs."""
+    words = [word for word in config.hydra.overrides.hydra if word.lstrip("+~").startswith(LAUNCHER)]
+    chosen = config.hydra.runtime.choices["hydra/launcher"]
+    return words or ([f"hydra/launcher={chosen}"] if chosen != "processes" else [])
 
 
 def _say(line: str) -> None:

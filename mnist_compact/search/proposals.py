@@ -16,6 +16,7 @@ from mnist_compact.faults import ConfigError, OverBudget
 from mnist_compact.questions.building import is_grid, sampler_of, space_of
 from mnist_compact.questions.frozen import Composer, Frozen
 from mnist_compact.questions.objectives import OBJECTIVES
+from mnist_compact.questions.rounding import comparable
 from mnist_compact.questions.space import contains
 from mnist_compact.results.finding import TRIALS
 from mnist_compact.search.ledger import Ledger
@@ -59,7 +60,7 @@ class Proposer:
                 return None
             if self.in_order and not tally(self.ledger.trials()).waiting:
                 self._queue_untried()
-            study.sampler = sampler_of(self.frozen, self._occasion())
+            self.sampler = study.sampler = sampler_of(self.frozen, self._occasion())
             trial = study.ask()
             self.ledger.lease(trial._trial_id)
             if not self.ledger.private and self.ledger.is_surplus(trial.number, n_trials):
@@ -101,15 +102,18 @@ class Proposer:
 
     def _repeats(self, trial: Trial) -> bool:
         """Whether an earlier proposal had the very point; of two that begin at once the later gives way."""
-        point, earlier = trial.params, self.ledger.trials()[: trial.number]  # Optuna copies them at every look
-        return any(other.params == point and not is_withdrawn(other) for other in earlier)
+        earlier, point = (
+            self.ledger.trials()[: trial.number],
+            comparable(trial.params),
+        )  # Optuna copies params at every look
+        return any(comparable(other.params) == point and not is_withdrawn(other) for other in earlier)
 
     def _queue_untried(self) -> bool:
         """In a space of so many points let one wait that no trial has had; False where there is none left."""
         points = self.space.points(self.known.get)
         if points is None:
             return True
-        tried = [trial.params for trial in self.ledger.trials() if not is_withdrawn(trial)]
+        tried = [comparable(trial.params) for trial in self.ledger.trials() if not is_withdrawn(trial)]
         point = next((point for point in points if point not in tried), None)
         if point is not None:
             self.ledger.study.enqueue_trial(point)
@@ -150,8 +154,8 @@ class Proposer:
     def _refuse(self, trial: Trial, reason: str) -> None:
         """Told with its violated constraint as a trial that the sampler learns from."""
         self.ledger.note(trial._trial_id, refused=reason)
-        objectives, sampler = self.frozen["settings"]["objectives"], self.ledger.study.sampler
-        if len(objectives) == 1 and not isinstance(sampler, LEARN_FROM_COMPLETE):
+        objectives = self.frozen["settings"]["objectives"]
+        if len(objectives) == 1 and not isinstance(self.sampler.base, LEARN_FROM_COMPLETE):
             self.ledger.study.tell(trial, state=TrialState.PRUNED)
         else:
             self.ledger.study.tell(trial, [OBJECTIVES[name].worst for name in objectives])

@@ -21,6 +21,10 @@ class CompactSweeper(Sweeper):
         """The settings are read from the configuration in `setup`, not yet resolved here."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Raises ConfigError for a question that does not exist."""
+        from mnist_compact.terminal.refusals import check_question
+
+        check_question(config.hydra.runtime.choices, hydra_context.config_loader)
         self.config = config
 
     def sweep(self, arguments: list[str]) -> "Outcome":

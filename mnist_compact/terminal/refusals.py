@@ -3,10 +3,14 @@
 import re
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from mnist_compact.faults import ConfigError, Refusal, nearest
 from mnist_compact.unfit import unknown_key
+
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
 
 
 def explain(error: Exception) -> str | None:
@@ -88,6 +92,13 @@ def _grammar_fault(override: str) -> str:
         quoted = shlex.quote(f"{key}='{value}'")
         return f"{override!r} cannot be read: a value with {' '.join(special)} must be in quotes: {quoted}"
     return f"{override!r} cannot be read: the value must be a word, a number, a list such as [a,b] or a quoted text"
+
+
+def check_question(choices: Mapping[str, Any], loader: "ConfigLoader") -> None:
+    """Raises ConfigError for a question without a file, which Hydra passes over: the group `sweeps` is optional."""
+    name, options = choices.get("sweeps"), loader.get_group_options("sweeps")
+    if name is not None and name not in options:
+        raise ConfigError([_unknown_option(f"sweeps/{name}", options)])
 
 
 def _interval_in_a_grid(arguments: list[str]) -> str:

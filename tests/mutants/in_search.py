@@ -44,10 +44,45 @@ FAULTS = (
     ),
     fault(
         SPACE,
-        "if all(str(value_of(key)) in allowed for key, allowed in branch.when.items()):",
-        "if any(str(value_of(key)) in allowed for key, allowed in branch.when.items()):",
+        "return all(\n            (key in values",
+        "return any(\n            (key in values",
         "a branch is taken where one of its conditions holds",
         SPACES,
+    ),
+    fault(
+        SPACE,
+        "(key in values or key not in searched)",
+        "(key in values or key in searched or key not in searched)",
+        "a condition on a searched key holds where the key is not searched",
+        SPACES,
+    ),
+    fault(
+        "mnist_compact/questions/branches.py",
+        "ready = next((branch for branch in waiting if not pending & branch.when.keys()), None)",
+        "ready = waiting[0] if pending else None",
+        "a branch is looked at before the branch that it depends on",
+        SPACES,
+    ),
+    fault(
+        "mnist_compact/questions/rounding.py",
+        "return min(max(round(value, decimals), distribution.low), distribution.high)",
+        "return round(value, decimals)",
+        "a rounded proposal leaves its interval",
+        "tests/questions/test_rounding.py",
+    ),
+    fault(
+        "mnist_compact/questions/building.py",
+        "return RoundingSampler(sampler)",
+        "return sampler",
+        "proposals have 17 digits",
+        PROPOSED,
+    ),
+    fault(
+        "mnist_compact/search/parent.py",
+        "min(self.workers.jobs, self.most - tally(trials).ended)",
+        "self.workers.jobs",
+        "workers are started that have nothing to do",
+        "tests/search/test_parent.py",
     ),
     # What is kept
     fault(
@@ -109,7 +144,7 @@ FAULTS = (
     fault(LEDGER, "elif attempts >= MAX_ATTEMPTS:", "elif attempts > MAX_ATTEMPTS:", "a trial is tried for ever", HELD),
     fault(
         PROPOSALS,
-        "any(other.params == point and not is_withdrawn(other) for other in earlier)",
+        "any(comparable(other.params) == point and not is_withdrawn(other) for other in earlier)",
         "False",
         "a point is trained twice",
         PROPOSED,

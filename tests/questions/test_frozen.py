@@ -8,6 +8,7 @@ import pytest
 from hydra_plugins.hydra_optuna_sweeper.config import RandomSamplerConfig
 from omegaconf import OmegaConf
 
+from mnist_compact.faults import ConfigError
 from mnist_compact.questions.building import space_of
 from mnist_compact.questions.configs import CONTINUABLE, Branch, CompactSweeperConfig, NopPrunerConfig
 from mnist_compact.questions.earlier import upgraded
@@ -40,6 +41,19 @@ def test_every_other_change_is_named(sweeper):
     sweeper.params = {"optim.lr": "interval(0.1,0.2)"}
     (line,) = differences(then, freeze(sweeper, ["model=m3"]))
     assert "params.optim.lr" in line
+
+
+def test_glob_becomes_the_options_that_it_stands_for(sweeper):
+    sweeper.params = {"scheduler": "glob([c*,l*])"}
+    sweeper.branches = {"sgd": Branch(when={"optim": ["sgd"]}, params={"augment": "glob(*,exclude=[none,j*])"})}
+    frozen = freeze(sweeper, ["optim=glob(*,exclude=muon)", "seed=3"])
+    assert frozen["arguments"] == ["optim=choice(adam,adamw,nadam,rmsprop,sgd)", "seed=3"]
+    assert frozen["settings"]["params"] == {"scheduler": "choice(cosine,linear)"}
+    assert frozen["settings"]["branches"]["sgd"]["params"] == {"augment": "choice(affine,elastic)"}
+    with pytest.raises(ConfigError, match=r"^optim must match at least one option, got glob\(z\*\); options of"):
+        freeze(sweeper, ["optim=glob(z*)"])
+    with pytest.raises(ConfigError, match=r"optim\.lr is no group of options$"):
+        freeze(sweeper, ["optim.lr=glob(*)"])
 
 
 def test_edited_yaml_is_named_but_not_its_comments_or_new_options(sweeper):

@@ -114,3 +114,82 @@ def test_of_a_run_counts_what_is_searched_where_it_lies():
     space = SearchSpace.parse({"optim": "choice(sgd,muon)"}, branches, [])
     run = {"optim": "muon", "optim.momentum": 0.97, "optim.adamw_lr": 0.01}
     assert space.within(run, nothing_known) == {"optim": "muon", "optim.adamw_lr": 0.01}
+
+
+NESTED = {
+    "nesterov": {"when": {"optim.nesterov": [True]}, "params": {"optim.momentum": "choice(0.8,0.9)"}},  # before its own
+    "sgd": {"when": {"optim": ["sgd"]}, "params": {"optim.nesterov": "choice(true,false)"}},
+}
+
+
+@pytest.fixture
+def nested():
+    """A space in which one branch depends on the parameter of another."""
+    return SearchSpace.parse({"optim": "choice(adamw,sgd)"}, NESTED, [])
+
+
+def test_nested_conditions_give_every_point_once(nested):
+    points = [
+        {"optim": "adamw"},
+        {"optim": "sgd", "sgd:optim.nesterov": True, "nesterov:optim.momentum": 0.8},
+        {"optim": "sgd", "sgd:optim.nesterov": True, "nesterov:optim.momentum": 0.9},
+        {"optim": "sgd", "sgd:optim.nesterov": False},
+    ]
+    assert list(nested.points({"optim.nesterov": True}.get)) == points
+
+
+def test_a_nested_branch_is_sampled_only_where_its_parent_is(nested):
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(40):
+        trial = study.ask()
+        nested.suggest(trial, {"optim.nesterov": True}.get)  # a default of the file does not open it under adamw
+    sampled = [trial.params for trial in study.trials]
+    expected = list(nested.points(nothing_known))
+    assert all(point in expected for point in sampled)
+    assert all(point in sampled for point in expected)
+
+
+def test_enqueued_points_are_checked_along_nested_branches(nested):
+    point = {"optim": "sgd", "optim.nesterov": True, "optim.momentum": 0.9}
+    names = {"optim": "sgd", "sgd:optim.nesterov": True, "nesterov:optim.momentum": 0.9}
+    assert nested.named(point, nothing_known) == names
+    assert nested.within({**point, "optim": "adamw"}, nothing_known) == {"optim": "adamw"}
+    with pytest.raises(ConfigError, match=r"optim\.momentum is not searched but with optim\.nesterov=True"):
+        nested.named({**point, "optim.nesterov": False}, nothing_known)
+
+
+def test_branches_in_a_circle_are_refused():
+    circle = {
+        "first": {"when": {"a": [1]}, "params": {"b": "choice(1,2)"}},
+        "second": {"when": {"b": [1]}, "params": {"a": "choice(1,2)"}},
+    }
+    with pytest.raises(ConfigError, match="must not depend on each other in a circle, got first, second"):
+        SearchSpace.parse({"c": "choice(1,2)"}, circle, [])
+
+
+@pytest.mark.parametrize(
+    ("sweep", "rule"),
+    [
+        ("interval(0.2,0.01)", "must begin with its lower end"),
+        ("tag(log,interval(0,0.2))", "must lie above 0 to be searched on a logarithmic scale"),
+        ("interval(0,inf)", "must have finite ends"),
+        ("range(7,7)", "must hold at least one value"),
+        ("range(0.5,0.1,0.1)", "must hold at least one value"),
+        ("range(1,5,0)", "must have a step other than 0"),
+        ("range(0.0,inf)", "must have finite ends and a finite step"),
+        ("shuffle(choice(1,2,3))", "must not be shuffled"),
+        ("shuffle(range(1,4))", "must not be shuffled"),
+    ],
+)
+def test_a_sweep_without_values_names_key_and_rule(sweep, rule):
+    with pytest.raises(ConfigError) as caught:
+        SearchSpace.parse({"optim.lr": sweep}, {}, ["seed=range(2,2)"])
+    first, second = caught.value.faults
+    assert first.startswith(f"optim.lr {rule}")
+    assert first.endswith(f", got {sweep}")
+    assert second == "seed must hold at least one value, got range(2,2)"
+
+
+def test_stepped_floats_are_free_of_binary_noise():
+    space = SearchSpace.parse({"model.dropout": "range(0.1,0.5,0.1)"}, {}, [])
+    assert [point["model.dropout"] for point in space.points(nothing_known)] == [0.1, 0.2, 0.3, 0.4]

@@ -65,11 +65,12 @@ def proposer_of(configure, tmp_path):
     """Proposers of a study of their own, private unless `url` says where it lies."""
     with ExitStack() as open_ones:
 
-        def made(space, *words, points=(), worker="ours", url=None):
+        def made(space, *words, points=(), branches=(), worker="ours", url=None):
             where = url or f"sqlite:///{tmp_path}/study.db"
             bare = ("hydra/help=default", "hydra/sweeper=compact")
             config = compose("config", overrides=[*bare, *words], return_hydra_config=True)
             frozen = freeze(config.hydra.sweeper, ["data=synthetic", "model=compact", *space])
+            frozen["settings"]["branches"].update(branches)
             objectives = frozen["settings"]["objectives"]
             directions = [OBJECTIVES[name].direction for name in objectives]
             study = optuna.create_study(
@@ -96,13 +97,25 @@ def test_points_that_leave_something_free_are_completed_differently(proposer_of,
     assert len({trial.params["optim.lr"] for trial in trials}) == 5
 
 
+@pytest.mark.parametrize("sampler", ["tpe_joint", "random", "qmc", "nsgaii"])
+def test_study_override_and_run_share_a_readable_number(proposer_of, sampler):
+    proposer = proposer_of(RATES, f"hydra/sweeper/sampler={sampler}", points=[{"optim.lr": 0.0123456789}])
+    jobs = [proposer.propose(4, 5) for _ in range(4)]
+    for job, trial in zip(jobs, proposer.ledger.trials(), strict=True):
+        assert trial.params["optim.lr"] == job.config.optim.lr
+        assert f"optim.lr={trial.params['optim.lr']}" in job.overrides
+    rates = [job.config.optim.lr for job in jobs]
+    assert rates[0] == 0.0123456789, "an enqueued point stays as it is"
+    assert all(len(str(rate)) <= len("0.01234") for rate in rates[1:])
+
+
 def test_machines_of_one_name_propose_different_points(proposer_of, tmp_path):
     """Workers have a token of their own: that of the host may be any container's."""
     url = f"sqlite:///{tmp_path}/shared.db"
     first, second = (proposer_of(RATES, worker=worker, url=url) for worker in ("vm-1-a1b2c3-0", "vm-1-d4e5f6-0"))
     occasions = {first._occasion(), second._occasion()}
     assert len(occasions) == 2
-    assert len({sampler_of(first.frozen, occasion)._rng.rng.randint(2**31) for occasion in occasions}) == 2
+    assert len({sampler_of(first.frozen, occasion).base._rng.rng.randint(2**31) for occasion in occasions}) == 2
 
 
 @pytest.mark.filterwarnings("ignore:Constraints have been set")  # README: CMA-ES does not learn from refusals
@@ -113,7 +126,7 @@ def test_cma_es_proposes_from_a_distribution_of_its_own_once_trials_are_complete
         proposer.ledger.study.tell(proposer.propose(9, 9).number, 90.0)
     trials = proposer.ledger.trials()
     assert ["cma:generation" in trial.system_attrs for trial in trials] == [False, True]
-    assert not proposer.ledger.study.sampler._warn_independent_sampling, "it would do so at every proposal"
+    assert not proposer.ledger.study.sampler.base._warn_independent_sampling, "it would do so at every proposal"
 
 
 @pytest.mark.parametrize(
@@ -150,6 +163,23 @@ def tried(proposer, jobs=9):
         points.append(tuple(job.overrides))
         proposer.ledger.study.tell(job.number, 90.0)
     return points
+
+
+def test_earlier_studies_of_stepped_ranges_end_as_well(proposer_of):
+    """They hold 0.30000000000000004, as which earlier versions proposed 0.3."""
+    space = ("model.dropout=range(0.1,0.5,0.1)",)
+    proposer = proposer_of(space, "hydra/sweeper/sampler=random", points=[{"model.dropout": 0.1 + 2 * 0.1}])
+    assert sorted(tried(proposer)) == [(f"model.dropout={value}",) for value in (0.1, 0.2, 0.1 + 2 * 0.1, 0.4)]
+
+
+def test_nested_branches_of_a_finite_space_end(proposer_of):
+    branches = {
+        "sgd": {"when": {"optim": ["sgd"]}, "params": {"optim.nesterov": "choice(true,false)"}},
+        "inner": {"when": {"optim.nesterov": [True]}, "params": {"optim.momentum": "choice(0.8,0.9)"}},
+    }
+    proposer = proposer_of(("optim=choice(sgd,adamw)",), "hydra/sweeper/sampler=random", branches=branches)
+    assert len({*tried(proposer)}) == 4
+    assert stop_of(proposer.ledger.trials(), settings()) == Stop("every point of the space was tried: 4 trials")
 
 
 @pytest.mark.parametrize("sampler", ["tpe_joint", "random", "grid"])
