@@ -15,8 +15,8 @@ from mnist_compact.faults import ConfigError
 LATER = "2099-01-01T00:00:00+00:00"
 
 
-def question(folder, *overrides, count=2, bar=99.4, stop_early=False):
-    confirmation = Confirmation.of("probe", "a test", compose(*overrides), SPLIT, {0})
+def question(folder, *overrides, count=2, bar=99.4, stop_early=False, used=frozenset({0})):
+    confirmation = Confirmation.of("probe", "a test", compose(*overrides), SPLIT, set(used))
     return Question(folder=folder, confirmation=confirmation, count=count, bar=bar, stop_early=stop_early)
 
 
@@ -57,6 +57,8 @@ def test_one_that_was_followed_is_said_to_be(tmp_path):
     [
         ({"overrides": ("optim.lr=0.02",)}, "optim.lr: 0.02 → 0.01"),
         ({"count": 20}, "seeds: 20 from 1000 on → 2 from 1000 on"),
+        ({"used": {1000}}, "seeds: 2 from 1001 on → 2 from 1000 on"),
+        ({"used": {1001}}, "seeds: 1000, 1002 → 2 from 1000 on"),
         ({"bar": 99.5}, "bar: 99.5 → 99.4"),
         ({"count": 20, "stop_early": True}, "stop early: True → False"),
     ],
