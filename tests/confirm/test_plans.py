@@ -1,5 +1,6 @@
 """Plans written before: what they hold, and when a confirmation is said to have followed one."""
 
+import dataclasses
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from seeds_by_hand import SPLIT, scored, write_seed
 from mnist_compact.composition import compose
 from mnist_compact.confirm.conduct import Question
 from mnist_compact.confirm.confirmation import Confirmation
+from mnist_compact.confirm.early import LIMITS, Look
 from mnist_compact.confirm.evidence import Evidence
 from mnist_compact.confirm.plans import Plan
 from mnist_compact.faults import ConfigError
@@ -69,6 +71,13 @@ def test_what_differs_is_told(tmp_path, planned, deviation):
     found = carried_out(tmp_path, question(tmp_path), plan)
     assert deviation in found.deviations()
     assert f": not followed; {found.deviations()[0]}" in found.notes()[0]
+
+
+def test_ending_early_as_planned_follows_the_plan(tmp_path):
+    """The plan names all the seeds that the limits are for; a confirmation may be done after fewer of them."""
+    plan = question(tmp_path, count=max(LIMITS), stop_early=True).plan()
+    found = carried_out(tmp_path, question(tmp_path, count=min(LIMITS)), plan)
+    assert dataclasses.replace(found, early=Look.at(found.accuracies, 99.4)).deviations() == []
 
 
 def test_seeds_begun_before_the_plan_are_told(tmp_path):
