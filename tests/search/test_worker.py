@@ -148,7 +148,7 @@ def test_heartbeat_starts_with_the_worker(worker, monkeypatch):
     started = threading.Event()
     monkeypatch.setattr(worker_module, "end_with", lambda parent, at_last: None)  # it would end this process
     monkeypatch.setattr(worker, "_beat", started.set)
-    monkeypatch.setattr(worker, "_take_turns", lambda: started.wait(300))
+    monkeypatch.setattr(worker, "_take_turns", lambda: started.wait(60))
     worker.work()
     assert started.is_set()
 
