@@ -11,6 +11,7 @@ from mnist_compact.config import tracker_of
 from mnist_compact.experiment import resume, run
 from mnist_compact.faults import ConfigError
 from mnist_compact.onlookers import Sheltered, Watcher, Watchers
+from mnist_compact.run_files import CHECKPOINT
 from mnist_compact.tracking import TRACKERS, MLflowConfig, NoTrackerConfig, TensorBoardConfig, begun_in
 
 tensorboard = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
@@ -54,6 +55,24 @@ def test_a_continued_run_shows_every_epoch_once(configure, onlooker, tmp_path):
     first.close()
     resume(tmp_path, Watchers(onlooker(), *begun_in(tmp_path)))
     assert [epoch for epoch, _ in scalars(tmp_path)["loss/train"]] == [1, 2, 3]
+
+
+def test_tensorboard_shows_epochs_once_after_a_damaged_checkpoint(configure, onlooker, tmp_path):
+    """The run goes on from the checkpoint before, so that an epoch is trained, and told to the tracker, twice."""
+
+    def cut_off(score, network):
+        if score.epoch == 4:
+            raise KeyboardInterrupt
+        return False
+
+    first = Watchers(onlooker(), *TensorBoardConfig(name="tensorboard").watchers(tmp_path))
+    run(configure("train.epochs=4"), tmp_path, first, reporter=cut_off)
+    first.close()
+    (tmp_path / CHECKPOINT).write_bytes(b"damaged")
+    second = onlooker()
+    resume(tmp_path, Watchers(second, *begun_in(tmp_path)))
+    assert [row["epoch"] for row in second.rows] == [3, 4]
+    assert [epoch for epoch, _ in scalars(tmp_path)["loss/train"]] == [1, 2, 3, 4]
 
 
 def test_none_leaves_nothing(tmp_path):

@@ -84,4 +84,7 @@ def digest_of(config: dict[str, Any]) -> str:
 
 
 def _told(seeds: list[int]) -> str:
-    return f"{len(seeds)} from {seeds[0]} on" if seeds else "none"
+    if not seeds:
+        return "none"
+    consecutive = seeds == [*range(seeds[0], seeds[0] + len(seeds))]
+    return f"{len(seeds)} from {seeds[0]} on" if consecutive else ", ".join(map(str, seeds))

@@ -72,6 +72,31 @@ def test_a_comparison_pairs_by_seed(evidence):
     )
 
 
+def test_a_comparison_pairs_equal_seeds_in_unequal_places(evidence):
+    """Seeds 1000 to 1003 beside 1001 to 1004: by seed all differences are 0.10, by position none is."""
+    first = evidence(99.00, 99.20, 99.50, 99.90, name="first")
+    second = evidence(99.10, 99.40, 99.80, 99.95, name="second", first=1001)
+    found = first.versus(second)
+    assert (found.n, found.difference.mean, found.difference.sd) == (3, pytest.approx(0.10), 0)
+
+
+@pytest.mark.parametrize("common", [0, 1])
+def test_a_comparison_counts_seeds_in_common_not_places(evidence, common):
+    first = evidence(99.0, 99.1, 99.2, name="first")
+    second = evidence(99.0, 99.1, 99.2, name="second", first=1003 - common)
+    with pytest.raises(ConfigError, match=f"{common} of two seeds in common"):
+        first.versus(second)
+
+
+@pytest.mark.parametrize("diverged", ["first", "second"])
+def test_a_comparison_with_a_diverged_seed_is_refused(evidence, diverged):
+    """Also where the other seeds would suffice: the mean of those that came through is biased upward."""
+    scores = (99.5, 99.6, 99.7)
+    first, second = (evidence(*scores, *[None] * (name == diverged), name=name) for name in ("first", "second"))
+    with pytest.raises(ConfigError, match=f"1 of 4 seeds of {diverged} diverged"):
+        first.versus(second)
+
+
 def test_a_difference_beyond_noise_is_said(evidence):
     first = evidence(*(99.50 + i / 100 for i in range(8)), name="first")
     second = evidence(*(99.40 + i / 100 + (i % 2) / 100 for i in range(8)), name="second")

@@ -9,7 +9,7 @@ import pytest
 from mnist_compact.composition import compose
 from mnist_compact.config import from_record, to_record
 from mnist_compact.confirm import sources
-from mnist_compact.confirm.confirmation import Confirmation, begin
+from mnist_compact.confirm.confirmation import Confirmation, begin, comparable
 from mnist_compact.faults import ConfigError
 from mnist_compact.questions.frozen import freeze
 
@@ -29,6 +29,17 @@ def test_a_ranking_never_shares_a_seed_with_the_confirmation_that_follows(data, 
     run = compose(f"data={data}")
     ranked, confirmed = confirmation(run, data, ranking=True).seeds(500), confirmation(run, split).seeds(500)
     assert not set(ranked) & set(confirmed)
+
+
+def test_confirmations_compare_all_but_seed_name_and_machine():
+    """One is gone on with only where nothing differs that its scores depend on."""
+    probe = confirmation(compose())
+    alike = set()
+    for group in probe.config:
+        other = dataclasses.replace(probe, config={**probe.config, group: {"name": "another"}})
+        if comparable(other) == comparable(probe):
+            alike.add(group)
+    assert alike == {"seed", "experiment", "machine"}
 
 
 def test_a_ranking_is_on_another_held_out_part():

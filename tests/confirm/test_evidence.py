@@ -10,7 +10,7 @@ from mnist_compact.confirm.confirmation import Confirmation
 from mnist_compact.confirm.crew import home_of
 from mnist_compact.confirm.evidence import Evidence
 from mnist_compact.confirm.saving import header, save
-from mnist_compact.faults import ConfigError
+from mnist_compact.faults import ConfigError, WorkFault
 from mnist_compact.results.record import Status
 
 FEW = " (only an indication: fewer than 5 seeds)"
@@ -115,6 +115,41 @@ def test_a_ranking_goes_by_mean_then_by_loss_and_trains_only_who_is_left(tmp_pat
         ["b", "c", "a"],
         ["b", "c"],
     ]
+
+
+@pytest.fixture
+def ranked(tmp_path, monkeypatch):
+    """The names of candidates, best first, after one round of two seeds; each has two scores, None if diverged."""
+
+    def rank(**candidates):
+        for name, scores in candidates.items():
+            Confirmation.of(name, "a test", compose(), SPLIT, set()).write(tmp_path / name)
+            for seed, accuracy in enumerate(scores, 1000):
+                if accuracy is None:
+                    write_seed(tmp_path / name, seed, status=Status.DIVERGED)
+                else:
+                    write_seed(tmp_path / name, seed, scored(accuracy))
+        monkeypatch.setattr(ranking.crew, "train", lambda wanted, jobs: [])
+        first = next(ranking.rank([tmp_path / name for name in candidates], 2, jobs=1))
+        return [folder.name for folder, _ in first.standings]
+
+    return rank
+
+
+def test_ranking_puts_diverged_seeds_behind_lower_means(ranked):
+    assert ranked(none=(None, None), half=(99.9, None), low=(98.0, 98.1), high=(99.0, 99.1)) == [
+        *("high", "low", "half", "none")
+    ]
+
+
+def test_ranking_without_a_complete_candidate_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranking.crew, "train", lambda wanted, jobs: [])
+    for name in ("a", "b"):
+        Confirmation.of(name, "a test", compose(), SPLIT, set()).write(tmp_path / name)
+        write_seed(tmp_path / name, 1000, scored(99.5))
+        write_seed(tmp_path / name, 1001, status=Status.DIVERGED)
+    with pytest.raises(WorkFault, match="no candidate"):
+        list(ranking.rank([tmp_path / "a", tmp_path / "b"], 2, jobs=1))
 
 
 # Saved as an experiment

@@ -1,5 +1,6 @@
 """Plans written before: what they hold, and when a confirmation is said to have followed one."""
 
+import dataclasses
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from seeds_by_hand import SPLIT, scored, write_seed
 from mnist_compact.composition import compose
 from mnist_compact.confirm.conduct import Question
 from mnist_compact.confirm.confirmation import Confirmation
+from mnist_compact.confirm.early import LIMITS, Look
 from mnist_compact.confirm.evidence import Evidence
 from mnist_compact.confirm.plans import Plan
 from mnist_compact.faults import ConfigError
@@ -15,8 +17,8 @@ from mnist_compact.faults import ConfigError
 LATER = "2099-01-01T00:00:00+00:00"
 
 
-def question(folder, *overrides, count=2, bar=99.4, stop_early=False):
-    confirmation = Confirmation.of("probe", "a test", compose(*overrides), SPLIT, {0})
+def question(folder, *overrides, count=2, bar=99.4, stop_early=False, used=frozenset({0})):
+    confirmation = Confirmation.of("probe", "a test", compose(*overrides), SPLIT, set(used))
     return Question(folder=folder, confirmation=confirmation, count=count, bar=bar, stop_early=stop_early)
 
 
@@ -57,6 +59,8 @@ def test_one_that_was_followed_is_said_to_be(tmp_path):
     [
         ({"overrides": ("optim.lr=0.02",)}, "optim.lr: 0.02 → 0.01"),
         ({"count": 20}, "seeds: 20 from 1000 on → 2 from 1000 on"),
+        ({"used": {1000}}, "seeds: 2 from 1001 on → 2 from 1000 on"),
+        ({"used": {1001}}, "seeds: 1000, 1002 → 2 from 1000 on"),
         ({"bar": 99.5}, "bar: 99.5 → 99.4"),
         ({"count": 20, "stop_early": True}, "stop early: True → False"),
     ],
@@ -67,6 +71,13 @@ def test_what_differs_is_told(tmp_path, planned, deviation):
     found = carried_out(tmp_path, question(tmp_path), plan)
     assert deviation in found.deviations()
     assert f": not followed; {found.deviations()[0]}" in found.notes()[0]
+
+
+def test_ending_early_as_planned_follows_the_plan(tmp_path):
+    """The plan names all the seeds that the limits are for; a confirmation may be done after fewer of them."""
+    plan = question(tmp_path, count=max(LIMITS), stop_early=True).plan()
+    found = carried_out(tmp_path, question(tmp_path, count=min(LIMITS)), plan)
+    assert dataclasses.replace(found, early=Look.at(found.accuracies, 99.4)).deviations() == []
 
 
 def test_seeds_begun_before_the_plan_are_told(tmp_path):

@@ -187,6 +187,23 @@ def test_changes_are_chosen_apart(images):
     assert (draw(half, many) == many).flatten(1).all(1).float().mean() == pytest.approx(0.25, abs=0.04)
 
 
+def test_affine_and_elastic_changes_are_chosen_apart(images):
+    """With each of the two on half the images, a quarter has both and a quarter none."""
+    many = images[:1].expand(1_000, -1, -1).contiguous()
+    half = build(rotation_deg=20, affine_probability=0.5, elastic_px=2, elastic_probability=0.5)
+    assert (draw(half, many) == many).flatten(1).all(1).float().mean() == pytest.approx(0.25, abs=0.05)
+
+
+def test_images_have_no_change_that_they_were_not_chosen_for(images):
+    """Whichever change is never chosen, the images are what the other one alone makes of them."""
+    never_affine = {"affine_probability": 0.0, "elastic_px": 2}
+    bent = draw(build(rotation_deg=20, **never_affine), images)
+    assert torch.equal(bent, draw(build(shift_fraction=0.2, **never_affine), images))
+    assert not torch.equal(bent, images)
+    turned = draw(build(rotation_deg=20, elastic_px=2, elastic_probability=0.0), images)
+    assert torch.equal(turned, draw(build(rotation_deg=20), images))
+
+
 def test_without_them_the_draws_are_what_they_were(images):
     """Runs recorded before there were probabilities and elastic distortion: seven draws an image, in this order."""
     strengths = {**ALL_ON, "elastic_px": 0.0}

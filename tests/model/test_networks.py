@@ -1,12 +1,26 @@
 import csv
+import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from mnist_compact.faults import ConfigError
 from mnist_compact.model.anatomy import count_parameters, describe
-from mnist_compact.model.networks import INPUT_SHAPE
+from mnist_compact.model.blocks import ACTIVATIONS, after_convolution
+from mnist_compact.model.configs import (
+    Activation,
+    BlockOrder,
+    DropoutKind,
+    HeadConfig,
+    HeadKind,
+    LayerConfig,
+    LayerKind,
+    Norm,
+)
+from mnist_compact.model.networks import INPUT_SHAPE, build_head, build_layer
 
 REFERENCE = Path(__file__).parent / "m3_layers.csv"
 
@@ -124,6 +138,41 @@ def test_a_residual_layer_adds_its_input(configure):
     block = network.layers.conv5[0]
     x = torch.randn(2, 14, 5, 5)
     torch.testing.assert_close(block(x), block.body(x) + x)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize(("kind", "weights"), [(LayerKind.conv, 4 * 6 * 9), (LayerKind.separable, 4 * 9 + 4 * 6)])
+def test_layer_has_only_the_biases_it_should(configure, kind, weights, residual, bias):
+    """One for each output channel where `conv_bias` is set: none in a depthwise half, none in a projection."""
+    model = replace(configure("model=compact").model, norm=Norm.none, conv_bias=bias)
+    layer = build_layer(model, LayerConfig(width=6, padding=1, kind=kind, residual=residual), 4)
+    assert sum(each.numel() for each in layer.parameters()) == weights + 4 * 6 * residual + 6 * bias
+
+
+@pytest.mark.parametrize("kind", HeadKind)
+@pytest.mark.parametrize("bias", [False, True])
+def test_head_has_biases_where_it_should(kind, bias):
+    head = build_head(HeadConfig(kind=kind, hidden=5, bias=bias), 7, Activation.relu)
+    assert sum(each.numel() for each in head.parameters()) == 7 * 5 + 5 * 10 + 15 * bias
+
+
+@pytest.mark.parametrize(
+    ("activation", "order", "norm", "kind"), [*itertools.product(Activation, BlockOrder, Norm, DropoutKind)]
+)
+def test_block_is_plain_torch_in_every_order_with_dropout(activation, order, norm, kind):
+    """In training: what dropout keeps is what torch's own layers give, divided by the share that is kept."""
+    torch.manual_seed(0)
+    block = after_convolution(8, activation=activation, norm=norm, order=order, dropout=0.75, dropout_kind=kind)
+    plain = [ACTIVATIONS[activation](), *([nn.BatchNorm2d(8)] if norm is Norm.batch else [])]
+    x = torch.randn(32, 8, 6, 6)
+    wanted = nn.Sequential(*(plain if order is BlockOrder.activation_first else reversed(plain)))(x) / 0.25
+    y = nn.Sequential(*block)(x)
+    torch.testing.assert_close(y[y != 0], wanted[y != 0])
+    dropped = ((y == 0) & (wanted != 0)).sum() / (wanted != 0).sum()
+    assert dropped == pytest.approx(0.75, abs=0.1)
+    whole = (y == 0).flatten(2).all(2).float().mean()
+    assert whole == pytest.approx(0.75 if kind is DropoutKind.channel else 0, abs=0.1)
 
 
 def test_describing_leaves_the_network_as_it_was(configure):

@@ -2,6 +2,7 @@
 
 from tests.mutants.fault import fault
 
+BLOCKS = "mnist_compact/model/blocks.py"
 KERNELS, MOMENTS = "mnist_compact/model/kernels.py", "mnist_compact/model/moments.py"
 LAYERS, NETWORKS, RUNS = "tests/model/test_norm_dropout.py", "tests/model/test_networks.py", "tests/test_experiment.py"
 
@@ -48,5 +49,110 @@ FAULTS = (
         "if self.max_epochs is not None and epochs > self.max_epochs + 1:",
         "an epoch more than the limit passes",
         RUNS,
+    ),
+    fault(
+        BLOCKS,
+        "nn.Conv2d(channels, width, 1, bias=False)",
+        "nn.Conv2d(channels, width, 1)",
+        "the projection of a residual layer has a bias",
+        f"{NETWORKS}::test_layer_has_only_the_biases_it_should",
+    ),
+    fault(
+        BLOCKS,
+        "groups=channels, bias=False)",
+        "groups=channels, bias=True)",
+        "the depthwise half of a separable layer has a bias",
+        f"{NETWORKS}::test_layer_has_only_the_biases_it_should",
+    ),
+    fault(
+        BLOCKS,
+        "groups=channels, bias=False)",
+        "groups=channels, bias=bias)",
+        "with `conv_bias` the depthwise half of a separable layer has a bias",
+        f"{NETWORKS}::test_layer_has_only_the_biases_it_should",
+    ),
+    fault(
+        BLOCKS,
+        "nn.Conv2d(channels, width, 1, bias=bias),",
+        "nn.Conv2d(channels, width, 1, bias=False),",
+        "`conv_bias` is ignored in separable layers",
+        f"{NETWORKS}::test_layer_has_only_the_biases_it_should",
+    ),
+    fault(
+        BLOCKS,
+        "stride=stride, padding=padding, bias=bias)]",
+        "stride=stride, padding=padding, bias=False)]",
+        "`conv_bias` is ignored in convolutions",
+        f"{NETWORKS}::test_layer_has_only_the_biases_it_should",
+    ),
+    fault(
+        "mnist_compact/model/networks.py",
+        "nn.Conv2d(channels, width, 1, bias=head.bias)",
+        "nn.Conv2d(channels, width, 1)",
+        "`head.bias` is ignored in a convolutional head",
+        f"{NETWORKS}::test_head_has_biases_where_it_should",
+    ),
+    fault(
+        "mnist_compact/model/networks.py",
+        "nn.Linear(channels, width, bias=head.bias)",
+        "nn.Linear(channels, width)",
+        "`head.bias` is ignored in a linear head",
+        f"{NETWORKS}::test_head_has_biases_where_it_should",
+    ),
+    fault(
+        BLOCKS,
+        "[act, *norms, *dropouts] if first else [*norms, act, *dropouts]",
+        "[*norms, act, *dropouts]",
+        "`block_order` is ignored with channel dropout",
+        f"{NETWORKS}::test_block_is_plain_torch_in_every_order_with_dropout",
+    ),
+    fault(
+        BLOCKS,
+        "[act, *norms, *dropouts] if first else [*norms, act, *dropouts]",
+        "[act, *norms, *dropouts]",
+        "activations other than ReLU always stand before the norm",
+        f"{NETWORKS}::test_block_is_plain_torch_in_every_order_with_dropout",
+    ),
+    fault(
+        BLOCKS,
+        "Relu.before if first else Relu.after",
+        "Relu.after",
+        "`block_order` is ignored with ReLU",
+        f"{NETWORKS}::test_block_is_plain_torch_in_every_order_with_dropout",
+    ),
+    fault(
+        BLOCKS,
+        "norm is Norm.batch and first and dropout_kind is DropoutKind.element",
+        "norm is Norm.batch and dropout_kind is DropoutKind.element",
+        "`block_order` is ignored with other activations than ReLU",
+        f"{NETWORKS}::test_block_is_plain_torch_in_every_order_with_dropout",
+    ),
+    fault(
+        BLOCKS,
+        "activation is Activation.relu and dropout_kind is DropoutKind.element",
+        "activation is Activation.relu",
+        "channel dropout drops single activations",
+        f"{NETWORKS}::test_block_is_plain_torch_in_every_order_with_dropout",
+    ),
+    fault(
+        BLOCKS,
+        "norm is Norm.batch and first and dropout_kind is DropoutKind.element",
+        "norm is Norm.batch and first",
+        "channel dropout drops single activations where the activation comes first",
+        f"{NETWORKS}::test_block_is_plain_torch_in_every_order_with_dropout",
+    ),
+    fault(
+        BLOCKS,
+        "return [act, NormDropout(width, dropout)]",
+        "return [act, NormDropout(width)]",
+        "dropout is ignored where another activation than ReLU comes first",
+        f"{NETWORKS}::test_block_is_plain_torch_in_every_order_with_dropout",
+    ),
+    fault(
+        BLOCKS,
+        "[DROPOUTS[dropout_kind](dropout)] if dropout else []",
+        "[DROPOUTS[DropoutKind.channel](dropout)] if dropout else []",
+        "dropout without a fused layer drops whole channels",
+        f"{NETWORKS}::test_block_is_plain_torch_in_every_order_with_dropout",
     ),
 )

@@ -3,6 +3,10 @@
 from tests.mutants.fault import EFFECTS, REAL_RECORDS, WEIGHTS, fault
 
 ARTEFACTS = "mnist_compact/artefacts.py"
+CACHE, READ = "mnist_compact/results/cache.py", "tests/results/test_reading.py"
+GROUPING, GROUPED = "mnist_compact/results/grouping.py", "tests/results/test_grouping.py"
+RANKING = "mnist_compact/confirm/ranking.py"
+TENSORBOARD, TRACKED = "mnist_compact/tracking/tensorboard.py", "tests/test_tracking.py"
 SUMMARY = "mnist_compact/results/summary.py"
 EVIDENCE = "mnist_compact/confirm/evidence.py"
 COMPARISON, PAIRED = "mnist_compact/confirm/comparison.py", "tests/confirm/test_comparison.py"
@@ -144,5 +148,119 @@ FAULTS = (
         'score_column(score.split, "raw", measure, score.at)',
         "averaged scores vanish from the table",
         REAL_RECORDS,
+    ),
+    fault(
+        "mnist_compact/confirm/plans.py",
+        "if seeds != self.seeds:",
+        "if len(seeds) != len(self.seeds):",
+        "a plan with as many other seeds passes for followed",
+        "tests/confirm/test_plans.py::test_what_differs_is_told",
+    ),
+    fault(
+        EVIDENCE,
+        "seeds = self.wanted if self.early is None else self.confirmation.seeds(max(LIMITS))",
+        "seeds = self.wanted",
+        "a confirmation that ended early as planned deviates from its plan",
+        "tests/confirm/test_plans.py::test_ending_early_as_planned_follows_the_plan",
+    ),
+    fault(
+        COMPARISON,
+        "[(one[seed], other[seed]) for seed in sorted(one.keys() & other.keys())]",
+        "list(zip(one.values(), other.values()))",
+        "confirmations are paired by position, not by seed",
+        f"{PAIRED}::test_a_comparison_pairs_equal_seeds_in_unequal_places",
+    ),
+    fault(
+        COMPARISON,
+        "other.accuracy_by_seed().keys() & set(seeds)",
+        "[*zip(other.accuracy_by_seed(), seeds)]",
+        "seeds in common are counted by position",
+        f"{PAIRED}::test_a_comparison_counts_seeds_in_common_not_places",
+    ),
+    fault(
+        COMPARISON,
+        "        _check_none_diverged(first)\n",
+        "",
+        "seeds of the first confirmation that diverged are left out of a comparison",
+        f"{PAIRED}::test_a_comparison_with_a_diverged_seed_is_refused",
+    ),
+    fault(
+        COMPARISON,
+        "        _check_none_diverged(other)\n",
+        "",
+        "seeds of the second confirmation that diverged are left out of a comparison",
+        f"{PAIRED}::test_a_comparison_with_a_diverged_seed_is_refused",
+    ),
+    fault(
+        RANKING,
+        "return evidence.failed, -round(",
+        "return 0, -round(",
+        "seeds that diverged are ignored in a ranking",
+        f"{IN_WORDS}::test_ranking_puts_diverged_seeds_behind_lower_means",
+    ),
+    fault(
+        RANKING,
+        "return evidence.failed, 0.0, 0.0",
+        "return 0, 0.0, 0.0",
+        "a candidate without any score comes before one with a seed that diverged",
+        f"{IN_WORDS}::test_ranking_puts_diverged_seeds_behind_lower_means",
+    ),
+    fault(
+        RANKING,
+        "if standings[0][1].failed:",
+        "if False:",
+        "a candidate whose seeds diverged wins a ranking",
+        f"{IN_WORDS}::test_ranking_without_a_complete_candidate_fails",
+    ),
+    # What makes runs equal
+    fault(
+        GROUPING,
+        "for name in frame.columns if is_setting(name)))",
+        'for name in frame.columns if is_setting(name) and not name.startswith("augment.")))',
+        "runs with other augmentation are seeds of the same configuration",
+        f"{GROUPED}::test_every_setting_tells_configurations_apart",
+    ),
+    fault(
+        GROUPING,
+        "for name in frame.columns if is_setting(name)))",
+        'for name in frame.columns if name.partition(".")[0] in ("model", "optim", "train")))',
+        "runs with other schedules or data are seeds of the same configuration",
+        f"{GROUPED}::test_every_setting_tells_configurations_apart",
+    ),
+    fault(
+        "mnist_compact/confirm/confirmation.py",
+        'not in ("seed", "experiment", MACHINE)}',
+        'not in ("seed", "experiment", "augment", MACHINE)}',
+        "a confirmation goes on with another augmentation",
+        "tests/confirm/test_confirmation.py::test_confirmations_compare_all_but_seed_name_and_machine",
+    ),
+    # The cache of a report, and trackers
+    fault(
+        CACHE,
+        "digest.update(path.read_bytes())",
+        "digest.update(path.name.encode())",
+        "rows that an earlier version read are shown after the code has changed",
+        f"{READ}::test_rows_are_read_again_once_the_code_has_changed",
+    ),
+    fault(
+        CACHE,
+        'Path(__file__).parent.glob("*.py")',
+        "[Path(__file__)]",
+        "rows that an earlier version read are shown after other modules have changed",
+        f"{READ}::test_rows_are_read_again_once_the_code_has_changed",
+    ),
+    fault(
+        TENSORBOARD,
+        "purge_step=epoch if self.folder.is_dir() else None",
+        "purge_step=None",
+        "TensorBoard shows epochs twice after a damaged checkpoint",
+        f"{TRACKED}::test_tensorboard_shows_epochs_once_after_a_damaged_checkpoint",
+    ),
+    fault(
+        TENSORBOARD,
+        "purge_step=epoch if self.folder.is_dir() else None",
+        "purge_step=epoch - 1",
+        "TensorBoard loses an epoch of a continued run",
+        f"{TRACKED}::test_tensorboard_shows_epochs_once_after_a_damaged_checkpoint",
     ),
 )

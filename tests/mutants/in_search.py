@@ -5,6 +5,7 @@ from tests.mutants.fault import fault
 FROZEN, FROZE = "mnist_compact/questions/frozen.py", "tests/questions/test_frozen.py"
 SPACE, SPACES = "mnist_compact/questions/space.py", "tests/questions/test_space.py"
 LEDGER, HELD = "mnist_compact/search/ledger.py", "tests/search/test_ledger.py"
+WORKER, WORKS = "mnist_compact/search/worker.py", "tests/search/test_worker.py"
 PROPOSALS, PROPOSED = "mnist_compact/search/proposals.py", "tests/search/test_proposals.py"
 VERDICT = "mnist_compact/studies/verdict.py"
 EXCHANGE, EXCHANGED = "mnist_compact/studies/exchange.py", "tests/studies/test_exchange.py"
@@ -156,4 +157,63 @@ FAULTS = (
         "a pruner takes refused proposals for results",
         "tests/search/test_worker.py",
     ),
+    # What the sampler learns
+    fault(
+        PROPOSALS,
+        "parameters = 0 if below is None else count - below + 1",
+        "parameters = 0 if below is None else below - count - 1",
+        "networks within the budget violate it for the sampler",
+        f"{PROPOSED}::test_sampler_is_told_by_how_many_weights_the_budget_is_missed",
+    ),
+    fault(
+        PROPOSALS,
+        "parameters, reason = error.parameters - error.below + 1,",
+        "parameters, reason = error.below - error.parameters - 1,",
+        "networks over the budget are within it for the sampler",
+        f"{PROPOSED}::test_sampler_is_told_by_how_many_weights_the_budget_is_missed",
+    ),
+    fault(
+        PROPOSALS,
+        "parameters, reason = error.parameters - error.below + 1,",
+        "parameters, reason = 1,",
+        "the sampler does not learn by how much a network is over the budget",
+        f"{PROPOSED}::test_sampler_is_told_by_how_many_weights_the_budget_is_missed",
+    ),
+    fault(
+        PROPOSALS,
+        "unbuildable, reason = 1,",
+        "unbuildable, reason = 0,",
+        "networks that cannot be built are feasible for the sampler",
+        f"{PROPOSED}::test_sampler_is_told_that_a_network_cannot_be_built",
+    ),
+    # The heartbeat
+    fault(
+        WORKER,
+        "self.ledger.lease(self.at_work)",
+        "pass",
+        "a heartbeat does nothing, and a live trial is taken over",
+        f"{WORKS}::test_heartbeat_renews_the_lease_of_the_trial_at_work",
+    ),
+    fault(
+        WORKER,
+        "threading.Thread(target=self._beat, daemon=True).start()",
+        "threading.Thread(target=self._beat, daemon=True)",
+        "the heartbeat never starts",
+        f"{WORKS}::test_heartbeat_starts_with_the_worker",
+    ),
+    fault(
+        WORKER,
+        "if self.at_work is not None and self.ledger.holds(self.at_work):",
+        "if self.at_work is not None:",
+        "a heartbeat takes back a trial that another worker has taken over",
+        f"{WORKS}::test_heartbeat_leaves_a_trial_that_was_taken_over",
+    ),
+    fault(
+        WORKER,
+        'print(f"no heartbeat: {error}", flush=True)',
+        "return",
+        "after one error of the storage the heartbeat ends",
+        f"{WORKS}::test_heartbeat_survives_an_error_of_the_storage",
+    ),
+    fault(WORKER, "HEARTBEAT_S = 20.0", "HEARTBEAT_S = 200.0", "a lease ends before the next heartbeat", WORKS),
 )

@@ -1,22 +1,27 @@
 """Runs summed up over seeds, and two runs side by side."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
-from mnist_compact.results.columns import is_machines
+from mnist_compact.results.columns import GROUPS, MACHINE, is_machines
 from mnist_compact.results.difference import difference
 from mnist_compact.results.grouping import by_configuration, grouped
-from mnist_compact.results.record import Continuation, RecordError, Score, Status
+from mnist_compact.results.record import Continuation, RecordError, RunRecord, Score, Status
 from mnist_compact.results.summary import Summary
 from mnist_compact.results.tables import epochs_of, load_runs
 
 MakeRun = Callable[..., Path]
 Settings = Callable[..., dict[str, Any]]
 MakeScore = Callable[..., Score]
+NO_IDENTITY = (
+    *("seed", "experiment", MACHINE),  # equal runs may differ in these
+    *(f"{group}__kind" for group in GROUPS),  # goes with the name of the option
+    *(f"model__layers__conv{number}" for number in range(2, 8)),  # as conv1
+)
 
 
 @pytest.fixture
@@ -66,6 +71,28 @@ def test_by_configuration_all_but_the_seed_and_the_name_must_be_equal(
     assert table[["model", "optim.lr", "test n"]].to_numpy().tolist() == [["m3", 0.015, 3], ["m3", 0.5, 1]]
     assert "seed" not in table
     assert notes == ["Runs with configuration and seed of another in their group, which count again: 1."]
+
+
+def _leaves(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}__")
+        else:
+            yield f"{prefix}{key}"
+
+
+def test_every_setting_tells_configurations_apart(
+    make_run: MakeRun, settings: Settings, written: Path, tmp_path: Path
+) -> None:
+    """Whatever is changed in a run's configuration, seed, experiment and machine aside: it is no other seed of it."""
+    leaves = [leaf for leaf in _leaves(RunRecord.read(written).config) if not leaf.startswith(NO_IDENTITY)]
+    assert {leaf.partition("__")[0] for leaf in leaves} == {*GROUPS} - {MACHINE}
+    make_run("plain")
+    for place, leaf in enumerate(leaves):
+        make_run(f"changed{place}", config=settings(**{leaf: ["another"] if leaf == "model__order" else "another"}))
+    table, notes = by_configuration(load_runs(tmp_path))
+    assert table["test n"].tolist() == [1] * (1 + len(leaves))
+    assert notes == []
 
 
 def test_the_machine_makes_no_group_and_no_difference(seeds: Callable[..., None], tmp_path: Path) -> None:

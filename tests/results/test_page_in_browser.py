@@ -510,6 +510,47 @@ def test_dark_is_dark_at_once_and_a_phone_is_wide_enough(open_page: Open, output
     assert page.get_by_role("dialog").evaluate("(dialog) => dialog.scrollWidth <= dialog.clientWidth")
 
 
+def test_phone_shows_figures_beside_long_run_names(open_page: Open, make_run: MakeRun, tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run(f"o/{'a' * 60}/confirmations/a_long_name/seeds/{seed}")
+        make_run(f"o/{'b' * 60}/confirmations/a_long_name/seeds/{seed}")
+    page = open_page(tmp_path / "o", **PHONE)
+    for name in ("parameters", "test_accuracy_last"):
+        box = head(page, name).bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= PHONE["viewport"]["width"], f"{name} lies outside of the screen"
+
+
+def test_page_is_printed_with_every_chart_and_in_light(open_page: Open, outputs: Path) -> None:
+    """Charts far below the window are not drawn until one scrolls to them; paper has no window."""
+    page = open_page(outputs, color_scheme="dark", viewport={"width": 1400, "height": 500})
+    look = """() => {
+        const hosts = [...document.querySelectorAll(".figure")].filter((host) => host.checkVisibility());
+        const [chart] = document.querySelectorAll("#size-figure .main-svg");
+        return {
+            blank: hosts.filter((host) => !host.querySelector(".main-svg")).map((host) => host.id),
+            widest: Math.max(...[...document.querySelectorAll(".figure .main-svg")].map((one) => one.clientWidth)),
+            page: getComputedStyle(document.body).backgroundColor,
+            text: chart.querySelector(".xtick text").style.fill,
+        };
+    }"""
+    before = page.evaluate(look)
+    assert "curves-figure" in before["blank"]
+    page.evaluate(f"() => addEventListener('beforeprint', () => {{ window.printed = ({look})(); }})")
+    page.pdf(format="A4")
+    printed = page.evaluate("() => printed")
+    assert printed["blank"] == []
+    assert printed["widest"] <= 210 / 25.4 * 96  # A4 is 210 mm wide, a CSS pixel 1/96 inch
+    assert printed["page"] != before["page"]
+    assert printed["text"] != before["text"]
+    after = page.evaluate(look)
+    assert {**after, "blank": before["blank"]} == before
+    page.emulate_media(media="print")
+    expect(page.get_by_role("searchbox")).to_be_hidden()
+    table = page.locator("#runs-table .scroll")
+    assert table.evaluate("(table) => table.clientHeight === table.scrollHeight"), "no row is cut off"
+
+
 def _swipe_up(page: Page, x: float, y: float) -> None:
     fingers = page.context.new_cdp_session(page)
     fingers.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})

@@ -149,6 +149,28 @@ def test_a_refusal_is_told_as_the_sampler_hears_it(proposer_of, words, state):
     assert best(proposer.ledger.study) == []
 
 
+def test_sampler_is_told_by_how_many_weights_the_budget_is_missed(proposer_of):
+    """An Optuna constraint is met at 0 and below: here by networks with fewer parameters than the limit."""
+    key = "model.layers.conv6.width"
+    points = [{key: width} for width in (4, 300)]
+    proposer = proposer_of((f"{key}=range(4,301)", "budget.parameters_below=8000"), points=points)
+    assert proposer.propose(1, 9) is not None
+    assert proposer.propose(2, 1) is None
+    within, over = proposer.ledger.trials()
+    assert within.user_attrs["parameters"] < 8000 < over.user_attrs["parameters"]
+    for trial in (within, over):
+        assert trial.constraints == {"parameters": trial.user_attrs["parameters"] - 7999, "unbuildable": 0}
+
+
+def test_sampler_is_told_that_a_network_cannot_be_built(proposer_of):
+    key = "model.layers.conv5.pool"
+    proposer = proposer_of((f"{key}=choice(none,max)", "model.layers.conv6.pool=max"), points=[{key: "max"}])
+    assert proposer.propose(1, 1) is None
+    (trial,) = proposer.ledger.trials()
+    assert "must fit" in trial.user_attrs["refused"]
+    assert trial.constraints == {"parameters": 0, "unbuildable": 1}
+
+
 FEW = ("optim=choice(sgd,adamw)", "model.layers.conv1.width=range(4,6)")
 
 

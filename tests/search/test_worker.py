@@ -1,6 +1,7 @@
 """A worker and its trial, in this process: what it does with a verdict that was cut off, and with a lost lease."""
 
 import os
+import threading
 from contextlib import closing
 
 import optuna
@@ -10,8 +11,10 @@ from optuna.trial import TrialState
 
 from mnist_compact.questions.frozen import freeze
 from mnist_compact.results.record import RunRecord, Score, Status
+from mnist_compact.search import worker as worker_module
 from mnist_compact.search.assignment import Assignment
-from mnist_compact.search.worker import Worker
+from mnist_compact.search.ledger import LEASE_S
+from mnist_compact.search.worker import HEARTBEAT_S, Worker
 from mnist_compact.studies.founding import Charter
 from mnist_compact.studies.verdict import Settings
 from mnist_compact.training.configs import MachineConfig
@@ -83,3 +86,80 @@ def test_a_worker_that_has_lost_its_trial_says_nothing_more_of_it(worker, tmp_pa
     record = RunRecord.read(tmp_path / job.folder)
     assert record.status is Status.RUNNING, "as the other worker keeps it"
     assert record.config["machine"]["name"] == "one_core", "its own"
+
+
+class EndOfTest(BaseException):
+    """Ends the endless loop of a heartbeat."""
+
+
+@pytest.fixture
+def beat(worker, monkeypatch):
+    """beat(n) lets the heartbeat of the worker's trial beat n times."""
+
+    def beats(count):
+        left = iter(range(count))
+
+        def sleep(seconds):
+            if next(left, None) is None:
+                raise EndOfTest
+
+        with monkeypatch.context() as patched:
+            patched.setattr(worker_module.time, "sleep", sleep)
+            with pytest.raises(EndOfTest):
+                worker._beat()
+
+    return beats
+
+
+def lease_of(worker, job):
+    return worker.ledger.trials()[job.number].user_attrs["lease"]
+
+
+def test_heartbeat_renews_the_lease_of_the_trial_at_work(worker, beat):
+    job = worker._next()
+    first = lease_of(worker, job)
+    beat(1)
+    assert lease_of(worker, job) == first, "no trial is at work yet"
+    worker.at_work = job.trial_id
+    beat(1)
+    second = lease_of(worker, job)
+    assert second["said"] > first["said"]
+    beat(2)
+    assert lease_of(worker, job)["said"] > second["said"]
+
+
+def test_heartbeat_leaves_a_trial_that_was_taken_over(worker, beat):
+    job = worker._next()
+    worker.at_work = job.trial_id
+    worker.ledger.note(job.trial_id, lease={"worker": "another"})
+    beat(2)
+    assert lease_of(worker, job) == {"worker": "another"}
+
+
+def test_heartbeat_survives_an_error_of_the_storage(worker, beat, monkeypatch, capsys):
+    job = worker._next()
+    worker.at_work = job.trial_id
+    first, holds, answers = lease_of(worker, job), worker.ledger.holds, iter([OSError("away for a while")])
+
+    def holds_after_an_error(trial_id):
+        for error in answers:
+            raise error
+        return holds(trial_id)
+
+    monkeypatch.setattr(worker.ledger, "holds", holds_after_an_error)
+    beat(2)
+    assert lease_of(worker, job)["said"] > first["said"]
+    assert capsys.readouterr().out == "no heartbeat: away for a while\n"
+
+
+def test_heartbeat_starts_with_the_worker(worker, monkeypatch):
+    started = threading.Event()
+    monkeypatch.setattr(worker_module, "end_with", lambda parent, at_last: None)  # it would end this process
+    monkeypatch.setattr(worker, "_beat", started.set)
+    monkeypatch.setattr(worker, "_take_turns", lambda: started.wait(60))
+    worker.work()
+    assert started.is_set()
+
+
+def test_several_heartbeats_fit_into_a_lease():
+    assert 3 * HEARTBEAT_S < LEASE_S

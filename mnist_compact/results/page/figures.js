@@ -1,5 +1,6 @@
 "use strict";
-// Charts are drawn when they come near the window, and again when the system turns light or dark.
+// Charts are drawn when they come near the window, when the page is printed, and again when the system turns light or
+// dark.
 
 const CHART = {
   responsive: true,
@@ -9,11 +10,14 @@ const CHART = {
 };
 const LIGHT = ["#0b66b5", "#d2560a", "#078059", "#b3508f", "#8a6a00", "#5e4fc2", "#3c7d8c", "#7a4a2b"];
 const DARK = ["#5fb0f0", "#ff9652", "#36c99b", "#ec9fcb", "#e3bd4a", "#ab9ff5", "#7cc7d6", "#d3a07c"];
+const PRINTED_WIDTH = "660px"; // what A4 and Letter paper have between their margins
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const touch = matchMedia("(pointer: coarse)"); // a finger on a chart scrolls the page, where a mouse zooms
 
 /** Plotly reads a little HTML in its texts: here a name is just a name. */
 const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
+const isPrinting = () => document.documentElement.classList.contains("printing");
 
 function theme() {
   const style = getComputedStyle(document.documentElement);
@@ -25,7 +29,7 @@ function theme() {
     accent: colour("accent"),
     good: colour("good"),
     surface: colour("surface"),
-    colours: dark.matches ? DARK : LIGHT,
+    colours: dark.matches && !isPrinting() ? DARK : LIGHT,
   };
 }
 
@@ -108,6 +112,20 @@ function draw(host) {
 dark.addEventListener("change", () => {
   for (const [host, { drawn }] of figures) if (drawn) draw(host);
 });
+
+/** Draw every chart that is not hidden, in light colours and as wide as paper; afterwards as the page has it. */
+function setPrinting(printing) {
+  document.documentElement.classList.toggle("printing", printing);
+  for (const [host, figure] of figures) {
+    if (printing ? !host.checkVisibility() : !figure.drawn) continue;
+    host.style.width = printing ? PRINTED_WIDTH : "";
+    Plotly.purge(host); // a chart that is drawn keeps its width otherwise
+    figure.drawn = false;
+    draw(host);
+  }
+}
+addEventListener("beforeprint", () => setPrinting(true));
+addEventListener("afterprint", () => setPrinting(false));
 
 /** Limits (per cent) that spread out the better values; a few far below fall outside. */
 function accuracyLimits(values) {
