@@ -21,6 +21,7 @@ GROUND = {
     "seeds",
     "shapes",
     "signals",
+    "streams",
 }
 # Room → what it may import. A file by its name: `terminal.refusals` turns Hydra's errors into ours wherever a
 # configuration is composed, and is all of the terminal that others than a verb know of; a verb that stands in a room
@@ -37,6 +38,7 @@ MAY_IMPORT = {
     "seeds": set(),
     "shapes": set(),
     "signals": set(),
+    "streams": set(),
     "unfit": {"results"},
     "data": set(),
     "model": set(),

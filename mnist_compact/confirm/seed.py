@@ -15,12 +15,14 @@ from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, PREFIX, ConfigError
 from mnist_compact.orphans import end_with
 from mnist_compact.results.record import Status
 from mnist_compact.run_files import RECORD
+from mnist_compact.streams import prepare_streams
 from mnist_compact.terminal.display import on_terminal
 
 PREDECESSOR_S = 30.0  # for the process of a parent that was killed to notice
 
 
 def main(folder: Path, seed: int, threads: int, parent: int) -> int:
+    prepare_streams()
     end_with(parent)
     confirmation = Confirmation.read(folder)
     home, watcher = home_of(folder, seed), on_terminal()
