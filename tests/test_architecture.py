@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "mnist_compact"
 # Small modules that anyone may stand on.
 GROUND = {
     "atomic",
+    "bounded",
     "changes",
     "choosing",
     "commands",
@@ -28,6 +29,7 @@ GROUND = {
 # has a row of its own.
 MAY_IMPORT = {
     "atomic": set(),
+    "bounded": set(),
     "changes": set(),
     "choosing": set(),
     "commands": set(),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mnist_compact.atomic import replacing
+from mnist_compact.bounded import read_json
 from mnist_compact.faults import Refusal
 from mnist_compact.results.upgrades import UPGRADES
 from mnist_compact.run_files import RECORD
@@ -162,7 +163,7 @@ class RunRecord:
         """Read `folder`/result.json. Raises RecordError when it is missing, damaged or of another schema version."""
         path = folder / RECORD
         try:
-            raw = json.loads(path.read_bytes())
+            raw = read_json(path)
         except OSError as error:
             raise RecordError(f"{folder} is not a run folder: {path.name} cannot be read ({error.strerror})") from error
         except ValueError as error:

@@ -9,7 +9,6 @@ import gzip
 import io
 import json
 import warnings
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -23,6 +22,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_compact.atomic import replacing
+from mnist_compact.bounded import LARGE, gunzip, parse_json, read_bytes
 from mnist_compact.faults import ConfigError
 from mnist_compact.studies.counts import FIXED
 
@@ -72,8 +72,8 @@ def write(path: Path, exchange: Exchange) -> None:
 def read(path: Path) -> Exchange:
     """What `write` wrote. Raises ConfigError for a file that is damaged, something else, or of another schema."""
     try:
-        exchange = json.loads(gzip.decompress(path.read_bytes()))
-    except (gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
+        exchange = parse_json(gunzip(read_bytes(path, LARGE)))
+    except ValueError as error:
         raise ConfigError([f"{path} is damaged or no exported study: {error}"]) from error
     if not isinstance(exchange, dict) or "schema_version" not in exchange:
         raise ConfigError([f"{path} is no exported study: it names no schema_version"])

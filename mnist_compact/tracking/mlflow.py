@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_compact.atomic import replacing
+from mnist_compact.bounded import read_json
 from mnist_compact.changes import flat
 from mnist_compact.onlookers import Watcher
 from mnist_compact.tracking.scalars import tag_of
@@ -37,7 +38,7 @@ class MLflowTracker(Watcher):
     def started(self, run: RunConfig, anatomy: Anatomy, device: str, steps: int) -> None:
         from mlflow import MlflowClient
 
-        begun = json.loads(self.mark.read_text()) if self.mark.exists() else None
+        begun = read_json(self.mark) if self.mark.exists() else None
         self.client = MlflowClient(tracking_uri=begun["uri"] if begun else self.uri)
         if begun:
             self.run_id = begun["run_id"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from mnist_compact.cores import cores
 from mnist_compact.faults import ConfigError
 from mnist_compact.training.configs import Precision
 
@@ -50,7 +51,7 @@ def prepared(threads: int, device: torch.device) -> Iterator[None]:
 def prepare(threads: int, device: torch.device) -> None:
     """Set the threads, treat denormals as zero, and let the allocator keep what a step frees.
 
-    0 threads leave torch's own number, which heeds OMP_NUM_THREADS and the cores that this process may use.
+    0 threads leave torch's own number, which follows OMP_NUM_THREADS, within the cores that this process may use.
 
     A GPU becomes the current one, and computes convolutions in full float32 by algorithms that repeat themselves.
     """
@@ -59,8 +60,7 @@ def prepare(threads: int, device: torch.device) -> None:
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.allow_tf32 = False
     torch.set_flush_denormal(True)  # before the first parallel work: threads inherit it
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or min(torch.get_num_threads(), cores()))
     libc = ctypes.CDLL(None) if os.name == "posix" else None
     if libc is not None and hasattr(libc, "mallopt"):
         # glibc hands large freed blocks back to the kernel at every step, which then has to clear them again.
