@@ -128,15 +128,18 @@ class Session:
         return bool(best)
 
     def end(self) -> None:
-        """Write the record as it stands, whatever comes between: Ctrl-C once more, or a disk that is full."""
+        """Write the record as it stands, despite Ctrl-C once more, a full disk, or a folder that takes no new files."""
         try:
             self.record.write(self.folder)
         except KeyboardInterrupt:
             self.record.write(self.folder)
             raise
-        except OSError:
-            (self.folder / MISTAKES).unlink(missing_ok=True)  # makes room; the checkpoint has all of it
+        except PermissionError:
             with suppress(OSError):
+                self.record.write_in_place(self.folder)
+        except OSError:
+            with suppress(OSError):
+                (self.folder / MISTAKES).unlink(missing_ok=True)  # makes room; the checkpoint has all of it
                 self.record.write(self.folder)
 
     @contextmanager

@@ -156,7 +156,16 @@ class RunRecord:
 
     def write(self, folder: Path) -> None:
         with replacing(folder / RECORD) as path:
-            path.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n")
+            path.write_text(self._as_json())
+
+    def write_in_place(self, folder: Path) -> None:
+        """For a folder that has a record, and takes no new files any more."""
+        with (folder / RECORD).open("r+") as file:
+            file.write(self._as_json())
+            file.truncate()
+
+    def _as_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
 
     @classmethod
     def read(cls, folder: Path) -> Self:
