@@ -37,8 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    commands = {"export": _export, "import": _import, "list": _list, "show": _show, "watch": _watch}
-    commands[arguments.command](arguments)
+    {"export": _export, "import": _import, "list": _list, "show": _show, "watch": _watch}[arguments.command](arguments)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ GROUND = {
     "commands",
     "cores",
     "faults",
+    "locks",
     "orphans",
     "run_files",
     "seeds",
@@ -36,6 +38,7 @@ MAY_IMPORT = {
     "cores": set(),
     "orphans": set(),
     "faults": set(),
+    "locks": set(),
     "run_files": set(),
     "seeds": set(),
     "shapes": set(),
@@ -166,3 +169,13 @@ def test_configuration_does_not_wait_for_torch(module):
 def test_files_stay_small():
     long = {str(path.relative_to(PACKAGE)): path.read_text().count("\n") for path in SOURCES}
     assert {name: lines for name, lines in long.items() if lines > 250} == {}
+
+
+def test_source_distribution_has_what_the_tests_read():
+    root = PACKAGE.parent
+    told = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    included = {name.lstrip("/") for name in told["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]}
+    text = "".join(path.read_text(encoding="utf-8") for path in (root / "tests").rglob("*.py"))
+    named = {place.name for place in root.iterdir() if f'"{place.name}' in text and not place.name.startswith(".")}
+    assert {"evidence", "conf"} <= named
+    assert named - {"outputs", "pyproject.toml"} <= included  # the last is always in it

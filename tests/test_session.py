@@ -285,14 +285,13 @@ def test_a_second_run_that_waited_in_vain_finds_the_first(configure, onlooker, t
     """It looked into the empty folder before the first one came to hold it."""
     begin = Session.begin
     monkeypatch.setattr(Session, "begin", lambda self: pytest.fail("begins in a folder that holds a run"))
-    genuine = session.FileLock
+    genuine = session.lock_file
 
-    class Overtaken(genuine):
-        def acquire(self, *arguments, **options):
-            (tmp_path / "result.json").write_text("{}")
-            return super().acquire(*arguments, **options)
+    def overtaken(*arguments, **options):
+        (tmp_path / "result.json").write_text("{}")
+        return genuine(*arguments, **options)
 
-    monkeypatch.setattr(session, "FileLock", Overtaken)
+    monkeypatch.setattr(session, "lock_file", overtaken)
     with pytest.raises(ConfigError, match="holds a run already"):
         run(configure(), tmp_path, onlooker())
     assert begin is not Session.begin

@@ -18,12 +18,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from mnist_compact.bounded import read_bytes
 from mnist_compact.data.published import MNIST, Published
 from mnist_compact.data.sources import MnistFile, Source, SourceFailed, unpack
 from mnist_compact.faults import Refusal
+from mnist_compact.locks import lock_file
 
 TRAINING_FILES = (MnistFile.TRAIN_IMAGES, MnistFile.TRAIN_LABELS)
 TEST_FILES = (MnistFile.TEST_IMAGES, MnistFile.TEST_LABELS)
@@ -118,7 +119,7 @@ def _verified(folder: Path, names: Sequence[MnistFile], published: Published) ->
 
 @contextmanager
 def _sole_writer(folder: Path, announce: Callable[[str], None], title: str) -> Iterator[None]:
-    lock = FileLock(folder / ".lock")
+    lock = lock_file(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
