@@ -1,12 +1,16 @@
 """Hydra's sweeper of grids, checked as a whole before anything is made or trained."""
 
+import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, open_dict
@@ -15,6 +19,9 @@ from mnist_compact.config import GROUPS, check_names, to_run_config, tracker_of
 from mnist_compact.faults import ConfigError
 from mnist_compact.launcher import shared
 from mnist_compact.terminal.refusals import explain
+
+MOST_MEMBERS = 5_000  # each is composed and checked before the first is trained
+MANY_MEMBERS = 200  # from here on the check takes so long that it is announced
 
 
 @dataclass
@@ -30,6 +37,7 @@ class GridSweeper(BasicSweeper):
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        _check_size(overrides)
         batches = self.split_arguments(overrides, self.max_batch_size)
         self._check([job for batch in batches for job in batch])
         return super().sweep(arguments)
@@ -53,6 +61,18 @@ class GridSweeper(BasicSweeper):
         if faults:
             preface = [f"{len(faults)} of {len(jobs)} jobs cannot run, so none does:"] if len(jobs) > 1 else []
             raise ConfigError([*preface, *faults])
+
+
+def _check_size(overrides: Sequence[Override]) -> None:
+    """Raises ConfigError for a grid of more than MOST_MEMBERS, before its members are made."""
+    sweeps = [override for override in overrides if override.is_discrete_sweep()]
+    counts = [sum(1 for _ in islice(sweep.sweep_iterator(), MOST_MEMBERS + 1)) for sweep in sweeps]
+    members = math.prod(counts)
+    if members > MOST_MEMBERS:
+        keys = ", ".join(sweep.key_or_group for sweep in sweeps)
+        raise ConfigError([f"a grid must have at most {MOST_MEMBERS:,} members, got more, of {keys}; a search samples"])
+    if members >= MANY_MEMBERS:
+        print(f"checking the configurations of {members:,} members", file=sys.stderr, flush=True)
 
 
 def _check_job(config: DictConfig) -> None:

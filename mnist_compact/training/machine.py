@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from mnist_compact.cores import cores
-from mnist_compact.faults import ConfigError
+from mnist_compact.faults import EXIT_FAILED, ConfigError, WorkFault
 from mnist_compact.training.configs import Precision
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
@@ -34,6 +34,20 @@ def resolve_device(name: str) -> torch.device:
             [f"machine.device must be auto, cpu or a GPU of this machine, got {name!r} ({reason})"]
         ) from error
     return device
+
+
+@contextmanager
+def memory_faults() -> Iterator[None]:
+    """Turn a lack of memory, which torch reports in several ways, into a WorkFault that says what takes less."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise WorkFault(
+            "there is not enough memory: a smaller train.batch_size, narrower layers or fewer images take less",
+            EXIT_FAILED,
+        ) from error
 
 
 @contextmanager
