@@ -27,10 +27,12 @@ def _quotas() -> Iterator[float]:
     """CPUs' worth of time that this process's cgroups and those above them may have; none without limits."""
     for folder in _cgroup_folders():
         with suppress(OSError, ValueError, ZeroDivisionError):  # not there, "max", or another format
-            quota, period = (folder / "cpu.max").read_text().split()  # v2
+            quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()  # v2
             yield int(quota) / int(period)
         with suppress(OSError, ValueError, ZeroDivisionError):
-            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))  # v1
+            quota, period = (
+                (folder / f"cpu.cfs_{name}_us").read_text(encoding="ascii") for name in ("quota", "period")
+            )  # v1
             if int(quota) > 0:  # -1: no limit
                 yield int(quota) / int(period)
 
@@ -41,7 +43,7 @@ def _cgroup_folders() -> Iterator[Path]:
     In a container the path may be the host's, of which only the mount's root is there.
     """
     try:
-        lines = PROCESS_CGROUPS.read_text().splitlines()
+        lines = PROCESS_CGROUPS.read_text(encoding="ascii").splitlines()
     except OSError:
         return
     for line in lines:

@@ -53,14 +53,13 @@ def sole_writer(folder: Path) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         with suppress(OSError):
-            raise ConfigError(
-                [f"{folder} is in use by {' '.join(path.read_text().split())}: one process at a time writes there"]
-            ) from error
+            holder = " ".join(path.read_text(encoding="utf-8", errors="replace").split())
+            raise ConfigError([f"{folder} is in use by {holder}: one process at a time writes there"]) from error
         raise ConfigError([f"{folder} is in use by another process: one at a time writes there"]) from error
     try:
         with suppress(OSError):  # where a lock keeps others from reading and writing, nobody is told who has it
             if not isinstance(lock, SoftFileLock):  # which names its holder itself, and is removed when released
-                path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+                path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         for place in (folder, folder / WEIGHTS):
             sweep(place)
         yield

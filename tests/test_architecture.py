@@ -179,3 +179,21 @@ def test_source_distribution_has_what_the_tests_read():
     named = {place.name for place in root.iterdir() if f'"{place.name}' in text and not place.name.startswith(".")}
     assert {"evidence", "conf"} <= named
     assert named - {"outputs", "pyproject.toml"} <= included  # the last is always in it
+
+
+def without_encoding(path):
+    """Lines that read or write text in whatever encoding the user's locale has."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call) or any(keyword.arg == "encoding" for keyword in node.keywords):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        modes = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+        is_text = name == "open" and not any("b" in mode for mode in modes) and getattr(node.func, "value", None)
+        if name in ("read_text", "write_text") or (
+            is_text and ast.unparse(node.func.value) not in ("os", "gzip", "tarfile")
+        ):
+            yield f"{path.relative_to(PACKAGE)}:{node.lineno}"
+
+
+def test_text_files_are_read_and_written_as_utf_8():
+    assert [line for path in SOURCES for line in without_encoding(path)] == []

@@ -77,7 +77,7 @@ class Confirmation:
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / CONFIRMED) as path:
-            path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+            path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Self:

@@ -48,7 +48,7 @@ class Plan:
 
     def write(self, path: Path) -> None:
         with replacing(path) as beside:
-            beside.write_text(json.dumps(asdict(self), indent=1) + "\n")
+            beside.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Self:

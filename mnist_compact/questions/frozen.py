@@ -39,7 +39,8 @@ def freeze(sweeper: DictConfig, arguments: list[str], beside: Sequence[Path] = (
     paths += [(path, sweeps.parent) for path in sweeps.rglob("*.yaml")]
     files: dict[str, str] = {}
     for path, root in paths:
-        files.setdefault(path.relative_to(root).as_posix(), path.read_text())  # Hydra, too, takes the first it finds
+        # Hydra, too, takes the first it finds.
+        files.setdefault(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8"))
     question, machine = _divided(arguments)
     return {
         "settings": {str(key): value for key, value in settings.items() if key not in leave_out},
@@ -182,7 +183,7 @@ class Composer:
         for name, text in frozen["files"].items():
             path = Path(self.folder.name) / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
         register()
         self.before = GlobalHydra.instance().hydra  # the application's own, while it runs
         GlobalHydra.instance().clear()

@@ -156,11 +156,11 @@ class RunRecord:
 
     def write(self, folder: Path) -> None:
         with replacing(folder / RECORD) as path:
-            path.write_text(self._as_json())
+            path.write_text(self._as_json(), encoding="utf-8")
 
     def write_in_place(self, folder: Path) -> None:
         """For a folder that has a record, and takes no new files any more."""
-        with (folder / RECORD).open("r+") as file:
+        with (folder / RECORD).open("r+", encoding="utf-8") as file:
             file.write(self._as_json())
             file.truncate()
 

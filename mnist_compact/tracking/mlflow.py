@@ -61,7 +61,9 @@ class MLflowTracker(Watcher):
         self.under_way = True
         self._describe(self.client, _settings(run, anatomy))
         with replacing(self.mark) as beside:
-            beside.write_text(json.dumps({"uri": self.client.tracking_uri, "run_id": self.run_id}) + "\n")
+            beside.write_text(
+                json.dumps({"uri": self.client.tracking_uri, "run_id": self.run_id}) + "\n", encoding="utf-8"
+            )
 
     def epoch_done(self, row: dict[str, Any], *, new_best: bool) -> None:
         from mlflow.entities import Metric
