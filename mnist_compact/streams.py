@@ -85,7 +85,7 @@ def _keeping_errors(stream: io.TextIOWrapper, raw: io.FileIO) -> io.TextIOWrappe
     stream.flush()
     kept = _KeepsError(raw.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
-        kept if stream.buffer is raw else io.BufferedWriter(kept),  # type: ignore[arg-type]
+        kept if stream.buffer is raw else io.BufferedWriter(kept),
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=stream.line_buffering,

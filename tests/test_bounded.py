@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnist_compact import bounded
+from mnist_compact import bounded, study
 from mnist_compact.data.files import _verified
 from mnist_compact.data.published import MNIST
 from mnist_compact.data.sources import MnistFile, SourceFailed, unpack
@@ -85,6 +85,25 @@ def test_hostile_exported_study_is_refused(tmp_path, monkeypatch, content):
     path.write_bytes(gzip.compress(content))
     with pytest.raises(ConfigError, match=r"hostile\.study\.json\.gz .*(nested too deeply|larger than 1 MiB)"):
         read_study(path)
+
+
+@pipes
+def test_list_of_studies_names_pipes_and_goes_on(tmp_path, capsys):
+    for name in ("a.study.json.gz", "study.db"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "b.study.json.gz").write_bytes(gzip.compress(DEEP.encode()))
+    study.main(["list", str(tmp_path)])
+    told = capsys.readouterr().err
+    assert "a.study.json.gz is not a regular file" in told
+    assert "study.db is not a regular file" in told
+    assert "b.study.json.gz is damaged or no exported study: nested too deeply" in told
+
+
+@pipes
+def test_pipe_as_an_exported_study_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "a.study.json.gz")
+    with pytest.raises(ConfigError, match="not a regular file"):
+        read_study(tmp_path / "a.study.json.gz")
 
 
 @pipes

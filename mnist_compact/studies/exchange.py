@@ -73,6 +73,8 @@ def read(path: Path) -> Exchange:
     """What `write` wrote. Raises ConfigError for a file that is damaged, something else, or of another schema."""
     try:
         exchange = parse_json(gunzip(read_bytes(path, LARGE)))
+    except OSError as error:
+        raise ConfigError([f"{path} cannot be read ({error.strerror})"]) from error
     except ValueError as error:
         raise ConfigError([f"{path} is damaged or no exported study: {error}"]) from error
     if not isinstance(exchange, dict) or "schema_version" not in exchange:
