@@ -27,7 +27,7 @@ def cache_of(function: Callable[..., Any]) -> Any:
         return KernelCache(function)
     except RuntimeError:  # Numba found no folder that can be written to
         try:
-            config.CACHE_DIR = str(temporary_folder())
+            config.CACHE_DIR = str(temporary_folder())  # type: ignore[attr-defined]
             return KernelCache(function)
         except (OSError, RuntimeError):
             return NullCache()
@@ -46,7 +46,7 @@ def temporary_folder() -> Path:
     return folder if ours and not folder.is_symlink() else Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
 
 
-class KernelCache(FunctionCache):  # type: ignore[misc]
+class KernelCache(FunctionCache):
     """Numba's cache of one function. Raises RuntimeError where no folder can be written to."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -67,7 +67,7 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
             super().save_overload(signature, compiled)
 
 
-class _CheckedFile(IndexDataCacheFile):  # type: ignore[misc]
+class _CheckedFile(IndexDataCacheFile):
     """An index and its files of machine code, each of which begins with a digest of the rest."""
 
     def _load_index(self) -> Any:

@@ -127,7 +127,7 @@ class TeamFunction:
         layout = np.dtype([("one", number), *self.fields], align=True)
         pointer: Any = types.CPointer
         signature = types.void(pointer(from_dtype(layout)))
-        function = CFunc(self.body, (signature.args, signature.return_type), locals={}, options=OPTIONS)
+        function: Any = CFunc(self.body, (signature.args, signature.return_type), locals={}, options=OPTIONS)
         function._cache = cache_of(self.body)
         function.compile()
         return function, layout
