@@ -15,6 +15,7 @@ from mnist_compact.config import GROUPS, check_names, configuration_folder, to_r
 from mnist_compact.faults import EXIT_DIVERGED, EXIT_INTERRUPTED, EXIT_REFUSED, PREFIX, ConfigError, WorkFault
 from mnist_compact.run_files import CONFIG, RECORD
 from mnist_compact.signals import interrupted_by_signals
+from mnist_compact.streams import output_error, prepare_streams
 from mnist_compact.terminal.refusals import check_options, check_question, explain
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ def main() -> None:
             _check_saved(sys.argv[1:])
             check_options(sys.argv[1:])
             _launch(sys.argv[1:])
-        sys.stdout.flush()
 
 
 def _check_working_folder() -> None:
@@ -80,8 +80,13 @@ def plain_errors() -> Iterator[None]:
     """One message instead of a traceback for errors that people make; HYDRA_FULL_ERROR=1 shows all of it."""
     wants_all = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own version and exits before we see the error
+    prepare_streams()
     try:
-        yield
+        try:
+            yield
+        finally:
+            if fault := output_error():
+                print(f"{PREFIX}{fault}", file=sys.stderr)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # the reader, `head` say, has seen enough; nothing must be flushed at exit

@@ -117,7 +117,7 @@ def write_config(folder: Path, record: RunRecord) -> None:
         # A comment ends with its line, and YAML has no place for control codes.
         told = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in told)
         header = f"# overrides: {told}\n# run it again: python -m mnist_compact rerun=<this folder>\n"
-        path.write_text(header + yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True))
+        path.write_text(header + yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def weights_about(record: RunRecord, data: Datasets) -> str:
@@ -126,7 +126,7 @@ def weights_about(record: RunRecord, data: Datasets) -> str:
 
 
 def write_layers(folder: Path, rows: list[LayerRow]) -> None:
-    with replacing(folder / LAYERS) as path, path.open("w", newline="") as file:
+    with replacing(folder / LAYERS) as path, path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(LayerRow)])
         writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
@@ -134,7 +134,7 @@ def write_layers(folder: Path, rows: list[LayerRow]) -> None:
 
 def write_metrics(folder: Path, rows: list[Row]) -> None:
     """The whole file anew: a run killed between row and checkpoint has a row too many."""
-    with replacing(folder / METRICS) as path, path.open("w", newline="") as file:
+    with replacing(folder / METRICS) as path, path.open("w", newline="", encoding="utf-8") as file:
         if rows:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
@@ -142,7 +142,7 @@ def write_metrics(folder: Path, rows: list[Row]) -> None:
 
 
 def append_metrics(folder: Path, rows: list[Row]) -> None:
-    with (folder / METRICS).open("a", newline="") as file:
+    with (folder / METRICS).open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[-1]))
         if len(rows) == 1:
             writer.writeheader()

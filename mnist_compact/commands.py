@@ -3,18 +3,22 @@
 import sys
 from collections.abc import Callable
 
-from mnist_compact.faults import EXIT_INTERRUPTED, EXIT_REFUSED, Refusal, WorkFault
+from mnist_compact.faults import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, Refusal, WorkFault
+from mnist_compact.streams import output_error, prepare_streams
 
 
 def conclude(name: str, work: Callable[[], int | None], *, interrupted: str = "interrupted") -> None:
     """Do `work` for the command `name` and exit with its code, unless that is 0 or None.
 
     What cannot be done (Refusal, OSError) gives 2, what was begun and cannot be finished the fault's own code;
-    Ctrl-C gives 130 and the words `interrupted`.
+    Ctrl-C gives 130 and the words `interrupted`. Where stdout could not be written to, success becomes 1.
     """
+    prepare_streams()
     try:
         status = work()
-        sys.stdout.flush()
+        if fault := output_error():
+            sys.stderr.write(f"{name}: {fault}\n")
+            status = status or EXIT_FAILED
     except BrokenPipeError:  # the reader, `head` say, has seen enough; nothing must be flushed at exit
         sys.stdout = None
         status = 0

@@ -24,8 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     A figure of the record or the card that does not come out again gives exit code 1, what cannot be done 2.
     """
-    arguments = _parser().parse_args(argv)
-    conclude("mnist-compact-evaluate", lambda: _evaluate(arguments))
+    conclude("mnist-compact-evaluate", lambda: _evaluate(_parser().parse_args(argv)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,8 +19,10 @@ from mnist_compact.training import checkpoint
 from mnist_compact.training.checkpoint import Progress
 from mnist_compact.training.configs import MachineConfig
 from mnist_compact.training.loop import Diverged, Plan, fit
-from mnist_compact.training.machine import autocast, describe_environment, prepared, resolve_device
+from mnist_compact.training.machine import autocast, describe_environment, memory_faults, prepared, resolve_device
 from mnist_compact.wording import counted
+
+MOST_PARAMETERS = 100_000_000  # with gradients and the moments of an optimizer 1.6 GB
 
 
 def check(run: RunConfig) -> int:
@@ -31,6 +33,8 @@ def check(run: RunConfig) -> int:
     resolve_device(run.machine.device)
     model = planned(run.model.build)
     parameters = sum(count_parameters(model))
+    if parameters > MOST_PARAMETERS:
+        raise ConfigError([f"model must have at most {MOST_PARAMETERS:,} parameters, got {parameters:,}"])
     run.budget.check(parameters=parameters, epochs=run.train.epochs)
     run.optim.build(model)  # which may not fit the network
     run.scheduler.momentum(run.optim.own_momentum(), steps_per_epoch=1, epochs=run.train.epochs)
@@ -53,7 +57,7 @@ def run(
     check(config)
     _check_is_new(folder)
     device = resolve_device(config.machine.device)
-    with prepared(config.machine.threads, device):
+    with prepared(config.machine.threads, device), memory_faults():
         data = (data or config.load_data(watcher.announce)).to(device)
         with sole_writer(folder):
             _check_is_new(folder)  # by now
@@ -119,7 +123,7 @@ def resume(
             config.machine.threads = record.latest_environment.get("threads", 0)
         check(config)
         device = resolve_device(config.machine.device)
-        with prepared(config.machine.threads, device):
+        with prepared(config.machine.threads, device), memory_faults():
             data = (data or config.load_data(watcher.announce)).to(device)
             trainee, anatomy, batches = untrained(config, data)
             progress = checkpoint.load(folder, trainee, device, watcher.announce)
@@ -159,7 +163,8 @@ def _conduct(session: Session, watcher: Watcher, reporter: Reporter) -> RunRecor
         session.begin()
         device = session.data.train.images.device
         watcher.started(session.run, session.anatomy, str(device), len(session.batches))
-        finished = _train(session, watcher, reporter)
+        with memory_faults():  # here too, so that the record's reason is in words
+            finished = _train(session, watcher, reporter)
         record.status = Status.COMPLETED if finished else Status.STOPPED
     except Diverged as error:
         record.status, record.reason = Status.DIVERGED, str(error)

@@ -1,7 +1,10 @@
 """Hydra's sweeper of grids, checked as a whole before anything is made or trained."""
 
+import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,9 @@ from mnist_compact.results.columns import MACHINE
 from mnist_compact.results.record import RecordError, RunRecord
 from mnist_compact.terminal.refusals import check_question, explain
 
+MOST_MEMBERS = 5_000  # each is composed and checked before the first is trained
+MANY_MEMBERS = 200  # from here on the check takes so long that it is announced
+
 
 @dataclass
 class GridSweeperConfig(BasicSweeperConf):
@@ -36,6 +42,7 @@ class GridSweeper(BasicSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
         self._check_no_question(overrides)
+        _check_size(overrides)
         batches = self.split_arguments(overrides, self.max_batch_size)
         self._check([job for batch in batches for job in batch])
         return super().sweep(arguments)
@@ -72,6 +79,18 @@ class GridSweeper(BasicSweeper):
         if faults:
             preface = [f"{len(faults)} of {len(jobs)} jobs cannot run, so none does:"] if len(jobs) > 1 else []
             raise ConfigError([*preface, *faults])
+
+
+def _check_size(overrides: Sequence[Override]) -> None:
+    """Raises ConfigError for a grid of more than MOST_MEMBERS, before its members are made."""
+    sweeps = [override for override in overrides if override.is_discrete_sweep()]
+    counts = [sum(1 for _ in islice(sweep.sweep_iterator(), MOST_MEMBERS + 1)) for sweep in sweeps]
+    members = math.prod(counts)
+    if members > MOST_MEMBERS:
+        keys = ", ".join(sweep.key_or_group for sweep in sweeps)
+        raise ConfigError([f"a grid must have at most {MOST_MEMBERS:,} members, got more, of {keys}; a search samples"])
+    if members >= MANY_MEMBERS:
+        print(f"checking the configurations of {members:,} members", file=sys.stderr, flush=True)
 
 
 def _check_job(config: DictConfig, number: int) -> None:

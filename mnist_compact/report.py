@@ -24,8 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     nothing is written, and the exit code is 0. What cannot be done (a path or column that does not exist, a file that
     cannot be written) is one line on stderr and exit code 2.
     """
-    arguments = parser().parse_args(argv)
-    conclude("mnist-compact-report", lambda: _run(arguments))
+    conclude("mnist-compact-report", lambda: _run(parser().parse_args(argv)))
 
 
 def _run(arguments: argparse.Namespace) -> None:

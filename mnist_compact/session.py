@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import SoftFileLock, Timeout
 from torch import nn
 
 from mnist_compact.artefacts import (
@@ -28,6 +28,7 @@ from mnist_compact.atomic import sweep
 from mnist_compact.config import RunConfig
 from mnist_compact.data.datasets import Batches, Datasets
 from mnist_compact.faults import EXIT_FAILED, ConfigError, WorkFault
+from mnist_compact.locks import lock_file
 from mnist_compact.model.anatomy import Anatomy, describe
 from mnist_compact.model.networks import INPUT_SHAPE
 from mnist_compact.results.record import RunRecord, Status
@@ -47,24 +48,25 @@ def sole_writer(folder: Path) -> Iterator[None]:
     """Hold the folder. Raises ConfigError, which names the holder, where another process does."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
-    lock = FileLock(path, timeout=PATIENCE_S)
+    lock = lock_file(path, timeout=PATIENCE_S)
     try:
         lock.acquire()
     except Timeout as error:
         with suppress(OSError):
-            raise ConfigError(
-                [f"{folder} is in use by {path.read_text()}: one process at a time writes there"]
-            ) from error
+            holder = " ".join(path.read_text(encoding="utf-8", errors="replace").split())
+            raise ConfigError([f"{folder} is in use by {holder}: one process at a time writes there"]) from error
         raise ConfigError([f"{folder} is in use by another process: one at a time writes there"]) from error
     try:
         with suppress(OSError):  # where a lock keeps others from reading and writing, nobody is told who has it
-            path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+            if not isinstance(lock, SoftFileLock):  # which names its holder itself, and is removed when released
+                path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
         for place in (folder, folder / WEIGHTS):
             sweep(place)
         yield
     finally:
         with suppress(OSError):
-            path.unlink()  # while it is held: whoever waits for it notices
+            if not isinstance(lock, SoftFileLock):
+                path.unlink()  # while it is held: whoever waits for it notices
         lock.release()
 
 
@@ -128,15 +130,18 @@ class Session:
         return bool(best)
 
     def end(self) -> None:
-        """Write the record as it stands, whatever comes between: Ctrl-C once more, or a disk that is full."""
+        """Write the record as it stands, despite Ctrl-C once more, a full disk, or a folder that takes no new files."""
         try:
             self.record.write(self.folder)
         except KeyboardInterrupt:
             self.record.write(self.folder)
             raise
-        except OSError:
-            (self.folder / MISTAKES).unlink(missing_ok=True)  # makes room; the checkpoint has all of it
+        except PermissionError:
             with suppress(OSError):
+                self.record.write_in_place(self.folder)
+        except OSError:
+            with suppress(OSError):
+                (self.folder / MISTAKES).unlink(missing_ok=True)  # makes room; the checkpoint has all of it
                 self.record.write(self.folder)
 
     @contextmanager

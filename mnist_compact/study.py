@@ -33,9 +33,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     What cannot be done (a study that does not exist, a name that is taken, a damaged file) is said on stderr, with exit
     code 2.
     """
-    arguments = _parser().parse_args(argv)
-    commands = {"export": _export, "import": _import, "list": _list, "show": _show, "watch": _watch}
-    conclude("mnist-compact-study", lambda: commands[arguments.command](arguments))
+    conclude("mnist-compact-study", lambda: _run(_parser().parse_args(argv)))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    {"export": _export, "import": _import, "list": _list, "show": _show, "watch": _watch}[arguments.command](arguments)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,8 +11,7 @@ from mnist_compact.faults import ConfigError
 
 def main(argv: Sequence[str] | None = None) -> None:
     """List the zoo, print a card, or add the network of a confirmation. What cannot be done gives exit code 2."""
-    arguments = _parser().parse_args(argv)
-    conclude("mnist-compact-zoo", lambda: _run(arguments))
+    conclude("mnist-compact-zoo", lambda: _run(_parser().parse_args(argv)))
 
 
 def _parser() -> argparse.ArgumentParser:

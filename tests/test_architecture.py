@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,34 +12,40 @@ PACKAGE = Path(__file__).parents[1] / "mnist_compact"
 # Small modules that anyone may stand on.
 GROUND = {
     "atomic",
+    "bounded",
     "changes",
     "choosing",
     "commands",
     "cores",
     "faults",
+    "locks",
     "orphans",
     "run_files",
     "seeds",
     "shapes",
     "signals",
     "wording",
+    "streams",
 }
 # Room → what it may import. A file by its name: `terminal.refusals` turns Hydra's errors into ours wherever a
 # configuration is composed, and is all of the terminal that others than a verb know of; a verb that stands in a room
 # has a row of its own.
 MAY_IMPORT = {
     "atomic": set(),
+    "bounded": set(),
     "changes": set(),
     "choosing": set(),
     "commands": set(),
     "cores": set(),
     "orphans": set(),
     "faults": set(),
+    "locks": set(),
     "run_files": set(),
     "seeds": set(),
     "shapes": set(),
     "signals": set(),
     "wording": set(),
+    "streams": set(),
     "unfit": {"results"},
     "data": set(),
     "model": set(),
@@ -164,3 +171,31 @@ def test_configuration_does_not_wait_for_torch(module):
 def test_files_stay_small():
     long = {str(path.relative_to(PACKAGE)): path.read_text().count("\n") for path in SOURCES}
     assert {name: lines for name, lines in long.items() if lines > 250} == {}
+
+
+def test_source_distribution_has_what_the_tests_read():
+    root = PACKAGE.parent
+    told = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    included = {name.lstrip("/") for name in told["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]}
+    text = "".join(path.read_text(encoding="utf-8") for path in (root / "tests").rglob("*.py"))
+    named = {place.name for place in root.iterdir() if f'"{place.name}' in text and not place.name.startswith(".")}
+    assert {"evidence", "conf"} <= named
+    assert named - {"outputs", "pyproject.toml"} <= included  # the last is always in it
+
+
+def without_encoding(path):
+    """Lines that read or write text in whatever encoding the user's locale has."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call) or any(keyword.arg == "encoding" for keyword in node.keywords):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        modes = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+        is_text = name == "open" and not any("b" in mode for mode in modes) and getattr(node.func, "value", None)
+        if name in ("read_text", "write_text") or (
+            is_text and ast.unparse(node.func.value) not in ("os", "gzip", "tarfile")
+        ):
+            yield f"{path.relative_to(PACKAGE)}:{node.lineno}"
+
+
+def test_text_files_are_read_and_written_as_utf_8():
+    assert [line for path in SOURCES for line in without_encoding(path)] == []

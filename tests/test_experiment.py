@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from mnist_compact.experiment import check, resume, run
-from mnist_compact.faults import ConfigError
+from mnist_compact.faults import EXIT_FAILED, ConfigError, WorkFault
 from mnist_compact.onlookers import Relinquished
 from mnist_compact.results.record import RunRecord, objective
 from mnist_compact.seeds import derive_seed
@@ -291,3 +291,26 @@ def test_derived_seeds_differ_by_seed_purpose_and_epoch_and_stay_what_they_are()
     seeds = {derive_seed(seed, purpose, epoch) for seed in range(4) for purpose in ("a", "b") for epoch in range(4)}
     assert len(seeds) == 32
     assert derive_seed(0, "weights") == 9046998263711421078
+
+
+def test_network_above_the_limit_is_refused_before_it_is_built(configure):
+    config = configure("model.layers.conv4.width=1000000", "budget=none")
+    with pytest.raises(ConfigError, match=r"model must have at most 100,000,000 parameters, got [\d,]+"):
+        check(config)
+
+
+def test_synthetic_images_above_the_limit_are_refused(configure):
+    with pytest.raises(ConfigError, match=r"data.train_images must be in \[10, 500000\], got 100000000"):
+        configure("data=synthetic", "data.train_images=100000000")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you …")])
+def test_lack_of_memory_is_told_in_words(configure, onlooker, tmp_path, error):
+    def out_of_memory(view):
+        raise error
+
+    with pytest.raises(WorkFault, match="not enough memory: a smaller") as fault:
+        run(configure(), tmp_path, onlooker(out_of_memory))
+    assert fault.value.status == EXIT_FAILED
+    record = RunRecord.read(tmp_path)
+    assert (record.status, record.reason) == ("failed", str(fault.value))

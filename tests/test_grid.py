@@ -112,3 +112,18 @@ def test_question_without_the_search_sweeper_is_refused(type_in, tmp_path):
     (tmp_path / "mine/sweeps/own.yaml").write_text("# @package _global_\nseed: 1\n")
     _, _, told = type_in(f"--config-dir={tmp_path}/mine", "-m", "sweeps=own")
     assert "sweeps=own is a question for a search: its file must have 'override /hydra/sweeper: compact'" in told
+
+
+def test_grid_above_the_limit_is_refused_at_once(type_in, tmp_path):
+    status, out, told = type_in("-m", *SHORT, "seed=range(0,1000)", "optim.beta1=range(0.1,0.9,0.0001)")
+    assert (status, out) == (2, "")
+    assert told == (
+        "mnist_compact: a grid must have at most 5,000 members, got more, of seed, optim.beta1; a search samples\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_of_a_large_grid_is_announced(type_in, monkeypatch):
+    monkeypatch.setattr(grid, "MANY_MEMBERS", 2)
+    _, _, told = type_in("-m", *SHORT, "seed=0,-1")
+    assert told.startswith("checking the configurations of 2 members\nmnist_compact: 1 of 2 jobs cannot run")

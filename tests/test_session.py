@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 import torch
@@ -107,6 +108,37 @@ def test_a_full_disk_is_a_failure_that_says_how_to_go_on(configure, onlooker, tm
     record = RunRecord.read(tmp_path)
     assert record.status == "failed"
     assert "No space left on device" in record.reason
+    assert resume(tmp_path, onlooker()).status == "completed"
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_run_whose_folder_becomes_read_only_is_recorded_as_failed(configure, onlooker, tmp_path, monkeypatch, epoch):
+    """As `chmod a-w` of the folder; for root, who may write all the same, the files are refused by name."""
+    remove, replace = os.unlink, os.replace
+
+    def refused(path):
+        if Path(path).parent == tmp_path and Path(path).name != LOCK:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    def unlink(path, **more):
+        refused(path)
+        remove(path, **more)
+
+    def put(source, target):
+        refused(target)
+        replace(source, target)
+
+    def read_only(view):
+        if view.epoch == epoch:
+            monkeypatch.setattr(os, "unlink", unlink)
+            monkeypatch.setattr(os, "replace", put)
+
+    with pytest.raises(WorkFault, match=r"cannot be written to \(Permission denied\).*resume=") as fault:
+        run(configure(), tmp_path, onlooker(read_only))
+    monkeypatch.undo()
+    assert fault.value.status == EXIT_FAILED
+    record = RunRecord.read(tmp_path)
+    assert (record.status, record.epochs_done) == ("failed", epoch - 1)
     assert resume(tmp_path, onlooker()).status == "completed"
 
 
@@ -260,14 +292,13 @@ def test_a_second_run_that_waited_in_vain_finds_the_first(configure, onlooker, t
     """It looked into the empty folder before the first one came to hold it."""
     begin = Session.begin
     monkeypatch.setattr(Session, "begin", lambda self: pytest.fail("begins in a folder that holds a run"))
-    genuine = session.FileLock
+    genuine = session.lock_file
 
-    class Overtaken(genuine):
-        def acquire(self, *arguments, **options):
-            (tmp_path / "result.json").write_text("{}")
-            return super().acquire(*arguments, **options)
+    def overtaken(*arguments, **options):
+        (tmp_path / "result.json").write_text("{}")
+        return genuine(*arguments, **options)
 
-    monkeypatch.setattr(session, "FileLock", Overtaken)
+    monkeypatch.setattr(session, "lock_file", overtaken)
     with pytest.raises(ConfigError, match="holds a run already"):
         run(configure(), tmp_path, onlooker())
     assert begin is not Session.begin

@@ -1,8 +1,14 @@
 """Trackers, for real: what TensorBoard reads back is what the run's record says."""
 
 import csv
+import os
+import socket
 import subprocess
 import sys
+import time
+from contextlib import closing
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 from hydra import compose
@@ -13,6 +19,7 @@ from mnist_compact.faults import ConfigError
 from mnist_compact.onlookers import Sheltered, Watcher, Watchers
 from mnist_compact.run_files import CHECKPOINT
 from mnist_compact.tracking import TRACKERS, MLflowConfig, NoTrackerConfig, TensorBoardConfig, begun_in
+from mnist_compact.tracking.mlflow import PATIENCE, MLflowTracker
 
 tensorboard = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 
@@ -147,6 +154,91 @@ def test_mlflow_shows_the_settings_the_metrics_and_the_end_once_though_cut_off(c
     for tag, column in (("loss/train", "train_loss"), ("accuracy/synthetic", "synthetic_accuracy")):
         found = {metric.step: metric.value for metric in store.get_metric_history(shown.info.run_id, tag)}
         assert found == {int(row["epoch"]): pytest.approx(float(row[column])) for row in rows}
+
+
+class FakeClient:
+    """MLflow's client in memory, with one run; `log` holds what was asked of it."""
+
+    log: ClassVar[list] = []
+    params: ClassVar[dict] = {}
+    tags: ClassVar[dict] = {}
+    tracking_uri = "memory"
+
+    def __init__(self, tracking_uri):
+        self.log.append({name: os.environ.get(name) for name in PATIENCE})
+
+    def get_experiment_by_name(self, name):
+        return SimpleNamespace(experiment_id="1")
+
+    def create_run(self, experiment, run_name):
+        return SimpleNamespace(info=SimpleNamespace(run_id="r"))
+
+    def log_batch(self, run_id, metrics=(), params=()):
+        self.params.update(params)
+
+    def update_run(self, run_id, status):
+        self.log.append(status)
+
+    def get_run(self, run_id):
+        return SimpleNamespace(data=SimpleNamespace(params=self.params, tags=self.tags))
+
+    def set_tag(self, run_id, key, value):
+        self.tags[key] = value
+
+    def set_terminated(self, run_id, status):
+        self.log.append(status)
+
+
+@pytest.fixture
+def mlflow(monkeypatch):
+    for name in PATIENCE:
+        monkeypatch.delenv(name, raising=False)
+    for name in ("log", "params", "tags"):
+        monkeypatch.setattr(FakeClient, name, type(getattr(FakeClient, name))())
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(MlflowClient=FakeClient))
+    entities = SimpleNamespace(Param=lambda key, value: (key, value), Metric=lambda *values: values)
+    monkeypatch.setitem(sys.modules, "mlflow.entities", entities)
+    return FakeClient
+
+
+def test_mlflow_shows_what_a_continuation_changed(configure, onlooker, mlflow, tmp_path):
+    def tracked():
+        return Watchers(onlooker(), MLflowTracker(tmp_path / "mlflow.json", None, "probe"))
+
+    run(configure("train.epochs=1"), tmp_path, tracked())
+    resume(tmp_path, tracked(), epochs=2)
+    assert (mlflow.params["train.epochs"], mlflow.tags) == ("1", {"continued.train.epochs": "2"})
+    assert mlflow.log[1:] == ["FINISHED", dict(PATIENCE), "RUNNING", "FINISHED"]
+
+
+def test_mlflow_hears_of_a_run_that_an_error_ended(configure, onlooker, mlflow, tmp_path):
+    def broken(score, network):
+        raise RuntimeError("out of memory")
+
+    tracker = MLflowTracker(tmp_path / "mlflow.json", None, "probe")
+    with pytest.raises(RuntimeError), closing(Watchers(onlooker(), tracker)) as watcher:
+        run(configure("train.epochs=1"), tmp_path, watcher, reporter=broken)
+    assert mlflow.log[1:] == ["FAILED"]
+
+
+def test_mlflow_limits_set_by_the_user_stay(configure, onlooker, mlflow, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+    run(configure("train.epochs=1"), tmp_path, MLflowTracker(tmp_path / "mlflow.json", None, "probe"))
+    assert mlflow.log[0] == {**PATIENCE, "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
+
+
+@pytest.mark.slow  # to import MLflow takes as long as many tests; and it waits for the server
+def test_dead_mlflow_server_costs_seconds(configure, onlooker, monkeypatch, tmp_path, capsys):
+    pytest.importorskip("mlflow")
+    for name in PATIENCE:
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        config = MLflowConfig(name="mlflow", uri=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        record = run(configure("train.epochs=2"), tmp_path, Watchers(onlooker(), *config.watchers(tmp_path)))
+    assert record.status == "completed"
+    assert "tracker=mlflow has failed, the run goes on without it" in capsys.readouterr().err
+    assert time.monotonic() - began < 60  # of MLflow's own limits: minutes
 
 
 class Broken(Watcher):

@@ -23,6 +23,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     What cannot be done is said on stderr, with exit code 2; seeds that could not be trained give 1, Ctrl-C 130.
     """
+    conclude("mnist-compact-confirm", lambda: _run(argv), interrupted="interrupted; the same line goes on")
+
+
+def _run(argv: Sequence[str] | None) -> int:
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.jobs < 0:
@@ -31,11 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"--bar must be per cent, from 0 to 100, got {arguments.bar}")
     if arguments.storage and arguments.trial is None and arguments.study is None:
         parser.error("--storage says where the study of --trial or --study is kept")
-    conclude(
-        "mnist-compact-confirm",
-        lambda: _confirm(arguments) if arguments.study is None else _rank(arguments),
-        interrupted="interrupted; the same line goes on",
-    )
+    return _confirm(arguments) if arguments.study is None else _rank(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mnist_compact.atomic import replacing
+from mnist_compact.bounded import read_json
 from mnist_compact.changes import changes
 from mnist_compact.config import RunConfig, from_record, to_record
 from mnist_compact.confirm.crew import seeds_of
@@ -76,14 +77,14 @@ class Confirmation:
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / CONFIRMED) as path:
-            path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+            path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Raises ConfigError where there is none that this version can read."""
         path = folder / CONFIRMED
         try:
-            raw = json.loads(path.read_text())
+            raw = read_json(path)
         except OSError as error:
             raise ConfigError(
                 [f"{folder} holds no confirmation: {CONFIRMED} cannot be read ({error.strerror})"]

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from mnist_compact.cores import cores, threads_each
 from mnist_compact.faults import ConfigError
 from mnist_compact.jobs import Job, run_all
+from mnist_compact.locks import lock_file
 from mnist_compact.results.finding import SEEDS
 from mnist_compact.results.record import RecordError, RunRecord, Status
 
@@ -45,7 +46,7 @@ def train(wanted: Iterable[tuple[Path, list[int]]], jobs: int) -> list[str]:
         for folder, _ in wanted:
             lock_of(folder).parent.mkdir(parents=True, exist_ok=True)
             try:
-                locks.enter_context(FileLock(lock_of(folder), timeout=0))
+                locks.enter_context(lock_file(lock_of(folder), timeout=0))
             except Timeout as error:
                 raise ConfigError([f"another process is at work on {folder}"]) from error
         total = sum(len(seeds) for _, seeds in wanted)

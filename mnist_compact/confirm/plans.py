@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mnist_compact.atomic import replacing
+from mnist_compact.bounded import read_json
 from mnist_compact.changes import changes
 from mnist_compact.confirm.confirmation import Confirmation, comparable
 from mnist_compact.faults import ConfigError
@@ -47,13 +48,13 @@ class Plan:
 
     def write(self, path: Path) -> None:
         with replacing(path) as beside:
-            beside.write_text(json.dumps(asdict(self), indent=1) + "\n")
+            beside.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Self:
         """Raises ConfigError for what is no plan, and for one that was changed since it was written."""
         try:
-            raw = json.loads(path.read_text())
+            raw = read_json(path)
             if raw["schema_version"] != SCHEMA_VERSION:
                 raise ValueError(f"schema version {raw['schema_version']!r}; this program reads {SCHEMA_VERSION}")
             plan = cls(**raw)

@@ -56,7 +56,7 @@ def save(evidence: Evidence, name: str, folder: Path | None = None) -> Path:
     body = yaml.safe_dump(_nested(changes), sort_keys=False, allow_unicode=True) if changes else ""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as beside:
-        beside.write_text("\n".join(lines) + "\n" + body)
+        beside.write_text("\n".join(lines) + "\n" + body, encoding="utf-8")
     if folder is None:
         try:
             _check_saved(name, run)

@@ -6,25 +6,26 @@ Started by `crew.train`. Goes on where an earlier process was killed, and ends w
 import sys
 from pathlib import Path
 
-from filelock import FileLock
-
 from mnist_compact.confirm.confirmation import Confirmation
 from mnist_compact.confirm.crew import home_of, lock_of
 from mnist_compact.experiment import resume, run
 from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, PREFIX, ConfigError
+from mnist_compact.locks import lock_file
 from mnist_compact.orphans import end_with
 from mnist_compact.results.record import RecordError, Status
 from mnist_compact.run_files import RECORD
+from mnist_compact.streams import prepare_streams
 from mnist_compact.terminal.display import on_terminal
 
 PREDECESSOR_S = 30.0  # for the process of a parent that was killed to notice
 
 
 def main(folder: Path, seed: int, threads: int, parent: int) -> int:
+    prepare_streams()
     end_with(parent)
     confirmation = Confirmation.read(folder)
     home, watcher = home_of(folder, seed), on_terminal()
-    with FileLock(lock_of(folder, seed), timeout=PREDECESSOR_S):
+    with lock_file(lock_of(folder, seed), timeout=PREDECESSOR_S):
         try:
             if (home / RECORD).exists():
                 ended = resume(home, watcher)

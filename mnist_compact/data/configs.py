@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mnist_compact.data.augmentation import Augmentation
     from mnist_compact.data.datasets import Datasets
 
+MOST_IMAGES = 500_000  # of either part; all are made in one go, as numbers of four bytes a pixel
+
 
 @dataclass(kw_only=True, slots=True)
 class DataConfig:
@@ -137,9 +139,9 @@ class SyntheticConfig(DataConfig):
 
     def __post_init__(self) -> None:
         faults = Faults("data")
-        rule = f"must be at least {CLASSES}"
-        faults.unless(self.train_images >= CLASSES, "train_images", rule, self.train_images)
-        faults.unless(self.evaluation_images >= CLASSES, "evaluation_images", rule, self.evaluation_images)
+        rule = f"must be in [{CLASSES}, {MOST_IMAGES}]"
+        for key in ("train_images", "evaluation_images"):
+            faults.unless(CLASSES <= getattr(self, key) <= MOST_IMAGES, key, rule, getattr(self, key))
         faults.unless(self.data_seed >= 0, "data_seed", "must be at least 0", self.data_seed)
         faults.raise_if_any()
 

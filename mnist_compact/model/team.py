@@ -13,12 +13,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from numba import carray, cfunc, from_dtype, njit, types  # type: ignore[attr-defined]
+from numba import carray, from_dtype, njit, types  # type: ignore[attr-defined]
+from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
+
+from mnist_compact.model.kernel_cache import cache_of
 
 Array = npt.NDArray[Any]
 
-compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # NaN stays NaN
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}  # NaN stays NaN
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Decorator: compile `function` at its first call, then keep it on disk."""
+    dispatcher = njit(nogil=True, **OPTIONS)(function)
+    dispatcher._cache = cache_of(function)
+    return dispatcher
+
 
 BLOCKS = 16  # the rows of a matrix are dealt out in so many parts, so that no result depends on the number of threads
 
@@ -116,4 +127,7 @@ class TeamFunction:
         layout = np.dtype([("one", number), *self.fields], align=True)
         pointer: Any = types.CPointer
         signature = types.void(pointer(from_dtype(layout)))
-        return cfunc(signature, cache=True, error_model="numpy", fastmath={"contract"})(self.body), layout
+        function: Any = CFunc(self.body, (signature.args, signature.return_type), locals={}, options=OPTIONS)
+        function._cache = cache_of(self.body)
+        function.compile()
+        return function, layout

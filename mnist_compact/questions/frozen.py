@@ -41,7 +41,8 @@ def freeze(sweeper: DictConfig, arguments: list[str], beside: Sequence[Path] = (
     paths += [(path, sweeps.parent) for path in sweeps.rglob("*.yaml")]
     files: dict[str, str] = {}
     for path, root in paths:
-        files.setdefault(path.relative_to(root).as_posix(), path.read_text())  # Hydra, too, takes the first it finds
+        # Hydra, too, takes the first it finds.
+        files.setdefault(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8"))
     question, machine = _divided([listed(word, files) for word in arguments])
     for searched in (settings["params"], *(branch["params"] for branch in settings["branches"].values())):
         searched.update({key: _listed(key, sweep, files) for key, sweep in searched.items()})
@@ -191,7 +192,7 @@ class Composer:
         for name, text in frozen["files"].items():
             path = Path(self.folder.name) / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
         register()
         self.before = GlobalHydra.instance().hydra  # the application's own, while it runs
         GlobalHydra.instance().clear()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_compact.atomic import replacing
+from mnist_compact.bounded import LARGE, read_bytes
 from mnist_compact.results.finding import Stamp
 
 FILENAME = ".runs.cache"
@@ -33,7 +34,7 @@ class Known:
 def load(root: Path) -> Known:
     """What is kept in `root`, nothing of it where it cannot be trusted."""
     try:
-        head, _, body = (root / FILENAME).read_bytes().partition(b"\n")
+        head, _, body = read_bytes(root / FILENAME, LARGE).partition(b"\n")
     except OSError:
         return Known()
     return Known(*json.loads(body)) if head == _head(body) else Known()

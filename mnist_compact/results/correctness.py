@@ -5,6 +5,7 @@ Ten thousand of them take 1,250 bytes. They tell errors that every seed makes fr
 
 from pathlib import Path
 
+from mnist_compact.bounded import read_bytes
 from mnist_compact.run_files import CORRECT
 
 
@@ -23,7 +24,7 @@ def read_bits(folder: Path, *, correct: int, total: int) -> bytes | None:
     Runs of earlier versions have none.
     """
     try:
-        bits = (folder / CORRECT).read_bytes()
+        bits = read_bytes(folder / CORRECT)
     except OSError:
         return None
     whole = len(bits) == -(-total // 8) and int.from_bytes(bits, "big").bit_count() == correct

@@ -1,12 +1,12 @@
 """Where run folders lie, what kind of run each is by its place, and what tells whether its files have changed."""
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mnist_compact.bounded import read_json
 from mnist_compact.run_files import CHECKPOINT, CORRECT, LOG, METRICS, RECORD, WEIGHTS
 
 # Any of these makes a folder a run's: with no record beside it, one whose record is missing.
@@ -64,8 +64,8 @@ def _kind_of(home: str) -> str:
 def confirmed(home: Path | str) -> dict[str, Any]:
     """What the folder of a confirmation says of it; nothing where that cannot be read."""
     try:
-        told = json.loads(Path(home, CONFIRMED).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        told = read_json(Path(home, CONFIRMED))
+    except (OSError, ValueError):
         return {}
     return told if isinstance(told, dict) else {}
 

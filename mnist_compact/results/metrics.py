@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_compact.bounded import read_bytes
 from mnist_compact.run_files import METRICS
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def typed(frame: "pd.DataFrame") -> "pd.DataFrame":
 def read_rows(folder: Path) -> tuple[list[str], list[Row]]:
     """The header of metrics.csv and the lines under it, as `read_metrics` tells them."""
     try:
-        text = (folder / METRICS).read_bytes().decode(errors="replace")
+        text = read_bytes(folder / METRICS).decode(errors="replace")
     except OSError:
         return [], []
     # Only a line with its end was written whole: of "99.41" a cut may leave a perfectly readable "9".

@@ -4,13 +4,16 @@ Each `…_figure` builds a figure from plain data; each `draw_…` reads a run f
 Figures are made without pyplot: no global state, no window, safe in any thread.
 """
 
+import io
 import math
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_compact.atomic import replacing
+from mnist_compact.bounded import MIB, SMALL, read_bytes
 from mnist_compact.results.curves import QUIET, curves_figure
 from mnist_compact.results.metrics import read_columns
 from mnist_compact.results.record import RunRecord
@@ -155,8 +158,11 @@ def read_mistakes(folder: Path) -> Mistakes:
     import numpy as np
 
     try:
-        # Opened here: of a damaged archive np.load leaves the file open.
-        with (folder / MISTAKES).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        content = io.BytesIO(read_bytes(folder / MISTAKES))
+        with zipfile.ZipFile(content) as archive:
+            if sum(member.file_size for member in archive.infolist()) > SMALL:
+                raise ValueError(f"larger than {SMALL // MIB:,} MiB when uncompressed")
+        with np.load(content, allow_pickle=False) as arrays:
             mistakes = Mistakes(**{name: arrays[name] for name in (field.name for field in fields(Mistakes))})
         _check(mistakes)
     except Exception as error:  # of damaged archives zipfile, zlib and NumPy raise eight kinds

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mnist_compact.atomic import replacing
+from mnist_compact.bounded import read_json
 from mnist_compact.faults import Refusal
 from mnist_compact.results.checks import contradictions_of, faults_of
 from mnist_compact.results.upgrades import UPGRADES
@@ -174,7 +175,16 @@ class RunRecord:
 
     def write(self, folder: Path) -> None:
         with replacing(folder / RECORD) as path:
-            path.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n")
+            path.write_text(self._as_json(), encoding="utf-8")
+
+    def write_in_place(self, folder: Path) -> None:
+        """For a folder that has a record, and takes no new files any more."""
+        with (folder / RECORD).open("r+", encoding="utf-8") as file:
+            file.write(self._as_json())
+            file.truncate()
+
+    def _as_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, allow_nan=False) + "\n"
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -185,7 +195,7 @@ class RunRecord:
         """
         path = folder / RECORD
         try:
-            raw = json.loads(path.read_bytes())
+            raw = read_json(path)
         except OSError as error:
             raise RecordError(f"{folder} is not a run folder: {path.name} cannot be read ({error.strerror})") from error
         except ValueError as error:

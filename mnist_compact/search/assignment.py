@@ -23,10 +23,10 @@ class Assignment:
     def write(self, path: Path) -> None:
         path.touch()
         path.chmod(0o600)  # a URL may hold a password
-        path.write_text(json.dumps(asdict(self)))
+        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> "Assignment":
-        raw = json.loads(path.read_text())
+        raw = json.loads(path.read_text(encoding="utf-8"))
         parts = {"settings": Settings(**raw["settings"]), "machine": MachineConfig(**raw["machine"])}
         return cls(**{**raw, **parts})

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from optuna.trial import FrozenTrial, TrialState
 
+from mnist_compact.locks import lock_file
 from mnist_compact.results.record import RecordError, RunRecord, Status
 from mnist_compact.studies.counts import FIXED, tally
 from mnist_compact.studies.storage import TROUBLE, StorageLost, Watch, open_storage
@@ -54,9 +55,9 @@ class Ledger:
             self.study = optuna.load_study(study_name=study_name, storage=self.storage)
         self.lock_path = lock_of(folder, worker)
         self.lock_path.parent.mkdir(parents=True, exist_ok=True)
-        self.alive = FileLock(self.lock_path)  # held as long as this process lives
+        self.alive = lock_file(self.lock_path)  # held as long as this process lives
         self.seen: dict[int, tuple[Any, float]] = {}  # trial → its lease, and since when it has been that one
-        self.claims = FileLock(folder / "claims.lock")  # one proposal or claim at a time on this machine
+        self.claims = lock_file(folder / "claims.lock")  # one proposal or claim at a time on this machine
 
     def trials(self) -> list[FrozenTrial]:
         """Raises StorageLost."""
@@ -224,7 +225,7 @@ def _holder(trial: FrozenTrial) -> str | None:
 def _can_be_taken(path: Path) -> bool:
     """Whether nobody alive holds the lock: the system takes locks from the dead."""
     try:
-        with FileLock(path, timeout=0):
+        with lock_file(path, timeout=0):
             return True
     except Timeout:
         return False

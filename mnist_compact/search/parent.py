@@ -8,7 +8,6 @@ from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, Protocol
 
-from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 from optuna.study import Study
 from optuna.trial import FrozenTrial
@@ -16,6 +15,7 @@ from optuna.trial import FrozenTrial
 from mnist_compact.config import machine_of, tracker_of
 from mnist_compact.cores import cores
 from mnist_compact.faults import EXIT_FAILED, EXIT_FRUITLESS, ConfigError, WorkFault
+from mnist_compact.locks import lock_file
 from mnist_compact.questions.building import point_of, space_of
 from mnist_compact.questions.checks import check_keys, check_settings, rehearse
 from mnist_compact.questions.frozen import Composer, Frozen, digits_of, folders_beside, freeze, held_out
@@ -107,7 +107,7 @@ class Parent:
 
     def _search(self, shown: type[View]) -> Outcome:
         charter = Charter(self.name, self.folder, self.url, self.private, self.frozen, self.points, self.exists)
-        with FileLock(self.folder / "claims.lock"), in_words(self.url):
+        with lock_file(self.folder / "claims.lock"), in_words(self.url):
             charter.found_or_join()
         ledger = patiently(self._ledger, self.url, _say)
         patiently(lambda: self._ask(ledger), self.url, _say)

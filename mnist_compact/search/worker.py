@@ -28,6 +28,7 @@ from mnist_compact.run_files import RECORD
 from mnist_compact.search.assignment import Assignment
 from mnist_compact.search.ledger import Ledger
 from mnist_compact.search.proposals import Job, Proposer, Trained
+from mnist_compact.streams import prepare_streams
 from mnist_compact.studies.counts import quieten, tally
 from mnist_compact.studies.storage import TROUBLE, StorageLost
 from mnist_compact.studies.verdict import stop_of
@@ -210,6 +211,7 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    prepare_streams()
     quieten()
     try:
         Worker(Assignment.read(Path(sys.argv[1]))).work()

@@ -88,7 +88,7 @@ class Workforce:
         return {name: how_ended(code) for code, name in codes if code}
 
     def last_words(self, name: str) -> str:
-        lines = self._log(name).read_text(errors="replace").strip().splitlines()
+        lines = self._log(name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else "nothing"
 
     def _log(self, name: str) -> Path:

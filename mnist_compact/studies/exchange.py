@@ -8,7 +8,6 @@ trials by ids of this storage, they work out again.
 import gzip
 import io
 import json
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -22,6 +21,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_compact.atomic import replacing
+from mnist_compact.bounded import LARGE, gunzip, parse_json, read_bytes
 from mnist_compact.faults import ConfigError
 from mnist_compact.studies.bulk import METRIC_NAMES, WholeStudy, create, distribution_of
 from mnist_compact.studies.counts import FIXED
@@ -83,8 +83,10 @@ def write(path: Path, exchange: Exchange) -> None:
 def read(path: Path) -> Exchange:
     """What `write` wrote. Raises ConfigError for a file that is damaged, something else, or of another schema."""
     try:
-        exchange = json.loads(gzip.decompress(path.read_bytes()))
-    except (gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
+        exchange = parse_json(gunzip(read_bytes(path, LARGE)))
+    except OSError as error:
+        raise ConfigError([f"{path} cannot be read ({error.strerror})"]) from error
+    except ValueError as error:
         raise ConfigError([f"{path} is damaged or no exported study: {error}"]) from error
     if not isinstance(exchange, dict) or "schema_version" not in exchange:
         raise ConfigError([f"{path} is no exported study: it names no schema_version"])

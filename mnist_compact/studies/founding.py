@@ -91,13 +91,13 @@ class Charter:
     def _own(self, study_id: str, *, trained: bool) -> None:
         """Raises ConfigError for a folder with trials of another study: its runs would be taken for this one's."""
         mark = self.folder / OWNER
-        owner = mark.read_text() if mark.exists() else ""
+        owner = mark.read_text(encoding="utf-8") if mark.exists() else ""
         if owner == study_id:
             return
         if trained:
             raise self._foreign()
         with replacing(mark) as beside:
-            beside.write_text(study_id)
+            beside.write_text(study_id, encoding="utf-8")
 
     def _foreign(self) -> ConfigError:
         return ConfigError([f"{self.folder} holds trials of another study: move them, or choose another study_name"])

@@ -34,7 +34,9 @@ def files(path: Path) -> list[Path]:
 
 @contextmanager
 def studies_in(path: Path) -> Iterator[list["Study"]]:
-    """Those in a database, or the one in an exported file."""
+    """Those in a database, or the one in an exported file. Raises ConfigError for what is neither."""
+    if not path.is_file():  # a named pipe, for which a database would wait
+        raise ConfigError([f"{path} is not a regular file"])
     if path.name.endswith(EXPORTED):
         yield [from_file(path)]
         return
@@ -86,7 +88,7 @@ def storage_of(name: str, folder: Path, url: str | None) -> Iterator["BaseStorag
             yield storage
         return
     database = database_of(folder, name)
-    if not database.exists():
+    if not database.is_file():
         others = [path.parent.name for path in folder.glob(f"*/{DATABASE}")]
         raise ConfigError(
             [f"There is no study {name!r} in {folder}.{nearest(name, others)} Elsewhere: --storage <URL>."]

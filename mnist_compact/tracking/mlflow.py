@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_compact.atomic import replacing
+from mnist_compact.bounded import read_json
 from mnist_compact.changes import flat
 from mnist_compact.onlookers import Watcher
 from mnist_compact.tracking.scalars import tag_of
@@ -21,32 +23,47 @@ if TYPE_CHECKING:
     from mnist_compact.results.record import RunRecord
 
 MOST_AT_ONCE = 100  # parameters that MLflow takes in one request
+# A server that does not answer costs a run seconds: MLflow's own limits add up to minutes. The user's values go first.
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",  # seconds
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
 
 
 class MLflowTracker(Watcher):
     """Every setting as a parameter, the scalars of every epoch, and how it ended.
 
-    `mark` is a file in the run's folder, by which a continued run goes on with the one it has in MLflow.
+    `mark` is a file in the run's folder, by which a continued run goes on with the one it has in MLflow. MLflow keeps
+    parameters as they were first logged: what a continuation changed is in tags named `continued.<setting>`.
     """
 
     def __init__(self, mark: Path, uri: str | None, experiment: str) -> None:
         self.mark, self.uri, self.experiment = mark, uri, experiment
         self.client: MlflowClient | None = None
         self.run_id = ""
+        self.under_way = False
 
     def started(self, run: RunConfig, anatomy: Anatomy, device: str, steps: int) -> None:
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
         from mlflow import MlflowClient
 
-        begun = json.loads(self.mark.read_text()) if self.mark.exists() else None
+        begun = read_json(self.mark) if self.mark.exists() else None
         self.client = MlflowClient(tracking_uri=begun["uri"] if begun else self.uri)
         if begun:
             self.run_id = begun["run_id"]
             self.client.update_run(self.run_id, status="RUNNING")
+            self.under_way = True
+            self._tag_changes(self.client, _settings(run, anatomy))
             return
         self.run_id = self._created(self.client)
-        self._describe(self.client, run, anatomy)
+        self.under_way = True
+        self._describe(self.client, _settings(run, anatomy))
         with replacing(self.mark) as beside:
-            beside.write_text(json.dumps({"uri": self.client.tracking_uri, "run_id": self.run_id}) + "\n")
+            beside.write_text(
+                json.dumps({"uri": self.client.tracking_uri, "run_id": self.run_id}) + "\n", encoding="utf-8"
+            )
 
     def epoch_done(self, row: dict[str, Any], *, new_best: bool) -> None:
         from mlflow.entities import Metric
@@ -58,19 +75,39 @@ class MLflowTracker(Watcher):
             self.client.log_batch(self.run_id, metrics=metrics)
 
     def ended(self, record: RunRecord, folder: Path) -> None:
-        if self.client is not None:
-            told = {"completed": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED"}
-            self.client.set_terminated(self.run_id, told.get(record.status, "FAILED"))
+        told = {"completed": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED"}
+        self._terminate(told.get(record.status, "FAILED"))
+
+    def close(self) -> None:
+        self._terminate("FAILED")  # does nothing unless an error ended the run before `ended`
+
+    def _terminate(self, status: str) -> None:
+        if self.client is not None and self.under_way:
+            self.under_way = False
+            self.client.set_terminated(self.run_id, status)
 
     def _created(self, client: MlflowClient) -> str:
         known = client.get_experiment_by_name(self.experiment)
         place = client.create_experiment(self.experiment) if known is None else known.experiment_id
         return str(client.create_run(place, run_name=self.mark.parent.name).info.run_id)
 
-    def _describe(self, client: MlflowClient, run: RunConfig, anatomy: Anatomy) -> None:
+    def _describe(self, client: MlflowClient, settings: dict[str, str]) -> None:
         from mlflow.entities import Param
 
-        settings = {**flat(asdict(run)), "parameters": anatomy.parameters}
-        params = [Param(key, str(value)) for key, value in settings.items()]
+        params = [Param(key, value) for key, value in settings.items()]
         for first in range(0, len(params), MOST_AT_ONCE):
             client.log_batch(self.run_id, params=params[first : first + MOST_AT_ONCE])
+
+    def _tag_changes(self, client: MlflowClient, settings: dict[str, str]) -> None:
+        """Say in tags what differs by now from the parameters, or from the tags of a continuation before."""
+        shown = client.get_run(self.run_id).data
+        for key, value in settings.items():
+            tag = f"continued.{key}"
+            if shown.tags.get(tag, shown.params.get(key)) != value:
+                client.set_tag(self.run_id, tag, value)
+
+
+def _settings(run: RunConfig, anatomy: Anatomy) -> dict[str, str]:
+    """All settings of the run by their full names, with the number of parameters."""
+    settings = {**flat(asdict(run)), "parameters": anatomy.parameters}
+    return {key: str(value) for key, value in settings.items()}

@@ -34,7 +34,7 @@ class TensorBoardTracker(Watcher):
     def ended(self, record: RunRecord, folder: Path) -> None:
         if self.writer is not None:
             # Indented by four, Markdown shows it as it stands.
-            lines = (folder / CONFIG).read_text().splitlines()
+            lines = (folder / CONFIG).read_text(encoding="utf-8").splitlines()
             self.writer.add_text("configuration", "\n".join(f"    {line}" for line in lines), record.epochs_done)
         self.close()
 

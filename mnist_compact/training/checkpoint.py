@@ -13,6 +13,7 @@ from safetensors.torch import save as as_safetensors
 from torch import Tensor, nn
 
 from mnist_compact.atomic import replacing
+from mnist_compact.bounded import LARGE, read_bytes
 from mnist_compact.faults import Refusal
 from mnist_compact.run_files import CHECKPOINT, CHECKPOINT_BEFORE
 from mnist_compact.training.evaluation import Evaluation
@@ -88,7 +89,7 @@ def load(folder: Path, trainee: Trainee, device: torch.device, announce: Callabl
 
 def _whole(path: Path) -> bytes | None:
     """What was sealed, or None where the file is missing or not as it was written."""
-    content = path.read_bytes() if path.exists() else b""
+    content = read_bytes(path, LARGE) if path.exists() else b""
     end = len(content) - len(SEAL) - hashlib.sha256().digest_size
     sealed = content[:end] if end > 0 else b""
     return sealed if sealed and content[end:] == SEAL + hashlib.sha256(sealed).digest() else None
@@ -98,7 +99,7 @@ def _fault_of(path: Path) -> str:
     """Of a file that is not as it was sealed."""
     if not path.exists():
         return "is missing"
-    whole = path.read_bytes()[-len(ZIP_END) - 18 :].startswith(ZIP_END)
+    whole = read_bytes(path, LARGE)[-len(ZIP_END) - 18 :].startswith(ZIP_END)
     return "was written by an earlier version, without a checksum" if whole else "is damaged"
 
 

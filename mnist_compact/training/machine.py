@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from mnist_compact.faults import ConfigError
+from mnist_compact.cores import cores
+from mnist_compact.faults import EXIT_FAILED, ConfigError, WorkFault
 from mnist_compact.training.configs import Precision
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
@@ -33,6 +34,20 @@ def resolve_device(name: str) -> torch.device:
             [f"machine.device must be auto, cpu or a GPU of this machine, got {name!r} ({reason})"]
         ) from error
     return device
+
+
+@contextmanager
+def memory_faults() -> Iterator[None]:
+    """Turn a lack of memory, which torch reports in several ways, into a WorkFault that says what takes less."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise WorkFault(
+            "there is not enough memory: a smaller train.batch_size, narrower layers or fewer images take less",
+            EXIT_FAILED,
+        ) from error
 
 
 @contextmanager
@@ -78,7 +93,7 @@ def _flushes_denormals() -> bool:
 def prepare(threads: int, device: torch.device) -> None:
     """Set the threads, treat denormals as zero, and let the allocator keep what a step frees.
 
-    0 threads leave torch's own number, which heeds OMP_NUM_THREADS and the cores that this process may use.
+    0 threads leave torch's own number, which follows OMP_NUM_THREADS, within the cores that this process may use.
 
     A GPU becomes the current one, and computes convolutions in full float32 by algorithms that repeat themselves.
     """
@@ -87,8 +102,7 @@ def prepare(threads: int, device: torch.device) -> None:
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.allow_tf32 = False
     torch.set_flush_denormal(True)  # before the first parallel work: threads inherit it
-    if threads:
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads or min(torch.get_num_threads(), cores()))
     libc = ctypes.CDLL(None) if os.name == "posix" else None
     if libc is not None and hasattr(libc, "mallopt"):
         # glibc hands large freed blocks back to the kernel at every step, which then has to clear them again.
@@ -128,7 +142,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

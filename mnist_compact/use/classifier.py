@@ -103,6 +103,8 @@ def load_network(place: Path | str) -> Classifier:
 def read(path: Path) -> Classifier:
     """The network in a file of weights, which says itself what network it is. Raises ConfigError for another file."""
     try:
+        if path.exists() and not path.is_file():
+            raise ConfigError([f"{path} is not a regular file"])
         with safe_open(path, framework="pt") as file:
             about: dict[str, Any] = json.loads((file.metadata() or {})[METADATA])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 – no mapping

@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
+from mnist_compact.bounded import read_json
 from mnist_compact.faults import ConfigError, nearest
 from mnist_compact.use.classifier import ENDING, Classifier, read
 
@@ -46,7 +47,7 @@ class Card:
     def read(cls, path: Path) -> Self:
         """Raises ConfigError for a file that is no card of this version."""
         try:
-            raw = json.loads(path.read_text())
+            raw = read_json(path)
             if raw["schema_version"] != SCHEMA_VERSION:
                 raise ValueError(f"schema version {raw['schema_version']!r}; this program reads {SCHEMA_VERSION}")
             return cls(**raw)

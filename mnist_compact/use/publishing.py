@@ -57,8 +57,8 @@ def _write(card: Card, weights: Path, to: Path) -> None:
         replacing(to / f"{card.name}.md") as for_people,
     ):
         shutil.copyfile(weights, network)
-        for_programs.write_text(card.as_json())
-        for_people.write_text(told(card))
+        for_programs.write_text(card.as_json(), encoding="utf-8")
+        for_people.write_text(told(card), encoding="utf-8")
 
 
 def median_seed(evidence: Evidence) -> SeedResult:
@@ -73,7 +73,7 @@ def median_seed(evidence: Evidence) -> SeedResult:
 
 def _card(name: str, evidence: Evidence, chosen: SeedResult, record: RunRecord, home: Path) -> Card:
     assert chosen.score is not None
-    with (home / LAYERS).open(newline="") as file:
+    with (home / LAYERS).open(newline="", encoding="utf-8") as file:
         layers = list(csv.DictReader(file))
     completed = evidence.completed
     return Card(

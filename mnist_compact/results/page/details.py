@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_compact.bounded import read_bytes
 from mnist_compact.results.checks import is_square_of_counts
 from mnist_compact.results.metrics import read_rows
 from mnist_compact.results.plots import Mistakes, read_mistakes
@@ -94,7 +95,7 @@ def _layers(folders: Sequence[Path]) -> Json:
     of: list[int | None] = []
     for folder in folders:
         try:
-            text = (folder / LAYERS).read_text(encoding="utf-8", errors="replace")
+            text = read_bytes(folder / LAYERS).decode(errors="replace")
         except OSError:
             of.append(None)
         else:
