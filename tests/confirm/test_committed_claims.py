@@ -56,7 +56,9 @@ def test_evidence_lists_when_confirmations_read_the_test_images():
         name: (len(seeds), minute(seeds["started_at"].min()), minute(seeds["finished_at"].max()))
         for name, seeds in runs.groupby("confirmation")
     }
-    listed = re.findall(r"^\| \[`(\w[\w-]*)`\].*?\| (\d+) \| ([\d :-]+) \| ([\d :-]+) \|$", read("evidence/README.md"), re.M)
+    listed = re.findall(
+        r"^\| \[`(\w[\w-]*)`\].*?\| (\d+) \| ([\d :-]+) \| ([\d :-]+) \|$", read("evidence/README.md"), re.M
+    )
     assert {name: (int(seeds), first, last) for name, seeds, first, last in listed} == rows
 
 
