@@ -74,7 +74,7 @@ def _epilog() -> str:
                        every setting, under its key of the command line
 
 conditions:
-  'optim == "adam" and optim.lr > 0.01', 'status in ["failed", "stopped"]', '"under_8k" in run', 'not train.shuffle',
+  'optim == "adam" and optim.lr > 0.01', 'status in ["failed", "stopped"]', '"under_8k" in run', 'not model.conv_bias',
   'started_at >= "2025-11-20"', 'experiment is None'. A missing value matches no comparison.
 """
 
