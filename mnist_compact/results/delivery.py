@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-FOR_PROGRAMS = ("csv", "parquet")  # nothing but the table
+FOR_PROGRAMS = ("csv", "json", "parquet")  # nothing but the table
 
 
 @dataclass(slots=True, frozen=True)
@@ -52,6 +52,8 @@ def _text(report: Report, form: str) -> str:
     notes = [*report.legend, *report.findings]
     if form == "csv":
         text = rendering.to_csv(report.table)
+    elif form == "json":
+        text = rendering.to_json(report.table)
     elif form == "html":
         text = rendering.to_html(report.table, "mnist_compact: runs", notes)
     else:

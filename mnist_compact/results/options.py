@@ -11,6 +11,7 @@ FORMAT_BY_ENDING = {
     ".txt": "table",
     ".csv": "csv",
     ".md": "markdown",
+    ".json": "json",
     ".parquet": "parquet",
     ".html": "html",
     ".htm": "html",
@@ -52,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--sort", metavar="COLUMN", help="order by this column, rows without a value last")
     made.add_argument("--descending", action="store_true", help="with --sort: largest first")
     made.add_argument(
-        "--format", choices=("table", "markdown", "csv", "parquet", "html"), help="default: by --out's ending, or table"
+        "--format", choices=tuple(dict.fromkeys(FORMAT_BY_ENDING.values())), help="default: by --out's ending, or table"
     )
     made.add_argument("--out", type=Path, metavar="FILE", help="write here instead of printing")
     return made
@@ -74,7 +75,7 @@ def _epilog() -> str:
                        every setting, under its key of the command line
 
 conditions:
-  'optim == "adam" and optim.lr > 0.01', 'status in ["failed", "stopped"]', '"under_8k" in run', 'not train.shuffle',
+  'optim == "adam" and optim.lr > 0.01', 'status in ["failed", "stopped"]', '"under_8k" in run', 'not model.conv_bias',
   'started_at >= "2025-11-20"', 'experiment is None'. A missing value matches no comparison.
 """
 

@@ -1,9 +1,11 @@
-"""Tables for people (terminal, Markdown, HTML) and for programs (CSV, Parquet).
+"""Tables for people (terminal, Markdown, HTML) and for programs (CSV, JSON, Parquet).
 
 Cells print literally: no markup, no control codes.
 """
 
 import html
+import json
+import math
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -125,6 +127,29 @@ def to_markdown(frame: "pd.DataFrame") -> str:
 def to_csv(frame: "pd.DataFrame") -> str:
     """The frame as CSV: full precision, missing values empty, times in ISO 8601."""
     return str(_with_zone(frame).to_csv(index=False, lineterminator="\n"))
+
+
+def to_json(frame: "pd.DataFrame") -> str:
+    """The frame as a JSON array with an object for each row.
+
+    Numbers have full precision, times are in ISO 8601, and what is missing or not finite is null.
+    """
+    rows = [
+        {str(name): _as_json(value) for name, value in zip(frame.columns, row, strict=True)}
+        for row in frame.itertuples(index=False, name=None)
+    ]
+    return json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _as_json(value: Any) -> Any:
+    import pandas as pd
+
+    if pd.isna(value):
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat()
+    value = value.item() if hasattr(value, "item") else value  # of NumPy
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def to_html(frame: "pd.DataFrame", title: str, notes: Sequence[str] = ()) -> str:

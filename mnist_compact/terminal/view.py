@@ -20,6 +20,7 @@ from mnist_compact.questions.addresses import JOURNAL, shown
 from mnist_compact.results.finding import DATABASE
 from mnist_compact.results.rendering import on_paper_or_terminal
 from mnist_compact.results.summary import BAR
+from mnist_compact.run_files import RECORD
 from mnist_compact.studies.account import best, best_trained, told_apart
 from mnist_compact.studies.counts import Tally, is_refused, is_withdrawn, tally
 from mnist_compact.studies.places import SWEEPS
@@ -75,7 +76,7 @@ class View:
         for line in (f"{reason}: {_counts(tally(trials))}", *said):
             self.say(line)
         self._list(found)
-        for line in self._from_here(best_trained(study)[:1]):
+        for line in self._next_steps(best_trained(study)[:1], objectives=len(study.directions)):
             self.say(line)
 
     def _list(self, found: Sequence[FrozenTrial]) -> None:
@@ -90,21 +91,36 @@ class View:
         if alike:
             self.say(f"  all of these: {alike}")
 
-    def _from_here(self, found: Sequence[FrozenTrial]) -> list[str]:
-        """Where the best lies, what its score is of, and the lines to type next."""
+    def _next_steps(self, found: Sequence[FrozenTrial], objectives: int) -> list[str]:
+        """Where the best trial's folder is, what its score was measured on, and the commands to type next.
+
+        Only commands that work as printed are given: `rerun` needs the trial's folder, a ranking one objective.
+        """
         lines = []
         for trial in found:
-            place = "" if self.folder.parent == Path(SWEEPS) else f" --sweeps {shlex.quote(str(self.folder.parent))}"
-            if self.url != f"sqlite:///{self.folder}/{DATABASE}":
-                place = f" --storage {shlex.quote(shown(self.url))}"
+            scored = trial.user_attrs.get("scored", "")
+            options = self._place() + (" --split synthetic" if scored.startswith("synthetic") else "")
             if "folder" in trial.user_attrs:
-                home, scored = self.folder / trial.user_attrs["folder"], trial.user_attrs.get("scored", "")
-                lines.append(f"trial {trial.number} lies in {home}; scored on {scored}")
-                lines.append(f"to run it once more: python -m mnist_compact {shlex.quote(f'rerun={home}')}")
-            again = f"python -m mnist_compact.confirm --trial {self.name}:{trial.number}{place}"
-            lines.append(f"to repeat it over fresh seeds: {again}")
-            lines.append(f"to rank the best again: python -m mnist_compact.confirm --study {self.name} --top 8{place}")
+                home = self.folder / trial.user_attrs["folder"]
+                there = (home / RECORD).is_file()
+                where = f"is in {home}" if there else "was trained elsewhere, and its folder is not here"
+                lines.append(f"trial {trial.number} {where}; it was scored on {scored}")
+                if there:
+                    lines.append(f"to run it once more: python -m mnist_compact {shlex.quote(f'rerun={home}')}")
+            word = shlex.quote(f"{self.name}:{trial.number}")
+            lines.append(f"to repeat it over fresh seeds: python -m mnist_compact.confirm --trial {word}{options}")
+            if objectives == 1:
+                ranking = f"python -m mnist_compact.confirm --study {shlex.quote(self.name)} --top 8{options}"
+                lines.append(f"to rank the best again: {ranking}")
+            if shown(self.url) != self.url:
+                lines.append("*** stands for the password of the storage: replace it")
         return lines
+
+    def _place(self) -> str:
+        """The options of `confirm` that say where the study is kept, where that is not the usual place."""
+        if self.url != f"sqlite:///{self.folder}/{DATABASE}":
+            return f" --storage {shlex.quote(shown(self.url))}"
+        return "" if self.folder.parent == Path(SWEEPS) else f" --sweeps {shlex.quote(str(self.folder.parent))}"
 
     def say(self, line: str) -> None:
         self.console.print(line, markup=False, soft_wrap=True)

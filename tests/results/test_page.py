@@ -382,7 +382,8 @@ def test_studies_are_found_however_far_below(study: Path, tmp_path: Path) -> Non
     (elsewhere / "trials" / "study.db").write_bytes(b"none of a study's")
     told, (missed,) = studies([tmp_path], from_file)
     assert [one["place"] for one in told] == [str(deep / f"s{EXPORTED}"), str(study)]
-    assert missed.startswith(f"shared is kept in another storage: exported into {elsewhere.parent}, ")
+    assert missed.startswith("shared is kept in another storage. To show it here, export it: ")
+    assert missed.endswith(f" --out {elsewhere.parent}/shared{EXPORTED}")
 
 
 def test_a_study_kept_in_another_storage_is_missed_aloud(study: Path, tmp_path: Path) -> None:
@@ -393,8 +394,8 @@ def test_a_study_kept_in_another_storage_is_missed_aloud(study: Path, tmp_path: 
         assert studies([path], from_file) == (
             [],
             [
-                f"shared is kept in another storage: exported into {home.parent}, it is shown "
-                "(python -m mnist_compact.study export shared --storage <URL>)"
+                "shared is kept in another storage. To show it here, export it: python -m mnist_compact.study export "
+                f"shared --storage <URL> --out {home.parent}/shared{EXPORTED}"
             ],
         )
     exchange = export_study(optuna.storages.RDBStorage(f"sqlite:///{study}"), "s")

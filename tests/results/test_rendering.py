@@ -1,12 +1,13 @@
 """Tables for people and for programs: complete, literal, and no wider than the terminal."""
 
 import io
+import json
 
 import pandas as pd
 import pytest
 from rich.console import Console
 
-from mnist_compact.results.rendering import to_csv, to_markdown, to_rich, to_text
+from mnist_compact.results.rendering import to_csv, to_json, to_markdown, to_rich, to_text
 
 
 def test_text_and_terminal_show_control_codes_as_blanks() -> None:
@@ -73,3 +74,13 @@ def test_a_text_longer_than_the_terminal_is_folded_not_cut() -> None:
     with console.capture() as capture:
         console.print(to_rich(pd.DataFrame({"run": ["a"], "reason": ["z" * 100]}), width=30))
     assert capture.get().count("z") == 100
+
+
+def test_json_has_full_precision_and_null_for_what_json_cannot_say() -> None:
+    first, second = json.loads(to_json(FRAME.assign(seconds=[1 / 3, float("inf")])), parse_constant=pytest.fail)
+    assert first == {
+        **{"run": "a", "parameters": 3928, "test_accuracy_last": 99.4, "test_loss_last": 0.02, "optim.loss": 1e-05},
+        **{"model.conv_bias": True, "started_at": "2025-11-20T10:00:00+00:00", "seconds": 1 / 3},
+    }
+    missing = ("parameters", "test_accuracy_last", "model.conv_bias", "started_at", "seconds")
+    assert {name: second[name] for name in missing} == dict.fromkeys(missing)

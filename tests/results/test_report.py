@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import re
 import subprocess
@@ -105,6 +106,20 @@ def test_csv_is_nothing_but_the_table(outputs: str, capsys: Capture) -> None:
     assert {len(row) for row in rows} == {len(rows[0])}
 
 
+def test_json_is_nothing_but_the_table(outputs: str, capsys: Capture) -> None:
+    main([outputs, "--all", "--format", "json"])
+    rows = json.loads(capsys.readouterr().out)
+    assert [Path(row["run"]).name for row in rows] == ["first", "second"]
+    assert [row["optim.lr"] for row in rows] == [0.1, 0.2]
+    assert (rows[1]["started_at"], rows[1]["parameters"]) == ("2025-11-21T10:00:00+00:00", 3928)
+    assert isinstance(rows[0]["model.conv_bias"], bool)
+
+
+def test_json_is_written_by_the_ending_of_out(outputs: str, tmp_path: Path) -> None:
+    main([outputs, "--columns", "run,reason", "--out", str(tmp_path / "runs.json")])
+    assert json.loads((tmp_path / "runs.json").read_text())[0] == {"run": f"{outputs}/first", "reason": None}
+
+
 def test_columns_are_printed_in_the_order_asked(outputs: str, capsys: Capture) -> None:
     main([outputs, "--columns", "optim.lr,status,optim.lr", "--format", "csv"])
     assert capsys.readouterr().out == "optim.lr,status\n0.1,completed\n0.2,completed\n"
@@ -155,7 +170,7 @@ def test_sort(
         ("report.md", [], "| run | model"),
         ("report.txt", [], " "),
         ("report", [], " "),
-        ("report.json", ["--format", "csv"], "run,model"),
+        ("report.xlsx", ["--format", "csv"], "run,model"),
         ("report.md", ["--format", "csv"], "run,model"),
     ],
 )
@@ -336,8 +351,8 @@ def test_parquet_without_pyarrow_names_what_to_install(
         (["--diff", "a", "b"], "--diff takes two run folders; PATH"),
         (["--format", "parquet"], "--format parquet needs --out FILE"),
         (
-            ["--out", "runs.json"],
-            "--out must end in .txt, .csv, .md, .parquet, .html, .htm, or have --format beside it",
+            ["--out", "runs.xlsx"],
+            "--out must end in .txt, .csv, .md, .json, .parquet, .html, .htm, or have --format beside it",
         ),
     ],
 )

@@ -135,15 +135,47 @@ def test_without_a_complete_trial_the_causes_are_told_the_commonest_first():
     assert findings(study, SETTINGS)[0][1:] == ["  2 x the loss was not finite", "  1 x killed"]
 
 
-def test_the_end_names_the_bests_folder_what_it_was_scored_on_and_what_to_type(tmp_path, capsys):
-    study = optuna.create_study(direction="maximize")
-    scored = {"folder": "trials/0000", "scored": "holdout, averaged weights, epoch 15", "overrides": OVERRIDES}
-    study.add_trial(create_trial(value=99.5, user_attrs=scored))
-    View("smoke", tmp_path, f"sqlite:///{tmp_path}/study.db", SETTINGS, jobs=2).end(study, "done")
-    told, where = capsys.readouterr().out.splitlines()[-4:], f" --sweeps {tmp_path.parent}"
-    assert told == [
-        f"trial 0 lies in {tmp_path}/trials/0000; scored on holdout, averaged weights, epoch 15",
+def next_steps(tmp_path, capsys, scored="holdout, averaged weights, epoch 15", values=(99.5,), url=None, there=True):
+    """The last lines of a search whose one trial is complete."""
+    study = optuna.create_study(directions=["maximize"] * len(values))
+    attributes = {"folder": "trials/0000", "scored": scored, "overrides": OVERRIDES}
+    study.add_trial(create_trial(values=values, user_attrs=attributes))
+    if there:
+        (tmp_path / "trials/0000").mkdir(parents=True)
+        (tmp_path / "trials/0000/result.json").touch()
+    view = View("smoke", tmp_path, url or f"sqlite:///{tmp_path}/study.db", SETTINGS, jobs=2)
+    view.told = {0}
+    view.end(study, "done")
+    lines = capsys.readouterr().out.splitlines()
+    return lines[next(place for place, line in enumerate(lines) if line.startswith("trial 0 ")) :]
+
+
+def test_next_steps_name_the_trials_folder_and_commands(tmp_path, capsys):
+    where = f" --sweeps {tmp_path.parent}"
+    assert next_steps(tmp_path, capsys) == [
+        f"trial 0 is in {tmp_path}/trials/0000; it was scored on holdout, averaged weights, epoch 15",
         f"to run it once more: python -m mnist_compact rerun={tmp_path}/trials/0000",
-        "to repeat it over fresh seeds: python -m mnist_compact.confirm --trial smoke:0" + where,
-        "to rank the best again: python -m mnist_compact.confirm --study smoke --top 8" + where,
+        f"to repeat it over fresh seeds: python -m mnist_compact.confirm --trial smoke:0{where}",
+        f"to rank the best again: python -m mnist_compact.confirm --study smoke --top 8{where}",
     ]
+
+
+def test_next_steps_of_a_search_on_synthetic_data_name_the_split(tmp_path, capsys):
+    lines = next_steps(tmp_path, capsys, scored="synthetic, raw weights, epoch 1")
+    assert [line.endswith(" --split synthetic") for line in lines[-2:]] == [True, True]
+
+
+def test_next_steps_of_several_objectives_have_no_ranking(tmp_path, capsys):
+    assert not any("--top" in line for line in next_steps(tmp_path, capsys, values=(99.5, 7000.0)))
+
+
+def test_next_steps_without_the_trials_folder_have_no_rerun(tmp_path, capsys):
+    lines = next_steps(tmp_path, capsys, there=False)
+    assert lines[0].startswith("trial 0 was trained elsewhere, and its folder is not here; ")
+    assert not any("rerun=" in line for line in lines)
+
+
+def test_next_steps_say_that_a_password_is_hidden(tmp_path, capsys):
+    lines = next_steps(tmp_path, capsys, url="postgresql://user:secret@host/studies")
+    assert not any("secret" in line for line in lines)
+    assert lines[-1] == "*** stands for the password of the storage: replace it"

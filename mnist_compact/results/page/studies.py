@@ -5,6 +5,7 @@ The format of exported studies is the search's: whoever asks for the page brings
 
 import math
 import os
+import shlex
 import sqlite3
 import warnings
 from collections import Counter
@@ -64,8 +65,8 @@ def _found(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 def _kept_elsewhere(homes: Sequence[Path], known: set[str]) -> list[str]:
     """A line for each folder of trials whose study is in another storage, and not among the `known`."""
     return [
-        f"{home.name} is kept in another storage: exported into {home.parent}, it is shown "
-        f"(python -m mnist_compact.study export {home.name} --storage <URL>)"
+        f"{home.name} is kept in another storage. To show it here, export it: python -m mnist_compact.study export "
+        f"{shlex.quote(home.name)} --storage <URL> --out {shlex.quote(str(home.parent / (home.name + EXPORTED)))}"
         for home in {home.resolve(): home for home in homes}.values()
         if home.resolve().name not in known and not (home / DATABASE).exists()
     ]

@@ -1,0 +1,1 @@
+"""What the repository needs and the installed package does not."""
