@@ -9,7 +9,7 @@ import json
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -76,13 +76,15 @@ class Database(RDBStorage):
             with Session(self.engine) as session, session.begin():
                 session.add(study := models.StudyModel(study_name=name))
                 session.flush()
-                _insert(session, models.StudyDirectionModel, _directions(study.study_id, whole))
-                for model, attributes in (
-                    (models.StudySystemAttributeModel, whole.system_attrs),
-                    (models.StudyUserAttributeModel, whole.user_attrs),
-                ):
-                    _insert(session, model, ({"study_id": study.study_id, **row} for row in _attributes(attributes)))
-                trials = [_trial_model(study.study_id, trial) for trial in whole.trials]
+                study_id: Any = study.study_id  # Optuna's models carry the types of an older SQLAlchemy
+                _insert(session, models.StudyDirectionModel, _directions(study_id, whole))
+                kinds: dict[Any, Mapping[str, Any]] = {
+                    models.StudySystemAttributeModel: whole.system_attrs,
+                    models.StudyUserAttributeModel: whole.user_attrs,
+                }
+                for kind, attributes in kinds.items():
+                    _insert(session, kind, ({"study_id": study_id, **row} for row in _attributes(attributes)))
+                trials = [_trial_model(study_id, trial) for trial in whole.trials]
                 session.add_all(trials)
                 session.flush()
                 ids = [trial.trial_id for trial in trials]
@@ -160,7 +162,7 @@ def _attributes(attributes: Mapping[str, Any]) -> Iterator[Row]:
         yield {"key": key, "value_json": json.dumps(value)}
 
 
-ROWS = {
+ROWS: dict[Any, Callable[[FrozenTrial], Iterable[Row]]] = {
     models.TrialParamModel: _params,
     models.TrialValueModel: _values,
     models.TrialIntermediateValueModel: _intermediate_values,
