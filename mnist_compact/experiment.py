@@ -33,9 +33,9 @@ def check(run: RunConfig) -> int:
     resolve_device(run.machine.device)
     model = planned(run.model.build)
     parameters = sum(count_parameters(model))
+    run.budget.check(parameters=parameters, epochs=run.train.epochs)
     if parameters > MOST_PARAMETERS:
         raise ConfigError([f"model must have at most {MOST_PARAMETERS:,} parameters, got {parameters:,}"])
-    run.budget.check(parameters=parameters, epochs=run.train.epochs)
     run.optim.build(model)  # which may not fit the network
     run.scheduler.momentum(run.optim.own_momentum(), steps_per_epoch=1, epochs=run.train.epochs)
     return parameters

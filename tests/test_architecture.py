@@ -170,7 +170,7 @@ def test_configuration_does_not_wait_for_torch(module):
 
 def test_files_stay_small():
     long = {str(path.relative_to(PACKAGE)): path.read_text().count("\n") for path in SOURCES}
-    assert {name: lines for name, lines in long.items() if lines > 250} == {}
+    assert {name: lines for name, lines in long.items() if lines > 280} == {}
 
 
 def test_source_distribution_has_what_the_tests_read():

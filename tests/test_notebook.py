@@ -166,7 +166,7 @@ def test_a_confirmation_shows_its_seeds_and_its_verdict(here, in_this_process):
     printed = str(evidence)
     assert printed.endswith(evidence.verdict())
     assert len(printed) < 1000
-    assert str(Ranking("s", [Round(1, [(here, evidence)])])).startswith("round 1: 1 candidate, 1 seed each\n")
+    assert str(Ranking("s", [Round(1, [(here, evidence)])])).startswith("round 1: 1 candidate, 1 seed each")
     assert (here / "outputs/confirmations/<i>/seeds/3000/correct.bits").exists()
     assert confirm(config, split="synthetic", seeds=2, bar=99.9, name="<i>") == evidence, "nothing trained twice"
 

@@ -136,7 +136,7 @@ def to_json(frame: "pd.DataFrame") -> str:
     """
     rows = [
         {str(name): _as_json(value) for name, value in zip(frame.columns, row, strict=True)}
-        for row in frame.itertuples(index=False, name=None)
+        for row in _with_zone(frame).itertuples(index=False, name=None)
     ]
     return json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

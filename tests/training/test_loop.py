@@ -76,12 +76,12 @@ def test_two_epochs_are_those_of_a_loop_of_torch_alone(configure):
         torch.testing.assert_close(ours.reshape(plain.shape), plain, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("asked", "used"), [(0, 3), (2, 2)])
+@pytest.mark.parametrize(("asked", "used"), [(0, 1), (2, 2)])
 def test_without_a_number_torch_keeps_its_own_and_has_it_back(asked, used):
-    torch.set_num_threads(3)
+    torch.set_num_threads(1)  # no more than any machine has
     with prepared(asked, torch.device("cpu")):
         assert torch.get_num_threads() == used
-    assert torch.get_num_threads() == 3
+    assert torch.get_num_threads() == 1
 
 
 def test_a_gpu_is_the_current_one_and_repeats_itself(monkeypatch):
