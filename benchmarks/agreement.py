@@ -25,12 +25,12 @@ SIDES = ("fast", "plain")
 
 def train_fast(seed: int, epochs: int) -> float:
     """Test accuracy in per cent."""
-    from mnist_compact.experiment import run
-    from mnist_compact.terminal.display import TerminalWatcher
+    from mnist_compact.cli.run_display import TerminalCallback
+    from mnist_compact.runs.trainer import run
 
     config = configured("experiment=m3_logged", f"seed={seed}", f"train.epochs={epochs}", "machine.threads=1")
     with tempfile.TemporaryDirectory() as folder:
-        score = run(config, Path(folder) / "run", TerminalWatcher()).score("test")
+        score = run(config, Path(folder) / "run", TerminalCallback()).score("test")
     assert score is not None
     return score.accuracy
 
@@ -42,7 +42,7 @@ def train_plain(seed: int, epochs: int) -> float:
     from torch.utils.data import DataLoader
 
     from benchmarks.contenders import PilImages, plain_network, usual_transforms
-    from mnist_compact.model.configs import CompactConfig
+    from mnist_compact.models.config import CompactConfig
 
     torch.set_num_threads(1)
     torch.manual_seed(seed)
@@ -105,7 +105,7 @@ def main() -> int:
 def report(values: dict[str, list[float]], p: float, *, as_json: bool) -> None:
     import torch
 
-    from mnist_compact.training.machine import describe_environment
+    from mnist_compact.training.device import describe_environment
 
     torch.set_num_threads(1)
     environment: dict[str, Any] = describe_environment(torch.device("cpu"))

@@ -13,15 +13,16 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
 from benchmarks.setup import part
-from mnist_compact.config import RunConfig
+from mnist_compact.cli.run_display import TerminalCallback
+from mnist_compact.config.schema import RunConfig
 from mnist_compact.data.datasets import Batches, Datasets, Split
-from mnist_compact.model.configs import Activation, BlockOrder, CompactConfig, HeadKind, LayerKind, Norm, Pool
-from mnist_compact.model.norm_dropout import NormDropout
-from mnist_compact.terminal.display import TerminalWatcher
+from mnist_compact.models.config import CompactConfig
+from mnist_compact.models.layers import Activation, BlockOrder, HeadKind, LayerKind, Norm, Pool
+from mnist_compact.models.norm_dropout import NormDropout
+from mnist_compact.training.device import autocast
 from mnist_compact.training.evaluation import evaluate
-from mnist_compact.training.loop import Plan, StepView, train_epoch
-from mnist_compact.training.machine import autocast
-from mnist_compact.training.step import Step, Trainee, fastest_step
+from mnist_compact.training.loop import StepView, TrainingPlan, train_epoch
+from mnist_compact.training.step import Step, TrainState, fastest_step
 
 CPU = torch.device("cpu")
 HEAD_START = 4  # batches the reference is fed before the clock starts: its workers are then at full speed
@@ -137,7 +138,7 @@ class Ours:
         optimizer = config.optim.build(model.to(device))
         self.model = model
         self.batches = Batches(part(data, batches * size).to(device), config.augment.build(), size, config.seed)
-        self.plan = Plan(
+        self.plan = TrainingPlan(
             epochs=epochs,
             schedule=config.scheduler.build(steps_per_epoch=batches, epochs=epochs),
             strength=lambda epoch: config.augment.strength(epoch, epochs),
@@ -147,8 +148,8 @@ class Ours:
             watch_loss=device == CPU,
             seed=config.seed,
         )
-        trainee, settings = Trainee(model, optimizer), (self.plan.label_smoothing, self.plan.autocast)
-        self.step = Step(trainee, *settings) if plain else fastest_step(trainee, size, *settings)
+        train_state, settings = TrainState(model, optimizer), (self.plan.label_smoothing, self.plan.autocast)
+        self.step = Step(train_state, *settings) if plain else fastest_step(train_state, size, *settings)
         self.epoch = 0
 
     def train(self) -> float:
@@ -160,14 +161,14 @@ class Ours:
 
     def load(self) -> float:
         """Milliseconds a batch of all but the step: shuffling, assembling, augmenting, the tally and who looks on."""
-        step, watcher = self.step, TerminalWatcher()
+        step, callback = self.step, TerminalCallback()
         logits, loss, seen = torch.zeros(self.batches.size, 10), torch.zeros(()), 0
         start = time.perf_counter()
         for index, (_, labels) in enumerate(self.batches.epoch(1, 1.0), start=1):
             step.tally(logits, loss, labels)
             seen += len(labels)
             assert math.isfinite(step.loss_sum.item())
-            watcher.stepped(StepView(1, index, seen, step.loss_sum, step.correct, 0.01))
+            callback.on_step_end(StepView(1, index, seen, step.loss_sum, step.correct, 0.01))
         return per_batch(start, len(self.batches))
 
     def evaluate(self) -> float:

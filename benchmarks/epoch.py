@@ -19,7 +19,7 @@ from benchmarks.contenders import Floor, Ours, Reference, reference_loader
 from benchmarks.memory import RunMemory, memory_above_torch
 from benchmarks.setup import configured, images
 from benchmarks.timing import Measure, Must, Samples, Spread, fastest, interleave, machine_line, paired, verdict
-from mnist_compact.training.machine import describe_environment, prepare
+from mnist_compact.training.device import describe_environment, prepare
 
 NETWORKS = {  # name → what it changes in experiment=m3_reference
     "m3": (),

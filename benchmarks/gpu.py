@@ -13,8 +13,8 @@ import torch
 from benchmarks.contenders import Ours
 from benchmarks.setup import configured, images
 from benchmarks.timing import Measure, Spread, interleave, machine_line, paired
-from mnist_compact.composition import compose
-from mnist_compact.training.machine import describe_environment, prepare
+from mnist_compact.config.composition import compose
+from mnist_compact.training.device import describe_environment, prepare
 
 NETWORKS = {  # name → its configuration
     "m3_reference": configured(),

@@ -17,7 +17,7 @@ target = pathlib.Path(sys.argv.pop(1))
 atexit.register(lambda: target.write_text(pathlib.Path("/proc/self/status").read_text()))
 """
 IMPORT_TORCH = RECORD_PEAK + "import torch"
-RUN = RECORD_PEAK + "from mnist_compact.app import main; main()"
+RUN = RECORD_PEAK + "from mnist_compact.cli.train import main; main()"
 
 
 @dataclass(slots=True, frozen=True)

@@ -16,7 +16,7 @@ from multiprocessing.synchronize import Barrier, Event
 
 from benchmarks.setup import configured, images
 from benchmarks.timing import Spread, interleave, machine_line, paired
-from mnist_compact.cores import cores
+from mnist_compact.common.cpu import cores
 
 PATIENCE = 600  # seconds until a run that does not answer counts as lost
 
@@ -26,7 +26,7 @@ def run(threads: int, batches: int, synthetic: bool, barrier: Barrier, over: Eve
     import torch
 
     from benchmarks.contenders import Ours
-    from mnist_compact.training.machine import prepare
+    from mnist_compact.training.device import prepare
 
     try:
         prepare(threads, torch.device("cpu"))
@@ -89,7 +89,7 @@ def main() -> int:
     samples = measure(count, batches, rounds, synthetic=options.synthetic)
     import torch
 
-    from mnist_compact.training.machine import describe_environment
+    from mnist_compact.training.device import describe_environment
 
     environment = describe_environment(torch.device("cpu"))
     ratio = paired(samples["beside"], samples["alone"])

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.timing import Must, Spread, interleave, machine_line, paired, timed, verdict
-from mnist_compact.results import cache
-from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status
-from mnist_compact.results.tables import load_runs
-from mnist_compact.run_files import CHECKPOINT, CONFIG, LAYERS, METRICS, MISTAKES, RECORD, WEIGHTS
+from mnist_compact.common.run_files import CHECKPOINT, CONFIG, LAYERS, METRICS, MISTAKES, RECORD, WEIGHTS
+from mnist_compact.records.record import NetworkFacts, RunRecord, Score, Status
+from mnist_compact.reports import cache
+from mnist_compact.reports.tables import load_runs
 
 EPOCHS = 15
 TRAIN_IMAGES = 50_000
@@ -171,7 +171,7 @@ def main() -> int:
         samples = interleave(contenders(Path(name)), rounds)
     import torch
 
-    from mnist_compact.training.machine import describe_environment
+    from mnist_compact.training.device import describe_environment
 
     environment = describe_environment(torch.device("cpu"))
     limits = [Must(f"{key}, s", Spread.of(samples[key]), limit) for key, limit in LIMITS_S.items()]

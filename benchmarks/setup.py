@@ -2,12 +2,12 @@
 
 import torch
 
-from mnist_compact.composition import compose
-from mnist_compact.config import RunConfig
-from mnist_compact.data.configs import MnistConfig
+from mnist_compact.common.shapes import CLASSES, SIDE
+from mnist_compact.config.composition import compose
+from mnist_compact.config.schema import RunConfig
+from mnist_compact.data.config import MnistConfig
 from mnist_compact.data.datasets import Datasets, Split
 from mnist_compact.data.published import TRAIN_IMAGES
-from mnist_compact.shapes import CLASSES, SIDE
 
 EVALUATION_IMAGES = 10_000
 

@@ -32,7 +32,7 @@ import os
 from mnist_compact.terminal import display
 from mnist_compact.app import main
 
-display.TerminalWatcher.stepped = lambda self, view: os._exit(0)
+display.TerminalCallback.on_step_end = lambda self, view: os._exit(0)
 main()
 """
 LIMIT = 2.0
@@ -77,7 +77,7 @@ def main() -> int:
         samples = interleave(contenders, rounds)
     import torch
 
-    from mnist_compact.training.machine import describe_environment
+    from mnist_compact.training.device import describe_environment
 
     environment = describe_environment(torch.device("cpu"))
     ratios = {ours: paired(samples[f"ours {ours}"], samples[f"bare {bare}"]) for ours, bare in PAIRS.items()}

@@ -21,12 +21,12 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 
 from benchmarks.timing import Must, Spread, machine_line, verdict
-from mnist_compact.config import configuration_folder
-from mnist_compact.questions.building import space_of
-from mnist_compact.questions.configs import register
-from mnist_compact.questions.frozen import freeze
-from mnist_compact.studies.counts import quieten
-from mnist_compact.studies.exchange import export_study, write
+from mnist_compact.config.registration import register
+from mnist_compact.config.schema import configuration_folder
+from mnist_compact.search.builders import space_of
+from mnist_compact.search.counts import quieten
+from mnist_compact.search.snapshot import take_snapshot
+from mnist_compact.search.transfer import export_study, write
 
 TRIALS = 20_000
 EPOCHS = 15
@@ -45,7 +45,7 @@ def exported(path: Path, trials: int) -> None:
     with hydra.initialize_config_dir(str(configuration_folder())):
         words = ["hydra/help=default", "sweeps=smoke"]
         config = hydra.compose("config", overrides=words, return_hydra_config=True)
-    frozen = freeze(config.hydra.sweeper, WORDS)
+    frozen = take_snapshot(config.hydra.sweeper, WORDS)
     storage = InMemoryStorage()
     study = optuna.create_study(study_name="large", storage=storage, direction="maximize")
     study.set_metric_names(["accuracy"])
@@ -130,7 +130,7 @@ def main() -> int:
         seconds = measure(Path(name), trials)
     import torch
 
-    from mnist_compact.training.machine import describe_environment
+    from mnist_compact.training.device import describe_environment
 
     environment = describe_environment(torch.device("cpu"))
     limits = [Must(key, Spread.of([seconds[key]]), limit) for key, limit in LIMITS.items()]

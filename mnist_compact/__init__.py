@@ -8,13 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnist_compact.composition import compose
+    from mnist_compact.api import train
+    from mnist_compact.config.composition import compose
     from mnist_compact.confirm import Confirm
-    from mnist_compact.notebook import train
-    from mnist_compact.results.tables import load_runs
-    from mnist_compact.studies.trials import load_study
-    from mnist_compact.use.classifier import load_network
-    from mnist_compact.use.entries import load
+    from mnist_compact.reports.study_table import load_study
+    from mnist_compact.reports.tables import load_runs
+    from mnist_compact.zoo.classifier import load_network
+    from mnist_compact.zoo.registry import load
 
     confirm: Confirm
 

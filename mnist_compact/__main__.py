@@ -1,3 +1,3 @@
-from mnist_compact.app import main
+from mnist_compact.cli.train import main
 
 main()

@@ -13,10 +13,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
-from mnist_compact import app
-from mnist_compact.choosing import Choosing
-from mnist_compact.config import GROUPS, RunConfig, configuration_folder, to_run_config
-from mnist_compact.questions.configs import register
+from mnist_compact.cli import train
+from mnist_compact.config.compose_cache import ComposeCache
+from mnist_compact.config.conversion import to_run_config
+from mnist_compact.config.registration import register
+from mnist_compact.config.schema import GROUPS, RunConfig, configuration_folder
 
 # Tests run side by side: a process on all cores would wait for the others in every step.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -40,16 +41,18 @@ def configure() -> Iterator[Configure]:
     """Compose conf/ with overrides on top of a run of 2 epochs of 3 steps on synthetic images."""
     register()
     with initialize_config_dir(str(configuration_folder())):
-        choosing = Choosing(lambda options: compose("config", overrides=[*TINY, *options]), OPTIONS.__contains__)
+        compose_cache = ComposeCache(
+            lambda options: compose("config", overrides=[*TINY, *options]), OPTIONS.__contains__
+        )
 
         def configured(*overrides: str) -> RunConfig:
             data = () if any(override.startswith("data=") for override in overrides) else SMALL
-            return to_run_config(choosing([*data, *overrides]))
+            return to_run_config(compose_cache([*data, *overrides]))
 
         yield configured
 
 
-class Onlooker:
+class RecordingCallback:
     """Watches a run in silence; `at_step` may act within an epoch."""
 
     def __init__(self, at_step: Callable[[Any], None] = lambda view: None) -> None:
@@ -58,26 +61,26 @@ class Onlooker:
         self.bests: list[bool] = []
         self.begun: list[tuple[Any, ...]] = []
 
-    def announce(self, sentence: str) -> None: ...
+    def on_message(self, message: str) -> None: ...
 
-    def started(self, *told: Any) -> None:
+    def on_run_start(self, *told: Any) -> None:
         self.begun.append(told)
 
-    def stepped(self, view: Any) -> None:
+    def on_step_end(self, view: Any) -> None:
         self.at_step(view)
 
-    def epoch_done(self, row: dict[str, Any], *, new_best: bool) -> None:
+    def on_epoch_end(self, row: dict[str, Any], *, new_best: bool) -> None:
         self.rows.append(row)
         self.bests.append(new_best)
 
-    def ended(self, record: Any, folder: Path) -> None: ...
+    def on_run_end(self, record: Any, folder: Path) -> None: ...
 
     def close(self) -> None: ...
 
 
 @pytest.fixture(scope="session")
-def onlooker() -> type[Onlooker]:
-    return Onlooker
+def recording_callback() -> type[RecordingCallback]:
+    return RecordingCallback
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +102,7 @@ def type_in(
         GlobalHydra.instance().clear()
         status: Any = 0
         try:
-            app.main()
+            train.main()
         except SystemExit as end:
             status = end.code
         finally:

@@ -14,7 +14,7 @@ GROUND = {
     "atomic",
     "bounded",
     "changes",
-    "choosing",
+    "compose_cache",
     "commands",
     "cores",
     "faults",
@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "atomic": set(),
     "bounded": set(),
     "changes": set(),
-    "choosing": set(),
+    "compose_cache": set(),
     "commands": set(),
     "cores": set(),
     "orphans": set(),
@@ -105,11 +105,11 @@ MAY_IMPORT = {
 THIRD_PARTY = {  # room → libraries that only it may import, at any depth
     "torchvision": {"data"},
     "hydra": {
-        *("again", "app", "choosing", "composition", "config", "experiments", "folders", "grid", "launcher"),
+        *("again", "app", "compose_cache", "composition", "config", "experiments", "folders", "grid", "launcher"),
         *("questions", "search", "terminal"),
     },
     "omegaconf": {
-        *("again", "app", "choosing", "composition", "config", "experiments", "folders", "grid", "launcher"),
+        *("again", "app", "compose_cache", "composition", "config", "experiments", "folders", "grid", "launcher"),
         *("questions", "search", "terminal", "unfit"),
     },
     "optuna": {"confirm", "questions", "results", "search", "studies", "study", "terminal"},

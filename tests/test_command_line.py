@@ -266,7 +266,7 @@ def imported_by(cwd, *arguments):
     """What a call prints, and which of the slow imports it did."""
     code = (
         "import sys\n"
-        "from mnist_compact.app import main\n"
+        "from mnist_compact.cli.train import main\n"
         "try:\n    main()\n"
         "except SystemExit as end:\n    assert not end.code, end.code\n"
         "slow = {'torch', 'torchvision', 'pandas', 'optuna', 'matplotlib', 'numpy'}\n"
@@ -278,7 +278,7 @@ def imported_by(cwd, *arguments):
 
 
 def test_help_explains_every_group_and_imports_nothing_slow(tmp_path):
-    from mnist_compact.app import ABOUT_GROUPS
+    from mnist_compact.cli.train import ABOUT_GROUPS
 
     stdout, slow = imported_by(tmp_path, "--help")
     assert slow == []
@@ -306,7 +306,7 @@ def test_what_is_only_planned_imports_no_compiler(tmp_path):
     code = (
         "import sys\n"
         "from mnist_compact import compose\n"
-        "from mnist_compact.experiment import check\n"
+        "from mnist_compact.runs.trainer import check\n"
         "for optim in ('adam', 'nadam', 'muon'):\n    check(compose('model=stages', f'optim={optim}'))\n"
         "print('sympy' in sys.modules)\n"
     )

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mnist_compact.app import ABOUT_GROUPS
-from mnist_compact.config import GROUPS, configuration_folder, from_record, to_record
-from mnist_compact.data.configs import DATA
-from mnist_compact.experiment import run
+from mnist_compact.cli.train import ABOUT_GROUPS
+from mnist_compact.config.conversion import from_record
+from mnist_compact.config.schema import GROUPS, configuration_folder, to_record
+from mnist_compact.data.config import DATA
+from mnist_compact.runs.trainer import run
 
 OPTIONS = {
     group: sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml"))
@@ -72,10 +73,10 @@ def test_an_option_restates_no_default(group, option):
 
 
 @pytest.mark.parametrize(("group", "option"), [pair for pair in OFFLINE if pair[0] not in PAIRED])
-def test_option_trains(configure, onlooker, tmp_path, group, option):
+def test_option_trains(configure, recording_callback, tmp_path, group, option):
     one_step = ("data.train_images=32",) if group == "train" else ("data.train_images=32", "train.epochs=1")
     config = configure(choose(group, option), *one_step, *its_epochs(group))
-    record = run(config, tmp_path, onlooker())
+    record = run(config, tmp_path, recording_callback())
     assert record.status == "completed"
     assert 0 < record.score("train").loss < 20
 
@@ -104,7 +105,7 @@ def pairs_of(row):
     ("model", "optim", "scheduler", "augment"),
     pairwise(*(OPTIONS[group] for group in PAIRED)),
 )
-def test_pairs_of_options_train(configure, onlooker, tmp_path: Path, model, optim, scheduler, augment):
+def test_pairs_of_options_train(configure, recording_callback, tmp_path: Path, model, optim, scheduler, augment):
     config = replace(
         configure("data.train_images=32", "train.epochs=1"),
         model=configure(f"model={model}").model,
@@ -113,7 +114,7 @@ def test_pairs_of_options_train(configure, onlooker, tmp_path: Path, model, opti
         augment=configure(f"augment={augment}").augment,
     )
     config = from_record(to_record(config))
-    record = run(config, tmp_path, onlooker())
+    record = run(config, tmp_path, recording_callback())
     assert record.status == "completed"
     assert 0 < record.score("train").loss < 20
     assert record.network.parameters == sum(parameter.numel() for parameter in config.model.build().parameters())

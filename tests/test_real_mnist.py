@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mnist_compact.data.configs import HoldoutConfig, MnistConfig
-from mnist_compact.experiment import run
+from mnist_compact.data.config import HoldoutConfig, MnistConfig
+from mnist_compact.runs.trainer import run
 
 pytestmark = pytest.mark.mnist
 
@@ -39,8 +39,8 @@ def test_a_part_of_the_others_can_be_trained_on():
     assert {image.numpy().tobytes() for image in part.train.images} <= others
 
 
-def test_one_epoch_of_m3_learns(configure, onlooker, tmp_path):
+def test_one_epoch_of_m3_learns(configure, recording_callback, tmp_path):
     overrides = ("data=mnist", "train.batch_size=128", "train.epochs=1", "augment=none")
-    record = run(configure("model=m3", *overrides), tmp_path, onlooker())
+    record = run(configure("model=m3", *overrides), tmp_path, recording_callback())
     assert record.score("test").accuracy > 97.5
     assert record.score("test").total == 10_000

@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mnist_compact.atomic import replacing
+from mnist_compact.common.atomic import replacing
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 ROOT = Path(__file__).parents[1]
 EVIDENCE = Path("evidence")
-PUBLISHED = Path("mnist_compact/results/public_results.csv")
+PUBLISHED = Path("mnist_compact/reports/public_results.csv")
 CURVES_OF = EVIDENCE / "m3_logged/seed_0"
 STUDY = "under_8k"
 DOCS = Path("docs")
@@ -72,7 +72,7 @@ def digests_of_sources(root: Path = Path()) -> dict[str, str]:
 
 def draw_curves(folder: Path) -> Path:
     """The learning curves of the run of `experiment=m3_logged`."""
-    from mnist_compact.results import plots
+    from mnist_compact.reports import plots
 
     copied = Path(shutil.copytree(CURVES_OF, folder / "run"))
     return plots.draw_curves(copied).rename(folder / "m3_logged.png")
@@ -80,7 +80,7 @@ def draw_curves(folder: Path) -> Path:
 
 def draw_page(folder: Path) -> list[Path]:
     """The page of all records, and details of it."""
-    from mnist_compact.report import main as report
+    from mnist_compact.cli.report import main as report
 
     file = folder / "page.html"
     report([str(EVIDENCE), "--page", str(file)])

@@ -16,15 +16,15 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmarks.search import curves as recorded
-from benchmarks.search.contest import STOCK_TRIALS, WORKERS, Contest, Standing
+from benchmarks.search.contest import STOCK_TRIALS, WORKERS, Contest, SearchStatus
 from benchmarks.search.curves import Curves
-from benchmarks.search.question import Question
+from benchmarks.search.question import ConfirmSpec
 from benchmarks.search.real import compare
 from benchmarks.search.report import as_record, as_text
 from benchmarks.timing import Must, Spread, machine_line, verdict
-from mnist_compact.cores import cores
-from mnist_compact.faults import ConfigError
-from mnist_compact.training.machine import describe_environment
+from mnist_compact.common.cpu import cores
+from mnist_compact.common.errors import ConfigError
+from mnist_compact.training.device import describe_environment
 
 OURS = "ours"  # as `hydra/sweeper=compact` comes
 LIMITS = {"epochs": 1 / 2, "seconds": 1 / 3}  # of the stock sweeper's
@@ -63,7 +63,7 @@ def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description="Against the stock sweeper.")
     options = options_of(parser)
-    question = Question.read(synthetic=options.synthetic)
+    question = ConfirmSpec.read(synthetic=options.synthetic)
     try:
         if options.record:
             recorded.record(question, options.curves, at_most=options.points, processes=cores())
@@ -73,20 +73,20 @@ def main() -> int:
         parser.error(str(error))
 
 
-def replays(question: Question, options: argparse.Namespace) -> int:
+def replays(question: ConfirmSpec, options: argparse.Namespace) -> int:
     curves = Curves.read(options.curves, question)
     missing = sum(point not in curves.at for point in question.grid())
     if missing:
         raise ConfigError([f"{options.curves} lacks {missing} points; --record goes on with them"])
     ours = {
-        OURS: question.frozen(sampler=options.sampler),
-        "ours, rates by branches": question.frozen(sampler=options.sampler, branched=True),
-        **{f"ours, {pruner}": question.frozen(sampler=options.sampler, pruner=pruner) for pruner in options.pruners},
+        OURS: question.snapshot(sampler=options.sampler),
+        "ours, rates by branches": question.snapshot(sampler=options.sampler, branched=True),
+        **{f"ours, {pruner}": question.snapshot(sampler=options.sampler, pruner=pruner) for pruner in options.pruners},
     }
-    stock = question.frozen(sampler=options.stock_sampler or options.sampler)
+    stock = question.snapshot(sampler=options.stock_sampler or options.sampler)
     count = options.replays or (20 if options.quick else 100)
     found = Contest(curves, stock, ours, WORKERS).replays(count, cores())
-    standings = [Standing.of(name, found.costs) for name in found.costs]
+    standings = [SearchStatus.of(name, found.costs) for name in found.costs]
     judged = standings[1]
     musts = [
         Must("epochs, ours/stock", judged.epochs_ratio, LIMITS["epochs"]),
@@ -99,7 +99,7 @@ def replays(question: Question, options: argparse.Namespace) -> int:
     return verdict(musts, check=options.check)
 
 
-def real(question: Question, options: argparse.Namespace) -> int:
+def real(question: ConfirmSpec, options: argparse.Namespace) -> int:
     if options.quick:
         question = question.shortened(epochs=3)
     done = compare(

@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.search.curves import Curve, Curves
 from benchmarks.search.replay import Cost, Play, Replay, with_barrier, without_barrier
 from benchmarks.timing import Spread
-from mnist_compact.questions.frozen import Frozen
-from mnist_compact.studies.counts import quieten
+from mnist_compact.search.counts import quieten
+from mnist_compact.search.snapshot import ConfigSnapshot
 
 STOCK = "stock"
 STOCK_TRIALS = 24
@@ -34,8 +34,8 @@ class Replays:
 @dataclass(slots=True, frozen=True)
 class Contest:
     curves: Curves
-    stock: Frozen
-    ours: Mapping[str, Frozen]  # contender → its frozen study
+    stock: ConfigSnapshot
+    ours: Mapping[str, ConfigSnapshot]  # contender → its snapshot study
     workers: int
 
     def play_stock(self, seed: int) -> Replay:
@@ -47,8 +47,10 @@ class Contest:
         quieten()
         name, seed, target = told
         most = MOST_TRIALS * self.curves.epochs
-        frozen = self.ours[name]
-        played = without_barrier(frozen, self.deal(), seed=seed, workers=self.workers, target=target, most_epochs=most)
+        snapshot = self.ours[name]
+        played = without_barrier(
+            snapshot, self.deal(), seed=seed, workers=self.workers, target=target, most_epochs=most
+        )
         return played.until(target)
 
     def deal(self) -> Play:
@@ -85,7 +87,7 @@ def _told(results: Iterable[T], name: str, count: int) -> Iterator[T]:
 
 
 @dataclass(slots=True, frozen=True)
-class Standing:
+class SearchStatus:
     """A contender over all replays. Ratios are of its median to the stock sweeper's, with 95 % intervals."""
 
     name: str
@@ -96,7 +98,7 @@ class Standing:
     unreached: float  # part of the replays; they count as infinite
 
     @classmethod
-    def of(cls, name: str, costs: Mapping[str, Sequence[Cost | None]]) -> "Standing":
+    def of(cls, name: str, costs: Mapping[str, Sequence[Cost | None]]) -> "SearchStatus":
         mine, theirs = costs[name], costs[STOCK]
         epochs, stock_epochs = ([math.inf if cost is None else cost.epochs for cost in who] for who in (mine, theirs))
         seconds, stock_seconds = (

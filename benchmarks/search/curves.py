@@ -17,15 +17,15 @@ from typing import Any
 
 import torch
 
-from benchmarks.search.question import Point, Question
-from mnist_compact.atomic import replacing
-from mnist_compact.experiment import run
-from mnist_compact.faults import ConfigError
-from mnist_compact.questions.building import space_of
-from mnist_compact.questions.frozen import Composer
-from mnist_compact.results.record import NetworkFacts, Score, Status
+from benchmarks.search.question import ConfirmSpec, Point
+from mnist_compact.common.atomic import replacing
+from mnist_compact.common.errors import ConfigError
+from mnist_compact.records.record import NetworkFacts, Score, Status
+from mnist_compact.runs.trainer import run
+from mnist_compact.search.builders import space_of
+from mnist_compact.search.snapshot import Composer
 from mnist_compact.search.worker import Log
-from mnist_compact.training.machine import describe_environment
+from mnist_compact.training.device import describe_environment
 
 FILE = Path(__file__).with_name("curves.csv")
 
@@ -50,7 +50,7 @@ class Curve:
 class Curves:
     """`environment` is the recording machine's, as in the record of a run."""
 
-    question: Question
+    question: ConfirmSpec
     environment: dict[str, Any]
     at: Mapping[Point, Curve]
 
@@ -74,7 +74,7 @@ class Curves:
             whole.write_text(text.getvalue())
 
     @classmethod
-    def read(cls, path: Path, question: Question) -> "Curves":
+    def read(cls, path: Path, question: ConfirmSpec) -> "Curves":
         """Raises ConfigError where there are none, or those of another question."""
         if not path.exists():
             raise ConfigError([f"{path} does not exist; --record makes it"])
@@ -94,7 +94,7 @@ class Curves:
         return cls(question, head["environment"], at)
 
 
-def record(question: Question, path: Path, *, at_most: int | None, processes: int) -> Curves:
+def record(question: ConfirmSpec, path: Path, *, at_most: int | None, processes: int) -> Curves:
     """Train what `path` lacks, in an order drawn once, so that a slow hour of the machine favours no part of the grid.
 
     Single-threaded, `processes` at a time. The file is whole after every point: interrupted, the same call goes on.
@@ -123,18 +123,18 @@ def train(task: tuple[Point, bool]) -> tuple[Point, Curve]:
 @cache
 def recorder(synthetic: bool) -> "Recorder":
     """One a process."""
-    return Recorder(Question.read(synthetic=synthetic))
+    return Recorder(ConfirmSpec.read(synthetic=synthetic))
 
 
 class Recorder(Log):
     """Trains points of a question as a worker of the search would; the images are loaded once."""
 
-    def __init__(self, question: Question) -> None:
-        frozen = question.frozen(sampler="tpe")
-        self.question, self.composer = question, Composer(frozen, space_of(frozen).fixed)
+    def __init__(self, question: ConfirmSpec) -> None:
+        snapshot = question.snapshot(sampler="tpe")
+        self.question, self.composer = question, Composer(snapshot, space_of(snapshot).fixed)
         self.data = self.composer.run_config([]).load_data(print)
 
-    def epoch_done(self, row: dict[str, Any], *, new_best: bool) -> None:
+    def on_epoch_end(self, row: dict[str, Any], *, new_best: bool) -> None:
         self.seconds.append(row["seconds"])
 
     def train(self, point: Point) -> Curve:
@@ -149,7 +149,7 @@ class Recorder(Log):
             return False
 
         with tempfile.TemporaryDirectory() as folder:
-            done = run(config, Path(folder) / "run", self, reporter=note, data=self.data)
+            done = run(config, Path(folder) / "run", self, pruning_callback=note, data=self.data)
         if done.status is not Status.COMPLETED:
             raise RuntimeError(f"{' '.join(self.question.told(point))}: {done.status}, {done.reason}")
         return Curve(done.network.parameters, tuple(accuracies), tuple(self.seconds))

@@ -1,4 +1,4 @@
-"""What is searched, recorded and replayed: question.yaml as both sweepers' arguments, as a grid, as a frozen study."""
+"""What is searched, recorded and replayed: question.yaml as both sweepers' arguments, as a grid, as a snapshot study."""
 
 import itertools
 import math
@@ -12,10 +12,11 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from mnist_compact.faults import ConfigError
-from mnist_compact.questions.configs import CompactSweeperConfig, register
-from mnist_compact.questions.frozen import Frozen, freeze
-from mnist_compact.questions.space import SearchSpace
+from mnist_compact.common.errors import ConfigError
+from mnist_compact.config.registration import register
+from mnist_compact.config.sweeper import CompactSweeperConfig
+from mnist_compact.search.snapshot import ConfigSnapshot, take_snapshot
+from mnist_compact.search.space import SearchSpace
 
 FILE = Path(__file__).with_name("question.yaml")
 SYNTHETIC = ["data=synthetic", "data.train_images=1024", "data.evaluation_images=500"]
@@ -60,7 +61,7 @@ def _scaled(value: float, distribution: FloatDistribution | IntDistribution) -> 
 
 
 @dataclass(slots=True, frozen=True)
-class Question:
+class ConfirmSpec:
     overrides: tuple[str, ...]  # that all trials share
     params: Mapping[str, str]
     branches: Mapping[str, Any]
@@ -68,7 +69,7 @@ class Question:
     synthetic: bool = False  # images made on the spot, no MNIST needed
 
     @classmethod
-    def read(cls, *, synthetic: bool = False) -> "Question":
+    def read(cls, *, synthetic: bool = False) -> "ConfirmSpec":
         content = yaml.safe_load(FILE.read_text())
         params, levels = content["params"], content["levels"]
         dimensions = SearchSpace.parse(params, {}, []).parameters
@@ -76,7 +77,7 @@ class Question:
         overrides = (*(SYNTHETIC if synthetic else content["data"]), *content["overrides"])
         return cls(overrides, params, content["branches"], axes, synthetic)
 
-    def shortened(self, epochs: int) -> "Question":
+    def shortened(self, epochs: int) -> "ConfirmSpec":
         return replace(self, overrides=(*self.overrides, f"train.epochs={epochs}"))
 
     def grid(self) -> Iterator[Point]:
@@ -96,8 +97,8 @@ class Question:
         """What either sweeper is told on its command line of trials and space."""
         return [*self.overrides, *(f"{key}={sweep}" for key, sweep in self.params.items())]
 
-    def frozen(self, *, sampler: str, pruner: str | None = None, branched: bool = False) -> Frozen:
-        """The study as `hydra/sweeper=compact` would freeze it.
+    def snapshot(self, *, sampler: str, pruner: str | None = None, branched: bool = False) -> ConfigSnapshot:
+        """The study as `hydra/sweeper=compact` would take_snapshot it.
 
         `sampler` and `pruner`: an option of the group or, for pruners, a class of optuna.pruners, settings after a
         colon, such as percentile:percentile=25,n_warmup_steps=4; None is the sweeper's default. `branched`: with the
@@ -116,12 +117,12 @@ class Question:
             for key, value in settings.items():
                 OmegaConf.update(sweeper, f"pruner.{key}", value)
         arguments = [one for one in self.arguments() if not (branched and one.startswith(f"{CONDITIONAL}="))]
-        frozen = freeze(sweeper, arguments)
+        snapshot = take_snapshot(sweeper, arguments)
         if branched:
-            frozen["settings"]["branches"] = dict(self.branches)
+            snapshot["settings"]["branches"] = dict(self.branches)
         if foreign:
-            frozen["settings"]["pruner"] = {"_target_": f"optuna.pruners.{name}", **settings}
-        return frozen
+            snapshot["settings"]["pruner"] = {"_target_": f"optuna.pruners.{name}", **settings}
+        return snapshot
 
 
 def named(option: str) -> tuple[str, dict[str, Any]]:

@@ -15,15 +15,15 @@ import torch
 from optuna.trial import FrozenTrial
 
 from benchmarks.contenders import Ours
-from benchmarks.search.question import Question, pruner_overrides
+from benchmarks.search.question import ConfirmSpec, pruner_overrides
 from benchmarks.setup import configured, images
-from mnist_compact.cores import cores
+from mnist_compact.common.cpu import cores
+from mnist_compact.common.run_files import RECORD
 from mnist_compact.data.published import TRAIN_IMAGES
-from mnist_compact.results.record import RunRecord, objective
-from mnist_compact.run_files import RECORD
-from mnist_compact.studies.counts import quieten
-from mnist_compact.studies.storage import open_storage
-from mnist_compact.training.machine import prepare
+from mnist_compact.records.record import RunRecord, objective
+from mnist_compact.search.counts import quieten
+from mnist_compact.search.storage import open_storage
+from mnist_compact.training.device import prepare
 
 ROOT = Path(__file__).parents[2]
 M3_EPOCHS = 15
@@ -67,7 +67,14 @@ class Comparison:
 
 
 def compare(
-    question: Question, *, sampler: str, stock_sampler: str, pruner: str | None, launcher: str, trials: int, steps: int
+    question: ConfirmSpec,
+    *,
+    sampler: str,
+    stock_sampler: str,
+    pruner: str | None,
+    launcher: str,
+    trials: int,
+    steps: int,
 ) -> Comparison:
     """`launcher` is the stock sweeper's. Raises CalledProcessError for a search that fails."""
     m3_trial_s = m3_trial(steps, synthetic=question.synthetic)

@@ -20,8 +20,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
-from mnist_compact.questions.building import WHITELIST, pruner_of, space_of
-from mnist_compact.questions.frozen import Frozen
+from mnist_compact.search.builders import WHITELIST, pruner_of, space_of
+from mnist_compact.search.snapshot import ConfigSnapshot
 
 
 class Recording(Protocol):
@@ -69,10 +69,10 @@ class Replay:
         return Cost(sum(end <= first for end in self.epoch_ends), first)
 
 
-def with_barrier(frozen: Frozen, play: Play, *, seed: int, workers: int, trials: int) -> Replay:
+def with_barrier(snapshot: ConfigSnapshot, play: Play, *, seed: int, workers: int, trials: int) -> Replay:
     """The stock sweeper's `trials` trials."""
-    space, study = space_of(frozen), new_study(seed)
-    study.sampler = sampler_of(frozen, seed)
+    space, study = space_of(snapshot), new_study(seed)
+    study.sampler = sampler_of(snapshot, seed)
     ends: list[float] = []
     completed: list[Completed] = []
     clock = 0.0
@@ -101,18 +101,22 @@ class Running:
         return self.begun_s + self.epoch * self.course.epoch_s
 
 
-def without_barrier(frozen: Frozen, play: Play, *, seed: int, workers: int, target: float, most_epochs: int) -> Replay:
+def without_barrier(
+    snapshot: ConfigSnapshot, play: Play, *, seed: int, workers: int, target: float, most_epochs: int
+) -> Replay:
     """This package's search, until a complete trial has at least the target, or so many epochs have been trained.
 
     Or until there is nothing left to play.
     """
-    space, pruner, study = space_of(frozen), pruner_of(frozen), new_study(seed)
+    space, pruner, study = space_of(snapshot), pruner_of(snapshot), new_study(seed)
     ends: list[float] = []
     completed: list[Completed] = []
     queue: list[tuple[float, int, Running]] = []  # by the end of the epoch under way
 
     def begin(moment: float) -> None:
-        study.sampler = sampler_of(frozen, f"{seed}/{len(study.trials)}")  # afresh for every trial, as `Proposer` does
+        study.sampler = sampler_of(
+            snapshot, f"{seed}/{len(study.trials)}"
+        )  # afresh for every trial, as `Proposer` does
         trial = study.ask()
         course = play(space.suggest(trial, _nothing))
         if course is not None:
@@ -146,8 +150,8 @@ def new_study(seed: int) -> Study:
     return optuna.create_study(study_name=f"replay {seed}", direction="maximize")
 
 
-def sampler_of(frozen: Frozen, seed: int | str) -> BaseSampler:
-    node = {**frozen["settings"]["sampler"], "seed": random.Random(seed).getrandbits(31)}
+def sampler_of(snapshot: ConfigSnapshot, seed: int | str) -> BaseSampler:
+    node = {**snapshot["settings"]["sampler"], "seed": random.Random(seed).getrandbits(31)}
     sampler: BaseSampler = instantiate(OmegaConf.create(node), _execution_whitelist_=WHITELIST)
     return sampler
 

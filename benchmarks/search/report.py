@@ -6,23 +6,27 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks.search.contest import MOST_TRIALS, STOCK_TRIALS, WORKERS, Replays, Standing
+from benchmarks.search.contest import MOST_TRIALS, STOCK_TRIALS, WORKERS, Replays, SearchStatus
 from benchmarks.search.curves import Curves
 from benchmarks.timing import Must, Spread, machine_line
 
 
-def as_record(curves: Curves, replays: Replays, standings: Sequence[Standing], musts: Sequence[Must]) -> dict[str, Any]:
+def as_record(
+    curves: Curves, replays: Replays, standings: Sequence[SearchStatus], musts: Sequence[Must]
+) -> dict[str, Any]:
     return {
         "environment": curves.environment,
         "rank_correlations": rank_correlations(curves),
         "target": replays.target,
         "costs": {name: [cost and asdict(cost) for cost in costs] for name, costs in replays.costs.items()},
-        "standings": [asdict(standing) for standing in standings],
+        "standings": [asdict(search_status) for search_status in standings],
         "musts": [must.record() for must in musts],
     }
 
 
-def as_text(curves: Curves, replays: Replays, standings: Sequence[Standing], musts: Sequence[Must]) -> Iterator[str]:
+def as_text(
+    curves: Curves, replays: Replays, standings: Sequence[SearchStatus], musts: Sequence[Must]
+) -> Iterator[str]:
     seconds = Spread.of(curve.trial_s for curve in curves.at.values())
     final = Spread.of(curve.accuracies[-1] for curve in curves.at.values())
     yield f"recorded on {machine_line(curves.environment)}"
@@ -34,7 +38,7 @@ def as_text(curves: Curves, replays: Replays, standings: Sequence[Standing], mus
     yield f"{count} replays with {WORKERS} workers until {replays.target:.2f} % is first reached, the median of what"
     most = MOST_TRIALS * curves.epochs
     yield f"stock's {STOCK_TRIALS} trials find; medians with 95 % intervals; never: not within {most:,} epochs\n"
-    width = max(len(standing.name) for standing in standings)
+    width = max(len(search_status.name) for search_status in standings)
     columns = ("epochs ours/stock", "seconds ours/stock")
     yield f"{'':{width}} {'epochs':>8} {'seconds':>8} {columns[0]:>20} {columns[1]:>20} {'never':>6}"
     for one in standings:

@@ -1,1 +1,1 @@
-"""The MNIST images: getting the files, splitting them, changing batches."""
+"""MNIST and its relatives: files and mirrors, data sets and splits, augmentation."""

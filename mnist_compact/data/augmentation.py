@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mnist_compact.data.configs import AugmentConfig
-from mnist_compact.shapes import SIDE
+from mnist_compact.common.shapes import SIDE
+from mnist_compact.data.config import AugmentConfig
 
 
 def scaled(images: Tensor) -> Tensor:

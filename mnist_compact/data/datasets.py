@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from mnist_compact.common.seeds import derive_seed
+from mnist_compact.common.shapes import CLASSES, SIDE
 from mnist_compact.data.augmentation import Augmentation, scaled
-from mnist_compact.data.configs import HoldoutConfig
+from mnist_compact.data.config import HoldoutConfig
 from mnist_compact.data.files import TEST_FILES, TRAINING_FILES, obtain, read_idx
 from mnist_compact.data.published import MNIST, Published
 from mnist_compact.data.sources import MnistFile
-from mnist_compact.seeds import derive_seed
-from mnist_compact.shapes import CLASSES, SIDE
 
 # Batches augmented in one go: spares the small operations' overhead, costs some MB (see benchmarks/README.md).
 BATCHES_PER_CHUNK = 8

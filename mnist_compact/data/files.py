@@ -23,11 +23,11 @@ import numpy as np
 import numpy.typing as npt
 from filelock import Timeout
 
-from mnist_compact.bounded import read_bytes
+from mnist_compact.common.bounded_read import read_bytes
+from mnist_compact.common.errors import UserError
+from mnist_compact.common.locks import lock_file
 from mnist_compact.data.published import MNIST, Published
 from mnist_compact.data.sources import MnistFile, Source, SourceFailed, unpack
-from mnist_compact.faults import Refusal
-from mnist_compact.locks import lock_file
 
 TRAINING_FILES = (MnistFile.TRAIN_IMAGES, MnistFile.TRAIN_LABELS)
 TEST_FILES = (MnistFile.TEST_IMAGES, MnistFile.TEST_LABELS)
@@ -35,7 +35,7 @@ TEST_FILES = (MnistFile.TEST_IMAGES, MnistFile.TEST_LABELS)
 _TEMPORARY = ".fetching-"
 
 
-class DataUnavailable(Refusal):
+class DataUnavailable(UserError):
     """The files could not be had; the message says what was tried, why it failed, and what to put where by hand."""
 
 
@@ -177,7 +177,7 @@ def _check_no_other_data(folder: Path, names: Sequence[MnistFile], published: Pu
             f"read), and they are never replaced: {', '.join(map(str, other))}. If they are damaged, delete them and "
             f"run the command again. If they are your own images, name another folder for {published.title} with "
             f"machine.data_root or MNIST_COMPACT_DATA; to train on your own, pass them from Python as the `data` of "
-            f"mnist_compact.experiment.run"
+            f"mnist_compact.runs.trainer.run"
         )
 
 

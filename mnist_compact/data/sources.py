@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from mnist_compact.bounded import SMALL, gunzip, read_bytes
+from mnist_compact.common.bounded_read import SMALL, gunzip, read_bytes
 
 
 class MnistFile(StrEnum):

@@ -1,1 +1,1 @@
-"""Who works at a study: the sweeper that Hydra calls, its parent, and worker processes that waste nothing."""
+"""Hyperparameter search: search space, study, coordinator, worker processes and trial leases."""

@@ -10,18 +10,18 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from mnist_compact.config import RunConfig
-from mnist_compact.experiment import check
-from mnist_compact.faults import ConfigError, OverBudget
-from mnist_compact.questions.building import is_grid, sampler_of, space_of
-from mnist_compact.questions.frozen import Composer, Frozen
-from mnist_compact.questions.objectives import OBJECTIVES
-from mnist_compact.questions.rounding import comparable
-from mnist_compact.questions.space import contains
-from mnist_compact.results.finding import TRIALS
-from mnist_compact.search.ledger import Ledger
-from mnist_compact.studies.counts import FIXED, is_refused, is_withdrawn, tally
-from mnist_compact.terminal.refusals import explain
+from mnist_compact.common.errors import ConfigError, OverBudgetError
+from mnist_compact.config.error_messages import explain
+from mnist_compact.config.schema import RunConfig
+from mnist_compact.records.discovery import TRIALS
+from mnist_compact.runs.trainer import check
+from mnist_compact.search.builders import is_grid, sampler_of, space_of
+from mnist_compact.search.counts import FIXED, is_discarded, is_refused, tally
+from mnist_compact.search.leases import TrialLeases
+from mnist_compact.search.objectives import OBJECTIVES
+from mnist_compact.search.rounding import comparable
+from mnist_compact.search.snapshot import Composer, ConfigSnapshot
+from mnist_compact.search.space import contains
 
 # They look at complete trials alone; TPE also at pruned ones, which no pruner and no "best" takes for results. CMA-ES,
 # random and quasi-random ones learn nothing from a refusal.
@@ -29,7 +29,7 @@ LEARN_FROM_COMPLETE = (optuna.samplers.GPSampler, optuna.samplers.NSGAIISampler,
 
 
 @dataclass(slots=True, frozen=True)
-class Job:
+class TrialJob:
     """A trial to train: `folder` is relative to the study's."""
 
     number: int
@@ -42,37 +42,37 @@ class Job:
 class Proposer:
     """Asks the sampler until a proposal may train."""
 
-    def __init__(self, ledger: Ledger, frozen: Frozen) -> None:
-        self.ledger, self.frozen = ledger, frozen
-        self.space = space_of(frozen)
-        self.composer = Composer(frozen, self.space.fixed)
+    def __init__(self, leases: TrialLeases, snapshot: ConfigSnapshot) -> None:
+        self.leases, self.snapshot = leases, snapshot
+        self.space = space_of(snapshot)
+        self.composer = Composer(snapshot, self.space.fixed)
         self.known = self.composer.known()
-        self.in_order = is_grid(frozen)
+        self.in_order = is_grid(snapshot)
 
-    def propose(self, n_trials: int, max_refusals: int) -> Job | None:
+    def propose(self, n_trials: int, max_refusals: int) -> TrialJob | None:
         """The next job, leased to this worker; None once the study is full or too many were refused in a row.
 
-        To be called under the ledger's `claims`.
+        To be called under the leases's `claims`.
         """
-        study = self.ledger.study
+        study = self.leases.study
         for _ in range(max_refusals):
-            if not self.ledger.has_room(n_trials):
+            if not self.leases.has_room(n_trials):
                 return None
-            if self.in_order and not tally(self.ledger.trials()).waiting:
+            if self.in_order and not tally(self.leases.trials()).waiting:
                 self._queue_untried()
-            self.sampler = study.sampler = sampler_of(self.frozen, self._occasion())
+            self.sampler = study.sampler = sampler_of(self.snapshot, self._occasion())
             trial = study.ask()
-            self.ledger.lease(trial._trial_id)
-            if not self.ledger.private and self.ledger.is_surplus(trial.number, n_trials):
-                self.ledger.withdraw(trial.number, "another machine has begun the last trial")
+            self.leases.lease(trial._trial_id)
+            if not self.leases.private and self.leases.is_surplus(trial.number, n_trials):
+                self.leases.discard(trial.number, "another machine has begun the last trial")
                 return None
             if self._is_outside(trial):
                 continue
             overrides = self.space.suggest(trial, self.known.get)
             if self._repeats(trial):
                 used_up = not self._queue_untried()
-                self.ledger.note(trial._trial_id, used_up=used_up)
-                self.ledger.withdraw(trial.number, "its point was tried before", again=False)
+                self.leases.note(trial._trial_id, used_up=used_up)
+                self.leases.discard(trial.number, "its point was tried before", again=False)
                 if used_up:
                     return None
                 continue
@@ -88,7 +88,7 @@ class Proposer:
         """
         parameters = [*self.space.parameters, *(each for branch in self.space.branches for each in branch.parameters)]
         known = {parameter.name: parameter.distribution for parameter in parameters}
-        point = self.ledger.storage.get_trial(trial._trial_id).system_attrs.get(FIXED, {})
+        point = self.leases.storage.get_trial(trial._trial_id).system_attrs.get(FIXED, {})
         faults = [f"{name} is not searched" for name in point if name not in known]
         faults += [
             f"{name} must lie in {known[name]}, got {value!r}"
@@ -96,50 +96,50 @@ class Proposer:
             if name in known and not contains(known[name], value)
         ]
         if faults:
-            self.ledger.note(trial._trial_id, refused="; ".join(f"enqueued point: {fault}" for fault in faults))
-            self.ledger.study.tell(trial, state=TrialState.FAIL)
+            self.leases.note(trial._trial_id, refused="; ".join(f"enqueued point: {fault}" for fault in faults))
+            self.leases.study.tell(trial, state=TrialState.FAIL)
         return bool(faults)
 
     def _repeats(self, trial: Trial) -> bool:
         """Whether an earlier proposal had the very point; of two that begin at once the later gives way."""
         earlier, point = (
-            self.ledger.trials()[: trial.number],
+            self.leases.trials()[: trial.number],
             comparable(trial.params),
         )  # Optuna copies params at every look
-        return any(comparable(other.params) == point and not is_withdrawn(other) for other in earlier)
+        return any(comparable(other.params) == point and not is_discarded(other) for other in earlier)
 
     def _queue_untried(self) -> bool:
         """In a space of so many points let one wait that no trial has had; False where there is none left."""
         points = self.space.points(self.known.get)
         if points is None:
             return True
-        tried = [comparable(trial.params) for trial in self.ledger.trials() if not is_withdrawn(trial)]
+        tried = [comparable(trial.params) for trial in self.leases.trials() if not is_discarded(trial)]
         point = next((point for point in points if point not in tried), None)
         if point is not None:
-            self.ledger.study.enqueue_trial(point)
+            self.leases.study.enqueue_trial(point)
         return point is not None
 
     def _occasion(self) -> str:
         """No two proposals have the same: one that waited adds no trial, and machines do not take turns."""
-        begun = sum(trial.state is not TrialState.WAITING for trial in self.ledger.trials())
-        return str(begun) if self.ledger.private else f"{self.ledger.worker}/{begun}"
+        begun = sum(trial.state is not TrialState.WAITING for trial in self.leases.trials())
+        return str(begun) if self.leases.private else f"{self.leases.worker}/{begun}"
 
-    def job(self, trial_id: int, number: int, overrides: list[str]) -> Job:
+    def job(self, trial_id: int, number: int, overrides: list[str]) -> TrialJob:
         """A job begun before, by another worker."""
         config = self.composer.run_config(overrides)
-        return Job(number, trial_id, config, overrides, trial_folder(number))
+        return TrialJob(number, trial_id, config, overrides, trial_folder(number))
 
-    def _judge(self, trial: Trial, overrides: list[str]) -> Job | None:
+    def _judge(self, trial: Trial, overrides: list[str]) -> TrialJob | None:
         parameters, unbuildable, reason = 0, 0, ""
         try:
             config = self.composer.run_config(overrides)
             below = config.budget.parameters_below
             count = check(config)
             parameters = 0 if below is None else count - below + 1
-            self.ledger.note(trial._trial_id, parameters=count)
-        except OverBudget as error:
+            self.leases.note(trial._trial_id, parameters=count)
+        except OverBudgetError as error:
             parameters, reason = error.parameters - error.below + 1, str(error)
-            self.ledger.note(trial._trial_id, parameters=error.parameters)
+            self.leases.note(trial._trial_id, parameters=error.parameters)
         except (ConfigError, HydraException, OmegaConfBaseException) as error:
             unbuildable, reason = 1, explain(error) or str(error)
         trial.set_constraint("parameters", parameters)
@@ -148,17 +148,17 @@ class Proposer:
             self._refuse(trial, reason)
             return None
         folder = trial_folder(trial.number)
-        self.ledger.note(trial._trial_id, attempts=1, folder=str(folder), overrides=overrides)
-        return Job(trial.number, trial._trial_id, config, overrides, folder)
+        self.leases.note(trial._trial_id, attempts=1, folder=str(folder), overrides=overrides)
+        return TrialJob(trial.number, trial._trial_id, config, overrides, folder)
 
     def _refuse(self, trial: Trial, reason: str) -> None:
         """Told with its violated constraint as a trial that the sampler learns from."""
-        self.ledger.note(trial._trial_id, refused=reason)
-        objectives = self.frozen["settings"]["objectives"]
+        self.leases.note(trial._trial_id, refused=reason)
+        objectives = self.snapshot["settings"]["objectives"]
         if len(objectives) == 1 and not isinstance(self.sampler.base, LEARN_FROM_COMPLETE):
-            self.ledger.study.tell(trial, state=TrialState.PRUNED)
+            self.leases.study.tell(trial, state=TrialState.PRUNED)
         else:
-            self.ledger.study.tell(trial, [OBJECTIVES[name].worst for name in objectives])
+            self.leases.study.tell(trial, [OBJECTIVES[name].worst for name in objectives])
 
 
 class Trained(Study):

@@ -1,4 +1,4 @@
-"""`resume=<study folder>`: continue a study from its own frozen files, whatever today's conf/ and sweeps/ say."""
+"""`resume=<study folder>`: continue a study from its own snapshot files, whatever today's conf/ and sweeps/ say."""
 
 from pathlib import Path
 from typing import Any
@@ -8,16 +8,17 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf, open_dict
 from optuna.study import Study
 
-from mnist_compact.config import configuration_folder
-from mnist_compact.faults import ConfigError
-from mnist_compact.questions.configs import CONTINUABLE, register
-from mnist_compact.questions.earlier import upgraded
-from mnist_compact.questions.frozen import Frozen
-from mnist_compact.results.columns import is_machines
-from mnist_compact.search.parent import Parent, View
-from mnist_compact.studies.exchange import load
-from mnist_compact.studies.places import storage_of
-from mnist_compact.studies.standing import ASKED
+from mnist_compact.common.errors import ConfigError
+from mnist_compact.config.registration import register
+from mnist_compact.config.schema import configuration_folder
+from mnist_compact.config.sweeper import CONTINUABLE
+from mnist_compact.records.settings import is_machines
+from mnist_compact.search.coordinator import Coordinator, View
+from mnist_compact.search.locate import storage_of
+from mnist_compact.search.migrations import migrate_snapshot
+from mnist_compact.search.snapshot import ConfigSnapshot
+from mnist_compact.search.status import ASKED
+from mnist_compact.search.transfer import load
 
 SWEEPER = "hydra.sweeper."
 
@@ -43,25 +44,25 @@ def resume_study(folder: Path, given: dict[str, str], shown: type[View]) -> None
         )
     with storage_of(place.name, folder.parent, given.get(f"{SWEEPER}storage")) as storage:
         study = load(storage, place.name)
-        frozen, settings = _question(study, folder), study.user_attrs.get(ASKED, {})
+        snapshot, settings = _question(study, folder), study.user_attrs.get(ASKED, {})
     kept = {f"{SWEEPER}{key}": value for key, value in settings.items() if key in CONTINUABLE}
     if f"{SWEEPER}n_trials" not in kept | given:
         raise ConfigError([f"{SWEEPER}n_trials must be given, for the study {place.name} does not say how many it has"])
     config = _composed([f"{key}={'null' if value is None else value}" for key, value in (kept | given).items()])
     added: Any = OmegaConf.to_container(config.hydra.sweeper.enqueue, resolve=True)
-    frozen["settings"] = {**frozen["settings"], "enqueue": [*frozen["settings"]["enqueue"], *added]}
+    snapshot["settings"] = {**snapshot["settings"], "enqueue": [*snapshot["settings"]["enqueue"], *added]}
     with open_dict(config):
         config.hydra.sweeper.study_name, config.hydra.sweeper.folder = place.name, str(folder.parent)
-        config.hydra.sweeper.objectives = frozen["settings"]["objectives"]
-    Parent(config, [], frozen).search(shown)
+        config.hydra.sweeper.objectives = snapshot["settings"]["objectives"]
+    Coordinator(config, [], snapshot).search(shown)
 
 
-def _question(study: Study, folder: Path) -> Frozen:
+def _question(study: Study, folder: Path) -> ConfigSnapshot:
     """What the study searches. Raises ConfigError for a study that this program has not begun."""
     attributes = study.user_attrs
     if "frozen" not in attributes or not attributes.get("founded"):
         raise ConfigError([f"{folder} does not hold a study that this program has begun"])
-    return upgraded(attributes["frozen"])
+    return migrate_snapshot(attributes["frozen"])
 
 
 def _composed(words: list[str]) -> DictConfig:

@@ -1,6 +1,6 @@
 """One worker process: imports torch and loads the data once, then trains trial after trial until told to stop.
 
-Started by the sweeper as `python -m mnist_compact.search.worker <assignment>`, a JSON file.
+Started by the sweeper as `python -m mnist_compact.search.worker <worker_spec>`, a JSON file.
 """
 
 import signal
@@ -14,76 +14,78 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from mnist_compact.config import RunConfig, tracker_of
+from mnist_compact.callbacks.base import Callback, CallbackList
+from mnist_compact.callbacks.pruning import LeaseLost, PruningCallback
+from mnist_compact.common.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_WITHOUT_DATA, ConfigError
+from mnist_compact.common.orphans import end_with
+from mnist_compact.common.run_files import RECORD
+from mnist_compact.common.streams import prepare_streams
+from mnist_compact.common.wording import counted
+from mnist_compact.config.conversion import tracker_of
+from mnist_compact.config.schema import RunConfig
 from mnist_compact.data.datasets import Datasets
-from mnist_compact.experiment import resume, run
-from mnist_compact.faults import EXIT_FAILED, EXIT_REFUSED, EXIT_WITHOUT_DATA, ConfigError
-from mnist_compact.onlookers import Relinquished, Reporter, Watcher, Watchers
-from mnist_compact.orphans import end_with
-from mnist_compact.questions.building import pruner_of
-from mnist_compact.questions.earlier import upgraded
-from mnist_compact.questions.objectives import OBJECTIVES
-from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status
-from mnist_compact.run_files import RECORD
-from mnist_compact.search.assignment import Assignment
-from mnist_compact.search.ledger import Ledger
-from mnist_compact.search.proposals import Job, Proposer, Trained
-from mnist_compact.streams import prepare_streams
-from mnist_compact.studies.counts import quieten, tally
-from mnist_compact.studies.storage import TROUBLE, StorageLost
-from mnist_compact.studies.verdict import stop_of
-from mnist_compact.wording import counted
+from mnist_compact.records.record import NetworkFacts, RunRecord, Score, Status
+from mnist_compact.runs.trainer import resume, run
+from mnist_compact.search.builders import pruner_of
+from mnist_compact.search.counts import quieten, tally
+from mnist_compact.search.leases import TrialLeases
+from mnist_compact.search.migrations import migrate_snapshot
+from mnist_compact.search.objectives import OBJECTIVES
+from mnist_compact.search.proposals import Proposer, Trained, TrialJob
+from mnist_compact.search.stopping import stop_of
+from mnist_compact.search.storage import TROUBLE, StorageLost
+from mnist_compact.search.worker_spec import WorkerSpec
 
 HEARTBEAT_S = 20.0
 IDLE_S = 1.0  # between looks at what the others do, when there is nothing to do oneself
 
 
-class Log(Watcher):
+class Log(Callback):
     """Keeps announcements in the worker's log. The rest the parent shows, as the study has it."""
 
-    def announce(self, sentence: str) -> None:
-        print(sentence, flush=True)
+    def on_message(self, message: str) -> None:
+        print(message, flush=True)
 
 
 class WithoutData(RuntimeError):
     """What is to be trained on cannot be had, which is no fault of a trial."""
 
 
-class LostLease(Relinquished):
+class LeaseLost(LeaseLost):
     """Another worker has taken this trial over, for this one was silent too long."""
 
 
 class Worker:
-    def __init__(self, assignment: Assignment) -> None:
-        self.told = assignment
-        self.folder = Path(assignment.folder)
-        self.ledger = Ledger(
+    def __init__(self, worker_spec: WorkerSpec) -> None:
+        self.spec = worker_spec
+        self.folder = Path(worker_spec.folder)
+        self.leases = TrialLeases(
             self.folder,
-            assignment.url,
-            assignment.study_name,
-            assignment.worker,
-            private=assignment.private,
-            parent=assignment.parent_name,
+            worker_spec.url,
+            worker_spec.study_name,
+            worker_spec.worker,
+            private=worker_spec.private,
+            parent=worker_spec.parent_name,
         )
-        self.frozen = upgraded(self.ledger.study.user_attrs["frozen"])
-        self.proposer = Proposer(self.ledger, self.frozen)
+        self.snapshot = migrate_snapshot(self.leases.study.user_attrs["frozen"])
+        self.proposer = Proposer(self.leases, self.snapshot)
         self.tracker = tracker_of(self.proposer.composer.composed([]))
-        self.several = len(self.frozen["settings"]["objectives"]) > 1
-        self.ledger.study.pruner = pruner_of(self.frozen)  # samplers, too, go by its brackets
-        self.trained = Trained(assignment.study_name, self.ledger.study._storage)  # one cache for both
+        self.several = len(self.snapshot["settings"]["objectives"]) > 1
+        self.leases.study.pruner = pruner_of(self.snapshot)  # samplers, too, go by its brackets
+        self.trained = Trained(worker_spec.study_name, self.leases.study._storage)  # one cache for both
         self.data: dict[str, Datasets] = {}
         self.at_work: int | None = None  # trial id
         self.leasing = threading.Lock()  # a beat must not take back what is just handed back
 
     def work(self) -> None:
         """Until the study needs no more."""
-        with self.ledger.watch.over(), self.ledger.alive, self.ledger.excused():
-            end_with(self.told.parent, self._hand_back)  # nobody would know of this process
+        with self.leases.watch.over(), self.leases.alive, self.leases.marking_infrastructure_failures():
+            end_with(self.spec.parent, self._release)  # nobody would know of this process
             threading.Thread(target=self._beat, daemon=True).start()
             try:
                 self._take_turns()
             except (KeyboardInterrupt, WithoutData):  # wherever in a trial, also before its first step
-                self._hand_back()
+                self._release()
                 raise
 
     def _take_turns(self) -> None:
@@ -91,32 +93,32 @@ class Worker:
             job = self._next()
             if job is not None:
                 self._train(job)
-            elif tally(self.ledger.trials()).running == 0 or self._stopped():
+            elif tally(self.leases.trials()).running == 0 or self._stopped():
                 return
             else:
                 time.sleep(IDLE_S)  # a peer's trial may yet lose its worker
 
     def _stopped(self) -> bool:
-        return stop_of(self.ledger.trials(), self.told.settings) is not None
+        return stop_of(self.leases.trials(), self.spec.settings) is not None
 
-    def _next(self) -> Job | None:
-        self.ledger.trials()  # before the lock, which would make a folder that is gone
-        with self.ledger.claims:
-            trials = self.ledger.trials()
-            if stop_of(trials, self.told.settings):
+    def _next(self) -> TrialJob | None:
+        self.leases.trials()  # before the lock, which would make a folder that is gone
+        with self.leases.claims:
+            trials = self.leases.trials()
+            if stop_of(trials, self.spec.settings):
                 return None
-            left = self.ledger.take_over(trials)
+            left = self.leases.reclaim(trials)
             if left is not None:
                 return self.proposer.job(left._trial_id, left.number, left.user_attrs["overrides"])
-            return self.proposer.propose(self.told.settings.n_trials, self.told.settings.max_refusals)
+            return self.proposer.propose(self.spec.settings.n_trials, self.spec.settings.max_refusals)
 
-    def _train(self, job: Job) -> None:
+    def _train(self, job: TrialJob) -> None:
         self.at_work = job.trial_id
         folder = self.folder / job.folder
-        job.config.machine = self.told.machine
+        job.config.machine = self.spec.machine
         try:
             record = self._run(job, folder, self._data_of(job.config))
-        except LostLease as error:
+        except LeaseLost as error:
             print(f"trial {job.number}: {error}", flush=True)
             return
         except (WithoutData, StorageLost, *TROUBLE):
@@ -132,10 +134,10 @@ class Worker:
         finally:
             self.at_work = None
 
-    def _hand_back(self) -> None:
-        with self.leasing, self.ledger.excused():
+    def _release(self) -> None:
+        with self.leasing, self.leases.marking_infrastructure_failures():
             self.at_work = None
-            self.ledger.hand_back()
+            self.leases.release()
 
     def _data_of(self, config: RunConfig) -> Datasets:
         key = repr(config.data)
@@ -146,34 +148,36 @@ class Worker:
                 raise WithoutData(str(error) or type(error).__name__) from error
         return self.data[key]
 
-    def _run(self, job: Job, folder: Path, data: Datasets) -> RunRecord:
-        with closing(Watchers(Log(), *self.tracker.watchers(folder))) as watcher:
+    def _run(self, job: TrialJob, folder: Path, data: Datasets) -> RunRecord:
+        with closing(CallbackList(Log(), *self.tracker.callbacks(folder))) as callback:
             if (folder / RECORD).exists():
                 record = RunRecord.read(folder)
                 if record.overrides != job.overrides:
                     raise ConfigError([f"{folder} holds the run of another study's trial"])
                 if record.status is Status.STOPPED:
                     return record  # pruned, which its worker could not tell any more
-                return resume(folder, watcher, reporter=self._reporter(job), data=data)
-            return run(job.config, folder, watcher, overrides=job.overrides, reporter=self._reporter(job), data=data)
+                return resume(folder, callback, pruning_callback=self._reporter(job), data=data)
+            return run(
+                job.config, folder, callback, overrides=job.overrides, pruning_callback=self._reporter(job), data=data
+            )
 
-    def _reporter(self, job: Job) -> Reporter:
+    def _reporter(self, job: TrialJob) -> PruningCallback:
         def report(score: Score, network: NetworkFacts) -> bool:
-            if not self.ledger.holds(job.trial_id):
-                raise LostLease("taken over by another worker")
+            if not self.leases.holds(job.trial_id):
+                raise LeaseLost("taken over by another worker")
             value = self._values(score, network)[0]
-            self.ledger.storage.set_trial_intermediate_value(job.trial_id, score.epoch, value)
+            self.leases.storage.set_trial_intermediate_value(job.trial_id, score.epoch, value)
             if self.several:
                 return False  # Optuna's pruners know one objective
-            trial = self.ledger.storage.get_trial(job.trial_id)
-            return self.ledger.study.pruner.prune(self.trained, trial)
+            trial = self.leases.storage.get_trial(job.trial_id)
+            return self.leases.study.pruner.prune(self.trained, trial)
 
         return report
 
     def _values(self, score: Score, network: NetworkFacts) -> list[float]:
-        return [OBJECTIVES[name].of(score, network) for name in self.frozen["settings"]["objectives"]]
+        return [OBJECTIVES[name].of(score, network) for name in self.snapshot["settings"]["objectives"]]
 
-    def _record(self, job: Job, record: RunRecord) -> None:
+    def _record(self, job: TrialJob, record: RunRecord) -> None:
         if record.status is Status.COMPLETED:
             score = record.final
             assert score is not None
@@ -186,12 +190,12 @@ class Worker:
         else:
             self._tell(job, TrialState.FAIL, reason=record.reason, seconds=record.seconds)
 
-    def _tell(self, job: Job, state: TrialState, *, values: list[float] | None = None, **attributes: Any) -> None:
-        if self.ledger.holds(job.trial_id):
+    def _tell(self, job: TrialJob, state: TrialState, *, values: list[float] | None = None, **attributes: Any) -> None:
+        if self.leases.holds(job.trial_id):
             if "reason" in attributes:
                 print(f"trial {job.number}: {attributes['reason']}", flush=True)
-            self.ledger.note(job.trial_id, **attributes)
-            self.ledger.study.tell(job.number, values, state=state)
+            self.leases.note(job.trial_id, **attributes)
+            self.leases.study.tell(job.number, values, state=state)
 
     def _beat(self) -> None:
         """Keeps the lease."""
@@ -199,8 +203,8 @@ class Worker:
             time.sleep(HEARTBEAT_S)
             try:
                 with self.leasing:
-                    if self.at_work is not None and self.ledger.holds(self.at_work):
-                        self.ledger.lease(self.at_work)
+                    if self.at_work is not None and self.leases.holds(self.at_work):
+                        self.leases.lease(self.at_work)
             except Exception as error:  # a storage that is away for a while: the next beat tries again
                 print(f"no heartbeat: {error}", flush=True)
 
@@ -214,7 +218,7 @@ def main() -> int:
     prepare_streams()
     quieten()
     try:
-        Worker(Assignment.read(Path(sys.argv[1]))).work()
+        Worker(WorkerSpec.read(Path(sys.argv[1]))).work()
     except KeyboardInterrupt:
         return 0
     except ConfigError as error:

@@ -1,1 +1,1 @@
-"""How it is trained: optimizers, schedules, evaluation, averaged weights, checkpoints and the loop."""
+"""The training loop, one training step, evaluation, checkpoints and the device."""

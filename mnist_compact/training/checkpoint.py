@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import save as as_safetensors
 from torch import Tensor, nn
 
-from mnist_compact.atomic import replacing
-from mnist_compact.bounded import LARGE, read_bytes
-from mnist_compact.faults import Refusal
-from mnist_compact.run_files import CHECKPOINT, CHECKPOINT_BEFORE
+from mnist_compact.common.atomic import replacing
+from mnist_compact.common.bounded_read import LARGE, read_bytes
+from mnist_compact.common.errors import UserError
+from mnist_compact.common.run_files import CHECKPOINT, CHECKPOINT_BEFORE
 from mnist_compact.training.evaluation import Evaluation
-from mnist_compact.training.step import Trainee
+from mnist_compact.training.step import TrainState
 
 METADATA = "mnist_compact"  # key in a file of weights: what the network is and which input it takes, as JSON
 SEAL = b"sha256:"  # and the digest of all before it, at the end of the file, where torch.load passes over it
@@ -26,7 +26,7 @@ ZIP_END = b"PK\x05\x06"  # and 18 bytes more: how torch's own part of the file e
 Weights = dict[str, Tensor]
 
 
-class CheckpointError(Refusal):
+class CheckpointError(UserError):
     """No whole checkpoint, or one of another network."""
 
 
@@ -43,12 +43,12 @@ class Progress:
         return len(self.rows)
 
 
-def save(folder: Path, trainee: Trainee, progress: Progress) -> None:
-    """Random states are not in it: each epoch's follow from the seed (see `mnist_compact.seeds`)."""
+def save(folder: Path, train_state: TrainState, progress: Progress) -> None:
+    """Random states are not in it: each epoch's follow from the seed (see `mnist_compact.common.seeds`)."""
     state = {
-        "model": trainee.model.state_dict(),
-        "optimizer": trainee.optimizer.state_dict(),
-        "average": None if trainee.average is None else trainee.average.state_dict(),
+        "model": train_state.model.state_dict(),
+        "optimizer": train_state.optimizer.state_dict(),
+        "average": None if train_state.average is None else train_state.average.state_dict(),
         "rows": progress.rows,
         "final": None if progress.final is None else asdict(progress.final),
         "best": progress.best,
@@ -62,8 +62,8 @@ def save(folder: Path, trainee: Trainee, progress: Progress) -> None:
             os.replace(folder / CHECKPOINT, folder / CHECKPOINT_BEFORE)
 
 
-def load(folder: Path, trainee: Trainee, device: torch.device, announce: Callable[[str], None]) -> Progress:
-    """Put the trainee where it was after the last epoch that is kept whole; without a checkpoint, at the beginning.
+def load(folder: Path, train_state: TrainState, device: torch.device, announce: Callable[[str], None]) -> Progress:
+    """Put the train_state where it was after the last epoch that is kept whole; without a checkpoint, at the beginning.
 
     Where that is not where the run had come to, it is announced. Raises CheckpointError.
     """
@@ -82,7 +82,7 @@ def load(folder: Path, trainee: Trainee, device: torch.device, announce: Callabl
         announce(f"{path} {_fault_of(path)}: the run goes on from the epoch before")
         os.replace(previous, path)  # or the next would take the place of the only whole one
     try:
-        return _restored(torch.load(io.BytesIO(content), map_location=device, weights_only=True), trainee)
+        return _restored(torch.load(io.BytesIO(content), map_location=device, weights_only=True), train_state)
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is not of this run: {error}") from error
 
@@ -103,11 +103,11 @@ def _fault_of(path: Path) -> str:
     return "was written by an earlier version, without a checksum" if whole else "is damaged"
 
 
-def _restored(state: dict[str, Any], trainee: Trainee) -> Progress:
-    trainee.model.load_state_dict(state["model"])
-    trainee.optimizer.load_state_dict(state["optimizer"])
-    if trainee.average is not None:
-        trainee.average.load_state_dict(state["average"])
+def _restored(state: dict[str, Any], train_state: TrainState) -> Progress:
+    train_state.model.load_state_dict(state["model"])
+    train_state.optimizer.load_state_dict(state["optimizer"])
+    if train_state.average is not None:
+        train_state.average.load_state_dict(state["average"])
     final = state["final"]
     if final is not None:
         final = Evaluation(**{**final, **{key: final[key].cpu() for key in ("predicted", "confidence")}})

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mnist_compact.common.seeds import derive_seed
+from mnist_compact.common.wording import counted
 from mnist_compact.data.datasets import Batches
-from mnist_compact.seeds import derive_seed
+from mnist_compact.optim.optimizers import Optimizer
+from mnist_compact.optim.schedules import Schedule
 from mnist_compact.training.evaluation import BATCH, Evaluation, estimate_batchnorm, evaluate
-from mnist_compact.training.optimizers import Optimizer
-from mnist_compact.training.schedules import Schedule
-from mnist_compact.training.step import Step, Trainee, fastest_step
-from mnist_compact.wording import counted
+from mnist_compact.training.step import Step, TrainState, fastest_step
 
 
 class Diverged(ArithmeticError):
@@ -46,8 +46,8 @@ class EpochResult:
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class Plan:
-    """How a trainee is trained."""
+class TrainingPlan:
+    """How a train_state is trained."""
 
     epochs: int
     schedule: Schedule
@@ -61,19 +61,24 @@ class Plan:
 
 
 def fit(
-    trainee: Trainee, batches: Batches, plan: Plan, *, first_epoch: int, on_step: Callable[[StepView], None]
+    train_state: TrainState,
+    batches: Batches,
+    plan: TrainingPlan,
+    *,
+    first_epoch: int,
+    on_step: Callable[[StepView], None],
 ) -> Iterator[EpochResult]:
     """Train and evaluate epoch after epoch; the caller may stop between two of them. Raises Diverged."""
     settings = plan.label_smoothing, plan.autocast
     captured = plan.momentum is None  # a captured step would keep the momentum of its capture
-    step = fastest_step(trainee, batches.size, *settings) if captured else Step(trainee, *settings)
+    step = fastest_step(train_state, batches.size, *settings) if captured else Step(train_state, *settings)
     for epoch in range(first_epoch, plan.epochs + 1):
         start = time.perf_counter()
         train_epoch(step, batches, plan, epoch, on_step)
-        evaluation, averaged = evaluate(trainee.model, batches.data), None
-        if trainee.average is not None and epoch >= plan.average_from:
-            estimate_batchnorm(trainee.average.module, batches.plain(BATCH))
-            averaged = evaluate(trainee.average.module, batches.data)
+        evaluation, averaged = evaluate(train_state.model, batches.data), None
+        if train_state.average is not None and epoch >= plan.average_from:
+            estimate_batchnorm(train_state.average.module, batches.plain(BATCH))
+            averaged = evaluate(train_state.average.module, batches.data)
         if not all(math.isfinite(found.loss) for found in (evaluation, averaged) if found is not None):
             raise Diverged(f"the loss of evaluation was not finite after epoch {epoch}")
         yield EpochResult(
@@ -81,16 +86,18 @@ def fit(
             train_loss=step.loss_sum.item() / len(batches.data.train),
             train_correct=int(step.correct),
             train_total=len(batches.data.train),
-            learning_rate=trainee.optimizer.param_groups[0]["lr"],
+            learning_rate=train_state.optimizer.param_groups[0]["lr"],
             evaluation=evaluation,
             averaged=averaged,
             seconds=time.perf_counter() - start,
         )
 
 
-def train_epoch(step: Step, batches: Batches, plan: Plan, epoch: int, on_step: Callable[[StepView], None]) -> None:
+def train_epoch(
+    step: Step, batches: Batches, plan: TrainingPlan, epoch: int, on_step: Callable[[StepView], None]
+) -> None:
     """One pass over the training images. Raises Diverged: at once on a CPU, at the end of the epoch elsewhere."""
-    model, optimizer, average = step.trainee.model, step.trainee.optimizer, step.trainee.average
+    model, optimizer, average = step.train_state.model, step.train_state.optimizer, step.train_state.average
     averaging = average is not None and epoch >= plan.average_from
     torch.manual_seed(derive_seed(plan.seed, "dropout", epoch))
     if average is not None and epoch == plan.average_from:

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mnist_compact.model.networks import INPUT_SHAPE
-from mnist_compact.training.flat import FlatOptimizer
-from mnist_compact.training.optimizers import Optimizer
+from mnist_compact.models.network import INPUT_SHAPE
+from mnist_compact.optim.flat import FlatOptimizer
+from mnist_compact.optim.optimizers import Optimizer
 
 Work = Callable[[], None]
 WARM_UP = 3  # steps before a capture, as torch.cuda.graph wants: libraries choose their kernels in them
@@ -45,7 +45,7 @@ class WeightAverage:
 
 
 @dataclass(slots=True)
-class Trainee:
+class TrainState:
     """What training changes, and so what a checkpoint holds."""
 
     model: nn.Module
@@ -56,11 +56,11 @@ class Trainee:
 class Step:
     """The work of a step, kernel by kernel. `loss_sum` and `correct` add up until `clear`, on the device."""
 
-    def __init__(self, trainee: Trainee, label_smoothing: float, autocast: torch.autocast) -> None:
-        self.trainee, self.label_smoothing, self.autocast = trainee, label_smoothing, autocast
-        for group in trainee.optimizer.param_groups:
+    def __init__(self, train_state: TrainState, label_smoothing: float, autocast: torch.autocast) -> None:
+        self.train_state, self.label_smoothing, self.autocast = train_state, label_smoothing, autocast
+        for group in train_state.optimizer.param_groups:
             group.setdefault("initial_lr", group["lr"])  # the peak, which a schedule scales
-        device = next(trainee.model.parameters()).device
+        device = next(train_state.model.parameters()).device
         self.loss_sum = torch.zeros((), device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
 
@@ -69,16 +69,16 @@ class Step:
         self.correct.zero_()
 
     def __call__(self, images: Tensor, labels: Tensor, *, averaging: bool) -> None:
-        self.work(images, labels, averaging=averaging, update=self.trainee.optimizer.step)
+        self.work(images, labels, averaging=averaging, update=self.train_state.optimizer.step)
 
     def work(self, images: Tensor, labels: Tensor, *, averaging: bool, update: Work) -> None:
-        model, average = self.trainee.model, self.trainee.average
+        model, average = self.train_state.model, self.train_state.average
         with self.autocast:
             logits = model(images)
             loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         loss.backward()
         update()
-        self.trainee.optimizer.zero_grad()
+        self.train_state.optimizer.zero_grad()
         if average is not None and averaging:
             average.update(model)
         self.tally(logits.detach(), loss.detach(), labels)
@@ -96,14 +96,14 @@ class Capturable(Protocol):
     def parts(self) -> list[FlatOptimizer]: ...
 
 
-class Recorder(Protocol):
+class GraphCapture(Protocol):
     """How work becomes something that can be replayed."""
 
     def warm_up(self, work: Work) -> None:
         """Do the work, as it has to be done a few times before it is recorded."""
         ...
 
-    def record(self, work: Work) -> Work:
+    def capture(self, work: Work) -> Work:
         """Take down the work without doing it; returns what does it."""
         ...
 
@@ -118,7 +118,7 @@ class CudaGraphs:
             work()
         torch.cuda.current_stream().wait_stream(aside)
 
-    def record(self, work: Work) -> Work:
+    def capture(self, work: Work) -> Work:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             work()
@@ -131,10 +131,10 @@ class CapturedStep(Step):
     The short last batch, and the first update of an average, which differs from all others, run kernel by kernel.
     """
 
-    def __init__(self, step: Step, batch_size: int, recorder: Recorder) -> None:
-        super().__init__(step.trainee, step.label_smoothing, step.autocast)
-        assert isinstance(step.trainee.optimizer, Capturable)
-        self.parts, self.batch_size, self.recorder = step.trainee.optimizer.parts, batch_size, recorder
+    def __init__(self, step: Step, batch_size: int, graph_capture: GraphCapture) -> None:
+        super().__init__(step.train_state, step.label_smoothing, step.autocast)
+        assert isinstance(step.train_state.optimizer, Capturable)
+        self.parts, self.batch_size, self.graph_capture = step.train_state.optimizer.parts, batch_size, graph_capture
         device = self.loss_sum.device
         self.images = torch.zeros(batch_size, *INPUT_SHAPE, device=device)
         self.labels = torch.zeros(batch_size, dtype=torch.int64, device=device)
@@ -143,7 +143,7 @@ class CapturedStep(Step):
         self.warmed: Counter[bool] = Counter()
 
     def __call__(self, images: Tensor, labels: Tensor, *, averaging: bool) -> None:
-        average = self.trainee.average
+        average = self.train_state.average
         begins = averaging and average is not None and not average.begun
         if len(labels) != self.batch_size or begins:
             return super().__call__(images, labels, averaging=averaging)
@@ -155,9 +155,9 @@ class CapturedStep(Step):
             count.fill_(part.steps)
         if self.warmed[averaging] < WARM_UP:
             self.warmed[averaging] += 1
-            return self.recorder.warm_up(lambda: self._whole_batch(averaging))
+            return self.graph_capture.warm_up(lambda: self._whole_batch(averaging))
         if averaging not in self.replays:
-            self.replays[averaging] = self.recorder.record(lambda: self._whole_batch(averaging))
+            self.replays[averaging] = self.graph_capture.capture(lambda: self._whole_batch(averaging))
         self.replays[averaging]()
 
     def _whole_batch(self, averaging: bool) -> None:
@@ -168,9 +168,9 @@ class CapturedStep(Step):
             part.update(rate, count)
 
 
-def fastest_step(trainee: Trainee, batch_size: int, label_smoothing: float, autocast: torch.autocast) -> Step:
+def fastest_step(train_state: TrainState, batch_size: int, label_smoothing: float, autocast: torch.autocast) -> Step:
     """On a GPU a captured step, if the optimizer's arithmetic can be captured; elsewhere a plain one."""
-    step = Step(trainee, label_smoothing, autocast)
-    if step.loss_sum.device.type == "cuda" and isinstance(trainee.optimizer, Capturable):
+    step = Step(train_state, label_smoothing, autocast)
+    if step.loss_sum.device.type == "cuda" and isinstance(train_state.optimizer, Capturable):
         return CapturedStep(step, batch_size, CudaGraphs())
     return step

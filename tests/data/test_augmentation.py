@@ -10,16 +10,9 @@ from scipy import ndimage
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
-from mnist_compact.data.augmentation import (
-    SIDE,
-    adjust_brightness,
-    adjust_contrast,
-    displacements,
-    sampling_maps,
-    warp,
-)
-from mnist_compact.data.configs import AugmentConfig
-from mnist_compact.faults import ConfigError
+from mnist_compact.common.errors import ConfigError
+from mnist_compact.data.augmentation import SIDE, adjust_brightness, adjust_contrast, displacements, sampling_maps, warp
+from mnist_compact.data.config import AugmentConfig
 
 
 @pytest.fixture

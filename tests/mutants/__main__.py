@@ -16,10 +16,11 @@ import time
 import traceback
 from pathlib import Path
 
+from tests.mutants.in_results import FAULTS as IN_RESULTS
+
 from tests.mutants.fault import Fault
 from tests.mutants.in_data import FAULTS as IN_DATA
 from tests.mutants.in_model import FAULTS as IN_MODEL
-from tests.mutants.in_results import FAULTS as IN_RESULTS
 from tests.mutants.in_search import FAULTS as IN_SEARCH
 from tests.mutants.in_training import FAULTS as IN_TRAINING
 

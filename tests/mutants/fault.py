@@ -12,7 +12,7 @@ CONTRACT = "tests/training/test_contracts.py"
 MOVES = f"{CONTRACT}::test_every_optimizer_moves_every_weight_against_its_gradient"
 IN_RANGE = f"{CONTRACT}::test_every_schedule_keeps_to_0_to_1"
 REACHES = f"{CONTRACT}::test_every_schedule_reaches_every_group_of_every_optimizer_at_its_step"
-REAL_RECORDS = "tests/results/test_real_records.py"
+REAL_RECORDS = "tests/records/test_real_records.py"
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

@@ -1,4 +1,4 @@
-"""Faults in batches, splits and augmentation."""
+"""Validator in batches, splits and augmentation."""
 
 from tests.mutants.fault import EFFECTS, fault
 
@@ -54,11 +54,11 @@ FAULTS = (
         BATCHES,
     ),
     fault(
-        "mnist_compact/data/configs.py",
+        "mnist_compact/data/config.py",
         "if config.published is self.published and config.role == role",
         "if config.role == role",
         "what is chosen for one data set is chosen by another",
-        "tests/test_fashion.py",
+        "tests/data/test_fashion.py",
     ),
     fault(
         DATASETS,
@@ -83,7 +83,7 @@ FAULTS = (
         EFFECTS,
     ),
     fault(
-        "mnist_compact/data/configs.py",
+        "mnist_compact/data/config.py",
         "(epochs - epoch) / self.ease_off_epochs",
         "(epochs - epoch + 1) / self.ease_off_epochs",
         "the last epoch is still augmented",

@@ -1,10 +1,14 @@
-"""Faults in the compiled layers, in the counts of parameters and in the budget."""
+"""Validator in the compiled layers, in the counts of parameters and in the budget."""
 
 from tests.mutants.fault import fault
 
-BLOCKS = "mnist_compact/model/blocks.py"
-KERNELS, MOMENTS = "mnist_compact/model/kernels.py", "mnist_compact/model/moments.py"
-LAYERS, NETWORKS, RUNS = "tests/model/test_norm_dropout.py", "tests/model/test_networks.py", "tests/test_experiment.py"
+BLOCKS = "mnist_compact/models/blocks.py"
+KERNELS, MOMENTS = "mnist_compact/models/kernels/batch_norm.py", "mnist_compact/models/kernels/moments.py"
+LAYERS, NETWORKS, RUNS = (
+    "tests/models/test_norm_dropout.py",
+    "tests/models/test_networks.py",
+    "tests/runs/test_trainer.py",
+)
 
 
 FAULTS = (
@@ -23,28 +27,28 @@ FAULTS = (
         f"{LAYERS}::test_moments_keep_their_digits_whatever_mean_and_spread",
     ),
     fault(
-        "mnist_compact/model/norm_dropout.py",
+        "mnist_compact/models/norm_dropout.py",
         "of_x = torch.empty_like(gradient)",
         "of_x = gradient",
         "a gradient that others read is written over",
         f"{LAYERS}::test_gradients_are_torchs_whoever_else_reads_input_and_output",
     ),
     fault(
-        "mnist_compact/model/anatomy.py",
+        "mnist_compact/models/summary.py",
         "for n, trained in sizes if not trained)",
         "for n, trained in sizes if False)",
         "frozen weights do not count",
         NETWORKS,
     ),
     fault(
-        "mnist_compact/training/configs.py",
+        "mnist_compact/training/config.py",
         "if below is not None and parameters >= below:\n            faults",
         "if below is not None and parameters > below:\n            faults",
         "as many parameters as the limit pass",
         RUNS,
     ),
     fault(
-        "mnist_compact/training/configs.py",
+        "mnist_compact/training/config.py",
         "if self.max_epochs is not None and epochs > self.max_epochs:",
         "if self.max_epochs is not None and epochs > self.max_epochs + 1:",
         "an epoch more than the limit passes",
@@ -86,14 +90,14 @@ FAULTS = (
         f"{NETWORKS}::test_layer_has_only_the_biases_it_should",
     ),
     fault(
-        "mnist_compact/model/networks.py",
+        "mnist_compact/models/network.py",
         "nn.Conv2d(channels, width, 1, bias=head.bias)",
         "nn.Conv2d(channels, width, 1)",
         "`head.bias` is ignored in a convolutional head",
         f"{NETWORKS}::test_head_has_biases_where_it_should",
     ),
     fault(
-        "mnist_compact/model/networks.py",
+        "mnist_compact/models/network.py",
         "nn.Linear(channels, width, bias=head.bias)",
         "nn.Linear(channels, width)",
         "`head.bias` is ignored in a linear head",
@@ -115,8 +119,8 @@ FAULTS = (
     ),
     fault(
         BLOCKS,
-        "Relu.before if first else Relu.after",
-        "Relu.after",
+        "ReluPosition.before if first else ReluPosition.after",
+        "ReluPosition.after",
         "`block_order` is ignored with ReLU",
         f"{NETWORKS}::test_block_is_plain_torch_in_every_order_with_dropout",
     ),

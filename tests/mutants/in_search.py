@@ -1,14 +1,14 @@
-"""Faults in what a search asks, keeps and does: totals, refusals, identity, scores, export."""
+"""Validator in what a search asks, keeps and does: totals, refusals, identity, scores, export."""
 
 from tests.mutants.fault import fault
 
-FROZEN, FROZE = "mnist_compact/questions/frozen.py", "tests/questions/test_frozen.py"
-SPACE, SPACES = "mnist_compact/questions/space.py", "tests/questions/test_space.py"
-LEDGER, HELD = "mnist_compact/search/ledger.py", "tests/search/test_ledger.py"
+FROZEN, FROZE = "mnist_compact/search/snapshot.py", "tests/search/test_snapshot.py"
+SPACE, SPACES = "mnist_compact/search/space.py", "tests/search/test_space.py"
+LEDGER, HELD = "mnist_compact/search/leases.py", "tests/search/test_leases.py"
 WORKER, WORKS = "mnist_compact/search/worker.py", "tests/search/test_worker.py"
 PROPOSALS, PROPOSED = "mnist_compact/search/proposals.py", "tests/search/test_proposals.py"
-VERDICT = "mnist_compact/studies/verdict.py"
-EXCHANGE, EXCHANGED = "mnist_compact/studies/exchange.py", "tests/studies/test_exchange.py"
+VERDICT = "mnist_compact/search/stopping.py"
+EXCHANGE, EXCHANGED = "mnist_compact/search/transfer.py", "tests/search/test_transfer.py"
 
 
 FAULTS = (
@@ -33,7 +33,7 @@ FAULTS = (
         'if data.role == "test":',
         'if data.role == "none":',
         "a search chooses by the test images",
-        "tests/test_fashion.py",
+        "tests/data/test_fashion.py",
     ),
     fault(FROZEN, 'return [*arguments, "data=holdout"]', "return arguments", "an ad-hoc search has no split", FROZE),
     fault(
@@ -58,28 +58,28 @@ FAULTS = (
         SPACES,
     ),
     fault(
-        "mnist_compact/questions/branches.py",
+        "mnist_compact/search/branches.py",
         "ready = next((branch for branch in waiting if not pending & branch.when.keys()), None)",
         "ready = waiting[0] if pending else None",
         "a branch is looked at before the branch that it depends on",
         SPACES,
     ),
     fault(
-        "mnist_compact/questions/rounding.py",
+        "mnist_compact/search/rounding.py",
         "return min(max(round(value, decimals), distribution.low), distribution.high)",
         "return round(value, decimals)",
         "a rounded proposal leaves its interval",
-        "tests/questions/test_rounding.py",
+        "tests/search/test_rounding.py",
     ),
     fault(
-        "mnist_compact/questions/building.py",
+        "mnist_compact/search/builders.py",
         "return RoundingSampler(sampler)",
         "return sampler",
         "proposals have 17 digits",
         PROPOSED,
     ),
     fault(
-        "mnist_compact/search/parent.py",
+        "mnist_compact/search/coordinator.py",
         "min(self.workers.jobs, self.most - tally(trials).ended)",
         "self.workers.jobs",
         "workers are started that have nothing to do",
@@ -87,7 +87,7 @@ FAULTS = (
     ),
     # What is kept
     fault(
-        "mnist_compact/studies/counts.py",
+        "mnist_compact/search/counts.py",
         "return self.complete + self.pruned + self.failed",
         "return self.complete + self.pruned",
         "failed trials do not count, and a search trains too many",
@@ -102,15 +102,15 @@ FAULTS = (
         "if trial.values[0] > target]",
         "of what is minimised the worst is past the target",
         HELD,
-        "tests/studies/test_standing.py",
-        "tests/terminal/test_view.py",
+        "tests/search/test_status.py",
+        "tests/cli/test_search_display.py",
     ),
     fault(
         VERDICT,
         "if trial.state is TrialState.COMPLETE and not is_refused(trial)]",
         "if trial.state is TrialState.COMPLETE]",
         "a refused proposal, told as complete, is the best",
-        "tests/terminal/test_view.py",
+        "tests/cli/test_search_display.py",
     ),
     fault(
         EXCHANGE,
@@ -145,7 +145,7 @@ FAULTS = (
     fault(LEDGER, "elif attempts >= MAX_ATTEMPTS:", "elif attempts > MAX_ATTEMPTS:", "a trial is tried for ever", HELD),
     fault(
         PROPOSALS,
-        "any(comparable(other.params) == point and not is_withdrawn(other) for other in earlier)",
+        "any(comparable(other.params) == point and not is_discarded(other) for other in earlier)",
         "False",
         "a point is trained twice",
         PROPOSED,
@@ -189,7 +189,7 @@ FAULTS = (
     # The heartbeat
     fault(
         WORKER,
-        "self.ledger.lease(self.at_work)",
+        "self.leases.lease(self.at_work)",
         "pass",
         "a heartbeat does nothing, and a live trial is taken over",
         f"{WORKS}::test_heartbeat_renews_the_lease_of_the_trial_at_work",
@@ -203,7 +203,7 @@ FAULTS = (
     ),
     fault(
         WORKER,
-        "if self.at_work is not None and self.ledger.holds(self.at_work):",
+        "if self.at_work is not None and self.leases.holds(self.at_work):",
         "if self.at_work is not None:",
         "a heartbeat takes back a trial that another worker has taken over",
         f"{WORKS}::test_heartbeat_leaves_a_trial_that_was_taken_over",

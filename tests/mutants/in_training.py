@@ -1,16 +1,16 @@
-"""Faults in the loop, the step, schedules, optimizers, evaluation and the checkpoint."""
+"""Validator in the loop, the step, schedules, optimizers, evaluation and the checkpoint."""
 
 from tests.mutants.fault import DROPPED, EFFECTS, IN_RANGE, MOVES, REACHES, SETTINGS, TALLIED, THREADS, WEIGHTS, fault
 
 LOOP = "mnist_compact/training/loop.py"
-STEP, FLAT = "mnist_compact/training/step.py", "mnist_compact/training/flat.py"
-SCHEDULES = "mnist_compact/training/schedules.py"
-RULES = "mnist_compact/training/rules.py"
+STEP, FLAT = "mnist_compact/training/step.py", "mnist_compact/optim/flat.py"
+SCHEDULES = "mnist_compact/optim/schedules.py"
+RULES = "mnist_compact/optim/update_rules.py"
 EVALUATION = "mnist_compact/training/evaluation.py"
 CHECKPOINT = "mnist_compact/training/checkpoint.py"
-MACHINE = "mnist_compact/training/machine.py"
-EXPERIMENT, SESSION = "mnist_compact/experiment.py", "mnist_compact/session.py"
-RUNS = "tests/test_experiment.py"
+MACHINE = "mnist_compact/training/device.py"
+EXPERIMENT, SESSION = "mnist_compact/runs/trainer.py", "mnist_compact/runs/folder_writer.py"
+RUNS = "tests/runs/test_trainer.py"
 
 
 FAULTS = (
@@ -20,7 +20,7 @@ FAULTS = (
         "ALIGNMENT = 4",
         "ALIGNMENT = 1",
         "weights lie where a GPU cannot load them",
-        "tests/training/test_optimizers.py",
+        "tests/optim/test_optimizers.py",
     ),
     fault(
         STEP,
@@ -69,7 +69,7 @@ FAULTS = (
         TALLIED,
     ),
     fault(STEP, "argmax(1) == labels).sum()", "argmax(1) == labels)[:-1].sum()", "an image is not counted", TALLIED),
-    fault(STEP, "        self.trainee.optimizer.zero_grad()\n", "", "gradients of all steps add up"),
+    fault(STEP, "        self.train_state.optimizer.zero_grad()\n", "", "gradients of all steps add up"),
     fault(LOOP, "    step.clear()\n", "", "training loss and accuracy of all epochs so far"),
     fault(LOOP, "    model.train()\n", "", "no batch statistics and no dropout after the first evaluation"),
     fault(
@@ -86,14 +86,14 @@ FAULTS = (
     # The optimizers
     fault(RULES, "weights.sub_(ahead / denominator)", "ahead / denominator", "an optimizer that never moves", MOVES),
     fault(
-        "mnist_compact/training/muon.py",
+        "mnist_compact/optim/muon.py",
         "if rest:",
         "if rest and False:",
         "muon trains convolutions only",
         MOVES,
     ),
     fault(
-        "mnist_compact/training/optimizers.py",
+        "mnist_compact/optim/optimizers.py",
         "for each in model.parameters() if each.requires_grad]",
         "for each in model.parameters() if each.requires_grad][:-1]",
         "the last parameter stays as it was drawn",
@@ -106,13 +106,13 @@ FAULTS = (
     # The average
     fault(
         LOOP,
-        "averaged = evaluate(trainee.average.module,",
-        "averaged = evaluate(trainee.model,",
+        "averaged = evaluate(train_state.average.module,",
+        "averaged = evaluate(train_state.model,",
         "averaged score is raw",
     ),
     fault(
         LOOP,
-        "            estimate_batchnorm(trainee.average.module, batches.plain(BATCH))\n",
+        "            estimate_batchnorm(train_state.average.module, batches.plain(BATCH))\n",
         "",
         "the average has the first network's BatchNorm statistics",
     ),
@@ -132,7 +132,7 @@ FAULTS = (
     # The checkpoint
     fault(
         CHECKPOINT,
-        '    trainee.optimizer.load_state_dict(state["optimizer"])\n',
+        '    train_state.optimizer.load_state_dict(state["optimizer"])\n',
         "",
         "a continued run starts its momentum again",
         RUNS,
@@ -160,8 +160,8 @@ FAULTS = (
     ),
     fault(
         SESSION,
-        'networks["averaged"] = self.trainee.average.module',
-        'networks["averaged"] = self.trainee.model',
+        'networks["averaged"] = self.train_state.average.module',
+        'networks["averaged"] = self.train_state.model',
         "the averaged file holds raw weights",
         WEIGHTS,
     ),

@@ -15,8 +15,8 @@ import pytest
 from optuna.trial import TrialState
 from processes import kill, wait_for
 
-from mnist_compact.studies.counts import is_refused, tally
-from mnist_compact.studies.storage import open_storage
+from mnist_compact.search.counts import is_refused, tally
+from mnist_compact.search.storage import open_storage
 
 pytestmark = pytest.mark.process
 

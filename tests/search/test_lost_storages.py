@@ -10,8 +10,8 @@ from filelock import FileLock, Timeout
 from processes import wait_for
 from test_killed_searches import N, check_exact, finish, has_begun, start, trials_of, workers_of
 
-from mnist_compact.search.ledger import MAX_ATTEMPTS
-from mnist_compact.studies.counts import tally
+from mnist_compact.search.counts import tally
+from mnist_compact.search.leases import MAX_ATTEMPTS
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 

@@ -6,8 +6,8 @@ import pytest
 from hydra import compose
 from optuna.trial import TrialState, create_trial
 
-from mnist_compact.search import parent as module
-from mnist_compact.search.parent import Parent, _of_a_launcher
+from mnist_compact.search import coordinator as module
+from mnist_compact.search.coordinator import Coordinator, _of_a_launcher
 
 FREE, FINITE = "model.dropout=interval(0.0,0.1)", "model.layers.conv1.width=range(4,7)"
 
@@ -21,10 +21,10 @@ class Workers:
     def __len__(self):
         return self.started
 
-    def hire(self):
+    def start_worker(self):
         self.started += 1
 
-    def part_with_ended(self):
+    def reap(self):
         return {}
 
 
@@ -38,7 +38,7 @@ def started(configure, tmp_path, monkeypatch):
         given = [word for word in words if word.startswith("hydra")]
         config = compose("config", overrides=[*hydra, *given], return_hydra_config=True)
         line = ["data=synthetic", "model=compact", *(word for word in words if word not in given)]
-        search = Parent(config, line)
+        search = Coordinator(config, line)
         search.check()
         search.workers = Workers(5)
         trials = [create_trial(state=TrialState.COMPLETE, value=90.0) for _ in range(ended)]

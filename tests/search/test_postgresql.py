@@ -14,9 +14,9 @@ from optuna.trial import TrialState
 from processes import PATIENCE_S, kill, wait_for
 from test_killed_searches import finish, start, workers_of
 
-from mnist_compact.studies.counts import tally
-from mnist_compact.studies.places import studies_at
-from mnist_compact.studies.storage import open_storage
+from mnist_compact.search.counts import tally
+from mnist_compact.search.locate import studies_at
+from mnist_compact.search.storage import open_storage
 
 psycopg = pytest.importorskip("psycopg")
 BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)

@@ -7,16 +7,16 @@ import pytest
 from hydra import compose
 from optuna.trial import TrialState
 
-from mnist_compact.questions.building import sampler_of
-from mnist_compact.questions.frozen import freeze
-from mnist_compact.questions.objectives import OBJECTIVES
-from mnist_compact.questions.space import SearchSpace
-from mnist_compact.search.ledger import Ledger
+from mnist_compact.search.builders import sampler_of
+from mnist_compact.search.counts import is_refused, tally
+from mnist_compact.search.leases import TrialLeases
+from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.proposals import Proposer
-from mnist_compact.studies.account import best
-from mnist_compact.studies.counts import is_refused, tally
-from mnist_compact.studies.storage import open_storage
-from mnist_compact.studies.verdict import Settings, Stop, stop_of
+from mnist_compact.search.snapshot import take_snapshot
+from mnist_compact.search.space import SearchSpace
+from mnist_compact.search.stopping import StoppingCriteria, StopReason, stop_of
+from mnist_compact.search.storage import open_storage
+from mnist_compact.search.summary import best
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # as the search itself does
 
@@ -29,35 +29,35 @@ def machines(request, configure, tmp_path):
     url = f"sqlite:///{tmp_path}/study.db" if request.param == "sqlite" else f"journal://{tmp_path}/study.log"
     optuna.create_study(study_name="s", storage=open_storage(url), direction="maximize")
     config = compose("config", overrides=list(TINY), return_hydra_config=True)
-    frozen = freeze(config.hydra.sweeper, ["sweeps=smoke"])
+    snapshot = take_snapshot(config.hydra.sweeper, ["sweeps=smoke"])
     with ExitStack() as open_ones:
         proposers = []
         for host in ("here", "there"):
-            ledger = Ledger(tmp_path / host, url, "s", host, private=False)
-            proposers.append(Proposer(ledger, frozen))
+            leases = TrialLeases(tmp_path / host, url, "s", host, private=False)
+            proposers.append(Proposer(leases, snapshot))
             open_ones.enter_context(closing(proposers[-1].composer))
         yield proposers
 
 
 def test_of_two_machines_that_see_the_last_place_one_gets_it(machines):
     first, second = machines
-    jobs, ask = [], second.ledger.study.ask
+    jobs, ask = [], second.leases.study.ask
 
     def ask_late():
         jobs.append(first.propose(1, 500))  # after the second has seen that there is room
         return ask()
 
-    second.ledger.study.ask = ask_late
+    second.leases.study.ask = ask_late
     assert second.propose(1, 500) is None
     (job,) = jobs
-    trials = first.ledger.trials()
+    trials = first.leases.trials()
     assert tally(trials).running == 1
     assert trials[job.number].state is TrialState.RUNNING
     assert "another machine" in trials[-1].user_attrs["refused"]
     assert not trials[-1].params, "no sampler learns from it"
-    first.ledger.study.tell(job.number, 50.0)
-    assert tally(second.ledger.trials()).ended == 1
-    assert not second.ledger.has_room(1)
+    first.leases.study.tell(job.number, 50.0)
+    assert tally(second.leases.trials()).ended == 1
+    assert not second.leases.has_room(1)
 
 
 @pytest.fixture
@@ -69,16 +69,16 @@ def proposer_of(configure, tmp_path):
             where = url or f"sqlite:///{tmp_path}/study.db"
             bare = ("hydra/help=default", "hydra/sweeper=compact")
             config = compose("config", overrides=[*bare, *words], return_hydra_config=True)
-            frozen = freeze(config.hydra.sweeper, ["data=synthetic", "model=compact", *space])
-            frozen["settings"]["branches"].update(branches)
-            objectives = frozen["settings"]["objectives"]
+            snapshot = take_snapshot(config.hydra.sweeper, ["data=synthetic", "model=compact", *space])
+            snapshot["settings"]["branches"].update(branches)
+            objectives = snapshot["settings"]["objectives"]
             directions = [OBJECTIVES[name].direction for name in objectives]
             study = optuna.create_study(
                 study_name="s", storage=open_storage(where), directions=directions, load_if_exists=True
             )
             for point in points:
                 study.enqueue_trial(point)
-            proposer = Proposer(Ledger(tmp_path / worker, where, "s", worker, private=url is None), frozen)
+            proposer = Proposer(TrialLeases(tmp_path / worker, where, "s", worker, private=url is None), snapshot)
             open_ones.enter_context(closing(proposer.composer))
             return proposer
 
@@ -92,7 +92,7 @@ RATES = ("optim=choice(sgd,adamw)", "optim.lr=interval(0.01,0.1)")
 def test_points_that_leave_something_free_are_completed_differently(proposer_of, sampler):
     proposer = proposer_of(RATES, f"hydra/sweeper/sampler={sampler}", points=[{"optim": "sgd"}] * 3)
     jobs = [proposer.propose(5, 5) for _ in range(5)]
-    trials = proposer.ledger.trials()
+    trials = proposer.leases.trials()
     assert [trials[job.number].params["optim"] for job in jobs[:3]] == ["sgd"] * 3
     assert len({trial.params["optim.lr"] for trial in trials}) == 5
 
@@ -101,7 +101,7 @@ def test_points_that_leave_something_free_are_completed_differently(proposer_of,
 def test_study_override_and_run_share_a_readable_number(proposer_of, sampler):
     proposer = proposer_of(RATES, f"hydra/sweeper/sampler={sampler}", points=[{"optim.lr": 0.0123456789}])
     jobs = [proposer.propose(4, 5) for _ in range(4)]
-    for job, trial in zip(jobs, proposer.ledger.trials(), strict=True):
+    for job, trial in zip(jobs, proposer.leases.trials(), strict=True):
         assert trial.params["optim.lr"] == job.config.optim.lr
         assert f"optim.lr={trial.params['optim.lr']}" in job.overrides
     rates = [job.config.optim.lr for job in jobs]
@@ -115,7 +115,7 @@ def test_machines_of_one_name_propose_different_points(proposer_of, tmp_path):
     first, second = (proposer_of(RATES, worker=worker, url=url) for worker in ("vm-1-a1b2c3-0", "vm-1-d4e5f6-0"))
     occasions = {first._occasion(), second._occasion()}
     assert len(occasions) == 2
-    assert len({sampler_of(first.frozen, occasion).base._rng.rng.randint(2**31) for occasion in occasions}) == 2
+    assert len({sampler_of(first.snapshot, occasion).base._rng.rng.randint(2**31) for occasion in occasions}) == 2
 
 
 @pytest.mark.filterwarnings("ignore:Constraints have been set")  # README: CMA-ES does not learn from refusals
@@ -123,10 +123,10 @@ def test_cma_es_proposes_from_a_distribution_of_its_own_once_trials_are_complete
     pytest.importorskip("cmaes")
     proposer = proposer_of(RATES, "hydra/sweeper/sampler=cmaes")
     for _ in range(2):
-        proposer.ledger.study.tell(proposer.propose(9, 9).number, 90.0)
-    trials = proposer.ledger.trials()
+        proposer.leases.study.tell(proposer.propose(9, 9).number, 90.0)
+    trials = proposer.leases.trials()
     assert ["cma:generation" in trial.system_attrs for trial in trials] == [False, True]
-    assert not proposer.ledger.study.sampler.base._warn_independent_sampling, "it would do so at every proposal"
+    assert not proposer.leases.study.sampler.base._warn_independent_sampling, "it would do so at every proposal"
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,11 @@ def test_a_refusal_is_told_as_the_sampler_hears_it(proposer_of, words, state):
     """GP and genetic samplers read complete trials alone; by one that is refused no best or pruner goes."""
     proposer = proposer_of(("model.layers.conv6.width=range(300,400)",), *words)
     assert proposer.propose(1, 1) is None
-    (trial,) = proposer.ledger.trials()
+    (trial,) = proposer.leases.trials()
     assert (trial.state, is_refused(trial)) == (state, True)
     assert max(trial.constraints.values()) > 0
     assert tally([trial]).ended == 0
-    assert best(proposer.ledger.study) == []
+    assert best(proposer.leases.study) == []
 
 
 def test_sampler_is_told_by_how_many_weights_the_budget_is_missed(proposer_of):
@@ -156,7 +156,7 @@ def test_sampler_is_told_by_how_many_weights_the_budget_is_missed(proposer_of):
     proposer = proposer_of((f"{key}=range(4,301)", "budget.parameters_below=8000"), points=points)
     assert proposer.propose(1, 9) is not None
     assert proposer.propose(2, 1) is None
-    within, over = proposer.ledger.trials()
+    within, over = proposer.leases.trials()
     assert within.user_attrs["parameters"] < 8000 < over.user_attrs["parameters"]
     for trial in (within, over):
         assert trial.constraints == {"parameters": trial.user_attrs["parameters"] - 7999, "unbuildable": 0}
@@ -166,7 +166,7 @@ def test_sampler_is_told_that_a_network_cannot_be_built(proposer_of):
     key = "model.layers.conv5.pool"
     proposer = proposer_of((f"{key}=choice(none,max)", "model.layers.conv6.pool=max"), points=[{key: "max"}])
     assert proposer.propose(1, 1) is None
-    (trial,) = proposer.ledger.trials()
+    (trial,) = proposer.leases.trials()
     assert "must fit" in trial.user_attrs["refused"]
     assert trial.constraints == {"parameters": 0, "unbuildable": 1}
 
@@ -175,7 +175,7 @@ FEW = ("optim=choice(sgd,adamw)", "model.layers.conv1.width=range(4,6)")
 
 
 def settings():
-    return Settings(n_trials=99, target=None, target_trials=1, max_failures=9, max_refusals=99, maximize=True)
+    return StoppingCriteria(n_trials=99, target=None, target_trials=1, max_failures=9, max_refusals=99, maximize=True)
 
 
 def tried(proposer, jobs=9):
@@ -183,7 +183,7 @@ def tried(proposer, jobs=9):
     points = []
     while len(points) < jobs and (job := proposer.propose(99, 20)):
         points.append(tuple(job.overrides))
-        proposer.ledger.study.tell(job.number, 90.0)
+        proposer.leases.study.tell(job.number, 90.0)
     return points
 
 
@@ -201,7 +201,7 @@ def test_nested_branches_of_a_finite_space_end(proposer_of):
     }
     proposer = proposer_of(("optim=choice(sgd,adamw)",), "hydra/sweeper/sampler=random", branches=branches)
     assert len({*tried(proposer)}) == 4
-    assert stop_of(proposer.ledger.trials(), settings()) == Stop("every point of the space was tried: 4 trials")
+    assert stop_of(proposer.leases.trials(), settings()) == StopReason("every point of the space was tried: 4 trials")
 
 
 @pytest.mark.parametrize("sampler", ["tpe_joint", "random", "grid"])
@@ -209,9 +209,9 @@ def test_a_finite_space_is_tried_point_by_point_and_ends(proposer_of, sampler):
     proposer = proposer_of(FEW, f"hydra/sweeper/sampler={sampler}", points=[{"optim": "sgd"}])
     points = tried(proposer)
     assert len(points) == len(set(points)) == 4
-    stop = stop_of(proposer.ledger.trials(), settings())
-    assert stop == Stop("every point of the space was tried: 4 trials")
-    assert tally(proposer.ledger.trials()).waiting == 0
+    stop = stop_of(proposer.leases.trials(), settings())
+    assert stop == StopReason("every point of the space was tried: 4 trials")
+    assert tally(proposer.leases.trials()).waiting == 0
 
 
 def test_of_points_enqueued_twice_one_is_trained(proposer_of):
@@ -220,7 +220,7 @@ def test_of_points_enqueued_twice_one_is_trained(proposer_of):
     first, second = (proposer.propose(9, 20) for _ in range(2))
     assert first.overrides == ["optim=sgd", "optim.lr=0.05"]
     assert second.overrides != first.overrides
-    assert tally(proposer.ledger.trials()).waiting == 0
+    assert tally(proposer.leases.trials()).waiting == 0
 
 
 def test_a_grid_goes_along_branches_in_order():
@@ -241,9 +241,9 @@ def test_a_grid_goes_along_branches_in_order():
 def test_point_outside_the_space_is_refused(machines, point, fault):
     """Enqueued by Optuna's own API, which checks nothing."""
     proposer, _ = machines
-    proposer.ledger.study.enqueue_trial(point)
+    proposer.leases.study.enqueue_trial(point)
     job = proposer.propose(1, 500)
-    refused = proposer.ledger.trials()[0]
+    refused = proposer.leases.trials()[0]
     assert is_refused(refused)
     assert fault in refused.user_attrs["refused"]
-    assert (job.number, tally(proposer.ledger.trials()).running) == (1, 1)
+    assert (job.number, tally(proposer.leases.trials()).running) == (1, 1)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from mnist_compact.cli.study import main
 from mnist_compact.search import resuming
-from mnist_compact.studies.founding import Charter
-from mnist_compact.study import main
+from mnist_compact.search.create import StudySpec
 
 STUDIES = sorted((Path(__file__).parents[2] / "evidence").glob("*/*.study.json.gz"))
 IN_THE_GATE = ("fast_2.study.json.gz", "smallest_4.study.json.gz")
@@ -21,10 +21,12 @@ def searches(monkeypatch):
 
     def search(self, shown):
         self.check()
-        Charter(self.name, self.folder, self.url, self.private, self.frozen, self.points, self.exists).found_or_join()
+        StudySpec(
+            self.name, self.folder, self.url, self.private, self.snapshot, self.points, self.exists
+        ).create_or_load()
         begun.append(self)
 
-    monkeypatch.setattr(resuming.Parent, "search", search)
+    monkeypatch.setattr(resuming.Coordinator, "search", search)
     return begun
 
 

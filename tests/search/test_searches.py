@@ -9,10 +9,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from mnist_compact.config import GROUPS
-from mnist_compact.faults import EXIT_FRUITLESS
-from mnist_compact.studies.counts import is_refused, tally
-from mnist_compact.studies.storage import open_storage
+from mnist_compact.common.errors import EXIT_NO_COMPLETE_TRIAL
+from mnist_compact.config.schema import GROUPS
+from mnist_compact.search.counts import is_refused, tally
+from mnist_compact.search.storage import open_storage
 
 pytestmark = pytest.mark.process
 
@@ -153,7 +153,7 @@ def test_failures_are_recorded_and_the_search_goes_on(tmp_path):
 @pytest.mark.slow
 def test_a_search_without_a_complete_trial_says_why_and_has_an_exit_code_of_its_own(tmp_path):
     done = search(tmp_path, *AD_HOC, "optim=sgd", "optim.lr=1e30", FREE, "hydra.sweeper.n_trials=2")
-    assert done.returncode == EXIT_FRUITLESS
+    assert done.returncode == EXIT_NO_COMPLETE_TRIAL
     assert "none is complete" in done.stderr
     assert "0 complete, 0 pruned, 2 failed" in done.stdout
     assert "  2 x the loss was not finite in epoch 1" in done.stdout

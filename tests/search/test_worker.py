@@ -9,21 +9,21 @@ import pytest
 from hydra import compose
 from optuna.trial import TrialState
 
-from mnist_compact.questions.frozen import freeze
-from mnist_compact.results.record import RunRecord, Score, Status
+from mnist_compact.records.record import RunRecord, Score, Status
 from mnist_compact.search import worker as worker_module
-from mnist_compact.search.assignment import Assignment
-from mnist_compact.search.ledger import LEASE_S
+from mnist_compact.search.create import StudySpec
+from mnist_compact.search.leases import LEASE_S
+from mnist_compact.search.snapshot import take_snapshot
+from mnist_compact.search.stopping import StoppingCriteria
 from mnist_compact.search.worker import HEARTBEAT_S, Worker
-from mnist_compact.studies.founding import Charter
-from mnist_compact.studies.verdict import Settings
-from mnist_compact.training.configs import MachineConfig
+from mnist_compact.search.worker_spec import WorkerSpec
+from mnist_compact.training.config import MachineConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # as the search itself does
 
 WORDS = ("data=synthetic", "data.train_images=96", "data.evaluation_images=40", "train.batch_size=32", "train.epochs=3")
 ONE_CORE = MachineConfig(name="one_core", device="cpu", threads=1)
-SETTINGS = Settings(n_trials=2, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)
+SETTINGS = StoppingCriteria(n_trials=2, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def worker(configure, tmp_path):
     """Of a study with nothing tried yet, whose trials take 3 epochs."""
     config = compose("config", overrides=["hydra/help=default", "hydra/sweeper=compact"], return_hydra_config=True)
     url = f"sqlite:///{tmp_path}/study.db"
-    frozen = freeze(config.hydra.sweeper, [*WORDS, "optim.lr=interval(0.01,0.1)"])
-    Charter("s", tmp_path, url, True, frozen, []).found_or_join()
-    told = Assignment(
+    snapshot = take_snapshot(config.hydra.sweeper, [*WORDS, "optim.lr=interval(0.01,0.1)"])
+    StudySpec("s", tmp_path, url, True, snapshot, []).create_or_load()
+    told = WorkerSpec(
         str(tmp_path),
         url,
         "s",
@@ -52,13 +52,13 @@ def worker(configure, tmp_path):
 def test_a_trial_stopped_before_its_worker_could_tell_is_not_trained_on(worker, tmp_path, monkeypatch):
     """Its record is on disk, the pruner has spoken, and a kill came before the study heard of it."""
     monkeypatch.setattr(optuna.pruners.NopPruner, "prune", lambda self, study, trial: True)
-    worker.ledger.study.pruner = optuna.pruners.NopPruner()
+    worker.leases.study.pruner = optuna.pruners.NopPruner()
     job = worker._next()
     data = worker._data_of(job.config)
     assert worker._run(job, tmp_path / job.folder, data).status is Status.STOPPED
     monkeypatch.undo()
     worker._train(job)
-    (trial,) = worker.ledger.trials()
+    (trial,) = worker.leases.trials()
     assert (trial.state, list(trial.intermediate_values)) == (TrialState.PRUNED, [1])
     assert trial.user_attrs["reason"] == "pruned after 1 epoch"
     assert RunRecord.read(tmp_path / job.folder).epochs_done == 1
@@ -67,11 +67,11 @@ def test_a_trial_stopped_before_its_worker_could_tell_is_not_trained_on(worker, 
 def test_refusals_told_as_complete_are_none_of_the_trials_that_a_pruner_waits_for(worker):
     """As they are to samplers that look at complete trials alone."""
     pruner = optuna.pruners.PercentilePruner(50.0, n_startup_trials=2, n_min_trials=1)
-    worker.ledger.study.pruner = pruner
+    worker.leases.study.pruner = pruner
     score = Score(split="synthetic", weights="raw", at="last", epoch=1, loss=1.0, correct=20, total=40, accuracy=50.0)
     report = worker._reporter(worker._next())
     for attributes, pruned in (({}, False), ({"refused": "over budget"}, False), ({}, True)):
-        worker.ledger.study.add_trial(
+        worker.leases.study.add_trial(
             optuna.trial.create_trial(value=99.0, intermediate_values={1: 99.0}, user_attrs=attributes)
         )
         assert report(score, None) == pruned
@@ -79,9 +79,9 @@ def test_refusals_told_as_complete_are_none_of_the_trials_that_a_pruner_waits_fo
 
 def test_a_worker_that_has_lost_its_trial_says_nothing_more_of_it(worker, tmp_path):
     job = worker._next()
-    worker.ledger.note(job.trial_id, lease={"worker": "another"})
+    worker.leases.note(job.trial_id, lease={"worker": "another"})
     worker._train(job)
-    (trial,) = worker.ledger.trials()
+    (trial,) = worker.leases.trials()
     assert (trial.state, trial.intermediate_values) == (TrialState.RUNNING, {})
     record = RunRecord.read(tmp_path / job.folder)
     assert record.status is Status.RUNNING, "as the other worker keeps it"
@@ -112,7 +112,7 @@ def beat(worker, monkeypatch):
 
 
 def lease_of(worker, job):
-    return worker.ledger.trials()[job.number].user_attrs["lease"]
+    return worker.leases.trials()[job.number].user_attrs["lease"]
 
 
 def test_heartbeat_renews_the_lease_of_the_trial_at_work(worker, beat):
@@ -131,7 +131,7 @@ def test_heartbeat_renews_the_lease_of_the_trial_at_work(worker, beat):
 def test_heartbeat_leaves_a_trial_that_was_taken_over(worker, beat):
     job = worker._next()
     worker.at_work = job.trial_id
-    worker.ledger.note(job.trial_id, lease={"worker": "another"})
+    worker.leases.note(job.trial_id, lease={"worker": "another"})
     beat(2)
     assert lease_of(worker, job) == {"worker": "another"}
 
@@ -139,14 +139,14 @@ def test_heartbeat_leaves_a_trial_that_was_taken_over(worker, beat):
 def test_heartbeat_survives_an_error_of_the_storage(worker, beat, monkeypatch, capsys):
     job = worker._next()
     worker.at_work = job.trial_id
-    first, holds, answers = lease_of(worker, job), worker.ledger.holds, iter([OSError("away for a while")])
+    first, holds, answers = lease_of(worker, job), worker.leases.holds, iter([OSError("away for a while")])
 
     def holds_after_an_error(trial_id):
         for error in answers:
             raise error
         return holds(trial_id)
 
-    monkeypatch.setattr(worker.ledger, "holds", holds_after_an_error)
+    monkeypatch.setattr(worker.leases, "holds", holds_after_an_error)
     beat(2)
     assert lease_of(worker, job)["said"] > first["said"]
     assert capsys.readouterr().out == "no heartbeat: away for a while\n"

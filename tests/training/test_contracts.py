@@ -7,12 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mnist_compact.config import configuration_folder
+from mnist_compact.common.errors import ConfigError
+from mnist_compact.config.schema import configuration_folder
 from mnist_compact.data.datasets import Batches
-from mnist_compact.faults import ConfigError
+from mnist_compact.training.device import autocast
 from mnist_compact.training.loop import Plan, fit
-from mnist_compact.training.machine import autocast
-from mnist_compact.training.step import Trainee
+from mnist_compact.training.step import TrainState
 
 
 def options(group):
@@ -104,7 +104,7 @@ def test_every_schedule_reaches_every_group_of_every_optimizer_at_its_step(confi
     told = []
     results = list(
         fit(
-            Trainee(model, optimizer),
+            TrainState(model, optimizer),
             batches,
             plan,
             first_epoch=1,

@@ -10,17 +10,17 @@ import yaml
 from safetensors.torch import load_file
 from torch import nn
 
-from mnist_compact.config import GROUPS, configuration_folder
+from mnist_compact.common.errors import ConfigError
+from mnist_compact.common.seeds import derive_seed
+from mnist_compact.config.schema import GROUPS, configuration_folder
 from mnist_compact.data.datasets import Batches
-from mnist_compact.experiment import resume, run
-from mnist_compact.faults import ConfigError
-from mnist_compact.model.configs import CompactConfig
-from mnist_compact.results.columns import MACHINE
-from mnist_compact.results.record import RunRecord
-from mnist_compact.seeds import derive_seed
-from mnist_compact.training import machine
+from mnist_compact.models.config import CompactConfig
+from mnist_compact.records.record import RunRecord
+from mnist_compact.records.settings import MACHINE
+from mnist_compact.runs.trainer import resume, run
+from mnist_compact.training import device
 from mnist_compact.training.loop import Plan, train_epoch
-from mnist_compact.training.step import Step, Trainee
+from mnist_compact.training.step import Step, TrainState
 
 TWO_LAYERS = (
     *("model.order=[conv1,conv2]", "model.layers.conv1.width=4", "model.layers.conv2.width=5"),
@@ -110,12 +110,12 @@ def with_statistics_of(network, images):
     network.train()(images)
 
 
-def test_a_run_is_a_plain_loop_of_torch(configure, onlooker, tmp_path):
-    config, watcher = configure(*PLAIN), onlooker()
-    run(config, tmp_path, watcher)
+def test_a_run_is_a_plain_loop_of_torch(configure, recording_callback, tmp_path):
+    config, callback = configure(*PLAIN), recording_callback()
+    run(config, tmp_path, callback)
     rows, network, average = plain_loop(config)
-    assert len(watcher.rows) == EPOCHS
-    for ours, plain in zip(watcher.rows, rows, strict=True):
+    assert len(callback.rows) == EPOCHS
+    for ours, plain in zip(callback.rows, rows, strict=True):
         assert (ours["train_total"], ours["synthetic_total"]) == (IMAGES, 100)
         assert ours["learning_rate"] == pytest.approx(plain["rate"])
         assert ours["train_loss"] == pytest.approx(plain["train_loss"], rel=1e-3)
@@ -138,8 +138,8 @@ def test_a_run_is_a_plain_loop_of_torch(configure, onlooker, tmp_path):
 
 def test_every_image_is_tallied_and_a_batch_weighs_as_many_as_it_has(configure):
     config = configure("model=m1")
-    network, float32 = config.model.build(), machine.autocast(torch.device("cpu"), config.train.precision)
-    step = Step(Trainee(network, config.optim.build(network)), 0.0, float32)
+    network, float32 = config.model.build(), device.autocast(torch.device("cpu"), config.train.precision)
+    step = Step(TrainState(network, config.optim.build(network)), 0.0, float32)
     labels = torch.tensor([3, 1, 4, 1, 5, 9])
     for predicted, loss in (([3, 1, 4, 1, 5, 9], 0.5), ([0, 1], 2.0), ([0, 0, 4], 1.0), ([3], 4.0)):
         logits = F.one_hot(torch.tensor(predicted), 10).float()
@@ -205,9 +205,9 @@ def others(value):
     return []
 
 
-def outcome(config, folder, onlooker):
+def outcome(config, folder, recording_callback):
     """All that a run leaves of weights and scores, to be compared bit by bit."""
-    record = run(config, folder, onlooker())
+    record = run(config, folder, recording_callback())
     kept = {path.name: load_file(path) for path in sorted((folder / "weights").iterdir())}
     weights = [
         (file, name, tuple(tensor.shape), tensor.numpy().tobytes())
@@ -235,17 +235,17 @@ def parts_of(settings):
 
 
 @pytest.mark.parametrize(("group", "option"), FELT)
-def test_every_setting_changes_the_run(configure, onlooker, tmp_path, group, option):
+def test_every_setting_changes_the_run(configure, recording_callback, tmp_path, group, option):
     base = with_option(configure, group, option)
     assert getattr(base, group).name == option
     base = dataclasses.replace(base, **{group: switched_on(getattr(base, group))})
-    before = outcome(base, tmp_path / "before", onlooker)
+    before = outcome(base, tmp_path / "before", recording_callback)
 
     def felt(put_back, part, name):
         for number, value in enumerate(others(getattr(part, name))):
             try:
                 changed = dataclasses.replace(base, **{group: put_back(dataclasses.replace(part, **{name: value}))})
-                if outcome(changed, tmp_path / f"{type(part).__name__}.{name}.{number}", onlooker) != before:
+                if outcome(changed, tmp_path / f"{type(part).__name__}.{name}.{number}", recording_callback) != before:
                     return True
             except ConfigError:
                 continue
@@ -260,20 +260,24 @@ def test_every_setting_changes_the_run(configure, onlooker, tmp_path, group, opt
     assert unfelt == []
 
 
-def test_the_seed_changes_the_run(configure, onlooker, tmp_path):
-    one, other = (outcome(configure(*SMALL, f"seed={seed}"), tmp_path / str(seed), onlooker) for seed in (0, 1))
+def test_the_seed_changes_the_run(configure, recording_callback, tmp_path):
+    one, other = (
+        outcome(configure(*SMALL, f"seed={seed}"), tmp_path / str(seed), recording_callback) for seed in (0, 1)
+    )
     assert one != other
 
 
-def test_threads_are_those_asked_for_and_on_continuing_those_it_had(configure, onlooker, tmp_path, monkeypatch):
+def test_threads_are_those_asked_for_and_on_continuing_those_it_had(
+    configure, recording_callback, tmp_path, monkeypatch
+):
     seen = []
-    watcher = onlooker(lambda view: seen.append(torch.get_num_threads()))
-    run(configure(*SMALL, "train.epochs=1", "machine.threads=3"), tmp_path / "told", watcher)
-    run(configure(*SMALL, "train.epochs=1", "machine.threads=0"), tmp_path / "free", onlooker())
+    callback = recording_callback(lambda view: seen.append(torch.get_num_threads()))
+    run(configure(*SMALL, "train.epochs=1", "machine.threads=3"), tmp_path / "told", callback)
+    run(configure(*SMALL, "train.epochs=1", "machine.threads=0"), tmp_path / "free", recording_callback())
     had = RunRecord.read(tmp_path / "free").environment["threads"]
     torch.set_num_threads(had + 1)
-    monkeypatch.setattr(machine, "cores", lambda: had + 1, raising=False)
-    resume(tmp_path / "free", watcher, epochs=2)
+    monkeypatch.setattr(device, "cores", lambda: had + 1, raising=False)
+    resume(tmp_path / "free", callback, epochs=2)
     assert seen == [3, 3, had, had]
 
 
@@ -288,13 +292,13 @@ def test_every_epoch_drops_other_activations_and_the_same_once_more(configure):
         strength=lambda epoch: 1.0,
         average_from=3,
         label_smoothing=0.0,
-        autocast=machine.autocast(torch.device("cpu"), config.train.precision),
+        autocast=device.autocast(torch.device("cpu"), config.train.precision),
         watch_loss=True,
         seed=0,
     )
     dropped = []
     model[1].register_forward_hook(lambda module, inputs, output: dropped.append(output == 0))
-    step = Step(Trainee(model, config.optim.build(model)), 0.0, plan.autocast)
+    step = Step(TrainState(model, config.optim.build(model)), 0.0, plan.autocast)
     for epoch in (1, 2, 1):
         train_epoch(step, batches, plan, epoch, lambda view: None)
     assert 0.4 < dropped[0].float().mean() < 0.6

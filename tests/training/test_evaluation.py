@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mnist_compact.data.datasets import make_synthetic
-from mnist_compact.model.norm_dropout import NormDropout
+from mnist_compact.models.norm_dropout import NormDropout
 from mnist_compact.training import evaluation
 from mnist_compact.training.evaluation import estimate_batchnorm, evaluate
 from mnist_compact.training.step import WeightAverage

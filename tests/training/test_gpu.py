@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from mnist_compact.config import configuration_folder
+from mnist_compact.config.schema import configuration_folder
 from mnist_compact.data import augmentation
-from mnist_compact.experiment import resume, run
-from mnist_compact.results.record import Status
-from mnist_compact.session import untrained
-from mnist_compact.training.configs import Precision
+from mnist_compact.records.record import Status
+from mnist_compact.runs.folder_writer import untrained
+from mnist_compact.runs.trainer import resume, run
+from mnist_compact.training.config import Precision
+from mnist_compact.training.device import autocast, prepare
 from mnist_compact.training.evaluation import evaluate
 from mnist_compact.training.loop import Plan, train_epoch
-from mnist_compact.training.machine import autocast, prepare
-from mnist_compact.training.step import CapturedStep, Step, Trainee, WeightAverage, fastest_step
-from mnist_compact.use.entries import load
+from mnist_compact.training.step import CapturedStep, Step, TrainState, WeightAverage, fastest_step
+from mnist_compact.zoo.registry import load
 
 pytestmark = pytest.mark.gpu
 CPU, GPU = torch.device("cpu"), torch.device("cuda:0")
@@ -79,16 +79,16 @@ def test_a_captured_step_trains_as_a_plain_one_and_as_a_cpu(configure, optim, ap
     ends = []
     for device, make in ((CPU, Step), (GPU, Step), (GPU, CapturedStep)):
         model = deepcopy(first).to(device)
-        trainee = Trainee(model, config.optim.build(model), WeightAverage(model, 0.9))
+        train_state = TrainState(model, config.optim.build(model), WeightAverage(model, 0.9))
         settings = 0.1, autocast(device, Precision.float32)
-        step = Step(trainee, *settings) if make is Step else fastest_step(trainee, 32, *settings)
+        step = Step(train_state, *settings) if make is Step else fastest_step(train_state, 32, *settings)
         assert type(step) is make
         model.train()
         for place, (images, labels) in enumerate(batches):
-            for group in trainee.optimizer.param_groups:
+            for group in train_state.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] / (1 + place)
             step(images.to(device), labels.to(device), averaging=place >= 6)
-        ends.append((vector(model), vector(trainee.average.module), step.loss_sum.cpu(), int(step.correct)))
+        ends.append((vector(model), vector(train_state.average.module), step.loss_sum.cpu(), int(step.correct)))
         if make is CapturedStep:
             assert step.replays.keys() == {True, False}
     way = (ends[0][0] - vector(first)).norm()
@@ -108,7 +108,7 @@ def vector(network: nn.Module):
 def test_no_step_waits_for_the_gpu(configure, optim):
     config = configure("model=m3", "augment=affine", f"optim={optim}", "data.train_images=400", "model.dropout=0.1")
     data = config.data.load(print).to(GPU)
-    trainee, _, batches = untrained(config, data)
+    train_state, _, batches = untrained(config, data)
     plan = Plan(
         epochs=2,
         schedule=lambda step: 1.0,
@@ -119,7 +119,7 @@ def test_no_step_waits_for_the_gpu(configure, optim):
         watch_loss=False,
         seed=0,
     )
-    step = fastest_step(trainee, batches.size, plan.label_smoothing, plan.autocast)
+    step = fastest_step(train_state, batches.size, plan.label_smoothing, plan.autocast)
     train_epoch(step, batches, plan, 1, lambda view: None)
 
     def from_the_first_step_to_the_last(view):
@@ -144,25 +144,25 @@ def test_a_step_that_waited_would_be_noticed():
 
 
 @pytest.mark.parametrize(("optim", "device"), [("adam", "cuda"), ("muon", "auto")])
-def test_a_run_that_is_cut_off_goes_on_and_says_where_it_ran(configure, onlooker, tmp_path, optim, device):
+def test_a_run_that_is_cut_off_goes_on_and_says_where_it_ran(configure, recording_callback, tmp_path, optim, device):
     recipe = ("model=m3", "augment=affine", f"optim={optim}", "data.train_images=4000", "train.average_epochs=1")
     config = configure(*recipe, f"machine.device={device}", "scheduler=onecycle", "data.evaluation_images=500")
-    whole = run(config, tmp_path / "whole", onlooker())
+    whole = run(config, tmp_path / "whole", recording_callback())
     assert whole.environment["device"] == torch.cuda.get_device_name(GPU)
 
     def cut_off(view):
         if (view.epoch, view.step) == (2, 3):
             raise KeyboardInterrupt
 
-    assert run(config, tmp_path / "cut", onlooker(cut_off)).status is Status.INTERRUPTED
-    gone_on = resume(tmp_path / "cut", onlooker())
+    assert run(config, tmp_path / "cut", recording_callback(cut_off)).status is Status.INTERRUPTED
+    gone_on = resume(tmp_path / "cut", recording_callback())
     assert gone_on.status is Status.COMPLETED
     for score in whole.scores:
         again = gone_on.score(score.split, weights=score.weights, at=score.at)
         assert again.accuracy == pytest.approx(score.accuracy, abs=2.0)
 
 
-def test_an_epoch_of_mnist_in_half_precision_learns(configure, onlooker, tmp_path):
+def test_an_epoch_of_mnist_in_half_precision_learns(configure, recording_callback, tmp_path):
     recipe = ("data=mnist", "train.batch_size=128", "train.epochs=1", "train.precision=bfloat16", "augment=none")
-    record = run(configure("model=m3", *recipe, "machine.device=cuda"), tmp_path, onlooker())
+    record = run(configure("model=m3", *recipe, "machine.device=cuda"), tmp_path, recording_callback())
     assert record.score("test").accuracy > 97.5

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from mnist_compact.config import from_record
-from mnist_compact.experiment import resume, run
-from mnist_compact.results.record import RunRecord
+from mnist_compact.config.conversion import from_record
+from mnist_compact.records.record import RunRecord
+from mnist_compact.runs.trainer import resume, run
 from mnist_compact.training import loop
 
 EVERYTHING = ("model=m3", "train.epochs=3", "train.average_epochs=2", "train.average_decay=0.5", "augment=affine")
@@ -25,9 +25,9 @@ FILES = {  # of weights → the score that is theirs
 
 
 @pytest.fixture(scope="module")
-def kept(configure, onlooker, tmp_path_factory):
+def kept(configure, recording_callback, tmp_path_factory):
     folder = tmp_path_factory.mktemp("kept")
-    run(configure(*EVERYTHING), folder, onlooker())
+    run(configure(*EVERYTHING), folder, recording_callback())
     return folder
 
 
@@ -92,7 +92,9 @@ def test_mistakes_are_those_of_the_final_weights_the_surest_first(kept):
 
 
 @pytest.mark.parametrize(("hits", "best"), [([10, 30, 20], 2), ([30, 20, 10], 1), ([10, 30, 30], 2), ([1, 2, 3], 3)])
-def test_best_is_the_first_epoch_that_no_other_surpasses(configure, onlooker, tmp_path, monkeypatch, hits, best):
+def test_best_is_the_first_epoch_that_no_other_surpasses(
+    configure, recording_callback, tmp_path, monkeypatch, hits, best
+):
     """Raw weights score `hits` epoch by epoch; the averaged ones, kept in all epochs, the same. Then a worse one."""
     left = [hit for hit in (*hits, 0) for _ in ("raw", "averaged")]
     evaluate = loop.evaluate
@@ -107,8 +109,8 @@ def test_best_is_the_first_epoch_that_no_other_surpasses(configure, onlooker, tm
     monkeypatch.setattr(loop, "evaluate", scored)
     after = []
 
-    class Keeper(onlooker):
-        def epoch_done(self, row, *, new_best):
+    class Keeper(recording_callback):
+        def on_epoch_end(self, row, *, new_best):
             after.append({name: load_file(tmp_path / "weights" / f"{name}.safetensors") for name in FILES})
 
     def check_best(record):

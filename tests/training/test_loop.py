@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from mnist_compact.data.datasets import Batches
-from mnist_compact.training.configs import Precision
-from mnist_compact.training.loop import Plan, train_epoch
-from mnist_compact.training.machine import autocast, prepare, prepared
-from mnist_compact.training.step import Step, Trainee
+from mnist_compact.training.config import Precision
+from mnist_compact.training.device import autocast, prepare, prepared
+from mnist_compact.training.loop import TrainingPlan, train_epoch
+from mnist_compact.training.step import Step, TrainState
 
 RATES = [1.0, 0.5, 0.25]
 LAYERS = ("model.order=[conv1,conv2]", "model.layers.conv1.width=4", "model.layers.conv2.width=5")
@@ -37,7 +37,7 @@ def test_two_epochs_are_those_of_a_loop_of_torch_alone(configure):
     torch.manual_seed(0)
     model = config.model.build()
     twin = plain_twin(model)
-    plan = Plan(
+    plan = TrainingPlan(
         epochs=2,
         schedule=lambda step: RATES[step % 3],
         strength=lambda epoch: 1.0,
@@ -47,7 +47,7 @@ def test_two_epochs_are_those_of_a_loop_of_torch_alone(configure):
         watch_loss=True,
         seed=0,
     )
-    step = Step(Trainee(model, config.optim.build(model)), plan.label_smoothing, plan.autocast)
+    step = Step(TrainState(model, config.optim.build(model)), plan.label_smoothing, plan.autocast)
     theirs = torch.optim.SGD(
         twin.parameters(),
         lr=0.1,

@@ -7,15 +7,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnist_compact.data.datasets import Batches
-from mnist_compact.model import norm_dropout
-from mnist_compact.training.configs import Precision
+from mnist_compact.models import norm_dropout
+from mnist_compact.training.config import Precision
+from mnist_compact.training.device import autocast
 from mnist_compact.training.loop import Plan, train_epoch
-from mnist_compact.training.machine import autocast
-from mnist_compact.training.step import WARM_UP, CapturedStep, Step, Trainee, WeightAverage, fastest_step
+from mnist_compact.training.step import WARM_UP, CapturedStep, Step, TrainState, WeightAverage, fastest_step
 
 
 class Replayed:
-    """A recorder for the CPU: to replay is to do the recorded work again."""
+    """A graph_capture for the CPU: to replay is to do the recorded work again."""
 
     def __init__(self):
         self.warmed, self.recorded, self.replayed = 0, 0, 0
@@ -24,7 +24,7 @@ class Replayed:
         self.warmed += 1
         work()
 
-    def record(self, work):
+    def capture(self, work):
         self.recorded += 1
 
         def replay():
@@ -36,12 +36,12 @@ class Replayed:
 
 @pytest.fixture
 def setting(configure):
-    """A trainee, its 13 batches (the last one short) and a plan with averaging from the second of two epochs."""
+    """A train_state, its 13 batches (the last one short) and a plan with averaging from the second of two epochs."""
     config = configure("model=m3", "model.dropout=0.1", "augment=affine", "data.train_images=200", "optim.lr=0.01")
     data = config.data.load(print)
     torch.manual_seed(0)
     model = config.model.build()
-    trainee = Trainee(model, config.optim.build(model), WeightAverage(model, 0.9))
+    train_state = TrainState(model, config.optim.build(model), WeightAverage(model, 0.9))
     plan = Plan(
         epochs=2,
         schedule=lambda step: 1 / (1 + step),
@@ -52,43 +52,45 @@ def setting(configure):
         watch_loss=False,
         seed=0,
     )
-    return trainee, Batches(data, config.augment.build(), 16, 0), plan
+    return train_state, Batches(data, config.augment.build(), 16, 0), plan
 
 
 @pytest.mark.parametrize(("optim", "apart"), [("sgd", 1e-3), ("adamw", 1e-2), ("muon", 0.2)])
 def test_a_replayed_step_trains_as_a_plain_one(setting, configure, optim, apart):
     """But for how a rate is rounded, which as a tensor has 24 bits; Muon besides rounds to bfloat16 on its way."""
-    trainee, batches, plan = setting
-    weights = deepcopy(trainee.model.state_dict())
+    train_state, batches, plan = setting
+    weights = deepcopy(train_state.model.state_dict())
     results = []
-    recorder = Replayed()
+    graph_capture = Replayed()
     for captured in (False, True):
         model = configure("model=m3", "model.dropout=0.1").model.build()
         model.load_state_dict(weights)
         optimizer = configure(f"optim={optim}", "optim.lr=0.002").optim.build(model)
-        fresh = Trainee(model, optimizer, WeightAverage(model, 0.9))
+        fresh = TrainState(model, optimizer, WeightAverage(model, 0.9))
         step = Step(fresh, plan.label_smoothing, plan.autocast)
         if captured:
-            step = CapturedStep(step, batches.size, recorder)
+            step = CapturedStep(step, batches.size, graph_capture)
         for epoch in (1, 2):
             train_epoch(step, batches, plan, epoch, lambda view: None)
         results.append((fresh, step.loss_sum, step.correct))
     (plain, *plain_tally), (replayed, *replayed_tally) = results
     for ours, theirs in ((replayed.model, plain.model), (replayed.average.module, plain.average.module)):
-        for end, other, start in zip(ours.parameters(), theirs.parameters(), trainee.model.parameters(), strict=True):
+        for end, other, start in zip(
+            ours.parameters(), theirs.parameters(), train_state.model.parameters(), strict=True
+        ):
             assert (end - other).norm() < apart * (other - start).norm()
     torch.testing.assert_close(replayed_tally[0], plain_tally[0], rtol=1e-2, atol=0)
     assert int(replayed_tally[1]) == pytest.approx(int(plain_tally[1]), abs=3)
     assert {part.steps for each in (plain, replayed) for part in each.optimizer.parts} == {26}
-    assert recorder.recorded == 2, "with and without averaging"
-    assert recorder.warmed == 2 * WARM_UP
+    assert graph_capture.recorded == 2, "with and without averaging"
+    assert graph_capture.warmed == 2 * WARM_UP
     # 12 whole batches an epoch: less the warm-up and, in the second, the update that begins the average
-    assert recorder.replayed == (12 - WARM_UP) + (12 - WARM_UP - 1)
+    assert graph_capture.replayed == (12 - WARM_UP) + (12 - WARM_UP - 1)
 
 
 def test_the_cpu_takes_the_plain_step(setting):
-    trainee, batches, plan = setting
-    assert type(fastest_step(trainee, batches.size, 0.0, plan.autocast)) is Step
+    train_state, batches, plan = setting
+    assert type(fastest_step(train_state, batches.size, 0.0, plan.autocast)) is Step
 
 
 class NoReading(TorchDispatchMode):
@@ -102,8 +104,8 @@ class NoReading(TorchDispatchMode):
 
 def test_no_step_of_an_epoch_waits_for_the_device(monkeypatch, setting):
     monkeypatch.setattr(norm_dropout, "fits", lambda x: False)  # as off the CPU
-    trainee, batches, plan = setting
-    step, seen = CapturedStep(Step(trainee, 0.0, plan.autocast), batches.size, Replayed()), []
+    train_state, batches, plan = setting
+    step, seen = CapturedStep(Step(train_state, 0.0, plan.autocast), batches.size, Replayed()), []
     plan_of_last = deepcopy(plan)
 
     def reads_only_after_the_epoch(view):

@@ -1,0 +1,113 @@
+"""A run of MLflow's, in whatever store it keeps them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_compact.callbacks.base import Callback
+from mnist_compact.callbacks.metric_names import tag_of
+from mnist_compact.common.atomic import replacing
+from mnist_compact.common.bounded_read import read_json
+from mnist_compact.common.nested import flat
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from mnist_compact.config.schema import RunConfig
+    from mnist_compact.models.summary import ModelSummary
+    from mnist_compact.records.record import RunRecord
+
+MOST_AT_ONCE = 100  # parameters that MLflow takes in one request
+# A server that does not answer costs a run seconds: MLflow's own limits add up to minutes. The user's values go first.
+PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",  # seconds
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
+
+
+class MLflowTracker(Callback):
+    """Every setting as a parameter, the scalars of every epoch, and how it ended.
+
+    `mark` is a file in the run's folder, by which a continued run goes on with the one it has in MLflow. MLflow keeps
+    parameters as they were first logged: what a continuation changed is in tags named `continued.<setting>`.
+    """
+
+    def __init__(self, mark: Path, uri: str | None, experiment: str) -> None:
+        self.mark, self.uri, self.experiment = mark, uri, experiment
+        self.client: MlflowClient | None = None
+        self.run_id = ""
+        self.under_way = False
+
+    def on_run_start(self, run: RunConfig, model_summary: ModelSummary, device: str, steps: int) -> None:
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
+        from mlflow import MlflowClient
+
+        begun = read_json(self.mark) if self.mark.exists() else None
+        self.client = MlflowClient(tracking_uri=begun["uri"] if begun else self.uri)
+        if begun:
+            self.run_id = begun["run_id"]
+            self.client.update_run(self.run_id, status="RUNNING")
+            self.under_way = True
+            self._tag_changes(self.client, _settings(run, model_summary))
+            return
+        self.run_id = self._created(self.client)
+        self.under_way = True
+        self._describe(self.client, _settings(run, model_summary))
+        with replacing(self.mark) as beside:
+            beside.write_text(
+                json.dumps({"uri": self.client.tracking_uri, "run_id": self.run_id}) + "\n", encoding="utf-8"
+            )
+
+    def on_epoch_end(self, row: dict[str, Any], *, new_best: bool) -> None:
+        from mlflow.entities import Metric
+
+        if self.client is not None:
+            now = int(1000 * time.time())
+            tagged = {tag_of(column): value for column, value in row.items() if value is not None}
+            metrics = [Metric(tag, float(value), now, row["epoch"]) for tag, value in tagged.items() if tag]
+            self.client.log_batch(self.run_id, metrics=metrics)
+
+    def on_run_end(self, record: RunRecord, folder: Path) -> None:
+        told = {"completed": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED"}
+        self._terminate(told.get(record.status, "FAILED"))
+
+    def close(self) -> None:
+        self._terminate("FAILED")  # does nothing unless an error ended the run before `ended`
+
+    def _terminate(self, status: str) -> None:
+        if self.client is not None and self.under_way:
+            self.under_way = False
+            self.client.set_terminated(self.run_id, status)
+
+    def _created(self, client: MlflowClient) -> str:
+        known = client.get_experiment_by_name(self.experiment)
+        place = client.create_experiment(self.experiment) if known is None else known.experiment_id
+        return str(client.create_run(place, run_name=self.mark.parent.name).info.run_id)
+
+    def _describe(self, client: MlflowClient, settings: dict[str, str]) -> None:
+        from mlflow.entities import Param
+
+        params = [Param(key, value) for key, value in settings.items()]
+        for first in range(0, len(params), MOST_AT_ONCE):
+            client.log_batch(self.run_id, params=params[first : first + MOST_AT_ONCE])
+
+    def _tag_changes(self, client: MlflowClient, settings: dict[str, str]) -> None:
+        """Say in tags what differs by now from the parameters, or from the tags of a continuation before."""
+        shown = client.get_run(self.run_id).data
+        for key, value in settings.items():
+            tag = f"continued.{key}"
+            if shown.tags.get(tag, shown.params.get(key)) != value:
+                client.set_tag(self.run_id, tag, value)
+
+
+def _settings(run: RunConfig, model_summary: ModelSummary) -> dict[str, str]:
+    """All settings of the run by their full names, with the number of parameters."""
+    settings = {**flat(asdict(run)), "parameters": model_summary.parameters}
+    return {key: str(value) for key, value in settings.items()}

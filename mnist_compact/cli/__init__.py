@@ -1,0 +1,1 @@
+"""The commands: train, resume, rerun, report, study, confirm, evaluate and zoo, and what they print."""

@@ -1,0 +1,220 @@
+"""`python -m mnist_compact.study`: searches as files that travel, and what they have found."""
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_compact.common.command import run_command
+from mnist_compact.common.errors import ConfigError
+from mnist_compact.common.wording import counted
+from mnist_compact.records.discovery import DATABASE, EXPORTED
+from mnist_compact.search.locate import SWEEPS, database_of, files, from_file, storage_of, studies_at, studies_in
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from optuna.study import Study
+
+FEWEST = 3  # trials for a rank correlation
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Export, import, list, show or watch studies.
+
+    What cannot be done (a study that does not exist, a name that is taken, a damaged file) is said on stderr, with exit
+    code 2.
+    """
+    run_command("mnist-compact-study", lambda: _run(_parser().parse_args(argv)))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    {"export": _export, "import": _import, "list": _list, "show": _show, "watch": _watch}[arguments.command](arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mnist-compact-study", description="Searches as files that travel, and what they have found."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument(
+        "--folder", type=Path, default=Path(SWEEPS), help=f"where studies lie, each in a folder (default: {SWEEPS})"
+    )
+    place.add_argument("--storage", metavar="URL", help=f"an Optuna URL or journal:///path instead of NAME/{DATABASE}")
+
+    export = commands.add_parser("export", parents=[place], help="write a study as one small file")
+    export.add_argument("name", metavar="NAME")
+    export.add_argument("--out", type=Path, metavar="FILE", help=f"default: NAME{EXPORTED}")
+
+    bring = commands.add_parser("import", parents=[place], help="make a study of such a file, to go on with it")
+    bring.add_argument("file", type=Path, metavar="FILE")
+    bring.add_argument("--name", help="of the study here (default: the one it had)")
+
+    found = commands.add_parser("list", help="the studies there are")
+    where = found.add_mutually_exclusive_group()
+    where.add_argument(
+        "paths", nargs="*", default=[], metavar="PATH", help=f"folders to search, or files (default: {SWEEPS})"
+    )
+    where.add_argument("--storage", metavar="URL", help="an Optuna URL or journal:///path instead")
+
+    show = commands.add_parser("show", parents=[place], help="what a study searched and found")
+    show.add_argument("name", metavar="NAME", help=f"a study, or a file that ends in {EXPORTED}")
+    show.add_argument("--top", type=int, default=10, metavar="K", help="so many of the best trials (default: 10)")
+    show.add_argument("--format", choices=("table", "markdown", "csv"), default="table", help="csv: the trials alone")
+
+    watch = commands.add_parser("watch", parents=[place], help="how a search goes that runs elsewhere")
+    watch.add_argument("name", metavar="NAME")
+    return parser
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from mnist_compact.search.transfer import export_study, write
+
+    path = arguments.out or Path(f"{arguments.name}{EXPORTED}")
+    with storage_of(arguments.name, arguments.folder, arguments.storage) as storage:
+        exchange = export_study(storage, arguments.name)
+    write(path, exchange)
+    print(f"{path}: {counted(len(exchange['trials']), 'trial')}, {path.stat().st_size / 1000:,.1f} kB")
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    from mnist_compact.search.importing import import_file
+
+    for line in import_file(arguments.file, arguments.folder, arguments.storage, arguments.name):
+        print(line)
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from mnist_compact.search.storage_urls import shown
+
+    if arguments.storage:
+        places = shown(arguments.storage)
+        with studies_at(arguments.storage) as studies:
+            rows = _rows(studies, places)
+    elif arguments.paths or Path(SWEEPS).exists():
+        paths = arguments.paths or [SWEEPS]
+        places = ", ".join(paths)
+        rows = _rows_of_files(dict.fromkeys(file for path in paths for file in files(Path(path))))
+    else:
+        sys.stderr.write(f"No studies yet: there is no folder {SWEEPS!r} here.\n")
+        return
+    if not rows:
+        sys.stderr.write(f"No studies found in {places}.\n")
+        return
+    _print([pd.DataFrame(rows)], "table")
+
+
+def _rows_of_files(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """What cannot be read is named on stderr and left out."""
+    rows = []
+    for path in paths:
+        try:
+            with studies_in(path) as studies:
+                rows += _rows(studies, str(path))
+        except ConfigError as error:
+            sys.stderr.write(f"mnist-compact-study: {error}\n")
+    return rows
+
+
+def _rows(studies: "list[Study]", place: str) -> list[dict[str, Any]]:
+    from mnist_compact.search.summary import counts
+
+    return [{"study": study.study_name, **counts(study), **_best(study), "in": place} for study in studies]
+
+
+def _best(study: "Study") -> dict[str, str]:
+    from mnist_compact.search.summary import best, objectives
+
+    found, names = best(study), objectives(study)
+    if not found:
+        return {"best": ""}
+    return {"best": f"{names[0]} {found[0].values[0]:.6g}" if len(names) == 1 else f"Pareto set of {len(found)}"}
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    from mnist_compact.search.transfer import load
+
+    if arguments.top < 1:
+        raise ConfigError([f"--top must be at least 1, got {arguments.top}"])
+    if arguments.name.endswith(EXPORTED):
+        _tell(from_file(Path(arguments.name)), arguments.top, arguments.format)
+        return
+    with storage_of(arguments.name, arguments.folder, arguments.storage) as storage:
+        _tell(load(storage, arguments.name), arguments.top, arguments.format)
+
+
+def _watch(arguments: argparse.Namespace) -> None:
+    from mnist_compact.cli.watch import watch
+    from mnist_compact.search.transfer import load
+
+    url = arguments.storage or f"sqlite:///{database_of(arguments.folder, arguments.name)}"
+    with storage_of(arguments.name, arguments.folder, arguments.storage) as storage:
+        watch(load(storage, arguments.name), arguments.folder / arguments.name, url)
+
+
+def _tell(study: "Study", top: int, form: str) -> None:
+    import pandas as pd
+
+    from mnist_compact.search.summary import best, counts, objectives, row, settings, told_apart
+
+    columns = dict.fromkeys(["trial", *objectives(study), "parameters", "seconds", "point"])
+    trials = best(study)[:top]
+    table = pd.DataFrame([row(study, trial) for trial in trials], columns=list(columns))
+    table["parameters"] = table["parameters"].astype("Int64")
+    if form == "csv":
+        _print([table], form)
+        return
+    alike, table["point"] = told_apart(trials)
+    told = counts(study)
+    proposed = sum(told.values()) - told["waiting"]
+    share = f" ({told['refused'] / proposed:.0%} of {proposed} proposals)" if proposed else ""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in told.items())
+    lines = settings(study)
+    if lines and form == "markdown":
+        lines = ["```", *lines, "```"]
+    head = [f"study {study.study_name!r}: {kinds}{share}", *(["\n".join(lines)] if lines else [])]
+    body = ["No trial is complete." if table.empty else table, *([f"all of these: {alike}"] if alike else [])]
+    _print([*head, *body, *_agreement(study)], form)
+
+
+def _agreement(study: "Study") -> "list[pd.DataFrame | str]":
+    """What a pruner would have to go by: how well the order at an epoch foretells the order at the end."""
+    import pandas as pd
+
+    from mnist_compact.search.summary import curves
+
+    n, pairs = curves(study)
+    if n < FEWEST:
+        return []
+    rows = []
+    for epoch, points in pairs.items():
+        scores = pd.DataFrame(points, columns=["there", "final"])
+        # Spearman's coefficient is Pearson's of the ranks; asked for by name, equal scores would be a warning.
+        found = scores["there"].rank().corr(scores["final"].rank()) if len(points) >= FEWEST else None
+        rows.append({"epoch": epoch, "n": len(points), "rank correlation": found})
+    frame = pd.DataFrame(rows).astype({"rank correlation": float}).round(3)
+    return [f"Spearman rank correlation of the score at an epoch with the final score; {n} complete trials.", frame]
+
+
+def _print(parts: "Sequence[pd.DataFrame | str]", form: str) -> None:
+    """Tables and paragraphs, with a blank line in between."""
+    from rich.text import Text
+
+    from mnist_compact.common import tables
+
+    console = tables.on_paper_or_terminal()
+    if form == "table" and console.is_terminal:
+        for i, part in enumerate(parts):
+            if i:
+                console.print()
+            console.print(Text(part) if isinstance(part, str) else tables.to_rich(part, width=console.width))
+        return
+    render = {"table": tables.to_text, "markdown": tables.to_markdown, "csv": tables.to_csv}[form]
+    sys.stdout.write("\n".join(f"{part}\n" if isinstance(part, str) else render(part) for part in parts))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Small utilities that every package may import."""

@@ -1,0 +1,1 @@
+"""The schema of the whole configuration: validation, composition, conversion to plain dataclasses and records."""

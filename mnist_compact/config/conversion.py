@@ -1,0 +1,125 @@
+"""Conversion of a composed configuration to plain dataclasses, and of those to and from a run record."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mnist_compact.callbacks.config import CallbackConfig
+from mnist_compact.common.errors import ConfigError, nearest
+from mnist_compact.config.schema import GROUPS, SCHEMAS, RunConfig, configuration_folder, options_rule
+from mnist_compact.config.validation import beyond_tables, unknown_keys
+from mnist_compact.records.migrations import with_machine
+from mnist_compact.training.config import MachineConfig
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def to_run_config(cfg: DictConfig) -> RunConfig:
+    """Plain dataclasses from a composed configuration. Raises ConfigError naming every fault of every group."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import MissingMandatoryValue
+
+    # Any of them would make the conversion below fail in words of its own.
+    if faults := _missing_groups(cfg) or unknown_keys(cfg):
+        raise ConfigError(faults)
+    parts: dict[str, Any] = {"seed": cfg.seed, "experiment": cfg.experiment}
+    faults = beyond_tables("seed", cfg.seed)
+    for group in GROUPS:
+        try:
+            parts[group] = OmegaConf.to_object(cfg[group])
+            faults += beyond_tables(group, dataclasses.asdict(parts[group]))
+        except ConfigError as error:
+            faults += error.faults
+        except MissingMandatoryValue as error:
+            faults.append(f"{error.full_key or group} must be given, got ???")
+    if faults:
+        raise ConfigError(faults)
+    return RunConfig(**parts)
+
+
+def tracker_of(cfg: DictConfig) -> CallbackConfig:
+    """Who looks on at the run of a composed configuration."""
+    from omegaconf import OmegaConf
+
+    tracker: CallbackConfig = OmegaConf.to_object(cfg.tracker)  # type: ignore[assignment]
+    return tracker
+
+
+def machine_of(cfg: DictConfig) -> MachineConfig:
+    """What the run of a composed configuration is computed on. Raises ConfigError for what is out of range."""
+    from omegaconf import OmegaConf
+
+    machine: MachineConfig = OmegaConf.to_object(cfg.machine)  # type: ignore[assignment]
+    return machine
+
+
+def _missing_groups(cfg: DictConfig) -> list[str]:
+    """What `~group` has taken away."""
+    from omegaconf import OmegaConf
+
+    return [f"{options_rule(group)}, got nothing" for group in SCHEMAS if OmegaConf.is_missing(cfg, group)]
+
+
+def check_names(run: RunConfig, choices: Mapping[str, Any]) -> None:
+    """An option's file must carry its own name: it is how records and reports tell options apart."""
+    faults = []
+    for group in (*GROUPS, "experiment"):
+        part = getattr(run, group)
+        name = part if group == "experiment" else part.name
+        choice = choices.get(group)
+        if group == "experiment" and name is None and choice is not None:  # Hydra passes over an optional file
+            named = [path.stem for path in (configuration_folder() / group).glob("*.yaml")]
+            faults.append(
+                f"experiment={choice} does not exist, or its file does not say 'experiment: {choice}'."
+                f"{nearest(choice, named)}"
+            )
+        elif choice is None and group != "experiment":  # which Hydra says of a list
+            faults.append(f"{options_rule(group)}, got several")
+        elif name != choice:
+            key = "experiment" if group == "experiment" else f"{group}.name"
+            faults.append(f"{key} must be {choice!r}, the option's name, got {name!r}")
+    if faults:
+        raise ConfigError(faults)
+
+
+def from_record(record: Mapping[str, Any]) -> RunConfig:
+    """The run a record describes, of whatever version, without conf/, Hydra or network.
+
+    Raises ConfigError for one that is not whole.
+    """
+    record = with_machine(record)
+    parts: dict[str, Any] = {}
+    faults: list[str] = []
+    seed, experiment = record.get("seed"), record.get("experiment")
+    if type(seed) is not int:
+        faults.append(f"seed must be a whole number, got {seed!r}")
+    if not isinstance(experiment, str | None):
+        faults.append(f"experiment must be a name or null, got {experiment!r}")
+    for group in GROUPS:
+        try:
+            parts[group] = part_from_record(group, record.get(group, {}))
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(faults)
+    return RunConfig(**parts, seed=seed, experiment=experiment)  # type: ignore[arg-type]
+
+
+def part_from_record(group: str, recorded: Mapping[str, Any]) -> Any:
+    """One group's config, as `from_record`."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not isinstance(recorded, Mapping):
+        raise ConfigError([f"{group} must be a mapping, got {recorded!r}"])
+    settings = dict(recorded)
+    kind, kinds = settings.pop("kind", None), GROUPS[group]
+    if kind not in kinds:
+        raise ConfigError([f"{group}.kind must be one of {', '.join(kinds)}, got {kind!r}"])
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kinds[kind]), settings))
+    except OmegaConfBaseException as error:
+        raise ConfigError([f"{group}: {str(error).splitlines()[0]}"]) from error

@@ -1,0 +1,182 @@
+"""Errors that people make, as one clear message: key, rule, value, and the nearest valid choice."""
+
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mnist_compact.common.errors import ConfigError, UserError, nearest
+from mnist_compact.config.validation import unknown_key
+
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
+
+
+def explain(error: Exception) -> str | None:
+    """The message for people, or None for an error that is not theirs."""
+    from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _unknown_option(error.missing_cfg_file, list(error.options or ()))
+    if isinstance(error, OverrideParseException):
+        return _grammar_fault(str(error.override))
+    if isinstance(error, HydraException) and "sweep type : INTERVAL" in str(error):
+        return _interval_in_a_grid(sys.argv[1:])
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return _unfit_key(error)
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return None
+
+
+def check_options(arguments: Iterable[str]) -> None:
+    """Check that every group=value names an option, before Hydra merges a list of options or stumbles over a number.
+
+    Raises:
+        ConfigError: A value is a number, null or a list; of `experiment` and `sweeps` null is allowed, which is none.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.override_parser.types import ValueType
+
+    from mnist_compact.config.schema import GROUPS
+
+    optional = ("experiment", "sweeps")
+    groups = (*GROUPS, "tracker", *optional)
+    typed = [argument for argument in arguments if argument.partition("=")[0].lstrip("+~") in groups]
+    faults = []
+    for override in OverridesParser.create().parse_overrides(typed):
+        if override.is_delete() or override.value_type is ValueType.GLOB_CHOICE_SWEEP:
+            continue
+        if override.is_sweep_override() and not override.is_discrete_sweep():
+            continue
+        group = override.key_or_group
+        values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+        for value in values:
+            if isinstance(value, str) or (value is None and group in optional):
+                continue
+            faults.append(f"{_rule_of(group)}, got {_as_typed(value)}{_several_in_a_grid(group, value)}")
+    if faults:
+        raise ConfigError(faults)
+
+
+def _as_typed(value: object) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_as_typed, value))}]"
+    return "null" if value is None else str(value)
+
+
+def _several_in_a_grid(group: str, value: object) -> str:
+    """What to type instead of a list of options."""
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        return ""
+    return f". A grid runs each of several: -m {group}={','.join(value)}"
+
+
+PLAIN = re.compile(r"[A-Za-z0-9_/\-+.$%*@?|,:=\[\]{}()'\"\\ ]")  # what a value may hold without quotes, and its syntax
+
+
+def _grammar_fault(override: str) -> str:
+    """What to change in an argument that Hydra cannot parse, whose own message is its parser's."""
+    key, equals, value = override.partition("=")
+    if not key or not equals:
+        return f"{override!r} is not of the form key=value"
+    special = sorted({character for character in value if not PLAIN.match(character)})
+    open_brackets = any(value.count(left) != value.count(right) for left, right in ("[]", "{}", "()"))
+    if open_brackets or value.count("'") % 2 or value.count('"') % 2:
+        return f"{override!r} cannot be read: a bracket or a quotation mark is not closed"
+    if special:
+        quoted = shlex.quote(f"{key}='{value}'")
+        return f"{override!r} cannot be read: a value with {' '.join(special)} must be in quotes: {quoted}"
+    return f"{override!r} cannot be read: the value must be a word, a number, a list such as [a,b] or a quoted text"
+
+
+def check_question(choices: Mapping[str, Any], loader: "ConfigLoader") -> None:
+    """Raises ConfigError for a question without a file, which Hydra passes over: the group `sweeps` is optional."""
+    name, options = choices.get("sweeps"), loader.get_group_options("sweeps")
+    if name is not None and name not in options:
+        raise ConfigError([_unknown_option(f"sweeps/{name}", options)])
+
+
+def _interval_in_a_grid(arguments: list[str]) -> str:
+    """An interval has no members to run one by one; a search takes it as it stands."""
+    intervals = [argument for argument in arguments if re.match(r"[^=]+=.*\binterval\(", argument)]
+    rest = [a for a in arguments if a not in ("-m", "--multirun") and not a.startswith("hydra/sweeper=")]
+    line = shlex.join(["python", "-m", "mnist_compact", "-m", "hydra/sweeper=compact", *rest])
+    named = " and ".join(intervals) or "hydra.sweeper.params"
+    return f"{named}: a grid cannot run through an interval. A search can: {line}"
+
+
+def _unknown_option(missing: str, options: list[str]) -> str:
+    group, _, option = missing.rpartition("/")
+    listed = f" Options of {group}: {', '.join(options)}." if options else ""
+    return f"{group or 'configuration'}={option} does not exist.{nearest(option, options)}{listed}"
+
+
+def _unfit_key(error: Exception) -> str:
+    """An unknown key or a wrong type, as Hydra and OmegaConf report them."""
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
+
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OmegaConfBaseException):
+        cause = cause.__cause__
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        key = str(cause.key)
+        siblings = [str(name) for name in cause.parent_node] if cause.parent_node is not None else []
+        place = cause.full_key or key
+        return f"{unknown_key(place, siblings)} Keys there: {', '.join(siblings)}."
+    if isinstance(cause, OmegaConfBaseException):
+        first = (cause.msg or str(cause)).splitlines()[0]
+        if missing := re.search(r"Missing mandatory value: (\w+)$", first):
+            return f"{_rule_of(missing.group(1))}, got nothing"
+        if (plain := _plain_rule(first)) and cause.full_key:
+            return f"{cause.full_key} {plain}"
+        if first.endswith("is not Optional"):
+            return f"{cause.full_key} must have a value, got null"
+        if isinstance(cause, ValidationError) and "is not a subclass of LayerConfig" in first:
+            return _no_new_layer(str(error))
+        return f"{cause.full_key}: {first}" if cause.full_key else first
+    first = str(error).splitlines()[0]
+    group = re.match(r"Could not override '([^']+)'", first)
+    return f"{first}{_nearest_group(group.group(1))}" if group else str(error)
+
+
+KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}  # by OmegaConf's names
+
+
+def _plain_rule(message: str) -> str | None:
+    """The rule and the value of a message of OmegaConf's about a value of a wrong kind; None for another message."""
+    if found := re.match(r"Value '(.*)' of type '\w+' (?:could not be converted to|is not a valid) (\w+)$", message):
+        value, kind = found.groups()
+        return f"must be {KINDS[kind]}, got {value!r}" if kind in KINDS else None
+    if found := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]$", message):
+        value, choices = found.groups()
+        return f"must be one of {choices}, got {value!r}.{nearest(value, choices.split(', '))}".removesuffix(".")
+    return None
+
+
+def _no_new_layer(message: str) -> str:
+    """OmegaConf makes a mapping of what is added, which no layer is."""
+    typed = re.search(r"Error merging override (\S+?)=", message)
+    return (
+        f"{typed.group(1).lstrip('+') if typed else 'model.layers'} is not a key of this model's layers, and the "
+        "command line cannot add a layer. A file can: conf/model/<name>.yaml with 'defaults: [m3, _self_]', the layer "
+        "under 'layers' and the new 'order' (README, Adding a model)"
+    )
+
+
+def _rule_of(group: str) -> str:
+    from mnist_compact.config.schema import GROUPS, options_rule
+
+    if group in ("experiment", "sweeps"):
+        return f"{group} must be the name of one option"
+    return options_rule(group) if group in (*GROUPS, "tracker") else f"{group} must be given"
+
+
+def _nearest_group(name: str) -> str:
+    from mnist_compact.config.schema import GROUPS
+
+    return nearest(name, [*GROUPS, "experiment", "seed"])

@@ -1,0 +1,131 @@
+"""The tree of all configs, its registration with Hydra, and the ways between Hydra, plain dataclasses and records."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_compact.callbacks.config import CALLBACKS, CallbackConfig
+from mnist_compact.common.errors import ConfigError
+from mnist_compact.data.config import AUGMENTS, DATA, AugmentConfig, DataConfig
+from mnist_compact.models.config import MODELS, ModelConfig
+from mnist_compact.optim.optimizers import OPTIMIZERS, OptimConfig
+from mnist_compact.optim.schedules import SCHEDULERS, SchedulerConfig
+from mnist_compact.training.config import BUDGETS, MACHINES, TRAINS, BudgetConfig, MachineConfig, TrainConfig
+
+if TYPE_CHECKING:
+    from mnist_compact.data.datasets import Datasets
+
+# Group → kind → class. An option names its kind by the schema in its defaults list; several options may share one.
+GROUPS: dict[str, dict[str, type[Any]]] = {
+    "data": dict(DATA),
+    "model": dict(MODELS),
+    "augment": dict(AUGMENTS),
+    "optim": dict(OPTIMIZERS),
+    "scheduler": dict(SCHEDULERS),
+    "train": dict(TRAINS),
+    "budget": dict(BUDGETS),
+    "machine": dict(MACHINES),
+}
+SCHEMAS: dict[str, dict[str, type[Any]]] = {**GROUPS, "tracker": dict(CALLBACKS)}  # what options can stand on
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class RunConfig:
+    """Everything one run is determined by, versions aside; `machine` says where it is computed."""
+
+    data: DataConfig
+    model: ModelConfig
+    augment: AugmentConfig
+    optim: OptimConfig
+    scheduler: SchedulerConfig
+    train: TrainConfig
+    budget: BudgetConfig
+    machine: MachineConfig
+    seed: int = 0
+    experiment: str | None = None  # name of the delta in conf/experiment, if one was used
+
+    def __post_init__(self) -> None:
+        faults = []
+        if self.seed < 0:
+            faults.append(f"seed must be at least 0, got {self.seed}")
+        if self.train.batch_size > self.data.train_size:
+            faults.append(
+                f"train.batch_size must be at most the {self.data.train_size:,} training images, "
+                f"got {self.train.batch_size}"
+            )
+        if self.augment.ease_off_epochs > self.train.epochs:
+            faults.append(
+                f"augment.ease_off_epochs must be at most train.epochs = {self.train.epochs}, "
+                f"got {self.augment.ease_off_epochs}"
+            )
+        if self.train.average_epochs > self.train.epochs:
+            faults.append(
+                f"train.average_epochs must be at most train.epochs = {self.train.epochs}, "
+                f"got {self.train.average_epochs}"
+            )
+        if faults:
+            raise ConfigError(faults)
+
+    def load_data(self, announce: Callable[[str], None]) -> Datasets:
+        """The images, from where this machine has them."""
+        return self.data.load(announce, self.machine.data_root)
+
+    def _repr_html_(self) -> str:
+        from mnist_compact.common.tables import settings_to_html
+
+        return settings_to_html(to_record(self))
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Composition(RunConfig):
+    """What conf/ composes: a run, and who looks on at it."""
+
+    tracker: CallbackConfig  # without a default: its class would be the only one that OmegaConf lets in
+
+
+def configuration_folder() -> Path:
+    """conf/ of the checkout or, in an installed wheel, the copy inside the package."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise FileNotFoundError(f"no conf/config.yaml in or beside {package}")
+
+
+def register() -> None:
+    """Tell Hydra the schemas: /schema for the tree and /schema/<group>/<kind> for the options to build on."""
+    from hydra.core.config_store import ConfigStore
+
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Composition, replace=True)
+    for group, kinds in SCHEMAS.items():
+        for kind, cls in kinds.items():
+            store.store(group=f"schema/{group}", name=kind, node=cls, replace=True)
+
+
+def options_rule(group: str) -> str:
+    """Which options a group has, in the words of a refusal."""
+    folder = configuration_folder() / group
+    return f"{group} must be one of {', '.join(sorted(path.stem for path in folder.glob('*.yaml')))}"
+
+
+def to_record(run: RunConfig) -> dict[str, Any]:
+    """Plain JSON values; each group carries its kind beside its settings."""
+    record: dict[str, Any] = {}
+    for group, kinds in GROUPS.items():
+        part = getattr(run, group)
+        kind = next(kind for kind, cls in kinds.items() if cls is type(part))
+        record[group] = {"kind": kind, **_plain(dataclasses.asdict(part))}
+    return {**record, "seed": run.seed, "experiment": run.experiment}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return value.value if isinstance(value, Enum) else value

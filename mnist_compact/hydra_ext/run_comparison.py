@@ -1,0 +1,25 @@
+"""The table at the end of a multirun, hung into Hydra as a callback."""
+
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from mnist_compact.hydra_ext.output_folders import as_shown
+
+
+class CompareRuns(Callback):
+    """Hydra callback: after a multirun, one table of its runs."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        from mnist_compact.common.tables import show_table
+        from mnist_compact.common.wording import counted
+        from mnist_compact.records.discovery import Origin, run_folders
+        from mnist_compact.reports.tables import compare_runs
+
+        folder = as_shown(config.hydra.sweep.dir)
+        found = list(run_folders(folder)) if folder.is_dir() else []
+        runs = [run.label for run in found if Origin.of(run.path).kind != "trial"]  # a search has a view of its own
+        if runs:
+            show_table(compare_runs(runs))
+            print(f"\n{counted(len(runs), 'run')} in {folder}")

@@ -1,1 +1,0 @@
-"""What is trained: the configuration of compact networks, their blocks, the networks, and their anatomy."""

@@ -1,0 +1,1 @@
+"""The family of compact networks: configuration, blocks, network, model summary, receptive field."""

@@ -1,0 +1,75 @@
+"""The family of compact networks as data. Torch-free; `build` imports what it builds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from mnist_compact.common.errors import Validator
+from mnist_compact.models.layers import MOST, Activation, BlockOrder, DropoutKind, HeadConfig, LayerConfig, Norm
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mnist_compact.models.network import CompactNetwork
+
+
+@dataclass(kw_only=True, slots=True)
+class ModelConfig:
+    """Base of every model option. `build` returns any module from (N, 1, 28, 28) to (N, 10) logits.
+
+    Weights are drawn from torch's global random state, and every one of them that is trained takes part in the logits.
+    """
+
+    name: str  # of the option, as typed
+
+    def build(self) -> nn.Module:
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True, slots=True)
+class CompactConfig(ModelConfig):
+    """Named layers in an explicit order, global average pooling, a head. m1, m2 and m3 are points of this family."""
+
+    layers: dict[str, LayerConfig]
+    order: list[str]  # names in `layers`, first to last
+    activation: Activation = Activation.relu
+    norm: Norm = Norm.batch
+    block_order: BlockOrder = BlockOrder.norm_first
+    conv_bias: bool = False
+    dropout: float = 0.0  # probability in [0, 1) after every layer; 0 = off
+    dropout_kind: DropoutKind = DropoutKind.element
+    head: HeadConfig = field(default_factory=HeadConfig)
+
+    def __post_init__(self) -> None:
+        validator = Validator("model")
+        validator.check(0 <= self.dropout < 1, "dropout", "must be in [0, 1)", self.dropout)
+        validator.check(0 <= self.head.hidden <= MOST, "head.hidden", f"must be in [0, {MOST}]", self.head.hidden)
+        repeated = sorted({name for name in self.order if self.order.count(name) > 1})
+        validator.check(not repeated, "order", "must name each layer once", repeated)
+        undefined = [name for name in self.order if name not in self.layers]
+        validator.check(not undefined, "order", f"must name layers out of {list(self.layers)}", undefined)
+        unplaced = [name for name, layer in self.layers.items() if layer.enabled and name not in self.order]
+        validator.check(not unplaced, "order", f"must place every enabled layer, {unplaced} missing", self.order)
+        enabled = [name for name in self.order if name in self.layers and self.layers[name].enabled]
+        validator.check(bool(enabled), "order", "must leave at least one layer enabled", self.order)
+        for name, layer in self.layers.items():
+            validator.check(1 <= layer.width <= MOST, f"layers.{name}.width", f"must be in [1, {MOST}]", layer.width)
+            validator.check(layer.kernel in (1, 3, 5), f"layers.{name}.kernel", "must be 1, 3 or 5", layer.kernel)
+            validator.check(
+                0 <= layer.padding <= layer.kernel // 2,
+                f"layers.{name}.padding",
+                f"must be in [0, {layer.kernel // 2}] for kernel {layer.kernel}",
+                layer.padding,
+            )
+            validator.check(layer.stride in (1, 2), f"layers.{name}.stride", "must be 1 or 2", layer.stride)
+        validator.raise_if_any()
+
+    def build(self) -> CompactNetwork:
+        """Raises ConfigError where a layer does not fit the image it gets."""
+        from mnist_compact.models.network import build_compact
+
+        return build_compact(self)
+
+
+MODELS: dict[str, type[ModelConfig]] = {"compact": CompactConfig}

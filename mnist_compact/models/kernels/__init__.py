@@ -1,0 +1,1 @@
+"""Compiled CPU kernels for BatchNorm, ReLU, dropout and pooling (Numba)."""

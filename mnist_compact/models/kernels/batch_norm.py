@@ -1,0 +1,194 @@
+"""Loops over activations on a CPU, each pass over memory doing all that can be done in it.
+
+A matrix here is a batch in channels-last order, (N·H, W·C): long rows are what vector units like, and entry j of a row
+belongs to channel j % C. The work is dealt out in blocks of rows (see `team.py`). Compiled at the first call, then kept
+on disk beside this file, or in the user's cache where that cannot be written.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from mnist_compact.models.kernels.dropout import GUIDE_SIZE, drop_block
+from mnist_compact.models.kernels.moments import add_gradient, add_moments, along, near_mean, over_blocks
+from mnist_compact.models.kernels.thread_pool import (
+    BLOCKS,
+    Array,
+    ThreadPoolFunction,
+    addresses,
+    compiled,
+    matrix,
+    my_blocks,
+    record_at,
+    rows_of_block,
+    vector,
+    wait_for_all,
+)
+
+
+@compiled
+def affine(
+    rows: Array,
+    out: Array,
+    centre: Array,
+    scale: Array,
+    shift: Array,
+    relu_before: bool,
+    relu_after: bool,
+    start: int,
+    end: int,
+) -> None:
+    """out = scale · (rows - centre) + shift by channel, for rows `start` up to `end`; `out` may be `rows`."""
+    middle, a, b = along(rows, centre), along(rows, scale), along(rows, shift)
+    for i in range(start, end):
+        for j in range(rows.shape[1]):
+            value = rows[i, j]
+            if relu_before:
+                value = np.maximum(value, rows.dtype.type(0))
+            value = (value - middle[j]) * a[j] + b[j]
+            if relu_after:
+                value = np.maximum(value, rows.dtype.type(0))
+            out[i, j] = value
+
+
+@compiled
+def _gradient_of_rows(
+    gradient: Array,
+    rows: Array,
+    out: Array,
+    of_rows: Array,
+    centre: Array,
+    scale: Array,
+    slope: Array,
+    constant: Array,
+    relu_before: bool,
+    relu_after: bool,
+    start: int,
+    end: int,
+) -> None:
+    """`of_rows` may be `gradient`."""
+    middle, a, b, c = along(rows, centre), along(rows, scale), along(rows, slope), along(rows, constant)
+    for i in range(start, end):
+        for j in range(rows.shape[1]):
+            g = gradient[i, j]
+            if relu_after and out[i, j] == 0:
+                g = rows.dtype.type(0)
+            value = g * a[j] + (rows[i, j] - middle[j]) * b[j] + c[j]
+            if relu_before and rows[i, j] <= 0:
+                value = rows.dtype.type(0)
+            of_rows[i, j] = value
+
+
+def _forward(at: Any) -> None:
+    call = record_at(at)
+    height, width, channels = call.height, call.width, call.channels
+    rows, out = matrix(call.rows, height, width, call.one), matrix(call.out, height, width, call.one)
+    sums, squares = matrix(call.sums, BLOCKS, channels, 1.0), matrix(call.products, BLOCKS, channels, 1.0)
+    near = near_mean(rows, channels, call.relu_before)
+    first, last = my_blocks()
+    for block in range(first, last):
+        start, end = rows_of_block(block, height)
+        add_moments(rows, start, end, call.relu_before, near, sums[block], squares[block])
+    wait_for_all()
+    count, keep = height * width // channels, math.exp(call.log_keep)
+    mean, variance = np.empty(channels), np.empty(channels)
+    centre, scale, shift = np.empty(channels), np.empty(channels), np.empty(channels)
+    weight, bias = vector(call.weight, channels, call.one), vector(call.bias, channels, call.one)
+    for c in range(channels):
+        distance, square = over_blocks(sums, c) / count, over_blocks(squares, c) / count
+        mean[c] = near[c] + distance
+        variance[c] = np.maximum(square - distance * distance, 0)
+        centre[c] = rows.dtype.type(mean[c])
+        scale[c] = weight[c] / np.sqrt(variance[c] + call.eps) / keep
+        shift[c] = bias[c] / keep - (mean[c] - centre[c]) * scale[c]
+    guide = vector(call.guide, GUIDE_SIZE, np.int32(1))
+    for block in range(first, last):
+        start, end = rows_of_block(block, height)
+        affine(rows, out, centre, scale, shift, call.relu_before, call.relu_after, start, end)
+        if call.log_keep != 0:
+            drop_block(out, block, call.seed, guide, call.log_keep)
+    if first == 0 and last > 0:  # with more threads than blocks some have none, and begin at 0 too
+        of_mean, of_variance = vector(call.mean, channels, 1.0), vector(call.variance, channels, 1.0)
+        running_mean = vector(call.running_mean, channels, call.one)
+        running_variance = vector(call.running_variance, channels, call.one)
+        for c in range(channels):
+            of_mean[c], of_variance[c] = mean[c], variance[c]
+            running_mean[c] += call.momentum * (mean[c] - running_mean[c])
+            unbiased = variance[c] * (count / max(count - 1, 1))
+            running_variance[c] += call.momentum * (unbiased - running_variance[c])
+
+
+def _backward(at: Any) -> None:
+    call = record_at(at)
+    height, width, channels = call.height, call.width, call.channels
+    rows, out = matrix(call.rows, height, width, call.one), matrix(call.out, height, width, call.one)
+    of_rows = matrix(call.of_rows, height, width, call.one)
+    sums_by_block = matrix(call.sums, BLOCKS, channels, 1.0)
+    products_by_block = matrix(call.products, BLOCKS, channels, 1.0)
+    mean, variance = vector(call.mean, channels, 1.0), vector(call.variance, channels, 1.0)
+    centre = np.empty(channels)
+    for c in range(channels):
+        centre[c] = rows.dtype.type(mean[c])
+    guide = vector(call.guide, GUIDE_SIZE, np.int32(1))
+    draws = call.log_keep != 0 and not call.relu_after  # else nothing was dropped, or a zero in `out` says it
+    given = matrix(call.gradient, height, width, call.one)
+    gradient = of_rows if draws else given
+    first, last = my_blocks()
+    for block in range(first, last):
+        start, end = rows_of_block(block, height)
+        if draws:
+            for i in range(start, end):
+                for j in range(width):
+                    of_rows[i, j] = given[i, j]
+            drop_block(of_rows, block, call.seed, guide, call.log_keep)
+        add_gradient(
+            gradient,
+            rows,
+            out,
+            start,
+            end,
+            call.relu_before,
+            call.relu_after,
+            centre,
+            sums_by_block[block],
+            products_by_block[block],
+        )
+    wait_for_all()
+    count, keep = height * width // channels, math.exp(call.log_keep)
+    scale, slope, constant = np.empty(channels), np.empty(channels), np.empty(channels)
+    sums, normal = np.empty(channels), np.empty(channels)
+    weight = vector(call.weight, channels, call.one)
+    for c in range(channels):
+        sums[c], product = over_blocks(sums_by_block, c), over_blocks(products_by_block, c)
+        inverse = 1 / np.sqrt(variance[c] + call.eps)
+        normal[c] = (product - sums[c] * (mean[c] - centre[c])) * inverse  # Σ gradient · normalised rows
+        scale[c] = weight[c] * inverse / keep
+        slope[c] = -scale[c] * inverse * normal[c] / count
+        constant[c] = -(slope[c] * (mean[c] - centre[c]) + scale[c] * sums[c] / count)
+    for block in range(first, last):
+        start, end = rows_of_block(block, height)
+        _gradient_of_rows(
+            *(gradient, rows, out, of_rows),
+            *(centre, scale, slope, constant),
+            *(call.relu_before, call.relu_after, start, end),
+        )
+    if first == 0 and last > 0:
+        of_weight, of_bias = vector(call.of_weight, channels, call.one), vector(call.of_bias, channels, call.one)
+        for c in range(channels):
+            of_weight[c], of_bias[c] = normal[c] / keep, sums[c] / keep
+
+
+_NORM = [
+    *addresses("rows", "out", "weight", "mean", "variance", "sums", "products"),
+    *[("height", np.int64), ("width", np.int64), ("channels", np.int64), ("eps", np.float64)],
+    *[("relu_before", np.bool_), ("relu_after", np.bool_)],
+    *[("seed", np.uint64), *addresses("guide"), ("log_keep", np.float64)],
+]
+# BatchNorm with the batch's statistics, rectified where told, then dropout (none for log_keep = 0). Fills out, mean and
+# variance (C,), the latter in double precision, and moves the running ones towards them.
+forward = ThreadPoolFunction(
+    _forward, [*_NORM, *addresses("bias", "running_mean", "running_variance"), ("momentum", np.float64)]
+)
+# Makes of the gradient of forward's out that of its rows, and those of weight and bias (C,).
+backward = ThreadPoolFunction(_backward, [*_NORM, *addresses("gradient", "of_rows", "of_weight", "of_bias")])

@@ -1,0 +1,117 @@
+"""Sums over a batch by channel that keep their digits, in compiled loops.
+
+They go through short runs in the matrix's own precision into double precision, and are of distances from a centre of
+the channel: E[x²] - E[x]² of the values themselves loses all digits of a spread much smaller than the mean (Chan, Golub
+& LeVeque 1983, Algorithms for Computing the Sample Variance). Matrices are those of `kernels.py`.
+
+Loops over numbers throughout: an expression over arrays brings its error messages along, and compiling those took more
+time than all else.
+"""
+
+import numpy as np
+
+from mnist_compact.models.kernels.thread_pool import BLOCKS, Array, compiled, rows_of_block
+
+RUN = 32  # rows summed up before they are added to the double-precision totals
+
+
+@compiled
+def along(rows: Array, by_channel: Array) -> Array:
+    """Values by channel, in the precision of `rows` and as long as one of them."""
+    values = np.empty(rows.shape[1], rows.dtype)
+    for j in range(values.size):
+        values[j] = by_channel[j % by_channel.size]
+    return values
+
+
+@compiled
+def fold(totals: Array, by_channel: Array) -> None:
+    """Add those of a row up by channel, into `by_channel` (C,)."""
+    for j in range(by_channel.size):
+        by_channel[j] = 0
+    for j in range(totals.size):
+        by_channel[j % by_channel.size] += totals[j]
+
+
+@compiled
+def over_blocks(by_block: Array, channel: int) -> float:
+    """What the blocks have added up in sums (BLOCKS, C), together."""
+    total = 0.0
+    for block in range(BLOCKS):
+        total += by_block[block, channel]
+    return total
+
+
+@compiled
+def near_mean(rows: Array, channels: int, rectify: bool) -> Array:
+    """By channel near the mean, in the precision of `rows`: the mean of the first row of every block."""
+    totals = np.zeros(rows.shape[1])
+    for block in range(BLOCKS):
+        first = rows_of_block(block, len(rows))[0]
+        for j in range(totals.size):
+            value = rows[first, j]
+            totals[j] += max(value, rows.dtype.type(0)) if rectify else value
+    means = np.empty(channels)
+    fold(totals, means)
+    for channel in range(channels):
+        means[channel] = rows.dtype.type(means[channel] * channels / (BLOCKS * totals.size))
+    return means
+
+
+@compiled
+def add_moments(rows: Array, start: int, end: int, rectify: bool, centre: Array, sums: Array, squares: Array) -> None:
+    """Of the distances of rows `start` up to `end` from `centre`, by channel, into `sums` and `squares` (C,)."""
+    width = rows.shape[1]
+    middle = along(rows, centre)
+    totals, totals_of_squares = np.zeros(width), np.zeros(width)
+    for first in range(start, end, RUN):
+        run, run_of_squares = np.zeros(width, rows.dtype), np.zeros(width, rows.dtype)
+        for i in range(first, min(first + RUN, end)):
+            for j in range(width):
+                value = rows[i, j]
+                if rectify:
+                    value = np.maximum(value, rows.dtype.type(0))
+                value -= middle[j]
+                run[j] += value
+                run_of_squares[j] += value * value
+        for j in range(width):
+            totals[j] += run[j]
+            totals_of_squares[j] += run_of_squares[j]
+    fold(totals, sums)
+    fold(totals_of_squares, squares)
+
+
+@compiled
+def add_gradient(
+    gradient: Array,
+    rows: Array,
+    out: Array,
+    start: int,
+    end: int,
+    relu_before: bool,
+    relu_after: bool,
+    centre: Array,
+    sums: Array,
+    products: Array,
+) -> None:
+    """Of the gradient and its products with the distances that were normalised, as `add_moments`."""
+    width = rows.shape[1]
+    middle = along(rows, centre)
+    totals, totals_of_products = np.zeros(width), np.zeros(width)
+    for first in range(start, end, RUN):
+        run, run_of_products = np.zeros(width, rows.dtype), np.zeros(width, rows.dtype)
+        for i in range(first, min(first + RUN, end)):
+            for j in range(width):
+                g = gradient[i, j]
+                if relu_after and out[i, j] == 0:
+                    g = rows.dtype.type(0)
+                value = rows[i, j]
+                if relu_before:
+                    value = np.maximum(value, rows.dtype.type(0))
+                run[j] += g
+                run_of_products[j] += g * (value - middle[j])
+        for j in range(width):
+            totals[j] += run[j]
+            totals_of_products[j] += run_of_products[j]
+    fold(totals, sums)
+    fold(totals_of_products, products)

@@ -1,0 +1,133 @@
+"""Compiled functions on torch's own team of threads.
+
+On Linux torch keeps its threads in an OpenMP library. A second pool beside it fights for the same cores; the team
+itself, asked by the entry that compilers turn `#pragma omp parallel` into, works on activations where the convolutions'
+threads have just left them. Where there is no such library in the process, one thread does all.
+"""
+
+import ctypes
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from numba import carray, from_dtype, njit, types  # type: ignore[attr-defined]
+from numba.core.ccallback import CFunc
+from numba.extending import intrinsic
+
+from mnist_compact.models.kernels.cache import cache_of
+
+Array = npt.NDArray[Any]
+
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}  # NaN stays NaN
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """Decorator: compile `function` at its first call, then keep it on disk."""
+    dispatcher = njit(nogil=True, **OPTIONS)(function)
+    dispatcher._cache = cache_of(function)
+    return dispatcher
+
+
+BLOCKS = 16  # the rows of a matrix are dealt out in so many parts, so that no result depends on the number of threads
+
+_process = ctypes.CDLL(None) if os.name == "posix" else None
+HAS_THREAD_POOL = all(hasattr(_process, name) for name in ("GOMP_parallel", "GOMP_barrier", "omp_get_thread_num"))
+
+if HAS_THREAD_POOL:
+    _number: Any = types.ExternalFunction("omp_get_thread_num", types.int32())
+    _size: Any = types.ExternalFunction("omp_get_num_threads", types.int32())
+    _barrier: Any = types.ExternalFunction("GOMP_barrier", types.void())
+    _parallel = ctypes.CDLL(None).GOMP_parallel
+    _parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+    _parallel.restype = None
+
+    @compiled
+    def my_blocks() -> tuple[int, int]:
+        """First and one past the last of the blocks that this thread works on."""
+        number, size = _number(), _size()
+        return BLOCKS * number // size, BLOCKS * (number + 1) // size
+
+    @compiled
+    def wait_for_all() -> None:
+        _barrier()
+
+else:
+
+    @compiled
+    def my_blocks() -> tuple[int, int]:
+        return 0, BLOCKS
+
+    @compiled
+    def wait_for_all() -> None:
+        pass
+
+
+@compiled
+def rows_of_block(block: int, height: int) -> tuple[int, int]:
+    """First and one past the last."""
+    return height * block // BLOCKS, height * (block + 1) // BLOCKS
+
+
+@compiled
+def record_at(at: Any) -> Any:
+    """What a team function was called with."""
+    return carray(at, 1)[0]
+
+
+@intrinsic
+def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+    pointer: Any = types.CPointer
+    return pointer(like)(address, like), codegen
+
+
+@compiled
+def matrix(address: int, height: int, width: int, like: Any) -> Array:
+    """The numbers at `address`, of the type of `like`."""
+    return carray(_pointer(address, like), (height, width))  # type: ignore[call-arg]
+
+
+@compiled
+def vector(address: int, size: int, like: Any) -> Array:
+    return carray(_pointer(address, like), (size,))  # type: ignore[call-arg]
+
+
+def addresses(*names: str) -> list[tuple[str, type]]:
+    """Fields of a call that hold tensors' `data_ptr`."""
+    return [(name, np.uintp) for name in names]
+
+
+class ThreadPoolFunction:
+    """`body`, called by every thread of the team with a record of `fields`, where "one" is a 1 of the numbers' type."""
+
+    def __init__(self, body: Callable[[Any], None], fields: list[tuple[str, type]]) -> None:
+        self.body, self.fields = body, fields
+        self.known: dict[torch.dtype, tuple[Any, np.dtype[Any]]] = {}
+
+    def __call__(self, dtype: torch.dtype, *values: Any) -> None:
+        """Compiled at the first call for `dtype`, then kept on disk as `compiled` functions are."""
+        if dtype not in self.known:
+            self.known[dtype] = self._compile(dtype)
+        function, layout = self.known[dtype]
+        call = np.array([(1, *values)], layout)
+        address = call.__array_interface__["data"][0]
+        threads = torch.get_num_threads()
+        if HAS_THREAD_POOL and threads > 1:
+            _parallel(function.address, address, threads, 0)
+        else:
+            function.ctypes(address)
+
+    def _compile(self, dtype: torch.dtype) -> tuple[Any, np.dtype[Any]]:
+        number = {torch.float32: np.float32, torch.float64: np.float64}[dtype]
+        layout = np.dtype([("one", number), *self.fields], align=True)
+        pointer: Any = types.CPointer
+        signature = types.void(pointer(from_dtype(layout)))
+        function: Any = CFunc(self.body, (signature.args, signature.return_type), locals={}, options=OPTIONS)
+        function._cache = cache_of(self.body)
+        function.compile()
+        return function, layout

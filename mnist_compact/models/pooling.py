@@ -1,0 +1,127 @@
+"""Max-pooling by compiled loops on CPUs: torch's writes an eight-byte index for every maximum, and is slow at it.
+
+Half of what a compact network spends outside its convolutions and norms (`benchmarks/README.md`).
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from mnist_compact.models.kernels.layout import fits
+from mnist_compact.models.kernels.thread_pool import (
+    BLOCKS,
+    Array,
+    ThreadPoolFunction,
+    addresses,
+    compiled,
+    matrix,
+    my_blocks,
+    record_at,
+)
+
+
+class MaxPool(nn.MaxPool2d):
+    """The largest of each 2×2 window: (N, C, H, W) → (N, C, H/2, W/2), an odd last row or column left out."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not fits(x):
+            return super().forward(x)  # type: ignore[no-any-return]
+        y: Tensor = _MaxPool.apply(x)
+        return y
+
+
+class _MaxPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        n, channels, height, width = x.shape
+        x = x.contiguous(memory_format=torch.channels_last)
+        shape = (n, channels, height // 2, width // 2)
+        y = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last)
+        place = torch.empty(shape, dtype=torch.uint8)
+        ctx.known, ctx.place, ctx.shape = (place.data_ptr(), n, height, width, channels), place, x.shape
+        pool(x.dtype, x.data_ptr(), y.data_ptr(), *ctx.known)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        of_x = torch.empty(ctx.shape, dtype=gradient.dtype, memory_format=torch.channels_last)
+        unpool(gradient.dtype, of_x.data_ptr(), gradient.data_ptr(), *ctx.known)
+        return of_x
+
+
+@compiled
+def _pool_row(top: Array, low: Array, out: Array, place: Array, channels: int) -> None:
+    """The first of equal values wins, and what is not a number always: as in torch."""
+    for pair in range(out.size // channels):
+        left, right, at = 2 * pair * channels, (2 * pair + 1) * channels, pair * channels
+        for c in range(channels):
+            largest, which = top[left + c], np.uint8(0)
+            value = top[right + c]
+            if value > largest or value != value:
+                largest, which = value, np.uint8(1)
+            value = low[left + c]
+            if value > largest or value != value:
+                largest, which = value, np.uint8(2)
+            value = low[right + c]
+            if value > largest or value != value:
+                largest, which = value, np.uint8(3)
+            out[at + c] = largest
+            place[at + c] = which
+
+
+@compiled
+def _unpool_row(given: Array, which: Array, top: Array, low: Array, channels: int) -> None:
+    """Each gradient to where its maximum stood. Products with 0 and 1, since choices are not vectorised here."""
+    number = given.dtype.type
+    for pair in range(given.size // channels):
+        left, right, at = 2 * pair * channels, (2 * pair + 1) * channels, pair * channels
+        for c in range(channels):
+            top[left + c] = given[at + c] * number(which[at + c] == 0)
+        for c in range(channels):
+            top[right + c] = given[at + c] * number(which[at + c] == 1)
+        for c in range(channels):
+            low[left + c] = given[at + c] * number(which[at + c] == 2)
+        for c in range(channels):
+            low[right + c] = given[at + c] * number(which[at + c] == 3)
+
+
+def _pool(at: Any) -> None:
+    call = record_at(at)
+    half, wide = call.height // 2, call.width // 2 * call.channels
+    rows = matrix(call.rows, call.images * call.height, call.width * call.channels, call.one)
+    out = matrix(call.out, call.images * half, wide, call.one)
+    place = matrix(call.place, call.images * half, wide, np.uint8(1))
+    first, last = my_blocks()
+    for i in range(len(out) * first // BLOCKS, len(out) * last // BLOCKS):
+        above = i // half * call.height + i % half * 2
+        _pool_row(rows[above], rows[above + 1], out[i], place[i], call.channels)
+
+
+def _unpool(at: Any) -> None:
+    call = record_at(at)
+    half, wide = call.height // 2, call.width // 2 * call.channels
+    rows = matrix(call.rows, call.images * call.height, call.width * call.channels, call.one)
+    gradient = matrix(call.out, call.images * half, wide, call.one)
+    place = matrix(call.place, call.images * half, wide, np.uint8(1))
+    first, last = my_blocks()
+    for i in range(len(gradient) * first // BLOCKS, len(gradient) * last // BLOCKS):
+        above = i // half * call.height + i % half * 2
+        _unpool_row(gradient[i], place[i], rows[above], rows[above + 1], call.channels)
+        rows[above : above + 2, 2 * wide :] = 0  # an odd last column
+        if i % half == half - 1:
+            rows[above + 2 : (i // half + 1) * call.height] = 0  # an odd last row
+
+
+_POOLING = [
+    *addresses("rows", "out", "place"),
+    *[("images", np.int64), ("height", np.int64), ("width", np.int64), ("channels", np.int64)],
+]
+pool, unpool = ThreadPoolFunction(_pool, _POOLING), ThreadPoolFunction(_unpool, _POOLING)

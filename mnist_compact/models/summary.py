@@ -1,0 +1,230 @@
+"""The model_summary of a network: for every layer its output, parameters, multiply-accumulates and receptive field."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mnist_compact.common.errors import ConfigError
+from mnist_compact.common.shapes import CLASSES
+from mnist_compact.models.blocks import Residual
+from mnist_compact.models.receptive_field import Place, after, square, torch_class
+
+MIB = 2**20
+
+
+@dataclass(slots=True, frozen=True)
+class LayerRow:
+    """One call of a layer for one image. Shapes are (channels, height, width), lengths in px of the network's input.
+
+    An output of fewer axes has its own, in their order, and 1 for the others.
+
+    `jump` is the distance between neighbouring units and `receptive_field` the side of what one unit sees:
+    RF(l) = RF(l-1) + (k-1)·jump(l-1), jump(l) = jump(l-1)·s (Araujo et al. 2019, doi:10.23915/distill.00021).
+    None is unknown: they are followed through square windows and what keeps places apart, from one layer into the next.
+    """
+
+    index: int
+    path: str  # of the module in the network
+    layer: str  # class and kernel, such as "Conv2d 3x3"
+    out_channels: int
+    out_height: int
+    out_width: int
+    kernel: int | None  # None: not square, or no number
+    stride: int | None
+    padding: int | None
+    parameters: int
+    macs: int
+    jump: int | None
+    receptive_field: int | None
+
+
+@dataclass(slots=True, frozen=True)
+class ModelSummary:
+    rows: list[LayerRow]
+    input_shape: tuple[int, int, int]
+    trainable_parameters: int
+    frozen_parameters: int
+    receptive_field: int | None  # before the final pooling; None is unknown
+
+    @property
+    def parameters(self) -> int:
+        """Every learned or frozen weight; running statistics are buffers and do not count."""
+        return self.trainable_parameters + self.frozen_parameters
+
+    @property
+    def macs(self) -> int:
+        return sum(row.macs for row in self.rows)
+
+    @property
+    def input_mib(self) -> float:
+        channels, height, width = self.input_shape
+        return 4 * channels * height * width / MIB
+
+    @property
+    def pass_mib(self) -> float:
+        """All outputs of one image, forward and backward, in float32."""
+        return 2 * 4 * sum(row.out_channels * row.out_height * row.out_width for row in self.rows) / MIB
+
+    @property
+    def parameters_mib(self) -> float:
+        return 4 * self.parameters / MIB
+
+
+def count_parameters(model: nn.Module) -> tuple[int, int]:
+    """(trainable, frozen)."""
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(n for n, trained in sizes if trained), sum(n for n, trained in sizes if not trained)
+
+
+def planned(build: Callable[[], nn.Module]) -> nn.Module:
+    """The network that `build` would make, without the memory for it: it may be far over its budget."""
+    with torch.device("meta"):
+        return build()
+
+
+@dataclass(slots=True)
+class _Followed:
+    """The image on its way: what is known of each tensor's units, and the rows so far."""
+
+    rows: list[LayerRow]
+    known: dict[int, Place]  # by the tensor's id
+    kept: list[Tensor]  # so that no id is given away again
+    counted: set[int]  # parameters, by id
+
+    def know(self, tensor: Tensor, place: Place | None) -> None:
+        self.kept.append(tensor)
+        if place is not None:
+            self.known[id(tensor)] = place
+
+    def note(self, path: str, module: nn.Module, arguments: tuple[Any, ...], result: Any) -> None:
+        given, output = next(_tensors(arguments), None), next(_tensors(result), None)
+        if output is None:
+            raise ConfigError([f"model: {path or 'the network'} must return a tensor, got {type(result).__name__}"])
+        before = None if given is None else self.known.get(id(given))
+        if given is not None and given.dim() == 2 and self.rows and _is_point(self.rows[-1]):  # a flattened 1×1 map
+            before = _place(self.rows[-1])
+        place = None if given is None or before is None else after(module, given, output, before)
+        self.know(output, place)
+        fresh = {
+            id(parameter): parameter.numel() for parameter in module.parameters() if id(parameter) not in self.counted
+        }
+        self.counted.update(fresh)
+        kernel, stride, padding = (square(getattr(module, name, usual)) for name, usual in _WINDOW)
+        channels, height, width = _shape(output)
+        self.rows.append(
+            LayerRow(
+                index=len(self.rows) + 1,
+                path=path,
+                layer=_named(module),
+                out_channels=channels,
+                out_height=height,
+                out_width=width,
+                kernel=kernel,
+                stride=stride,
+                padding=padding,
+                parameters=sum(fresh.values()),
+                macs=_macs(module, output),
+                jump=place and place[0],
+                receptive_field=place and place[1],
+            )
+        )
+
+
+def summarize(model: nn.Module, input_shape: tuple[int, int, int]) -> ModelSummary:
+    """Follow one blank image through the network, whatever its modules are.
+
+    A layer is a module that has no others in it, or parameters of its own; called twice, it has two rows, and its
+    parameters stand in the first. The layers of a shortcut count, but do not widen the field. Raises ConfigError for
+    a network that does not make logits, and for a layer that makes no tensor.
+    """
+    followed = _Followed([], {}, [], set())
+    image = torch.zeros(1, *input_shape)
+    followed.know(image, (1, 1))
+    hooks = [hook for path, module in model.named_modules() for hook in _hooks(followed, path, module)]
+    was_training = model.training
+    try:
+        with torch.enable_grad():  # without, layers that fuse their parts would not call them one by one
+            logits = model.eval()(image)
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    if not isinstance(logits, Tensor) or logits.shape != (1, CLASSES):
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ConfigError([f"model must make logits (N, {CLASSES}) of N images, got {got} of one"])
+    trainable, frozen = count_parameters(model)
+    return ModelSummary(followed.rows, input_shape, trainable, frozen, _before_pooling(followed.rows))
+
+
+def _hooks(followed: _Followed, path: str, module: nn.Module) -> Iterator[Any]:
+    if isinstance(module, Residual):  # its sum is made by no layer
+
+        def added(_: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> None:
+            followed.know(result, places.pop())
+
+        def through(_: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> None:
+            places.append(followed.known.get(id(result)))
+
+        places: list[Place | None] = []
+        yield module.body.register_forward_hook(through)
+        yield module.register_forward_hook(added)
+    alone = not any(module.children()) and not isinstance(module, nn.Identity)
+    if alone or any(True for _ in module.parameters(recurse=False)):
+        yield module.register_forward_hook(
+            lambda module, arguments, result: followed.note(path, module, arguments, result)
+        )
+
+
+def _before_pooling(rows: list[LayerRow]) -> int | None:
+    """The field of a unit of the last map; unknown as soon as that of any layer before is."""
+    pooled = [place for place, row in enumerate(rows) if "Pool" in row.layer and row.out_height * row.out_width == 1]
+    before = rows[: pooled[-1]] if pooled else [row for row in rows if not _is_point(row)]
+    fields = [row.receptive_field for row in before]
+    known = [field for field in fields if field is not None]
+    return max(known) if known and len(known) == len(fields) else None
+
+
+def _is_point(row: LayerRow) -> bool:
+    return row.out_height * row.out_width == 1
+
+
+def _place(row: LayerRow) -> Place | None:
+    return None if row.jump is None or row.receptive_field is None else (row.jump, row.receptive_field)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | tuple | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _tensors(part)
+
+
+def _shape(output: Tensor) -> tuple[int, int, int]:
+    axes = [*output.shape[1:], 1, 1, 1]
+    return axes[0], axes[1], math.prod(axes[2:])
+
+
+_WINDOW = (("kernel_size", 1), ("stride", 1), ("padding", 0))
+
+
+def _named(module: nn.Module) -> str:
+    """Such as Conv2d 3x3; a class that is none of torch's, by its own name."""
+    known = torch_class(module)
+    name = type(module).__name__ if known is nn.Module else known.__name__
+    kernel = getattr(module, "kernel_size", None)
+    if kernel is None:
+        return name
+    sides = kernel if isinstance(kernel, Iterable) else (kernel, kernel)
+    return f"{name} {'x'.join(map(str, sides))}"
+
+
+def _macs(module: nn.Module, output: Tensor) -> int:
+    """Multiply-accumulates of convolutions and, at every position, linear layers; the rest is not counted, as usual."""
+    if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
+        return output.numel() * module.weight[0].numel()
+    return 0

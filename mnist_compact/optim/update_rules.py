@@ -1,0 +1,114 @@
+"""Update rules as functions of vectors (see `flat.py`). torch.optim's formulas; the tests hold them to it."""
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+from torch import Tensor
+
+from mnist_compact.optim.flat import Scalar
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Sgd:
+    """Momentum as torch.optim.SGD has it, without dampening."""
+
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+
+    def initial(self, weights: Tensor) -> dict[str, Tensor]:
+        return {"momentum": weights.new_zeros(weights.shape)} if self.momentum else {}
+
+    def with_momentum(self, momentum: float) -> Self:
+        return replace(self, momentum=momentum)
+
+    def __call__(self, weights: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: Scalar, step: Scalar) -> None:
+        direction = gradient.add(weights, alpha=self.weight_decay)
+        if self.momentum:
+            momentum = state["momentum"].mul_(self.momentum).add_(direction)
+            direction = direction.add_(momentum, alpha=self.momentum) if self.nesterov else momentum
+        weights.sub_(direction * lr)
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class Adam:
+    """Kingma & Ba 2015; decoupled = AdamW, Loshchilov & Hutter 2019."""
+
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
+    decoupled: bool
+
+    def initial(self, weights: Tensor) -> dict[str, Tensor]:
+        return {"mean": weights.new_zeros(weights.shape), "square": weights.new_zeros(weights.shape)}
+
+    def with_momentum(self, momentum: float) -> Self:
+        return replace(self, beta1=momentum)
+
+    def __call__(self, weights: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: Scalar, step: Scalar) -> None:
+        if self.decoupled:
+            weights.mul_(1 - lr * self.weight_decay)
+        else:
+            gradient = gradient.add(weights, alpha=self.weight_decay)
+        mean = state["mean"].lerp_(gradient, 1 - self.beta1)
+        denominator = root_mean_square(state["square"], gradient, self.beta2, step).add_(self.eps)
+        weights.sub_(mean / denominator * (lr / (1 - self.beta1**step)))
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class NAdam:
+    """Dozat 2016, with the momentum's schedule 1 - 0.96**(0.004 t) / 2."""
+
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
+
+    def initial(self, weights: Tensor) -> dict[str, Tensor]:
+        zeros = weights.new_zeros(weights.shape)
+        return {"mean": zeros, "square": zeros.clone(), "product": weights.new_ones(1)}
+
+    def with_momentum(self, momentum: float) -> Self:
+        return replace(self, beta1=momentum)
+
+    def __call__(self, weights: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: Scalar, step: Scalar) -> None:
+        gradient = gradient.add(weights, alpha=self.weight_decay)
+        now, following = self._momentum(step), self._momentum(step + 1)
+        product = state["product"].mul_(now)
+        mean = state["mean"].lerp_(gradient, 1 - self.beta1)
+        denominator = root_mean_square(state["square"], gradient, self.beta2, step).add_(self.eps)
+        ahead = gradient * (lr * (1 - now) / (1 - product)) + mean * (lr * following / (1 - product * following))
+        weights.sub_(ahead / denominator)
+
+    def _momentum(self, step: Scalar) -> Scalar:
+        return self.beta1 * (1 - 0.5 * 0.96 ** (0.004 * step))
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class RmsProp:
+    alpha: float
+    momentum: float
+    eps: float
+    weight_decay: float
+
+    def initial(self, weights: Tensor) -> dict[str, Tensor]:
+        state = {"square": weights.new_zeros(weights.shape)}
+        return {**state, "momentum": weights.new_zeros(weights.shape)} if self.momentum else state
+
+    def with_momentum(self, momentum: float) -> Self:
+        return replace(self, momentum=momentum)
+
+    def __call__(self, weights: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: Scalar, step: Scalar) -> None:
+        gradient = gradient.add(weights, alpha=self.weight_decay)
+        square = state["square"].mul_(self.alpha).addcmul_(gradient, gradient, value=1 - self.alpha)
+        direction = gradient / square.sqrt().add_(self.eps)
+        if self.momentum:
+            direction = state["momentum"].mul_(self.momentum).add_(direction)
+        weights.sub_(direction * lr)
+
+
+def root_mean_square(square: Tensor, gradient: Tensor, beta: float, step: Scalar) -> Tensor:
+    """Take the gradient's squares into their moving average; its root, freed of the start at zero."""
+    square.mul_(beta).addcmul_(gradient, gradient, value=1 - beta)
+    return square.sqrt().div_((1 - beta**step) ** 0.5)

@@ -1,0 +1,1 @@
+"""The run record on disk: schema, migrations and discovery of run folders."""

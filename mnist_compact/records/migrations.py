@@ -1,0 +1,55 @@
+"""Records of earlier versions, brought to the present form. The versions themselves are listed in `record`."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# Where a setting stood before version 3 → where it stands.
+MOVED = {"train.device": "machine.device", "train.threads": "machine.threads", "data.root": "machine.data_root"}
+
+
+def _from_1(raw: dict[str, Any]) -> None:
+    """Of the scores at "last" that of averaged weights may be older than the run's last epoch: then it is none."""
+    scores = raw.get("scores", [])
+    split = next((score["split"] for score in scores if score["split"] != "train"), None)
+    kind = raw["config"]["data"]["kind"] if split is None else ""
+    raw["evaluated"] = split or {"mnist": "test"}.get(kind, kind)
+    done = raw.get("epochs_done", 0)
+    raw["scores"] = [score for score in scores if score["at"] != "last" or score["epoch"] == done]
+    ended = [score for score in raw["scores"] if score["split"] == split and score["at"] == "last"]
+    for score in sorted(ended, key=lambda score: score["weights"] != "averaged")[:1]:
+        score["final"] = True
+
+
+def _from_2(raw: dict[str, Any]) -> None:
+    raw["config"] = with_machine(raw["config"])
+
+
+def with_machine(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's configuration; one from before version 3 with what was the machine's where it belongs.
+
+    Raises TypeError for what is no configuration.
+    """
+    if "machine" in config:
+        return dict(config)
+    machine = {"kind": "machine", "name": "auto"}
+    groups = {group: dict(part) if isinstance(part, Mapping) else part for group, part in config.items()}
+    for old, new in MOVED.items():
+        group, _, key = old.partition(".")
+        if isinstance(groups.get(group), dict) and key in groups[group]:
+            machine[new.partition(".")[2]] = groups[group].pop(key)
+    return {**groups, "machine": machine}
+
+
+def new_place(key: str) -> str:
+    """The words ` It is … now.` for a setting that has moved, or none."""
+    return f" It is {MOVED[key]} now." if key in MOVED else ""
+
+
+def moved(word: str) -> str:
+    """An override, such as `train.threads=1`, as it is typed now."""
+    key, equals, value = word.partition("=")
+    name = key.lstrip("+")
+    return f"{MOVED[name]}{equals}{value}" if name in MOVED else word
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], None]] = {1: _from_1, 2: _from_2}

@@ -1,0 +1,1 @@
+"""Reports made of run records: tables, queries, groups, plots and the HTML page."""

@@ -1,0 +1,178 @@
+"""What the page tells of single runs beyond their row: curves, layers, confusion matrix, worst mistakes."""
+
+import base64
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_compact.common.bounded_read import read_bytes
+from mnist_compact.common.run_files import LAYERS, MISTAKES
+from mnist_compact.common.shapes import SIDE
+from mnist_compact.records.checks import is_square_of_counts
+from mnist_compact.records.metrics import read_rows
+from mnist_compact.records.record import RecordError, RunRecord
+from mnist_compact.reports.plots import Mistakes, read_mistakes
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MOST_WITH_MISTAKES = 100  # runs; some 5 kB each
+MISTAKES_ON_PAGE, SPRITES_IN_A_ROW = 24, 8  # of a run
+MOST_DIGITS = 15  # of a whole number that a script's numbers hold
+
+Json = dict[str, Any]
+
+
+def details(runs: Sequence[str], scores: Sequence[Sequence[float | None]]) -> Json:
+    """Of the run folders in order: `curves`, `layers`, `confusions` and `mistakes`, each null where a run has none.
+
+    `classes` are the names in a run's pictures, null where the numbers do.
+
+    Mistakes are told of at most MOST_WITH_MISTAKES of the runs that kept any: the best by each of `scores` (values a
+    run) in turn; null where they cannot be read. `more_with_mistakes` are the others that kept some.
+    """
+    folders = [Path(run) for run in runs]
+    kept = [place for place, folder in enumerate(folders) if (folder / MISTAKES).exists()]
+    records = [_record(folder) for folder in folders]
+    chosen = {*islice(filter({*kept}.__contains__, _best_in_turn(scores)), MOST_WITH_MISTAKES)}
+    return {
+        "curves": _shared([_curves(folder) for folder in folders], "header", "values"),
+        "layers": _layers(folders),
+        "classes": [_classes(record) for record in records],
+        "confusions": [_confusion(record) for record in records],
+        "mistakes": {place: _mistakes(folders[place]) for place in sorted(chosen)},
+        "most_with_mistakes": MOST_WITH_MISTAKES,
+        "more_with_mistakes": [place for place in kept if place not in chosen],
+        "sprites": {"in_a_row": SPRITES_IN_A_ROW, "side_px": SIDE},
+    }
+
+
+def _best_in_turn(scores: Sequence[Sequence[float | None]]) -> Iterator[int]:
+    """The best run by each score, then each second best, and so on; every run once."""
+    ranked = [
+        sorted(
+            (place for place, value in enumerate(values) if value is not None), key=lambda place: -(values[place] or 0)
+        )
+        for values in scores
+    ]
+    seen = set[int]()
+    for rank in range(max(map(len, ranked), default=0)):
+        for order in ranked:
+            if rank < len(order) and order[rank] not in seen:
+                seen.add(order[rank])
+                yield order[rank]
+
+
+def _curves(folder: Path) -> tuple[tuple[str, ...], list[list[float | None]]] | None:
+    """The header of metrics.csv and a list an epoch column; six significant digits are more than a curve shows."""
+    header, rows = read_rows(folder)
+    if not rows:
+        return None
+    columns = [[_short(value) for value in column] for column in zip(*rows, strict=True)]
+    return tuple(header), columns
+
+
+def _short(value: float) -> float | int | None:
+    if not math.isfinite(value):
+        return None
+    return int(value) if value.is_integer() else float(f"{value:.6g}")
+
+
+def _shared(pairs: Sequence[tuple[tuple[str, ...], Any] | None], head: str, body: str) -> Json:
+    """Heads that many runs share, each once, and a run's place among them."""
+    heads: dict[tuple[str, ...], int] = {}
+    runs = [None if pair is None else {head: heads.setdefault(pair[0], len(heads)), body: pair[1]} for pair in pairs]
+    return {"heads": [*heads], "runs": runs}
+
+
+def _layers(folders: Sequence[Path]) -> Json:
+    """Distinct layer tables, and which of them is whose."""
+    texts: dict[str, int] = {}
+    of: list[int | None] = []
+    for folder in folders:
+        try:
+            text = read_bytes(folder / LAYERS).decode(errors="replace")
+        except OSError:
+            of.append(None)
+        else:
+            of.append(texts.setdefault(text, len(texts)))
+    return {"tables": [_layer_table(text) for text in texts], "of": of}
+
+
+def _layer_table(text: str) -> Json:
+    header, *rows = list(_csv_lines(text)) or [[]]
+    whole = [row for row in rows if len(row) == len(header)]
+    return {"columns": header, "rows": [[_number_or_text(cell) for cell in row] for row in whole]}
+
+
+def _csv_lines(text: str) -> Iterator[list[str]]:
+    """The cells of every line that is CSV; zeros after a power loss, say, are a cell longer than `csv` takes."""
+    reader = csv.reader(text.splitlines())
+    while True:
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            continue
+
+
+def _number_or_text(cell: str) -> int | str:
+    return int(cell) if cell.isdecimal() and len(cell) <= MOST_DIGITS else cell
+
+
+def _record(folder: Path) -> RunRecord | None:
+    try:
+        return RunRecord.read(folder)
+    except (RecordError, RecursionError):
+        return None
+
+
+def _classes(record: RunRecord | None) -> list[str] | None:
+    names = record.classes if record else []
+    return [*map(str, names)] if names != [*map(str, range(len(names)))] else None
+
+
+def _confusion(record: RunRecord | None) -> list[list[int]] | None:
+    counts = record.confusion if record else None
+    return counts if is_square_of_counts(counts) else None
+
+
+def _mistakes(folder: Path) -> Json | None:
+    """Pixels as one PNG, SPRITES_IN_A_ROW in a row, and a line of facts an image."""
+    try:
+        mistakes = read_mistakes(folder)
+    except ValueError:
+        return None
+    shown = min(len(mistakes.index), MISTAKES_ON_PAGE)
+    facts = [_facts(mistakes, place) for place in range(shown)]
+    return {"png": _sprite(mistakes.image[:shown]) if shown else "", "images": facts}
+
+
+def _facts(mistakes: Mistakes, place: int) -> Mapping[str, float]:
+    return {
+        "index": int(mistakes.index[place]),
+        "label": int(mistakes.label[place]),
+        "predicted": int(mistakes.predicted[place]),
+        "confidence": round(float(mistakes.confidence[place]), 4),
+    }
+
+
+def _sprite(images: "np.ndarray[Any, Any]") -> str:
+    """Images (n, height, width) of 0 to 255 side by side, dark on light, as a PNG in base64."""
+    import numpy as np
+    from matplotlib.image import imsave
+
+    n, height, width = images.shape
+    rows = math.ceil(n / SPRITES_IN_A_ROW)
+    sheet = np.full((rows * height, SPRITES_IN_A_ROW * width), 255, dtype=np.uint8)
+    for place, image in enumerate(images):
+        top, left = height * (place // SPRITES_IN_A_ROW), width * (place % SPRITES_IN_A_ROW)
+        sheet[top : top + height, left : left + width] = 255 - image
+    png = io.BytesIO()
+    imsave(png, sheet, cmap="gray", vmin=0, vmax=255, format="png")
+    return base64.b64encode(png.getvalue()).decode()

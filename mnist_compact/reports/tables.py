@@ -1,0 +1,218 @@
+"""Tables made of records: all runs, all epochs, the reference programme's comparison, what differs in a multirun."""
+
+import gc
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnist_compact.records.metrics import read_metrics, read_rows, typed
+from mnist_compact.records.settings import GROUPS
+from mnist_compact.reports.cells import Cell, dtype_of, proper
+from mnist_compact.reports.columns import (
+    COLUMN_NAMES,
+    COLUMNS,
+    LENGTHENED,
+    SCORE_MEASURES,
+    UNREADABLE,
+    ScoreColumn,
+    evaluated,
+    is_setting,
+)
+from mnist_compact.reports.loading import Rows, read_runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["UNREADABLE", "common_folder", "compare_runs", "load_runs", "read_metrics", "reference_comparison"]
+
+
+def load_runs(*paths: Path | str) -> "pd.DataFrame":
+    """One row for every run folder at or under `paths`, by time of start, then by path.
+
+    Columns: those of `columns.COLUMNS`, always; then for every score in any record one column that names split,
+    weights, measure and epoch choice (`test_averaged_accuracy_last`; raw weights go unnamed); then every setting that
+    some run has, under its key of the command line, sorted. A record that is missing or cannot be read is a row with
+    status "unreadable", with the reason, at the end. A folder reached from several paths is one row. Raises ValueError
+    for a path that is no folder.
+
+    Where many runs lie their rows are kept in the folder given (see `cache`), so that they load sooner the next time.
+    """
+    with _without_collection():
+        return _table(read_runs(map(Path, paths)))
+
+
+def _table(rows: Rows) -> "pd.DataFrame":
+    import pandas as pd
+
+    cells = dict(zip(rows.names, zip_longest(*rows.cells), strict=False))
+    missing = (None,) * len(rows.cells)
+    series = {column.name: _series(cells.get(column.name, missing), column.dtype) for column in COLUMNS}
+    # What no run has is of runs that are gone, and was kept.
+    others = [name for name in cells if name not in COLUMN_NAMES and any(cell is not None for cell in cells[name])]
+    for name in sorted(others, key=_rank):
+        score, kinds = ScoreColumn.of(name), set(map(type, cells[name])) - {type(None)}
+        series[proper(name)] = _series(cells[name], SCORE_MEASURES[score.measure][0] if score else dtype_of(kinds))
+    return pd.DataFrame(series)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """A million cells that all live on, none in a cycle: to look for garbage among them takes a tenth longer."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _series(cells: Sequence[Cell], dtype: str) -> "pd.Series[Any]":
+    import pandas as pd
+
+    with suppress(OverflowError):  # a number of a foreign record that no column holds
+        if dtype != "string" or _is_plain(cells):
+            return pd.Series(cells, dtype=dtype)
+    return pd.Series([None if cell is None else proper(str(cell)) for cell in cells], dtype="string")
+
+
+def _is_plain(cells: Sequence[Cell]) -> bool:
+    """Whether it is text alone, and none that `proper` would change; asked of a whole column at once."""
+    try:
+        return "".join(cell for cell in cells if cell is not None).isascii()  # type: ignore[misc]
+    except TypeError:  # numbers among it
+        return False
+
+
+def _rank(name: str) -> tuple[Any, ...]:
+    """Scores first: training, then split by split, raw weights before averaged ones; then settings by group and key."""
+    score = ScoreColumn.of(name)
+    if score:
+        measure = [*SCORE_MEASURES].index(score.measure)
+        return -1, score.split != "train", score.split, score.weights != "raw", score.at != "last", measure
+    group, parts = name.partition(".")[0], re.split(r"(\d+)", name)
+    natural = [(len(part) if part.isdecimal() else 0, part) for part in parts]  # conv2 before conv10
+    return GROUPS.index(group) if group in GROUPS else len(GROUPS), natural
+
+
+def epochs_of(frame: "pd.DataFrame", carried: Iterable[str] = ()) -> "pd.DataFrame":
+    """One row for every finished epoch of the runs of a `load_runs` table: `run`, then the columns of metrics.csv.
+
+    Accuracies are per cent, losses nats, seconds the epoch's; each split and kind of weights has columns of its own.
+    `carried` names columns of `frame` to stand beside them; of a name in both, the epoch's counts.
+    """
+    import pandas as pd
+
+    tables: dict[tuple[str, ...], list[list[str | float]]] = {}
+    for run in frame["run"]:
+        header, rows = read_rows(Path(run))
+        tables.setdefault(("run", *header), []).extend([run, *row] for row in rows)
+    parts = [pd.DataFrame(rows, columns=list(names)) for names, rows in tables.items() if rows]
+    whole = pd.concat(parts or [pd.DataFrame(columns=["run", "epoch"])], ignore_index=True)
+    numbers = dict.fromkeys([name for name in whole.columns if name != "run"], "Float64")
+    whole = typed(whole.astype({"run": "string", **numbers}))
+    beside = [name for name in dict.fromkeys(carried) if name not in whole.columns]
+    order = dict(zip(frame["run"], range(len(frame)), strict=True))
+    whole = whole.sort_values(["run", "epoch"], key=lambda cells: cells.map(order) if cells.name == "run" else cells)
+    return whole.merge(frame[["run", *beside]], on="run", how="left") if beside else whole.reset_index(drop=True)
+
+
+def reference_comparison(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """The reference programme's comparison of its models, made from `load_runs`.
+
+    One row for each run; accuracies are per cent, and every split and kind of weights has columns of its own, which are
+    there when some run has a value. So has `experiment`, and `data` where it differs. `run` is relative
+    to `common_folder(frame)`.
+    """
+    import pandas as pd
+
+    names = [name for name in frame.columns if (score := ScoreColumn.of(name)) and score.measure == "accuracy"]
+    scores = {_spoken(name): frame[name] for name in sorted(names, key=_score_rank) if frame[name].notna().any()}
+    field_px = frame["receptive_field"].astype("string")
+    return pd.DataFrame(
+        {
+            "run": short_names(frame),
+            **({"experiment": frame["experiment"]} if frame["experiment"].notna().any() else {}),
+            **({"data": frame["data"]} if frame["data"].nunique() > 1 else {}),
+            **{name: frame[name] for name in ("model", "seed", "parameters")},
+            "receptive field": field_px + "×" + field_px,
+            **scores,
+            "epochs to converge": frame["epochs_to_converge"],
+            "optimizer": frame["optim"],
+            "scheduler": frame["scheduler"],
+            "augmentation": frame["augment"],
+            "epochs": frame["epochs_done"],
+            "status": frame["status"],
+        }
+    ).reset_index(drop=True)
+
+
+def by_importance(comparison: "pd.DataFrame") -> list[str]:
+    """The columns of a `reference_comparison`, the most important ones first.
+
+    The run, its status where some run is not completed, the accuracies after the last epoch on images that were not
+    trained on, what was run, and the rest.
+    """
+    names = list(comparison.columns)
+    last = [name for name in names if name.endswith("accuracy last %") and not name.startswith("train ")]
+    what = ["parameters", "model", "seed", "status", "optimizer", "scheduler", "augmentation", "experiment", "epochs"]
+    status = [] if (comparison["status"] == "completed").all() else ["status"]
+    leading = ["run", *status, *last, *(name for name in what if name in names)]
+    return leading + [name for name in names if name not in leading]
+
+
+def _score_rank(name: str) -> tuple[bool, str, bool, str]:
+    """Training first, then split by split: raw weights before averaged ones, best before last."""
+    score = ScoreColumn.of(name)
+    assert score is not None
+    return score.split != "train", score.split, score.weights != "raw", score.at
+
+
+def _spoken(name: str) -> str:
+    return f"{name.replace('_', ' ')} %"
+
+
+def compare_runs(folders: Iterable[Path | str]) -> "pd.DataFrame":
+    """What differs among these run folders, and what came of it: a row a run, in order of start.
+
+    Columns: the run, the options and settings that are not the same in all runs, the evaluation accuracies (per cent),
+    parameters, seconds and status. A setting within a group counts only among runs with the same option of the group:
+    where the models differ, the settings of each model are not news. Raises ValueError as `load_runs` does.
+    """
+    frame = load_runs(*folders)
+    scores = [name for name in frame.columns if evaluated(name)]
+    chosen = ["run", *differing(frame), *scores, "parameters", "seconds", "status"]
+    return frame.assign(run=short_names(frame))[chosen]
+
+
+def differing(frame: "pd.DataFrame") -> list[str]:
+    """Options, settings and lengthening that are not the same in all runs that could be read; see `compare_runs`."""
+    readable = frame[frame["status"] != UNREADABLE]
+    named = ("experiment", *GROUPS, "seed", *LENGTHENED)
+    options = [name for name in named if readable[name].nunique(dropna=False) > 1]
+    return options + [name for name in frame.columns if is_setting(name) and _varies(readable, name)]
+
+
+def _varies(frame: "pd.DataFrame", key: str) -> bool:
+    group = key.partition(".")[0]
+    if group not in GROUPS:
+        return bool(frame[key].nunique(dropna=False) > 1)
+    return bool((frame.groupby(group, dropna=False)[key].nunique(dropna=False) > 1).any())
+
+
+def common_folder(frame: "pd.DataFrame") -> str:
+    """The deepest folder that holds every run folder of the table; "" when there is none to name."""
+    parents = {os.path.dirname(run) for run in frame["run"]}
+    if not parents or len({os.path.isabs(parent) for parent in parents}) > 1:
+        return ""
+    return str(os.path.commonpath(parents))
+
+
+def short_names(frame: "pd.DataFrame") -> "pd.Series[str]":
+    """The run folders relative to `common_folder`."""
+    folder = common_folder(frame)
+    return frame["run"].map(lambda run: os.path.relpath(run, folder) if folder else run).astype("string")

@@ -1,0 +1,149 @@
+"""What a run leaves in its folder besides the record: written by the experiment, read by `mnist_compact.reports`."""
+
+import csv
+import json
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from mnist_compact.common.atomic import replacing
+from mnist_compact.common.run_files import CONFIG, CORRECT, LAYERS, METRICS, MISTAKES
+from mnist_compact.common.shapes import CLASSES
+from mnist_compact.data.datasets import Datasets
+from mnist_compact.models.summary import LayerRow, ModelSummary
+from mnist_compact.records.record import NetworkFacts, RunRecord, Score
+from mnist_compact.training.evaluation import Evaluation
+from mnist_compact.training.loop import EpochResult
+
+MOST_MISTAKES = 64  # kept with their pixels
+
+Row = dict[str, Any]  # a line of metrics.csv
+
+
+def metrics_row(result: EpochResult, split: str) -> Row:
+    """One line of metrics.csv; accuracies in per cent."""
+    row: Row = {
+        "epoch": result.epoch,
+        "learning_rate": result.learning_rate,
+        "train_loss": result.train_loss,
+        "train_accuracy": 100 * result.train_correct / result.train_total,
+        "train_correct": result.train_correct,
+        "train_total": result.train_total,
+    }
+    for prefix, evaluation in ((split, result.evaluation), (f"{split}_averaged", result.averaged)):
+        row[f"{prefix}_loss"] = evaluation.loss if evaluation else None
+        row[f"{prefix}_accuracy"] = evaluation.accuracy if evaluation else None
+        row[f"{prefix}_correct"] = evaluation.correct if evaluation else None
+    return {**row, f"{split}_total": result.evaluation.total, "seconds": result.seconds}
+
+
+def scores_of(rows: list[Row], split: str) -> list[Score]:
+    """Of every split and kind of weights: at their best epoch, and at the last if that has them; one is final."""
+    scores: list[Score] = []
+    averaged = bool(rows) and rows[-1][f"{split}_averaged_correct"] is not None
+    for name, weights, prefix in (
+        ("train", "raw", "train"),
+        (split, "raw", split),
+        (split, "averaged", f"{split}_averaged"),
+    ):
+        measured = [row for row in rows if row[f"{prefix}_correct"] is not None]
+        if not measured:
+            continue
+        told = [("best", max(measured, key=lambda row: row[f"{prefix}_correct"]))]  # the first of equals
+        if measured[-1] is rows[-1]:  # of a lengthened run the averages of its former last epochs are none
+            told.insert(0, ("last", measured[-1]))
+        scores += [
+            Score(
+                split=name,
+                weights=weights,
+                at=at,
+                epoch=row["epoch"],
+                accuracy=row[f"{prefix}_accuracy"],
+                loss=row[f"{prefix}_loss"],
+                correct=row[f"{prefix}_correct"],
+                total=row[f"{name}_total"],
+                final=(name, weights, at) == (split, "averaged" if averaged else "raw", "last"),
+            )
+            for at, row in told
+        ]
+    return scores
+
+
+def network_facts(model_summary: ModelSummary) -> NetworkFacts:
+    return NetworkFacts(
+        parameters=model_summary.parameters,
+        trainable_parameters=model_summary.trainable_parameters,
+        macs=model_summary.macs,
+        receptive_field=model_summary.receptive_field,
+        input_shape=list(model_summary.input_shape),
+    )
+
+
+def confusion_matrix(data: Datasets, evaluation: Evaluation) -> list[list[int]]:
+    pairs = data.evaluation.labels.cpu() * CLASSES + evaluation.predicted
+    counts: list[list[int]] = torch.bincount(pairs, minlength=CLASSES**2).view(CLASSES, CLASSES).tolist()
+    return counts
+
+
+def write_mistakes(folder: Path, data: Datasets, evaluation: Evaluation) -> None:
+    wrong = (evaluation.predicted != data.evaluation.labels.cpu()).nonzero().flatten()
+    surest = wrong[evaluation.confidence[wrong].argsort(descending=True, stable=True)][:MOST_MISTAKES]
+    with replacing(folder / MISTAKES) as path:
+        np.savez_compressed(
+            path,
+            index=surest.numpy(),
+            label=data.evaluation.labels.cpu()[surest].numpy(),
+            predicted=evaluation.predicted[surest].numpy(),
+            confidence=evaluation.confidence[surest].numpy(),
+            image=data.evaluation.images.cpu()[surest].numpy(),
+        )
+
+
+def write_correct(folder: Path, data: Datasets, evaluation: Evaluation) -> None:
+    """Which evaluation images were got right, a bit each."""
+    right = (evaluation.predicted == data.evaluation.labels.cpu()).numpy()
+    with replacing(folder / CORRECT) as path:
+        path.write_bytes(np.packbits(right).tobytes())
+
+
+def write_config(folder: Path, record: RunRecord) -> None:
+    """The resolved configuration for people; programs read it in result.json."""
+    told = " ".join(record.overrides) or "none"
+    with replacing(folder / CONFIG) as path:
+        # A comment ends with its line, and YAML has no place for control codes.
+        told = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in told)
+        header = f"# overrides: {told}\n# run it again: python -m mnist_compact rerun=<this folder>\n"
+        path.write_text(header + yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def weights_about(record: RunRecord, data: Datasets) -> str:
+    """What a file of weights says of itself: the network's configuration, mean and standard deviation of its input."""
+    return json.dumps({"model": record.config["model"], "mean": data.mean, "std": data.std})
+
+
+def write_layers(folder: Path, rows: list[LayerRow]) -> None:
+    with replacing(folder / LAYERS) as path, path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(LayerRow)])
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def write_metrics(folder: Path, rows: list[Row]) -> None:
+    """The whole file anew: a run killed between row and checkpoint has a row too many."""
+    with replacing(folder / METRICS) as path, path.open("w", newline="", encoding="utf-8") as file:
+        if rows:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def append_metrics(folder: Path, rows: list[Row]) -> None:
+    with (folder / METRICS).open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[-1]))
+        if len(rows) == 1:
+            writer.writeheader()
+        writer.writerow(rows[-1])

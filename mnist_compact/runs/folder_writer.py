@@ -1,0 +1,199 @@
+"""A run in progress: what is trained, on what, and what stands in its folder, to which one process writes at a time."""
+
+import os
+import shlex
+import shutil
+import socket
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from filelock import SoftFileLock, Timeout
+from torch import nn
+
+from mnist_compact.common.atomic import sweep
+from mnist_compact.common.errors import EXIT_FAILED, ConfigError, ExecutionError
+from mnist_compact.common.locks import lock_file
+from mnist_compact.common.run_files import CORRECT, MISTAKES, WEIGHTS
+from mnist_compact.common.seeds import derive_seed
+from mnist_compact.config.schema import RunConfig
+from mnist_compact.data.datasets import Batches, Datasets
+from mnist_compact.models.network import INPUT_SHAPE
+from mnist_compact.models.summary import ModelSummary, summarize
+from mnist_compact.records.record import RunRecord, Status
+from mnist_compact.runs.artifacts import (
+    append_metrics,
+    confusion_matrix,
+    scores_of,
+    weights_about,
+    write_config,
+    write_correct,
+    write_layers,
+    write_metrics,
+    write_mistakes,
+)
+from mnist_compact.training import checkpoint
+from mnist_compact.training.checkpoint import Progress
+from mnist_compact.training.loop import EpochResult
+from mnist_compact.training.step import TrainState, WeightAverage
+
+LOCK = ".lock"  # in the folder of a run, for as long as a process is at it; says which
+PATIENCE_S = 3.0  # with one that is about to end
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Hold the folder. Raises ConfigError, which names the holder, where another process does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    lock = lock_file(path, timeout=PATIENCE_S)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        with suppress(OSError):
+            holder = " ".join(path.read_text(encoding="utf-8", errors="replace").split())
+            raise ConfigError([f"{folder} is in use by {holder}: one process at a time writes there"]) from error
+        raise ConfigError([f"{folder} is in use by another process: one at a time writes there"]) from error
+    try:
+        with suppress(OSError):  # where a lock keeps others from reading and writing, nobody is told who has it
+            if not isinstance(lock, SoftFileLock):  # which names its holder itself, and is removed when released
+                path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+        for place in (folder, folder / WEIGHTS):
+            sweep(place)
+        yield
+    finally:
+        with suppress(OSError):
+            if not isinstance(lock, SoftFileLock):
+                path.unlink()  # while it is held: whoever waits for it notices
+        lock.release()
+
+
+@dataclass(slots=True)
+class RunFolderWriter:
+    """A run in progress. `progress` is what its checkpoint holds, and all else in its folder follows from that."""
+
+    run: RunConfig
+    folder: Path
+    data: Datasets
+    batches: Batches
+    train_state: TrainState
+    model_summary: ModelSummary
+    record: RunRecord
+    progress: Progress
+
+    def begin(self) -> None:
+        """From here on the folder holds a run, with what its checkpoint knows of and nothing else. Raises ExecutionError."""
+        with self._writing():
+            self._begin()
+
+    def _begin(self) -> None:
+        record, progress = self.record, self.progress
+        record.status, record.reason, record.finished_at = Status.RUNNING, "", None
+        if progress.epoch == 0:
+            record.scores, record.epochs_done, record.seconds, record.confusion = [], 0, 0.0, None
+            shutil.rmtree(self.folder / WEIGHTS, ignore_errors=True)
+            for name in (MISTAKES, CORRECT):
+                (self.folder / name).unlink(missing_ok=True)
+        record.write(self.folder)
+        write_config(self.folder, record)
+        write_layers(self.folder, self.model_summary.rows)
+        write_metrics(self.folder, progress.rows)
+        if progress.epoch:
+            self._publish(progress.best)
+
+    def keep(self, result: EpochResult) -> bool:
+        """Put an epoch on disk, whose row is the last in `progress`: the checkpoint first, and what follows from it.
+
+        True for the best epoch so far. An epoch that is cut off before its checkpoint is done and reported again, the
+        same. Raises ExecutionError.
+        """
+        with self._writing():
+            return self._keep(result)
+
+    def _keep(self, result: EpochResult) -> bool:
+        progress = self.progress
+        progress.final = result.averaged or result.evaluation
+        scores = scores_of(progress.rows, self.record.evaluated)
+        best = {
+            score.weights
+            for score in scores
+            if score.split != "train" and score.at == "best" and score.epoch == result.epoch
+        }
+        for weights, model in self._networks().items():
+            if weights in best:
+                progress.best[weights] = checkpoint.weights_of(model)
+        checkpoint.save(self.folder, self.train_state, progress)
+        append_metrics(self.folder, progress.rows)
+        self._publish(best)
+        return bool(best)
+
+    def end(self) -> None:
+        """Write the record as it stands, despite Ctrl-C once more, a full disk, or a folder that takes no new files."""
+        try:
+            self.record.write(self.folder)
+        except KeyboardInterrupt:
+            self.record.write(self.folder)
+            raise
+        except PermissionError:
+            with suppress(OSError):
+                self.record.write_in_place(self.folder)
+        except OSError:
+            with suppress(OSError):
+                (self.folder / MISTAKES).unlink(missing_ok=True)  # makes room; the checkpoint has all of it
+                self.record.write(self.folder)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ExecutionError(
+                f"{self.folder} cannot be written to ({error.strerror or error}); the run goes on after its last kept "
+                f"epoch with: python -m mnist_compact resume={shlex.quote(str(self.folder))}",
+                EXIT_FAILED,
+            ) from error
+
+    def _networks(self) -> dict[str, nn.Module]:
+        """raw or averaged → the network that was scored in the last epoch."""
+        networks = {"raw": self.train_state.model}
+        if (
+            self.train_state.average is not None
+            and self.progress.rows[-1][f"{self.record.evaluated}_averaged_correct"] is not None
+        ):
+            networks["averaged"] = self.train_state.average.module
+        return networks
+
+    def _publish(self, best: Collection[str]) -> None:
+        """What the checkpoint says, for everyone; of the best weights those named in `best` are new."""
+        record, progress = self.record, self.progress
+        assert progress.final is not None
+        record.scores = scores_of(progress.rows, record.evaluated)
+        record.epochs_done = progress.epoch
+        record.seconds = sum(row["seconds"] for row in progress.rows)
+        record.confusion = confusion_matrix(self.data, progress.final)
+        write_mistakes(self.folder, self.data, progress.final)
+        write_correct(self.folder, self.data, progress.final)
+        about, networks = weights_about(record, self.data), self._networks()
+        for weights in ("raw", "averaged"):
+            prefix = "" if weights == "raw" else f"{weights}_"
+            last, at_best = (self.folder / WEIGHTS / f"{prefix}{at}.safetensors" for at in ("last", "best"))
+            if weights in networks:
+                checkpoint.save_weights(last, checkpoint.weights_of(networks[weights]), about)
+            else:
+                last.unlink(missing_ok=True)  # of a lengthened run the average of its former last epochs is none
+            if weights in best:
+                checkpoint.save_weights(at_best, progress.best[weights], about)
+        record.write(self.folder)
+
+
+def untrained(run: RunConfig, data: Datasets) -> tuple[TrainState, ModelSummary, Batches]:
+    """What a run begins with, on the device where its data lies."""
+    torch.manual_seed(derive_seed(run.seed, "weights"))
+    model = run.model.build()
+    model_summary = summarize(model, INPUT_SHAPE)
+    model.to(data.train.images.device)
+    average = WeightAverage(model, run.train.average_decay) if run.train.average_epochs else None
+    train_state = TrainState(model, run.optim.build(model), average)
+    return train_state, model_summary, Batches(data, run.augment.build(), run.train.batch_size, run.seed)

@@ -1,0 +1,111 @@
+"""What a study searched and found, as plain rows and lines; the tables are made of them where they are printed."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from mnist_compact.common.nested import flat
+from mnist_compact.search.counts import is_refused, tally
+from mnist_compact.search.stopping import over
+
+
+def settings(study: Study) -> list[str]:
+    """Lines `key: value` of the study's configuration, what is not set left out; none for a study of others."""
+    snapshot = study.user_attrs.get("frozen", {})
+    asked = dict(snapshot.get("settings", {}))
+    if asked.get("enqueue"):
+        asked["enqueue"] = f"{len(asked['enqueue'])} points"  # each is a trial
+    lines = [f"{key}: {json.dumps(value)}" for key, value in flat(asked).items() if _is_set(value)]
+    return [*lines, f"command line: {json.dumps(snapshot['arguments'])}"] if snapshot.get("arguments") else lines
+
+
+def counts(study: Study) -> dict[str, int]:
+    """How many trials there are of each kind."""
+    trials = study.get_trials(deepcopy=False)
+    counted = tally(trials)
+    return {
+        "complete": counted.complete,
+        "pruned": counted.pruned,
+        "failed": counted.failed,
+        "running": counted.running,
+        "waiting": sum(trial.state is TrialState.WAITING for trial in trials),
+        "refused": counted.refused,
+    }
+
+
+def best(study: Study) -> list[FrozenTrial]:
+    """Complete trials, best first; with several objectives the Pareto set, by number."""
+    if len(study.directions) > 1:
+        return [trial for trial in study.best_trials if not is_refused(trial)]
+    return ranked(study.get_trials(deepcopy=False), maximize=study.direction is StudyDirection.MAXIMIZE)
+
+
+def best_trained(study: Study) -> list[FrozenTrial]:
+    """As `best`, without trials that were added through Optuna's own API: no run of this program stands behind them."""
+    return [trial for trial in best(study) if "overrides" in trial.user_attrs]
+
+
+def ranked(trials: Sequence[FrozenTrial], *, maximize: bool) -> list[FrozenTrial]:
+    """Those complete, best first; one objective."""
+    return over(trials, -math.inf if maximize else math.inf, maximize=maximize)
+
+
+def row(study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    """One line of the table of trials."""
+    seconds = trial.user_attrs.get("seconds")
+    return {
+        "trial": trial.number,
+        **dict(zip(objectives(study), trial.values, strict=True)),
+        "parameters": trial.user_attrs.get("parameters"),
+        "seconds": None if seconds is None else float(seconds),
+        "point": " ".join(point(trial)),
+    }
+
+
+def point(trial: FrozenTrial) -> list[str]:
+    """`key=value` of all that was searched."""
+    return list(trial.user_attrs.get("overrides", [f"{key}={value}" for key, value in trial.params.items()]))
+
+
+def told_apart(trials: Sequence[FrozenTrial]) -> tuple[str, list[str]]:
+    """What the points of two or more trials share, and the rest of each; numbers to four digits."""
+    points = [[_rounded(override) for override in point(trial)] for trial in trials]
+    shared = set.intersection(*map(set, points)) if len(points) > 1 else set()
+    alike = [override for override in points[0] if override in shared] if points else []
+    return " ".join(alike), [" ".join(word for word in words if word not in shared) for words in points]
+
+
+def _rounded(override: str) -> str:
+    key, _, value = override.partition("=")
+    try:
+        return f"{key}={float(value):.4g}" if len(value) > len("0.0001") else override
+    except ValueError:
+        return override
+
+
+def objectives(study: Study) -> list[str]:
+    """What the values of a trial are called."""
+    names = study.metric_names
+    if names is None:
+        names = ["score"] if len(study.directions) == 1 else [f"score {i}" for i in range(len(study.directions))]
+    return names
+
+
+def curves(study: Study) -> tuple[int, dict[int, list[tuple[float, float]]]]:
+    """How many complete trials have a curve, and epoch → (score there, final score) of each that has that epoch."""
+    if len(study.directions) > 1:
+        return 0, {}
+    drawn = [trial for trial in best(study) if trial.intermediate_values]
+    pairs: dict[int, list[tuple[float, float]]] = {}
+    for trial in drawn:
+        for epoch, score in trial.intermediate_values.items():
+            pairs.setdefault(epoch, []).append((score, trial.values[0]))
+    return len(drawn), dict(sorted(pairs.items()))
+
+
+def _is_set(value: Any) -> bool:
+    return value is not None and value not in ({}, [])

@@ -1,0 +1,210 @@
+"""A study as one small file: to be committed, shown, and gone on with on another machine.
+
+The file is gzip-compressed JSON whose bytes depend on the study alone. It does not hold the leases, which are of this
+machine. Of what samplers keep at the study it holds how far a quasi-random sequence has come; the rest, which may name
+trials by ids of this storage, they work out again.
+"""
+
+import gzip
+import io
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, check_distribution_compatibility, distribution_to_json
+from optuna.storages import BaseStorage
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from mnist_compact.common.atomic import replacing
+from mnist_compact.common.bounded_read import LARGE, gunzip, parse_json, read_bytes
+from mnist_compact.common.errors import ConfigError
+from mnist_compact.search.bulk import METRIC_NAMES, WholeStudy, create, distribution_of
+from mnist_compact.search.counts import FIXED
+
+SCHEMA_VERSION = 1
+SEQUENCE = "qmc:"  # what attributes with a sequence's position begin with
+OF_AN_ATTEMPT = {
+    "lease",
+    "attempts",
+    "attempts_since",
+    "overrides",
+    "folder",
+    "parameters",
+    "refused",
+    "reason",
+    "seconds",
+    "scored",
+}
+
+Exchange = dict[str, Any]  # plain JSON
+
+
+def load(storage: BaseStorage, name: str) -> Study:
+    """Raises ConfigError where there is no study of this name."""
+    try:
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError as error:
+        names = ", ".join(sorted(study.study_name for study in storage.get_all_studies())) or "none"
+        raise ConfigError([f"there is no study {name!r} in this storage, but {names}"]) from error
+
+
+def export_study(storage: BaseStorage, name: str) -> Exchange:
+    """All there is to know of a study. A RUNNING trial is given as WAITING with its point, to be tried again.
+
+    Raises ConfigError where there is no study of this name.
+    """
+    study = load(storage, name)
+    kept = storage.get_study_system_attrs(study._study_id)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "directions": [direction.name.lower() for direction in study.directions],
+        "metric_names": study.metric_names,
+        "user_attrs": _sorted(study.user_attrs),
+        "system_attrs": _sorted({key: value for key, value in kept.items() if key.startswith(SEQUENCE)}),
+        "trials": [_entry(trial) for trial in study.get_trials(deepcopy=False)],
+    }
+
+
+def write(path: Path, exchange: Exchange) -> None:
+    """Write the file whole or not at all; equal studies give equal bytes."""
+    packed = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as file:
+        file.write(json.dumps(exchange, separators=(",", ":")).encode())
+    with replacing(path) as beside:
+        beside.write_bytes(packed.getvalue())
+
+
+def read(path: Path) -> Exchange:
+    """What `write` wrote. Raises ConfigError for a file that is damaged, something else, or of another schema."""
+    try:
+        exchange = parse_json(gunzip(read_bytes(path, LARGE)))
+    except OSError as error:
+        raise ConfigError([f"{path} cannot be read ({error.strerror})"]) from error
+    except ValueError as error:
+        raise ConfigError([f"{path} is damaged or no exported study: {error}"]) from error
+    if not isinstance(exchange, dict) or "schema_version" not in exchange:
+        raise ConfigError([f"{path} is no exported study: it names no schema_version"])
+    if exchange["schema_version"] != SCHEMA_VERSION:
+        raise ConfigError(
+            [f"{path} has schema_version {exchange['schema_version']!r}; this version reads {SCHEMA_VERSION}"]
+        )
+    if not isinstance(exchange.get("name"), str):
+        raise ConfigError([f"{path} is damaged: it does not name its study"])
+    return exchange
+
+
+def parse(exchange: Exchange) -> WholeStudy:
+    """What `export_study` gave, checked, without a storage. Raises ConfigError where it is damaged."""
+    with _damage():
+        trials = [_trial(entry) for entry in exchange["trials"]]
+        directions = [StudyDirection[direction.upper()] for direction in exchange["directions"]]
+        system_attrs = dict(exchange.get("system_attrs", {}))  # earlier versions wrote none
+        if exchange["metric_names"] is not None:
+            system_attrs[METRIC_NAMES] = exchange["metric_names"]
+        if len(directions) != len(exchange["metric_names"] or directions):
+            raise ValueError("its objectives and their names are not as many")
+        if [trial.number for trial in trials] != list(range(len(trials))):
+            raise ValueError("its trials are not numbered in order")
+        distributions: dict[str, BaseDistribution] = {}
+        for trial in trials:
+            trial._validate()
+            if trial.values is not None and len(trial.values) != len(directions):
+                raise ValueError(f"trial {trial.number} has {len(trial.values)} values")
+            for name, distribution in trial.distributions.items():
+                check_distribution_compatibility(distributions.setdefault(name, distribution), distribution)
+        attributes = dict(exchange["user_attrs"])
+        if "founded" in attributes:
+            attributes["founded"] = attributes.pop("founded")  # last: by it others know that the study is whole
+    return WholeStudy(directions, trials, system_attrs, attributes)
+
+
+def import_study(exchange: Exchange, storage: BaseStorage, name: str) -> Study:
+    """The study under `name`, its trials with their numbers; nothing is left of it where that fails.
+
+    Raises ConfigError where the name is taken or the content is not what `export_study` gives.
+    """
+    try:
+        return create(storage, name, parse(exchange))
+    except optuna.exceptions.DuplicatedStudyError as error:
+        raise ConfigError([f"a study {name!r} exists there already; --name <name> imports it as another"]) from error
+
+
+def _entry(trial: FrozenTrial) -> dict[str, Any]:
+    if trial.state is TrialState.RUNNING:
+        return _waiting(trial)
+    return {
+        "number": trial.number,
+        "state": trial.state.name,
+        "values": trial.values,
+        "params": _sorted(trial.params),
+        "distributions": {
+            name: distribution_to_json(distribution) for name, distribution in _sorted(trial.distributions).items()
+        },
+        "intermediate_values": {str(step): value for step, value in _sorted(trial.intermediate_values).items()},
+        "user_attrs": {key: value for key, value in _sorted(trial.user_attrs).items() if key != "lease"},
+        "system_attrs": _sorted(trial.system_attrs),
+        "start": _written(trial.datetime_start),
+        "end": _written(trial.datetime_complete),
+    }
+
+
+def _waiting(trial: FrozenTrial) -> dict[str, Any]:
+    """The trial before it began: whoever takes it up judges it, gives it a folder and reports afresh."""
+    point = {**trial.system_attrs.get(FIXED, {}), **trial.params}
+    return {
+        "number": trial.number,
+        "state": TrialState.WAITING.name,
+        "values": None,
+        "params": {},
+        "distributions": {},
+        "intermediate_values": {},
+        "user_attrs": {key: value for key, value in _sorted(trial.user_attrs).items() if key not in OF_AN_ATTEMPT},
+        "system_attrs": {FIXED: _sorted(point)},
+        "start": None,
+        "end": None,
+    }
+
+
+def _trial(entry: Mapping[str, Any]) -> FrozenTrial:
+    return FrozenTrial(
+        number=entry["number"],
+        state=TrialState[entry["state"]],
+        value=None,
+        values=entry["values"],
+        datetime_start=_time(entry["start"]),
+        datetime_complete=_time(entry["end"]),
+        params=dict(entry["params"]),
+        distributions={name: distribution_of(text) for name, text in entry["distributions"].items()},
+        user_attrs=dict(entry["user_attrs"]),
+        system_attrs=dict(entry["system_attrs"]),
+        intermediate_values={int(step): value for step, value in entry["intermediate_values"].items()},
+        trial_id=-1,  # the storage gives it one of its own
+    )
+
+
+def _sorted(mapping: Mapping[Any, Any]) -> dict[Any, Any]:
+    """By key, whatever order the storage has. Values stay as they are: in `snapshot` the order of keys has a meaning."""
+    return dict(sorted(mapping.items()))
+
+
+def _written(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat()
+
+
+def _time(written: str | None) -> datetime | None:
+    return None if written is None else datetime.fromisoformat(written)
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """ConfigError for content that was not written by `export_study`."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigError([f"the exported study is damaged: {type(error).__name__}: {error}"]) from error

@@ -1,0 +1,164 @@
+"""What a run is computed on: device, threads, memory, and how to name them in a record."""
+
+import ctypes
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mnist_compact.common.cpu import cores
+from mnist_compact.common.errors import EXIT_FAILED, ConfigError, ExecutionError
+from mnist_compact.training.config import Precision
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
+PACKAGES = ("torch", "torchvision", "hydra-core", "optuna", "numpy", "numba")
+
+
+def resolve_device(name: str) -> torch.device:
+    """A GPU with its number, also where it was named without. Raises ConfigError for what this machine lacks."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.empty(0, device=name).device
+        if device.type == "meta":
+            raise RuntimeError("it holds no numbers")
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(
+            [f"machine.device must be auto, cpu or a GPU of this machine, got {name!r} ({reason})"]
+        ) from error
+    return device
+
+
+@contextmanager
+def memory_faults() -> Iterator[None]:
+    """Turn a lack of memory, which torch reports in several ways, into a ExecutionError that says what takes less."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        raise ExecutionError(
+            "there is not enough memory: a smaller train.batch_size, narrower layers or fewer images take less",
+            EXIT_FAILED,
+        ) from error
+
+
+@contextmanager
+def prepared(threads: int, device: torch.device) -> Iterator[None]:
+    """As `prepare`, and undone at the end, when freed memory goes back to the kernel as well.
+
+    The number of threads, the random states, the current GPU, cuDNN's settings and the flush-to-zero mode of this
+    thread are then what they were. torch's other threads keep the mode that they were started with.
+    """
+    before, flushed = torch.get_num_threads(), _flushes_denormals()
+    # Seeding reseeds every GPU; one that is not in use yet has no state to keep.
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(gpus), _same_cudnn(device):
+        prepare(threads, device)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+            torch.set_flush_denormal(flushed)
+            release_memory()
+
+
+@contextmanager
+def _same_cudnn(device: torch.device) -> Iterator[None]:
+    """The current GPU and cuDNN's settings are in the end what they were."""
+    if device.type != "cuda":
+        yield
+        return
+    current, cudnn = torch.cuda.current_device(), torch.backends.cudnn
+    deterministic, allow_tf32 = cudnn.deterministic, cudnn.allow_tf32
+    try:
+        yield
+    finally:
+        torch.cuda.set_device(current)
+        cudnn.deterministic, cudnn.allow_tf32 = deterministic, allow_tf32
+
+
+def _flushes_denormals() -> bool:
+    """Whether the calling thread takes a denormal number for zero; torch can set this, and not tell."""
+    return bool((torch.tensor([1e-40]) * 1 == 0).item())
+
+
+def prepare(threads: int, device: torch.device) -> None:
+    """Set the threads, treat denormals as zero, and let the allocator keep what a step frees.
+
+    0 threads leave torch's own number, which follows OMP_NUM_THREADS, within the cores that this process may use.
+
+    A GPU becomes the current one, and computes convolutions in full float32 by algorithms that repeat themselves.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # streams and captured graphs are the current device's
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.allow_tf32 = False
+    torch.set_flush_denormal(True)  # before the first parallel work: threads inherit it
+    torch.set_num_threads(threads or min(torch.get_num_threads(), cores()))
+    libc = ctypes.CDLL(None) if os.name == "posix" else None
+    if libc is not None and hasattr(libc, "mallopt"):
+        # glibc hands large freed blocks back to the kernel at every step, which then has to clear them again.
+        if not libc.mallopt(M_MMAP_THRESHOLD, 1 << 30):
+            libc.mallopt(M_MMAP_THRESHOLD, 1 << 25)  # the most that older versions take
+        libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+        libc.mallopt(M_TOP_PAD, 1 << 24)
+
+
+def release_memory() -> None:
+    """Give what training has freed back to the kernel, which the settings of `prepare` put off until told."""
+    libc = ctypes.CDLL(None) if os.name == "posix" else None
+    if libc is not None and hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    # Without the cache of converted weights, which would outlive a captured step; each is used once a step anyway.
+    enabled = precision is Precision.bfloat16
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)
+
+
+def describe_environment(device: torch.device) -> dict[str, Any]:
+    commit, dirty = _git_state()
+    return {
+        "versions": {package: version(package) for package in ("mnist-compact", *PACKAGES)},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "git_commit": commit,
+        "git_dirty": dirty,
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _git_state() -> tuple[str | None, bool | None]:
+    """Commit and whether tracked or new files differ from it; (None, None) outside a checkout of this project."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None, None
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(root), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain"))
+    except (OSError, subprocess.SubprocessError):
+        return None, None

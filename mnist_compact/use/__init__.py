@@ -1,1 +1,0 @@
-"""What one does with a trained network: load it, classify images, score it; and the zoo, networks that come along."""

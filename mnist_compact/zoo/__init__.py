@@ -1,0 +1,1 @@
+"""Trained networks: loading, scoring, the registry and its model cards."""

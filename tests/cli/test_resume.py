@@ -1,0 +1,195 @@
+"""What is taken up in a folder that is there: grids to be finished, runs to be run once more."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from mnist_compact.config.composition import compose
+from mnist_compact.config.schema import to_record
+from mnist_compact.records.record import NetworkFacts, RunRecord, Score, Status
+from mnist_compact.runs.jobs import Outcome
+
+SHORT = ("data=synthetic", "data.train_images=64", "train.batch_size=32", "train.epochs=1")
+
+
+def leave_record(folder, status, config=None):
+    folder.mkdir(parents=True)
+    score = Score(split="test", weights="raw", at="last", epoch=1, accuracy=98.0, loss=1.0, correct=98, total=100)
+    facts = NetworkFacts(parameters=1, trainable_parameters=1, macs=1, receptive_field=1, input_shape=[1, 28, 28])
+    RunRecord(status=status, config=config or {}, evaluated="test", scores=[score], network=facts).write(folder)
+
+
+@pytest.fixture
+def jobs_of(type_in, monkeypatch):
+    """Type a grid's line; the jobs that would be run, none of which is."""
+
+    def typed(*arguments):
+        given = []
+
+        def run_all(jobs, *_, **__):
+            given.extend(jobs)
+            return {job.number: Outcome("", value=1.0) for job in jobs}
+
+        monkeypatch.setattr("mnist_compact.hydra_ext.launcher.run_all", run_all)
+        status, _, told = type_in(*arguments)
+        assert (status, told) == (0, "")
+        return given
+
+    return typed
+
+
+def test_a_grid_is_finished_what_was_cut_off_goes_on_and_what_is_missing_is_run(jobs_of, tmp_path):
+    begun = jobs_of(
+        "-m", *SHORT, "machine.threads=1", "optim=sgd,rmsprop", "optim.momentum=0.8", "seed=range(0,3)",
+        "hydra.sweep.dir=my grid", "hydra.sweep.subdir=${optim.name}/${seed}",
+    )  # fmt: skip
+    assert [str(job.folder) for job in begun][::3] == ["my grid/sgd/0", "my grid/rmsprop/0"]
+    ends = (Status.COMPLETED, Status.INTERRUPTED, Status.DIVERGED, Status.RUNNING, Status.FAILED)
+    for number, (job, status) in enumerate(zip(begun, ends, strict=False)):
+        options = (*SHORT, f"optim={('sgd', 'rmsprop')[number // 3]}", "optim.momentum=0.8", f"seed={number % 3}")
+        leave_record(job.folder, status, to_record(compose(*options)))
+    saved = tmp_path / "my grid" / "multirun.yaml"  # as it was before the machine had a group
+    saved.write_text(saved.read_text().replace("- machine.threads=1", "- train.threads=1"))
+    resumed = jobs_of("resume=my grid")
+    assert [(job.number, job.command[3:]) for job in resumed[:3]] == [
+        (number, [f"resume={begun[number].folder}"]) for number in (1, 3, 4)
+    ]
+    (missing,) = resumed[3:]
+    assert (missing.folder, missing.told) == (begun[5].folder, begun[5].told)
+    assert {*begun[5].command} - {"hydra.sweep.dir=my grid"} <= {*missing.command}
+
+
+def test_grid_is_not_finished_with_another_configuration(type_in, jobs_of, tmp_path):
+    """As after an edit of the model's file: the member that was begun has another width."""
+    begun = jobs_of("-m", *SHORT, "model=m3", "seed=0,1", "hydra.sweep.dir=grid", "hydra.sweep.subdir=${seed}")
+    config = to_record(compose(*SHORT, "model=m3"))
+    config["machine"]["threads"] = 7  # of no concern
+    leave_record(begun[0].folder, Status.COMPLETED, config)
+    assert [job.number for job in jobs_of("resume=grid")] == [1]
+    config["model"]["layers"]["conv1"]["width"] += 1
+    record = RunRecord.read(begun[0].folder)
+    record.config = config
+    record.write(begun[0].folder)
+    status, _, told = type_in("resume=grid")
+    assert status == 2
+    assert "1 of 2 jobs cannot run, so none does:" in told
+    width = config["model"]["layers"]["conv1"]["width"]
+    assert f"grid/0 was begun with another configuration (model.layers.conv1.width: {width} → {width - 1}); " in told
+
+
+def test_a_grid_takes_no_changes_and_a_search_is_no_grid(type_in, jobs_of, tmp_path):
+    jobs_of("-m", *SHORT, "hydra.sweep.dir=grid", "seed=0,1")
+    told = "mnist_compact: resume of a grid takes no changes, got optim.lr\n"
+    assert type_in("resume=grid", "optim.lr=1") == (2, "", told)
+    saved = tmp_path / "grid" / "multirun.yaml"
+    saved.write_text(saved.read_text().replace("hydra/sweeper: basic", "hydra/sweeper: compact"))
+    told = "mnist_compact: grid is not a grid: hydra/sweeper=compact goes on when its line is typed again\n"
+    assert type_in("resume=grid") == (2, "", told)
+
+
+def test_a_saved_configuration_is_run_again_with_the_changes_asked_for(type_in, configure, monkeypatch, tmp_path):
+    saved = to_record(configure("optim=sgd", "optim.lr=0.03", "model.layers.conv1.width=7"))
+    leave_record(tmp_path / "first", Status.COMPLETED, saved)
+    runs = []
+
+    def run(config, folder, callback, *, overrides):
+        runs.append((to_record(config), overrides))
+        leave_record(folder, Status.COMPLETED, to_record(config))
+        return RunRecord.read(folder)
+
+    monkeypatch.setattr("mnist_compact.runs.trainer.run", run)
+    assert type_in("rerun=first")[::2] == (0, "")
+    assert type_in("rerun=first", "seed=5", "model.layers.conv1.width=6")[::2] == (0, "")
+    changed = json.loads(json.dumps(saved))
+    changed["seed"], changed["model"]["layers"]["conv1"]["width"] = 5, 6
+    assert runs == [
+        (saved, ["rerun=first"]),
+        (changed, ["rerun=first", "seed=5", "model.layers.conv1.width=6"]),
+    ]
+    again = sorted(path.name[8:-7] for path in (tmp_path / "outputs" / "runs").glob("*/*"))
+    assert again == ["_m3_sgd_seed0", "_m3_sgd_seed5"]
+
+
+@pytest.mark.parametrize(
+    "typed", ["first", "first/config.yaml", "--config-dir=first --config-name=config", "-cd first", "-cp first"]
+)
+def test_a_saved_configuration_is_not_passed_over_for_the_programs_own(
+    type_in, configure, monkeypatch, tmp_path, typed
+):
+    """As Hydra would have it, for which the program's own folder comes first."""
+    monkeypatch.setattr("mnist_compact.runs.trainer.run", lambda *_, **__: pytest.fail("it was trained"))
+    leave_record(tmp_path / "first", Status.COMPLETED, to_record(configure()))
+    (tmp_path / "first/config.yaml").write_text("seed: 1\n")
+    before = sorted(tmp_path.rglob("*"))
+    status, shown, message = type_in(*typed.split())
+    assert (status, shown) == (2, "")
+    assert message.endswith("is of a run; to run its configuration again: python -m mnist_compact rerun=first\n")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("optim.momentun=0.5", "optim.momentun is not a setting of the run, and settings alone can be changed."),
+        (
+            "train.threads=1",
+            "train.threads is not a setting of the run, and settings alone can be changed. It is machine.threads now.",
+        ),
+        ("optim.lr=-1", "optim.lr must be above 0, got -1.0"),
+        ("optim=adam", "optim must be a mapping, got 'adam'"),
+        ("model.layers.conv4.width=200", "budget.parameters_below must exceed the network's parameters, got 8,000 for"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused_before_anything_is_made(type_in, configure, tmp_path, change, told):
+    leave_record(tmp_path / "first", Status.COMPLETED, to_record(configure()))
+    status, _, message = type_in("rerun=first", change)
+    assert status == 2
+    assert message.startswith(f"mnist_compact: {told}")
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]
+
+
+def test_resume_of_a_completed_run_changes_nothing(type_in, tmp_path):
+    assert type_in(*SHORT, "model=m1", "hydra.run.dir=run", "machine.threads=1")[0] == 0
+
+    def files():
+        return {path: (path.stat().st_mtime_ns, path.stat().st_ino) for path in (tmp_path / "run").rglob("*")}
+
+    before = files()
+    for given in ([], ["train.epochs=1"], ["machine.threads=2"]):
+        status, said, told = type_in("resume=run", *given)
+        assert (status, told) == (0, "")
+        assert said.startswith("there is nothing to do: run is completed (epoch 1 of 1); train.epochs=<more> ")
+    assert files() == before
+    status, _, told = type_in("resume=run", "train.epochs=0")
+    assert (status, told) == (2, "mnist_compact: train.epochs must be at least the run's 1, got 0\n")
+
+
+def test_a_run_goes_on_on_another_machine_and_its_record_says_on_which(type_in, tmp_path):
+    """Begun on what this machine lacks, as a run that comes from a GPU."""
+    assert type_in(*SHORT, "model=m1", "hydra.run.dir=run", "machine.threads=1")[0] == 0
+    record = RunRecord.read(tmp_path / "run")
+    record.config["machine"]["device"] = "cuda:9"
+    record.write(tmp_path / "run")
+    status, _, told = type_in("resume=run", "train.epochs=2")
+    assert (status, "machine.device must be auto, cpu or a GPU of this machine" in told) == (2, True)
+    assert type_in("resume=run", "train.epochs=2", "machine.device=cpu", "machine.threads=2")[0] == 0
+    record = RunRecord.read(tmp_path / "run")
+    assert (record.epochs_done, record.config["machine"]["device"]) == (2, "cuda:9")
+    assert [record.latest_environment[key] for key in ("device", "threads")] == ["cpu", 2]
+
+
+def test_what_ends_a_run_with_a_signal_is_recorded_as_who_pressed_ctrl_c(type_in, monkeypatch, tmp_path):
+    def ended(*_, **__):
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("mnist_compact.runs.trainer.fit", ended)
+    status, said, told = type_in(*SHORT, "hydra.run.dir=run")
+    assert (status, told) == (130, "")
+    assert "go on with: python -m mnist_compact resume=run" in said
+    record = RunRecord.read(tmp_path / "run")
+    assert (record.status, record.reason) == (Status.INTERRUPTED, "ended by SIGTERM")
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,0 +1,450 @@
+"""The command about studies: what it prints, what it writes, what it refuses."""
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.samplers import PartialFixedSampler, RandomSampler
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
+
+from mnist_compact.cli import watch
+from mnist_compact.cli.study import main
+from mnist_compact.search.builders import space_of
+from mnist_compact.search.counts import is_refused, tally
+from mnist_compact.search.locate import opened
+from mnist_compact.search.status import ask
+from mnist_compact.search.stopping import Settings
+from mnist_compact.search.transfer import export_study, read, write
+
+FROZEN = {
+    "settings": {
+        "objectives": ["accuracy"],
+        "params": {"optim.lr": "interval(0,1)"},
+        "sampler": {"n": 3, "seed": None},
+        "branches": {},
+    },
+    "arguments": ["sweeps=probe", "seed=3"],
+    "files": {"config.yaml": "# long"},
+}
+CURVES = [(90.0, 99.0, 99.2), (80.0, 98.0, 99.3), (70.0, 97.0, 99.4), (95.0, 99.5, 99.1)]
+
+
+def begin(storage, curves=CURVES):
+    """A study of complete trials with these curves, one refused proposal and one that runs."""
+    study = optuna.create_study(study_name="probe", storage=storage, direction="maximize")
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+        study.set_metric_names(["accuracy"])
+    study.set_user_attr("frozen", FROZEN)
+    for i, curve in enumerate(curves):
+        trial = study.ask()
+        trial.suggest_float("optim.lr", 0, 1)
+        for key, value in {"overrides": [f"optim.lr=0.{i}"], "parameters": 7000 + i, "seconds": 10.25}.items():
+            trial.set_user_attr(key, value)
+        for epoch, score in enumerate(curve, 1):
+            trial.report(score, epoch)
+        study.tell(trial, curve[-1])
+    refused = study.ask()
+    refused.suggest_float("optim.lr", 0, 1)
+    refused.set_user_attr("refused", "over budget")
+    study.tell(refused, state=TrialState.PRUNED)
+    study.ask().suggest_float("optim.lr", 0, 1)
+
+
+def exported(path, curves):
+    """The exported file of such a study: quicker made than a database."""
+    storage = InMemoryStorage()
+    begin(storage, curves)
+    write(path, export_study(storage, "probe"))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    with opened(f"sqlite:///{folder}/study.db") as storage:
+        begin(storage)
+    return folder
+
+
+@pytest.fixture
+def here(made, tmp_path, monkeypatch):
+    """A folder with a study in the usual place."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(made, "outputs/sweeps/probe")
+    return tmp_path
+
+
+def said(capsys, *arguments):
+    main(arguments)
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+def refused(capsys, *arguments):
+    """The one line on stderr with which the command refuses."""
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+def cells(text, first):
+    """The line of a printed table whose first cell is `first`, its gaps closed."""
+    return next(" ".join(line.split()) for line in text.splitlines() if line.split()[:1] == [first])
+
+
+# export and import
+
+
+def test_a_study_travels(here, capsys):
+    assert said(capsys, "export", "probe").startswith("probe.study.json.gz: 6 trials, ")
+    line = said(capsys, "import", "probe.study.json.gz", "--folder", "elsewhere")
+    assert line == (
+        "study probe: 6 trials, of which 4 have ended and count; to continue to 14:\n"
+        "python -m mnist_compact resume=elsewhere/probe hydra.sweeper.n_trials=14\n"
+    )
+    assert [path.name for path in (here / "elsewhere" / "probe").iterdir()] == ["study.db"]
+    said(capsys, "export", "probe", "--folder", "elsewhere", "--out", "back/again.study.json.gz")
+    assert (here / "back/again.study.json.gz").read_bytes() == (here / "probe.study.json.gz").read_bytes()
+
+
+def test_another_name_makes_another_study(here, capsys):
+    said(capsys, "export", "probe")
+    assert " resume=outputs/sweeps/other " in said(capsys, "import", "probe.study.json.gz", "--name", "other")
+    assert "study 'other': 4 complete" in said(capsys, "show", "other")
+
+
+def test_a_storage_may_be_named(here, capsys):
+    said(capsys, "export", "probe")
+    storage = ("--storage", f"journal://{here}/log")
+    assert f"hydra.sweeper.storage=journal://{here}/log" in said(capsys, "import", "probe.study.json.gz", *storage)
+    assert "4 complete" in said(capsys, "show", "probe", *storage)
+    said(capsys, "export", "probe", *storage, "--out", "back")
+    assert (here / "back").read_bytes() == (here / "probe.study.json.gz").read_bytes()
+    assert "a study 'probe' exists there already" in refused(capsys, "import", "probe.study.json.gz", *storage)
+
+
+def test_a_study_that_is_there_is_not_written_over(here, capsys):
+    said(capsys, "export", "probe")
+    before = (here / "outputs/sweeps/probe/study.db").read_bytes()
+    assert "study.db exists already; --name" in refused(capsys, "import", "probe.study.json.gz")
+    assert (here / "outputs/sweeps/probe/study.db").read_bytes() == before
+
+
+def test_a_folder_that_holds_trials_takes_no_import(here, capsys):
+    """They may be later than the file: the study would meet them under numbers of its own."""
+    said(capsys, "export", "probe")
+    home = here / "outputs/sweeps/probe"
+    (home / "study.db").unlink()
+    (home / "trials/0006").mkdir(parents=True)
+    assert "probe holds trials already: move them, or --name" in refused(capsys, "import", "probe.study.json.gz")
+    (home / "trials").rename(here / "moved")
+    assert "6 trials" in said(capsys, "import", "probe.study.json.gz")
+
+
+def test_a_broken_file_leaves_nothing(here, capsys):
+    (here / "x.study.json.gz").write_bytes(b"hello")
+    assert "x.study.json.gz is damaged" in refused(capsys, "import", "x.study.json.gz", "--name", "new")
+    assert "is damaged" in refused(capsys, "show", "x.study.json.gz")
+    assert "absent.study.json.gz" in refused(capsys, "import", "absent.study.json.gz")
+    assert not (here / "outputs/sweeps/new").exists()
+
+
+@pytest.mark.parametrize("name", ["../out", "/out", ""])
+def test_a_name_does_not_lead_out_of_the_folder(here, capsys, name):
+    assert "must be a folder's below outputs/sweeps" in refused(capsys, "export", name)
+
+
+@pytest.mark.parametrize("place", ["folder", "storage"])
+def test_interrupted_import_leaves_nothing(tmp_path, monkeypatch, capsys, place):
+    monkeypatch.chdir(tmp_path)
+    file = exported(tmp_path / "probe.study.json.gz", CURVES)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mnist_compact.search.bulk._attributes", interrupted)
+    where = {"folder": ["--folder", "new/sweeps"], "storage": ["--storage", "sqlite:///new.db"]}[place]
+    with pytest.raises(SystemExit) as stopped:
+        main(["import", file, *where])
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "mnist-compact-study: interrupted\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["probe.study.json.gz"]
+
+
+def test_refused_import_leaves_a_storage_as_it_was(here, capsys):
+    """Whether the file is damaged or its study is there already."""
+    said(capsys, "export", "probe")
+    said(capsys, "import", "probe.study.json.gz", "--storage", "sqlite:///shared.db")
+    before = (here / "shared.db").read_bytes()
+    assert "exists there already" in refused(
+        capsys, "import", "probe.study.json.gz", "--storage", "sqlite:///shared.db"
+    )
+    assert (here / "shared.db").read_bytes() == before
+    content = read(here / "probe.study.json.gz")
+    content["trials"].pop(1)
+    write(here / "damaged.study.json.gz", content)
+    assert "is damaged" in refused(capsys, "import", "damaged.study.json.gz", "--storage", "sqlite:///new.db")
+    assert not (here / "new.db").exists()
+
+
+# list
+
+
+def test_list_finds_studies_and_files(here, capsys):
+    exported(here / "outputs/sweeps/empty.study.json.gz", curves=[])
+    said(capsys, "export", "probe", "--out", "outputs/sweeps/old.study.json.gz")
+    lines = said(capsys, "list").splitlines()
+    assert lines[0].split() == ["study", "complete", "pruned", "failed", "running", "waiting", "refused", "best", "in"]
+    assert [" ".join(line.split()) for line in lines[2:]] == [
+        "probe 0 0 0 0 1 1 outputs/sweeps/empty.study.json.gz",
+        "probe 4 0 0 0 1 1 accuracy 99.4 outputs/sweeps/old.study.json.gz",
+        "probe 4 0 0 1 0 1 accuracy 99.4 outputs/sweeps/probe/study.db",
+    ]
+    for path in ("outputs/sweeps/probe", "outputs/sweeps/probe/study.db"):
+        assert cells(said(capsys, "list", path), "probe").endswith("outputs/sweeps/probe/study.db")
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "journal"])
+def test_list_finds_studies_in_a_storage(tmp_path, capsys, scheme):
+    url = f"{scheme}:///{tmp_path}/shared"
+    assert "--storage must exist" in refused(capsys, "list", "--storage", url)
+    with opened(url) as storage:
+        optuna.create_study(study_name="second", storage=storage)
+        begin(storage)
+    lines = [" ".join(line.split()) for line in said(capsys, "list", "--storage", url).splitlines()[2:]]
+    assert lines == [f"probe 4 0 0 1 0 1 accuracy 99.4 {url}", f"second 0 0 0 0 0 0 {url}"]
+
+
+def test_list_names_what_it_cannot_read_and_goes_on(here, capsys):
+    (here / "outputs/sweeps/bad.study.json.gz").write_bytes(b"hello")
+    (here / "outputs/sweeps/torn").mkdir()
+    (here / "outputs/sweeps/torn/study.db").write_bytes(b"hello" * 1000)
+    main(["list"])
+    captured = capsys.readouterr()
+    assert "probe" in captured.out
+    assert re.findall(r"sweeps/(\S+) (?:is|cannot)", captured.err) == ["bad.study.json.gz", "torn/study.db"]
+
+
+def test_no_study_is_no_error(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main(["list"])
+    main(["list", "."])
+    lines = ["No studies yet: there is no folder 'outputs/sweeps' here.", "No studies found in ..", ""]
+    assert capsys.readouterr() == ("", "\n".join(lines))
+    assert list(tmp_path.iterdir()) == []
+    assert "'nowhere'" in refused(capsys, "list", "nowhere")
+
+
+# show
+
+
+def test_show_tells_settings_counts_best_and_agreement(here, capsys):
+    text = said(capsys, "show", "probe", "--top", "2")
+    assert text.startswith(
+        "study 'probe': 4 complete, 0 pruned, 0 failed, 1 running, 0 waiting, 1 refused (17% of 6 proposals)\n"
+    )
+    assert 'params.optim.lr: "interval(0,1)"\nsampler.n: 3\ncommand line: ["sweeps=probe", "seed=3"]\n' in text
+    assert "# long" not in text
+    assert cells(text, "2") == "2 99.40 7,002 10.2 optim.lr=0.2"
+    assert [line.split()[0] for line in text.splitlines() if "optim.lr=0." in line] == ["2", "1"]
+    assert "4 complete trials" in text
+    table = text.partition("4 complete trials")[2]
+    # by hand: ranks 3 2 1 4 and 3 2 1 4 of the scores against 2 3 4 1 of the final ones
+    assert [cells(table, str(epoch)) for epoch in (1, 2, 3)] == ["1 4 -1", "2 4 -1", "3 4 1"]
+
+
+def test_what_the_points_shown_share_is_told_once_and_numbers_are_short(tmp_path, capsys):
+    storage = InMemoryStorage()
+    study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
+    for number, rate in enumerate((0.012345678, 0.5, 12345678)):
+        study.enqueue_trial({"rate": rate})
+        trial = study.ask()
+        trial.suggest_float("rate", 0, 1e8)
+        trial.set_user_attr("overrides", ["optim=muon", f"optim.lr={rate}", "train.batch_size=64"])
+        study.tell(trial, 99.0 - number)
+    write(tmp_path / "s.study.json.gz", export_study(storage, "s"))
+    text = said(capsys, "show", str(tmp_path / "s.study.json.gz"))
+    assert "all of these: optim=muon train.batch_size=64\n" in text
+    assert [line.split()[-1] for line in text.splitlines() if "optim.lr" in line] == [
+        "optim.lr=0.01235",
+        "optim.lr=0.5",
+        "optim.lr=1.235e+07",
+    ]
+    rows = list(csv.DictReader(io.StringIO(said(capsys, "show", str(tmp_path / "s.study.json.gz"), "--format", "csv"))))
+    assert rows[0]["point"] == "optim=muon optim.lr=0.012345678 train.batch_size=64", "the exact point"
+
+
+def test_rank_correlation_by_hand_with_ties_and_shorter_curves(tmp_path, capsys):
+    file = exported(tmp_path / "probe.study.json.gz", curves=[(1.0, 1.0), (1.0, 3.0), (2.0, 2.0), (3.0, 5.0), (4.0,)])
+    table = said(capsys, "show", file).partition("5 complete trials")[2]
+    # epoch 1: ranks 1.5 1.5 3 4 5 against 1 3 2 5 4: 7 / sqrt(9.5 · 10)
+    assert cells(table, "1") == "1 5 0.718"
+    assert cells(table, "2") == "2 4 1"
+
+
+def test_few_curves_tell_nothing_of_agreement(tmp_path, capsys):
+    file = exported(tmp_path / "probe.study.json.gz", curves=CURVES[:2])
+    assert "Spearman" not in said(capsys, "show", file)
+
+
+def test_equal_scores_have_no_rank_correlation(tmp_path, capsys):
+    file = exported(tmp_path / "probe.study.json.gz", curves=[(10.0, 20.0), (10.0, 30.0), (10.0, 40.0)])
+    assert cells(said(capsys, "show", file).partition("Spearman")[2], "1") == "1 3 –"
+
+
+def test_csv_is_nothing_but_the_trials(here, capsys):
+    rows = list(csv.reader(io.StringIO(said(capsys, "show", "probe", "--format", "csv"))))
+    assert rows[0] == ["trial", "accuracy", "parameters", "seconds", "point"]
+    assert rows[1] == ["2", "99.4", "7002", "10.25", "optim.lr=0.2"]
+    assert [row[0] for row in rows[1:]] == ["2", "1", "0", "3"]
+
+
+def test_an_exported_file_is_shown_like_the_study(here, capsys):
+    said(capsys, "export", "probe")
+    of_study, of_file = (said(capsys, "show", name) for name in ("probe", "probe.study.json.gz"))
+    assert of_file == of_study.replace(
+        "1 running, 0 waiting, 1 refused (17% of 6", "0 running, 1 waiting, 1 refused (20% of 5"
+    )
+    assert "```\nobjectives: " in said(capsys, "show", "probe.study.json.gz", "--format", "markdown")
+
+
+def test_a_study_without_a_complete_trial(tmp_path, capsys):
+    file = exported(tmp_path / "probe.study.json.gz", curves=[])
+    assert "No trial is complete." in said(capsys, "show", file)
+
+
+def test_of_several_objectives_the_pareto_set_is_shown(tmp_path, capsys):
+    storage = InMemoryStorage()
+    study = optuna.create_study(study_name="s", storage=storage, directions=["maximize", "minimize"])
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+        study.set_metric_names(["accuracy", "parameters"])
+    for accuracy, parameters in [(99.0, 7000), (99.2, 7500), (98.0, 7100)]:
+        trial = study.ask()
+        trial.set_user_attr("parameters", parameters)
+        study.tell(trial, [accuracy, parameters])
+    file = tmp_path / "s.study.json.gz"
+    write(file, export_study(storage, "s"))
+    assert "Pareto set of 2" in said(capsys, "list", str(tmp_path))
+    text = said(capsys, "show", str(file), "--format", "csv")
+    assert text.splitlines()[0] == "trial,accuracy,parameters,seconds,point"
+    assert sorted(line[:12] for line in text.splitlines()[1:]) == ["0,99.0,7000,", "1,99.2,7500,"]
+
+
+def test_what_is_not_there_is_refused_and_not_made(here, capsys):
+    assert "no study 'prob' in outputs/sweeps. Did you mean 'probe'?" in refused(capsys, "show", "prob")
+    assert "--storage must exist" in refused(capsys, "show", "probe", "--storage", f"sqlite:///{here}/new.db")
+    usual = f"sqlite:///{here}/outputs/sweeps/probe/study.db"
+    assert "no study 'x' in this storage, but probe" in refused(capsys, "show", "x", "--storage", usual)
+    assert "cannot be opened" in refused(capsys, "show", "x", "--storage", "nonsense")
+    assert "--top must be at least 1, got 0" in refused(capsys, "show", "probe", "--top", "0")
+    assert [path.name for path in here.iterdir()] == ["outputs"]
+
+
+# processes
+
+
+@pytest.mark.process
+def test_help_waits_for_no_heavy_import():
+    code = """
+import sys
+from mnist_compact.study import main
+try:
+    main(["show", "--help"])
+finally:
+    assert not {"optuna", "pandas", "torch", "numpy", "rich", "hydra"} & sys.modules.keys()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def _search(*overrides, cwd):
+    line = [sys.executable, "-m", "mnist_compact", "-m", "sweeps=smoke", "hydra.sweeper.n_jobs=2", *overrides]
+    done = subprocess.run(line, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_a_search_goes_on_elsewhere_to_its_exact_total(tmp_path, monkeypatch, capsys):
+    """Three trials ended here and one was begun; there the begun one and one more make five."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    _search("hydra.sweeper.n_trials=3", cwd=first)
+    monkeypatch.chdir(first)
+    with opened("sqlite:///outputs/sweeps/smoke/study.db") as storage:
+        snapshot = optuna.load_study(study_name="smoke", storage=storage).user_attrs["frozen"]
+        small = PartialFixedSampler({"model.layers.conv6.width": 9}, RandomSampler(seed=0))  # not refused there
+        study = optuna.load_study(study_name="smoke", storage=storage, sampler=small)
+        left = study.ask()
+        space_of(snapshot).suggest(left, lambda key: None)
+        before = study.get_trials()
+    said(capsys, "export", "smoke", "--out", str(second / "smoke.study.json.gz"))
+    monkeypatch.chdir(second)
+    said(capsys, "import", "smoke.study.json.gz")
+    printed = _search("hydra.sweeper.n_trials=5", cwd=second)
+    assert "all 5 trials have ended" in printed
+    with opened("sqlite:///outputs/sweeps/smoke/study.db") as storage:
+        after = optuna.load_study(study_name="smoke", storage=storage).get_trials()
+    counted = tally(after)
+    assert (counted.ended, counted.complete, counted.running) == (5, 5, 0)
+    assert [trial.params for trial in after[: len(before)]] == [trial.params for trial in before]
+    assert after[left.number].state is TrialState.COMPLETE
+    assert [trial.values for trial in after[: left.number]] == [trial.values for trial in before[: left.number]]
+    ours = [trial for trial in after[left.number :] if not is_refused(trial)]
+    folders = sorted(path.name for path in Path("outputs/sweeps/smoke/trials").iterdir())
+    assert folders == [f"{trial.number:04d}" for trial in ours]
+
+
+# watch
+
+
+@pytest.fixture
+def watched(here, monkeypatch):
+    """The study, and what happens in the pauses of whoever watches it: one thing after the other, then Ctrl-C."""
+    with opened("sqlite:///outputs/sweeps/probe/study.db") as storage:
+        events = []
+
+        def pause(seconds):
+            if not events:
+                raise KeyboardInterrupt
+            events.pop(0)()
+
+        monkeypatch.setattr(watch.time, "sleep", pause)
+        yield optuna.load_study(study_name="probe", storage=storage), events
+
+
+SETTINGS = Settings(n_trials=5, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)
+
+
+def test_watch_tells_a_line_a_change_until_the_search_is_done(watched, capsys):
+    study, events = watched
+    (number,) = (trial.number for trial in study.trials if trial.state is TrialState.RUNNING)
+    events += [lambda: ask(study, SETTINGS), lambda: None, lambda: study.tell(number, 99.45)]
+    first, _, told, done, found, *_ = said(capsys, "watch", "probe").splitlines()
+    assert first.startswith("study probe is watched; Ctrl-C ends this and not the search: 4 complete, 0 pruned")
+    assert told.startswith(f"trial {number}  complete  99.45")
+    assert done == "all 5 trials have ended: 5 complete, 0 pruned, 0 failed, 0 under way, 1 refused"
+    assert found == "1 past 99.4:"
+    assert events == []
+
+
+def test_watch_of_a_study_without_a_total_ends_with_ctrl_c_and_changes_nothing(watched, capsys):
+    study, _ = watched
+    before = export_study(study._storage, "probe")
+    assert len(said(capsys, "watch", "probe").splitlines()) == 2, "the study, and how to see it in a browser"
+    assert export_study(study._storage, "probe") == before

@@ -1,0 +1,123 @@
+"""Around a run: what a refused one leaves, what adorns a finished one, and whose errors are told in words."""
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from omegaconf import OmegaConf
+
+from mnist_compact.cli import train
+from mnist_compact.cli.train import plain_errors
+from mnist_compact.common.command import run_command
+from mnist_compact.common.errors import ConfigError, ExecutionError
+from mnist_compact.data.files import DataUnavailable
+from mnist_compact.hydra_ext import output_folders
+from mnist_compact.hydra_ext.output_folders import NoteExistingFolders, as_shown, remove_if_empty
+from mnist_compact.records.record import RecordError
+from mnist_compact.runs.trainer import run
+from mnist_compact.training.checkpoint import CheckpointError
+
+
+@pytest.fixture(autouse=True)
+def _forgetful(monkeypatch):
+    monkeypatch.setattr(output_folders, "_found", [])
+
+
+def found_before(folder):
+    NoteExistingFolders().on_run_start(OmegaConf.create({"hydra": {"run": {"dir": str(folder)}}}))
+
+
+@pytest.mark.parametrize(
+    ("there", "left"),
+    [("mine/empty/deep", "mine/empty/deep"), ("mine/empty", "mine/empty"), ("mine", "mine"), ("", "")],
+)
+def test_of_a_refused_run_the_folders_stay_that_were_there(tmp_path, monkeypatch, there, left):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / there).mkdir(parents=True, exist_ok=True)
+    found_before("mine/empty/deep")
+    (tmp_path / "mine" / "empty" / "deep").mkdir(parents=True, exist_ok=True)  # as Hydra does
+    remove_if_empty(as_shown("mine/empty/deep"))
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if not any(path.iterdir())] == [
+        *([left] if left else [])
+    ]
+
+
+def test_the_sweep_folder_of_a_grid_stays_if_it_was_there(tmp_path):
+    (tmp_path / "grids").mkdir()
+    NoteExistingFolders().on_multirun_start(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "grids")}}}))
+    (tmp_path / "grids" / "0").mkdir()
+    remove_if_empty(tmp_path / "grids" / "0")
+    assert [path.name for path in tmp_path.rglob("*")] == ["grids"]
+
+
+def test_what_was_not_looked_at_before_is_not_removed(tmp_path):
+    (tmp_path / "empty").mkdir()
+    remove_if_empty(tmp_path / "empty")
+    assert (tmp_path / "empty").is_dir()
+
+
+def test_a_folder_on_another_drive_is_shown_whole(monkeypatch):
+    def other_drive(path):
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    monkeypatch.setattr(os.path, "relpath", other_drive)
+    assert str(as_shown("/elsewhere/run")) == "/elsewhere/run"
+
+
+def test_pictures_that_cannot_be_drawn_are_only_missed(monkeypatch, tmp_path, capsys):
+    def fail(folder):
+        raise ValueError("no font")
+
+    monkeypatch.setattr("mnist_compact.reports.plots.draw_run", fail)
+    train._draw(tmp_path, SimpleNamespace(epochs_done=1))
+    assert capsys.readouterr().err == f"mnist_compact: the pictures in {tmp_path} could not be drawn: no font\n"
+
+
+@pytest.mark.process
+def test_a_notebooks_backend_does_not_keep_a_run_from_its_pictures(configure, recording_callback, tmp_path):
+    """It is read when matplotlib is first imported."""
+    run(configure("train.epochs=1"), tmp_path, recording_callback())
+    code = (
+        "import sys; from pathlib import Path; from mnist_compact import app; "
+        "from mnist_compact.records.record import RunRecord; "
+        "app._draw(Path(sys.argv[1]), RunRecord.read(Path(sys.argv[1])))"
+    )
+    inherited = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, env=inherited, capture_output=True, text=True, timeout=180)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {"curves.png", "confusion.png", "mistakes.png"} <= {path.name for path in tmp_path.iterdir()}
+
+
+OURS = [
+    ConfigError(["said"]),
+    RecordError("said"),
+    DataUnavailable("said"),
+    CheckpointError("said"),
+    ExecutionError("said", 1),
+]
+
+
+@pytest.mark.parametrize("error", OURS, ids=lambda error: type(error).__name__)
+def test_our_own_errors_are_told_in_words(error, capsys, monkeypatch):
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(SystemExit), plain_errors():
+        raise error
+    assert capsys.readouterr().err == "mnist_compact: said\n"
+
+    def work():
+        raise error
+
+    with pytest.raises(SystemExit):
+        run_command("command", work)
+    assert capsys.readouterr().err == "command: said\n"
+
+
+def test_a_programming_error_keeps_its_traceback_though_it_is_a_value_error(monkeypatch):
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(ValueError, match="invalid literal"), plain_errors():
+        int("seven")
+    with pytest.raises(ValueError, match="invalid literal"):
+        run_command("command", lambda: int("seven"))

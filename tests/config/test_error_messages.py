@@ -1,0 +1,137 @@
+"""What people mistype, told by key, rule and value; and that nothing of it stays on disk."""
+
+import sys
+
+import pytest
+
+from mnist_compact import __version__
+from mnist_compact.cli import train
+from mnist_compact.config.schema import configuration_folder
+
+TINY = (
+    *("data=synthetic", "data.train_images=64", "data.evaluation_images=40"),
+    *("train.batch_size=32", "train.epochs=1", "machine.threads=1"),
+)
+DEVICES = "machine.device must be auto, cpu or a GPU of this machine, got "
+
+
+def options_of(group):
+    return ", ".join(sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml")))
+
+
+ACTIVATIONS = "model.activation must be one of relu, leaky_relu, silu, gelu, hardswish, got "
+MODELS, SCHEDULERS, OPTIMIZERS = (
+    f"{group} must be one of {options_of(group)}, got " for group in ("model", "scheduler", "optim")
+)
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("model=1", f"{MODELS}1"),
+        ("model=[1,2]", f"{MODELS}[1,2]"),
+        ("model=[m1,m3]", f"{MODELS}[m1,m3]. A grid runs each of several: -m model=m1,m3"),
+        ("scheduler=null", f"{SCHEDULERS}null"),
+        ("experiment=[m1_reference,m2_reference]", "experiment must be the name of one option, got "
+            "[m1_reference,m2_reference]. A grid runs each of several: -m experiment=m1_reference,m2_reference"),
+        ("-m optim=adam,1", f"{OPTIMIZERS}1"),
+        ("model.activation=релу", "'model.activation=релу' cannot be read: a value with е л р у must be in quotes: "
+            "'model.activation='\"'\"'релу'\"'\"''"),
+        ("model.activation='релу'", f"{ACTIVATIONS}'релу'"),
+        ("model.activation=rellu", f"{ACTIVATIONS}'rellu'. Did you mean 'relu'?"),
+        ("model.order=[conv1", "'model.order=[conv1' cannot be read: a bracket or a quotation mark is not closed"),
+        ("model.order=[conv1,,conv2]", "'model.order=[conv1,,conv2]' cannot be read: the value must be a word, a "
+            "number, a list such as [a,b] or a quoted text"),
+        ("train.epochs=1.5", "train.epochs must be a whole number, got '1.5'"),
+        ("optim.lr=", "optim.lr must be a number, got ''"),
+        ("~scheduler", f"{SCHEDULERS}nothing"),
+        ("~optim", f"{OPTIMIZERS}nothing"),
+        ("train.epochs=null", "train.epochs must have a value, got null"),
+        ("optim.lr=inf", "optim.lr must be finite, got inf"),
+        ("seed=9223372036854775808", f"seed must be at most {2**63 - 1}, got {2**63}"),
+        ("optim.lr=${nope}", "optim.lr: Interpolation key 'nope' not found"),
+        (
+            "train.threads=1",
+            "train.threads is not a key of the configuration. It is machine.threads now. Keys there: name, epochs, "
+            "batch_size, label_smoothing, average_epochs, average_decay, precision.",
+        ),
+        ("+data.root=/x", "data.root is not a key of the configuration. It is machine.data_root now."),
+        ("machine=cluster", f"machine=cluster does not exist. Options of machine: {options_of('machine')}."),
+        ("machine.threads=2000000000", "machine.threads must be in [0, 1024], got 2000000000"),
+        ("machine.device=meta", f"{DEVICES}'meta' (it holds no numbers)"),
+        ("model.layers.conv1.width=2000000000", "model.layers.conv1.width must be in [1, 1000000], got 2000000000"),
+        (
+            "model.layers.conv1.width=1000000 model.layers.conv2.width=1000000",
+            "budget.parameters_below must exceed the network's parameters, got 8,000 for 9,000,021,003,020 "
+            "(budget=none lifts it)",
+        ),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_key_rule_and_value_and_leaves_nothing(type_in, tmp_path, typed, told):
+    assert type_in(*TINY, *typed.split()) == (2, "", f"mnist_compact: {told}\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_root_that_is_empty_is_refused(type_in):
+    for data in ("mnist", "holdout"):
+        told = "mnist_compact: machine.data_root must be a folder, or null for the default, got ''\n"
+        assert type_in(f"data={data}", "machine.data_root=") == (2, "", told)
+
+
+def test_a_layer_that_the_command_line_cannot_add_is_told_where_to_write_it(type_in):
+    _, _, told = type_in(*TINY, "+model.layers.last.width=14")
+    assert told.startswith(
+        "mnist_compact: model.layers.last.width is not a key of this model's layers, and the command "
+    )
+    assert "conf/model/<name>.yaml with 'defaults: [m3, _self_]'" in told
+
+
+@pytest.mark.parametrize("name", ["half", "to", "pop", "a.b"])
+def test_a_layer_named_as_torch_names_its_own_is_refused(type_in, tmp_path, name):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text(
+        f"defaults: [/schema/model/compact@_here_, _self_]\nname: mine\n"
+        f"layers: {{b1: {{width: 8}}, {name}: {{width: 8}}}}\norder: [b1, {name}]\n"
+    )
+    status, _, told = type_in(f"--config-dir={tmp_path}", *TINY, "model=mine")
+    assert status == 2
+    assert told.startswith("mnist_compact: model.layers must have names without dots that no attribute of torch.nn.")
+    assert told.endswith(f"got {name!r}\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_refusal_leaves_the_empty_folders_that_were_there(type_in, tmp_path):
+    (tmp_path / "mine" / "empty").mkdir(parents=True)
+    assert type_in(*TINY, "hydra.run.dir=mine/empty/new/deep", "optim.lr=-1")[0] == 2
+    assert [path.name for path in tmp_path.rglob("*")] == ["mine", "empty"]
+
+
+def test_ctrl_c_before_the_run_begins_leaves_nothing(type_in, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "to_run_config", interrupted)
+    assert type_in(*TINY) == (130, "", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_working_folder_that_is_gone_is_named(type_in, tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert type_in(*TINY) == (2, "", "mnist_compact: the working folder does not exist any more\n")
+
+
+def test_the_version_is_ours(type_in):
+    assert type_in("--version") == (0, f"mnist_compact {__version__}\n", "")
+
+
+def test_a_reader_who_has_seen_enough_of_the_help_is_no_fault(type_in, monkeypatch):
+    class Closed:
+        def write(self, text):
+            raise BrokenPipeError
+
+        def flush(self): ...
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    assert type_in("--help") == (0, "", "")

@@ -1,0 +1,176 @@
+"""--where and the short names of scores: what matches, and in which words the rest is refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from mnist_compact.records.record import Score, Status
+from mnist_compact.reports.column_names import resolve
+from mnist_compact.reports.query import matching, names_in
+from mnist_compact.reports.tables import load_runs
+
+MakeRun = Callable[..., Path]
+MakeScore = Callable[..., Score]
+
+TABLE = pd.DataFrame(
+    {
+        "run": pd.Series(["r/a", "r/b", "r/c", "r/d"], dtype="string"),
+        "status": pd.Series(["completed", "completed", "failed", "running"], dtype="string"),
+        "parameters": pd.Series([3000, 7999, 8000, None], dtype="Int64"),
+        "optim.lr": pd.Series([0.1, 0.01, None, 0.2], dtype="Float64"),
+        "model.conv_bias": pd.Series([True, False, None, True], dtype="boolean"),
+        "optim.odd-name": pd.Series([1, 2, 3, 4], dtype="Int64"),
+        "machine.data_root": pd.Series([None] * 4, dtype="string"),
+        "started_at": pd.Series(
+            pd.to_datetime(["2025-11-20T10:00", "2025-11-21T10:00", "2025-11-22T10:00", None]),
+            dtype="datetime64[us]",
+        ),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("condition", "runs"),
+    [
+        ("parameters < 8000", "ab"),
+        ("8000 > parameters", "ab"),
+        ("parameters < 8000 and optim.lr > 0.05", "a"),
+        ("parameters >= 8000 or optim.lr > 0.05", "acd"),
+        ("optim.lr < optim.lr", ""),
+        ("optim.lr != 0.1", "bd"),  # what is missing is neither equal nor different
+        ("not optim.lr == 0.1", "bd"),
+        ("not (parameters < 5000)", "bc"),
+        ("3000 <= parameters < 8000", "ab"),
+        ("optim.lr > -1", "abd"),
+        ("parameters < 99999999999999999999999", "abc"),
+        ("status == 'completed'", "ab"),
+        ('status != "completed"', "cd"),
+        ("status in ('failed', 'running')", "cd"),
+        ("status not in ['failed']", "abd"),
+        ("parameters in [3000, 8000]", "ac"),
+        ("parameters not in [3000]", "bc"),
+        ("'/b' in run", "b"),
+        ("'.' in run", ""),  # no pattern
+        ("model.conv_bias", "ad"),
+        ("not model.conv_bias", "b"),
+        ("model.conv_bias == false", "b"),
+        ("model.conv_bias != True", "b"),
+        ("optim.lr is None", "c"),
+        ("optim.lr is not None and parameters is not None", "ab"),
+        ("machine.data_root > 0.1", ""),  # no run has a value of any kind
+        ("machine.data_root == 'x' or parameters == 3000", "a"),
+        ("started_at >= '2025-11-21'", "bc"),
+        ("started_at == '2025-11-20T12:00:00+02:00'", "a"),
+        ("not started_at > '2025-11-20 12:00'", "a"),
+        ("`optim.odd-name` == 2 and `optim.lr` < 1", "b"),
+        ("run == '`x`' or parameters == 3000", "a"),
+    ],
+)
+def test_what_matches(condition: str, runs: str) -> None:
+    assert [run[-1] for run in matching(TABLE, condition)["run"]] == [*runs]
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("", "is no condition"),
+        ("import os", "is no condition"),
+        ("parameters <", "is no condition"),
+        ("@parameters > 1", "is no condition"),
+        ("parameters = 3", "is no condition"),
+        ("parameters + 1 > 3", "is no condition"),
+        ("parameters > 3 if status else parameters", "is no condition"),
+        ("'x'.upper() == status", "is no condition"),
+        ("status == f'{run}'", "is no condition"),
+        ("status == b'x'", "is no condition"),
+        ("(lambda: 1) == parameters", "is no condition"),
+        ("(" * 500, "is no condition"),
+        ("__import__('os').system('true')", "no column '__import__'"),
+        ("optim.lr.__class__ == 1", "no column 'optim.lr.__class__'"),
+        ("parametres < 8 and optim.rl > 1", "'parametres'. Did you mean 'parameters'? There is no column 'optim.rl'."),
+        ("status == qqqq", "no column 'qqqq'. Text goes in quotes."),
+        ("parameters", "parameters (which holds numbers) is no condition by itself"),
+        ("1", "1 is no condition by itself"),
+        ("1 < 2", "one of them must be a column"),
+        ("parameters > 'many'", "compares parameters (which holds numbers) with 'many': kinds must agree"),
+        ("status == 3", "compares status (which holds text) with 3"),
+        ("model.conv_bias == 1", "compares model.conv_bias (which holds true or false) with 1"),
+        ("status < 'm'", "only numbers and times have an order"),
+        ("parameters == status", "compares parameters (which holds numbers) with status (which holds text)"),
+        ("parameters in ['x']", "compares parameters (which holds numbers) with 'x'"),
+        ("parameters in 3", "`in` takes a column and a list"),
+        ("parameters is 3", "`is` is for None alone"),
+        ("parameters == None", "compares parameters (which holds numbers) with None"),
+        ("started_at > 'yester'", "'yester' is no time"),
+    ],
+)
+def test_what_is_refused_and_in_which_words(condition: str, said: str) -> None:
+    with pytest.raises(ValueError) as refused:  # noqa: PT011
+        matching(TABLE, condition)
+    assert said in str(refused.value)
+
+
+def test_names_in_a_condition() -> None:
+    assert names_in("optim.lr > 1 and `a b` == 'x.y' and not model.conv_bias == true") == [
+        "optim.lr",
+        "a b",
+        "model.conv_bias",
+    ]
+
+
+# accuracy and loss
+
+
+@pytest.fixture
+def final(make_run: MakeRun, score: MakeScore, tmp_path: Path) -> Callable[..., pd.DataFrame]:
+    """final("holdout raw", …) -> a table of completed runs that end with such scores; "pruned …" for one cut off."""
+
+    def load(*runs: str) -> pd.DataFrame:
+        for number, run in enumerate(runs):
+            *pruned, split, weights = run.split()
+            scores = [score("train", "raw", "last", 90.0), score(split, "raw", "last", 98.0)]
+            if weights == "averaged":
+                scores.append(score(split, "averaged", "last", 98.5))
+            make_run(str(number), scores=scores, status=Status.STOPPED if pruned else Status.COMPLETED)
+        return load_runs(tmp_path)
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("runs", "column"),
+    [
+        (["test raw", "test raw"], "test_accuracy_last"),
+        (["holdout averaged"], "holdout_averaged_accuracy_last"),
+        (["holdout averaged", "pruned holdout raw"], "holdout_averaged_accuracy_last"),  # before averaging began
+        (["pruned holdout raw"], "holdout_accuracy_last"),
+    ],
+)
+def test_accuracy_is_that_of_the_final_score(final: Callable[..., pd.DataFrame], runs: list[str], column: str) -> None:
+    frame = final(*runs)
+    assert resolve(frame, "accuracy") == column
+    assert resolve(frame, "loss") == column.replace("accuracy", "loss")
+    assert len(matching(frame, "accuracy > 90")) == sum(not run.startswith("pruned") for run in runs) or len(runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("runs", "said"),
+    [
+        (["test raw", "holdout raw"], "holdout_accuracy_last (runs: 1) or test_accuracy_last (runs: 1)"),
+        (["test raw", "test averaged"], "test_accuracy_last (runs: 1) or test_averaged_accuracy_last (runs: 1)"),
+    ],
+)
+def test_scores_of_other_splits_or_weights_do_not_mix(
+    final: Callable[..., pd.DataFrame], runs: list[str], said: str
+) -> None:
+    with pytest.raises(ValueError, match="do not mix") as refused:
+        resolve(final(*runs), "accuracy")
+    assert said in str(refused.value)
+
+
+def test_accuracy_of_no_score_is_refused(make_run: MakeRun) -> None:
+    frame = load_runs(make_run(scores=[]))
+    with pytest.raises(ValueError, match="no run here has a score"):
+        resolve(frame, "accuracy")

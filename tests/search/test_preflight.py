@@ -1,0 +1,111 @@
+"""What every trial of a search would fail of is found before its study is founded."""
+
+import sys
+
+import pytest
+from hydra import compose
+from omegaconf import open_dict, read_write
+
+from mnist_compact.common.errors import ConfigError
+from mnist_compact.config.sweeper import Branch
+from mnist_compact.search.coordinator import Coordinator
+from mnist_compact.search.preflight import preflight
+
+LINE = ("data=synthetic", "model=compact", "optim.lr=interval(0.01,0.1)")
+MANY = "model.layers.conv1.width=range(4,9)"
+
+
+@pytest.fixture
+def check(configure, tmp_path):
+    """Checks a search as `python -m mnist_compact -m` does before it writes anything."""
+
+    def checked(*words, **branches):
+        hydra = [word for word in words if word.startswith("hydra")]
+        line = [*LINE, *(word for word in words if word not in hydra)]
+        plain = [word for word in line if "(" not in word]
+        bare = ("hydra/help=default", "hydra/sweeper=compact", f"hydra.sweeper.folder={tmp_path}")
+        config = compose("config", overrides=[*bare, *hydra, *plain], return_hydra_config=True)
+        with read_write(config), open_dict(config):
+            config.hydra.sweeper.branches = {name: Branch(**branch) for name, branch in branches.items()}
+        Coordinator(config, line).check()
+
+    return checked
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("train.epochs=20",), r"^train\.epochs must be at most budget\.max_epochs = 15, got 20$"),
+        (("train.epochs=range(16,30)",), r"^train\.epochs must be at most"),
+        (("train.epochs=20", MANY), r"^train\.epochs must be at most"),
+        (("machine.device=cuda:99",), r"^machine\.device must be auto, cpu or a GPU of this machine, got 'cuda:99'"),
+        (("machine.threads=choice(1,2)",), r"^machine\.threads says what a trial is computed on: it is no question$"),
+        (
+            ("hydra/sweeper/pruner=hyperband", "hydra.sweeper.pruner.reduction_factor=1"),
+            r"^hydra/sweeper/pruner must be one that works here, got HyperbandPruner",
+        ),
+        (
+            ("hydra/sweeper/pruner=hyperband", "hydra.sweeper.pruner.min_resource=0"),
+            r"^hydra/sweeper/pruner must be one that works here, got HyperbandPruner",
+        ),
+        (("optim.weight_decay=range(7,7)",), r"^optim\.weight_decay must hold at least one value, got range\(7,7\)$"),
+        (("optim=choice(sgd,sgd)",), r"^optim must list each choice once, got sgd, sgd$"),
+        (
+            ("hydra.sweeper.target=200",),
+            r"^hydra\.sweeper\.target must be at least 0 and below 100 for accuracy, got 200",
+        ),
+        (("hydra.sweeper.target=nan",), r"^hydra\.sweeper\.target must be at least 0 and below 100 for accuracy"),
+        (
+            ("hydra.sweeper.target=0", "hydra.sweeper.objectives=[loss]"),
+            r"^hydra\.sweeper\.target must be above 0 and at most 100 for loss, got 0",
+        ),
+        (
+            ("hydra.sweeper.objectives=[accuracy,accuracy]",),
+            r"^hydra\.sweeper\.objectives must name each objective once, got \['accuracy', 'accuracy'\]$",
+        ),
+        (("hydra.sweeper.storage=study.db",), r"^hydra\.sweeper\.storage must be an Optuna URL .*, got 'study\.db'$"),
+    ],
+)
+def test_what_no_trial_could_train_with_is_refused(check, words, said):
+    with pytest.raises(ConfigError, match=said):
+        check(*words)
+
+
+def test_a_tracker_that_is_not_installed_is_refused(check, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(ConfigError, match="pip install tensorboard"):
+        check("tracker=tensorboard")
+
+
+def test_a_sampler_whose_library_is_not_installed_is_refused_with_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cmaes", None)
+    snapshot = {"settings": {"objectives": ["accuracy"], "sampler": {"_target_": "optuna.samplers.CmaEsSampler"}}}
+    with pytest.raises(ConfigError, match=r"^hydra/sweeper/sampler=cmaes needs cmaes: pip install cmaes, or"):
+        preflight(snapshot, {})
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train.epochs=choice(20,15)",),
+        ("optim=glob(*)", "hydra.sweeper.target=99.5"),
+        ("hydra.sweeper.target=0.1", "hydra.sweeper.objectives=[loss]"),
+        ("train.epochs=20", "budget=choice(mission,none)"),
+        ("hydra/sweeper/pruner=hyperband",),
+        ("hydra/sweeper/pruner=hyperband", "hydra.sweeper.objectives=[accuracy,parameters]"),
+    ],
+)
+def test_what_only_some_proposals_could_not_is_theirs(check, words):
+    check(*words)
+
+
+def test_nested_branches_are_composed_along_all_their_conditions(check):
+    """`optim.nesterov` is a key of sgd alone: the check of the inner branch must choose sgd as well."""
+
+    def inner(key):
+        return {"when": {"optim.nesterov": [True]}, "params": {key: "choice(0.8,0.9)"}}
+
+    sgd = {"when": {"optim": ["sgd"]}, "params": {"optim.nesterov": "choice(true,false)"}}
+    check("optim=choice(adam,sgd)", sgd=sgd, inner=inner("optim.momentum"))
+    with pytest.raises(ConfigError, match=r"^hydra\.sweeper\.branches\.inner\.params: optim\.momentun is not a key"):
+        check("optim=choice(adam,sgd)", sgd=sgd, inner=inner("optim.momentun"))

@@ -1,0 +1,48 @@
+"""Addresses of storages: what file they are, how long they are waited for, how they are printed."""
+
+from pathlib import Path
+
+import pytest
+
+from mnist_compact.search.storage_urls import WAIT_S, file_of, rule_broken_by, shown, wait_of
+
+
+@pytest.mark.parametrize(
+    ("url", "file", "wait_s", "printed"),
+    [
+        ("sqlite:///a/study.db", "a/study.db", WAIT_S, None),
+        ("sqlite:////a/study.db?timeout=300", "/a/study.db", 300, None),
+        ("sqlite:///a/study.db?mode=ro", None, WAIT_S, None),
+        ("sqlite:///:memory:", None, WAIT_S, None),
+        ("journal:///a/study.log", "/a/study.log", WAIT_S, None),
+        ("postgresql://ada:secret@host:5432/db", None, WAIT_S, "postgresql://ada:***@host:5432/db"),
+        ("mysql+pymysql://ada:s%40x@host/db?timeout=7", None, 7, "mysql+pymysql://ada:***@host/db?timeout=7"),
+    ],
+)
+def test_an_address_tells_file_wait_and_how_it_is_printed(url, file, wait_s, printed):
+    assert file_of(url) == (file and Path(file))
+    assert wait_of(url) == wait_s
+    assert shown(url) == (printed or url)
+
+
+@pytest.mark.parametrize(
+    ("url", "rule"),
+    [
+        ("study.db", "be an Optuna URL"),
+        ("sqlite:///study.db?timeout=long", "be an Optuna URL"),
+        ("sqlite:///:memory:", "name a file"),
+        ("sqlite://", "name a file"),
+        ("sqlite:////nowhere/at/all/study.db", "lie in a folder that exists"),
+        ("sqlite:///study.db", None),
+        ("sqlite:///study.db?mode=ro", None),
+        ("journal:///nowhere/at/all/study.log", None),
+        ("postgresql://ada@host", None),
+    ],
+)
+def test_what_an_address_cannot_be_is_seen_without_opening_it(url, rule):
+    found = rule_broken_by(url)
+    assert found is None if rule is None else found.startswith(f"must {rule}")
+
+
+def test_what_is_no_address_is_no_file_and_printed_as_it_is():
+    assert (file_of("study.db"), shown("study.db")) == (None, "study.db")

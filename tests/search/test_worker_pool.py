@@ -1,0 +1,85 @@
+"""What a parent says of its workers' ends, in this process."""
+
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from mnist_compact.runs.jobs import how_ended
+from mnist_compact.search import worker_pool
+from mnist_compact.search.stopping import StoppingCriteria
+from mnist_compact.search.worker_pool import WorkerPool
+from mnist_compact.training.config import MachineConfig
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (-9, "ended by signal 9 (Killed: out of memory?)"),
+        (-15, "ended by signal 15 (Terminated)"),
+        (1, "ended with exit status 1"),
+    ],
+)
+def test_the_end_of_a_process_is_told_in_words(code, said):
+    assert how_ended(code) == said
+
+
+@pytest.fixture
+def force(tmp_path):
+    """Of processes that do as they are told instead of working; each is waited for."""
+    started = WorkerPool(tmp_path, url="", study_name="s", private=True, jobs=2, settings=None, machine=None)
+    (tmp_path / "workers").mkdir()
+
+    def begin(name, code):
+        (tmp_path / f"workers/{name}.log").write_text(f"{name} begins\n")
+        started.at_work.append((subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE), name))
+        return started.at_work[-1][0]
+
+    yield started, begin
+    started.stop()
+
+
+def test_a_worker_finds_modules_that_only_sys_path_has(force, monkeypatch):
+    started, _ = force
+    limits = {"n_trials": 1, "target": None, "target_trials": 1, "max_failures": 1, "max_refusals": 1}
+    started.settings, started.machine, given = StoppingCriteria(**limits, maximize=True), MachineConfig(name="auto"), {}
+
+    def start(command, *, env, **_):
+        given.update(env)
+        return subprocess.Popen([sys.executable, "-c", ""])
+
+    monkeypatch.setattr(worker_pool, "subprocess", SimpleNamespace(Popen=start, STDOUT=subprocess.STDOUT))
+    monkeypatch.syspath_prepend("/only/here")
+    started.start_worker()
+    assert "/only/here" in given["PYTHONPATH"].split(os.pathsep)
+
+
+def test_the_dead_are_told_with_how_they_ended(force):
+    started, begin = force
+    for name, code in {
+        "killed": "import os; os.kill(os.getpid(), 9)",
+        "failed": "raise SystemExit(1)",
+        "done": "",
+    }.items():
+        begin(name, code).communicate(timeout=180)
+    died = {"killed": "ended by signal 9 (Killed: out of memory?)", "failed": "ended with exit status 1"}
+    assert started.reap() == died
+    assert started.last_words("killed") == "killed begins"
+    assert len(started) == 0
+
+
+def test_a_worker_that_had_to_be_killed_is_excused(force, tmp_path, monkeypatch):
+    """Within SQLite, which waits for a lock, it does not hear that it is to stop: no fault of its trial."""
+    monkeypatch.setattr(worker_pool, "PATIENCE_S", 5)
+    started, begin = force
+    for name, ignores in {"deaf": "signal.SIG_IGN", "hearing": "signal.SIG_DFL"}.items():
+        code = f"import signal, time; signal.signal(signal.SIGTERM, {ignores}); print(1, flush=True); time.sleep(60)"
+        assert begin(name, code).stdout.readline() == b"1\n"
+    with started.at_work[0][0].stdout, started.at_work[1][0].stdout:
+        started.stop()
+    assert [process.returncode for process, _ in started.at_work] == [-9, -15]
+    assert [path.name for path in (tmp_path / "workers").glob("*.marking_infrastructure_failures")] == [
+        "deaf.marking_infrastructure_failures"
+    ]
