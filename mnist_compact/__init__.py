@@ -1,40 +1,39 @@
 """Compact CNNs on MNIST: configured with Hydra, searched with Optuna, compared with pandas.
 
-Importing this package imports none of them, so that ``--help`` and shell completion stay quick; each name of `__all__`
-is found when it is asked for.
+The names in `__all__` are the public Python API. Each is imported on first use, so that importing the package stays
+fast and `--help` and shell completion do not wait for torch, Optuna or pandas.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mnist_compact.api import train
+    from mnist_compact.api import confirm, rank, train
+    from mnist_compact.callbacks.base import Callback
     from mnist_compact.config.composition import compose
-    from mnist_compact.confirm import Confirm
     from mnist_compact.reports.study_table import load_study
     from mnist_compact.reports.tables import load_runs
     from mnist_compact.zoo.classifier import load_network
     from mnist_compact.zoo.registry import load
 
-    confirm: Confirm
-
 __version__ = "0.1.0"
-__all__ = ["compose", "confirm", "load", "load_network", "load_runs", "load_study", "train"]
-_HOMES = {
-    "compose": "composition",
-    "load": "use.entries",
-    "load_network": "use.classifier",
-    "load_runs": "results.tables",
-    "load_study": "studies.trials",
-    "train": "notebook",
+__all__ = ["Callback", "compose", "confirm", "load", "load_network", "load_runs", "load_study", "rank", "train"]
+_MODULES = {
+    "Callback": "callbacks.base",
+    "compose": "config.composition",
+    "confirm": "api",
+    "load": "zoo.registry",
+    "load_network": "zoo.classifier",
+    "load_runs": "reports.tables",
+    "load_study": "reports.study_table",
+    "rank": "api",
+    "train": "api",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name == "confirm":
-        return import_module(f"{__name__}.confirm")
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,3 +1,6 @@
+"""Entry point of `python -m mnist_compact`; the command is in `mnist_compact.cli.train`."""
+
 from mnist_compact.cli.train import main
 
-main()
+if __name__ == "__main__":
+    main()

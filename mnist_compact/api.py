@@ -1,30 +1,42 @@
-"""A run trained within a program, in a line."""
+"""Training, confirmation and re-ranking from Python, as the commands do them."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mnist_compact.callbacks.base import Callback
-from mnist_compact.config.schema import RunConfig
-from mnist_compact.records.record import RunRecord, Status
+from mnist_compact.common.statistics import THRESHOLD
+from mnist_compact.confirmation.defaults import FOLDER, RANKED_TRIALS, RANKING_SEEDS, SEEDS
+from mnist_compact.search.locate import SWEEPS
+
+if TYPE_CHECKING:
+    from mnist_compact.callbacks.base import Callback
+    from mnist_compact.config.schema import RunConfig
+    from mnist_compact.confirmation.reranking import Ranking
+    from mnist_compact.confirmation.results import SeedResults
+    from mnist_compact.records.record import RunRecord
 
 
-def train(config: RunConfig, folder: Path | str, *, callback: Callback | None = None) -> RunRecord:
-    """Train `config` from the start into `folder`, and draw its curves.
+def train(config: "RunConfig", folder: Path | str, *, callback: "Callback | None" = None) -> "RunRecord":
+    """Train a configuration from the start into a new run folder, and draw its curves.
 
-    torch's random state, number of threads and flush-to-zero mode are afterwards what they were.
+    Nothing is printed unless a callback does it. torch's random state, its number of threads and its flush-to-zero
+    mode are restored afterwards.
 
     Args:
-        config: What to train, as `compose` returns it.
-        folder: A new folder. The record stands there with all else that a run leaves.
-        callback: Is told of the run's progress. Without one the run is silent.
+        config: What to train, for instance from `compose`.
+        folder: The run folder. It must not hold a run already.
+        callback: Called at every event of the run.
 
     Returns:
-        The record. Its status says so where the loss became infinite or NaN.
+        The record of the run, which is also in `folder` with everything else that a run writes. Its status says so
+        where the loss became infinite or NaN.
 
     Raises:
-        ConfigError: The configuration cannot run, or `folder` holds a run already; nothing was written.
-        KeyboardInterrupt: Ctrl-C, so that it ends a loop of runs as well. The record says interrupted, and
-            `python -m mnist_compact resume=<folder>` goes on with the run.
+        ConfigError: The configuration cannot run, or the folder holds a run. Nothing is written then.
+        KeyboardInterrupt: Ctrl-C was pressed. The record says that the run was interrupted, and
+            `python -m mnist_compact resume=<folder>` continues it.
     """
+    from mnist_compact.callbacks.base import Callback
+    from mnist_compact.records.record import Status
     from mnist_compact.reports.plots import draw_run
     from mnist_compact.runs.trainer import run
 
@@ -34,3 +46,112 @@ def train(config: RunConfig, folder: Path | str, *, callback: Callback | None = 
     if record.epochs_done:
         draw_run(folder)
     return record
+
+
+def confirm(
+    config: "RunConfig | None" = None,
+    *,
+    run: str | Path | None = None,
+    trial: str | None = None,
+    experiment: str | None = None,
+    seeds: int = SEEDS,
+    split: str = "test",
+    threshold: float = THRESHOLD,
+    jobs: int = 0,
+    stop_early: bool = False,
+    plan: str | Path | None = None,
+    name: str | None = None,
+    folder: str | Path = FOLDER,
+    sweeps: str | Path = SWEEPS,
+    storage: str | None = None,
+) -> "SeedResults":
+    """Train one configuration with fresh seeds, as `python -m mnist_compact.confirm` does.
+
+    Calling it again with the same arguments continues after an interruption.
+
+    Args:
+        config: The configuration. Give exactly one of `config`, `run`, `trial` and `experiment`.
+        run: The run folder whose configuration is confirmed.
+        trial: A trial of a study, as "STUDY:N".
+        experiment: The name of a file in `conf/experiment`.
+        seeds: Number of seeds.
+        split: The images that are scored: test, holdout or synthetic.
+        threshold: Accuracy in per cent that the mean is compared with.
+        jobs: Number of processes side by side; 0 means one for each core.
+        stop_early: Stop as soon as the result is significant or futile.
+        plan: A preregistration file written before.
+        name: Name of the confirmation; by default it is derived from its source.
+        folder: Folder of all confirmations.
+        sweeps: Folder of all studies.
+        storage: Optuna URL of the study, or journal:///path.
+
+    Returns:
+        The results of all seeds that have ended.
+
+    Raises:
+        ConfigError: The confirmation cannot be done as asked.
+        ExecutionError: Some seeds could not be trained.
+    """
+    from mnist_compact.common.errors import EXIT_FAILED, ExecutionError
+    from mnist_compact.confirmation.conduct import ConfirmSpec, conduct, place
+    from mnist_compact.confirmation.preregistration import Preregistration
+    from mnist_compact.confirmation.sources import of
+
+    source = of(config=config, run=run, trial=trial, experiment=experiment, sweeps=Path(sweeps), url=storage)
+    where, confirmation = place(source, split, Path(folder), name)
+    spec = ConfirmSpec(folder=where, confirmation=confirmation, count=seeds, threshold=threshold, stop_early=stop_early)
+    results, faults = conduct(spec, jobs, None if plan is None else Preregistration.read(Path(plan)))
+    if faults:
+        raise ExecutionError("\n".join(faults), EXIT_FAILED)
+    return results
+
+
+def rank(
+    study: str,
+    *,
+    top: int = RANKED_TRIALS,
+    seeds: int = RANKING_SEEDS,
+    split: str = "holdout",
+    threshold: float = THRESHOLD,
+    jobs: int = 0,
+    folder: str | Path = FOLDER,
+    sweeps: str | Path = SWEEPS,
+    storage: str | None = None,
+) -> "Ranking":
+    """Rank the best trials of a study again, as `python -m mnist_compact.confirm --study` does.
+
+    Every round keeps half of the candidates and doubles their seeds. `confirm(trial=ranking.trial)` confirms the
+    winner. Calling it again with the same arguments continues after an interruption.
+
+    Args:
+        study: Name of the study, or the path of an exported study.
+        top: Number of trials to begin with.
+        seeds: Seeds of each candidate in the first round.
+        split: The images that are scored: holdout or synthetic. The test images must not be used for a choice.
+        threshold: Accuracy in per cent that the tables count seeds above.
+        jobs: Number of processes side by side; 0 means one for each core.
+        folder: Folder of all confirmations.
+        sweeps: Folder of all studies.
+        storage: Optuna URL of the study, or journal:///path.
+
+    Returns:
+        All rounds of the ranking.
+
+    Raises:
+        ConfigError: The ranking cannot be done as asked.
+        ExecutionError: Some seeds could not be trained.
+    """
+    from mnist_compact.confirmation.reranking import Ranking, rank_study
+
+    rounds = rank_study(
+        study,
+        top=top,
+        seeds=seeds,
+        split=split,
+        threshold=threshold,
+        jobs=jobs,
+        among=Path(folder),
+        sweeps=Path(sweeps),
+        url=storage,
+    )
+    return Ranking(study, [*rounds])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mnist_compact.common.command import run_command
 from mnist_compact.common.errors import EXIT_FAILED, ConfigError
 from mnist_compact.common.statistics import THRESHOLD
-from mnist_compact.confirm import FOLDER, SEEDS, SEEDS_OF_A_RANKING, TOP
+from mnist_compact.confirmation.defaults import FOLDER, RANKED_TRIALS, RANKING_SEEDS, SEEDS
 from mnist_compact.search.locate import SWEEPS
 
 if TYPE_CHECKING:
@@ -50,13 +50,17 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--experiment", metavar="NAME", help="of conf/experiment/NAME.yaml")
     what.add_argument("--study", metavar="STUDY", help="rank this study's best again on another held-out part")
     parser.add_argument(
-        "--top", type=int, default=TOP, metavar="K", help=f"with --study: so many trials (default: {TOP})"
+        "--top",
+        type=int,
+        default=RANKED_TRIALS,
+        metavar="K",
+        help=f"with --study: so many trials (default: {RANKED_TRIALS})",
     )
     parser.add_argument(
         "--seeds",
         type=int,
         metavar="N",
-        help=f"in all (default: {SEEDS}); with --study in its first round (default: {SEEDS_OF_A_RANKING})",
+        help=f"in all (default: {SEEDS}); with --study in its first round (default: {RANKING_SEEDS})",
     )
     parser.add_argument(
         "--split",
@@ -180,7 +184,7 @@ def _rank(arguments: argparse.Namespace) -> int:
     for each in rank_study(
         arguments.study,
         top=arguments.top,
-        seeds=SEEDS_OF_A_RANKING if arguments.seeds is None else arguments.seeds,
+        seeds=RANKING_SEEDS if arguments.seeds is None else arguments.seeds,
         split=split,
         threshold=arguments.threshold,
         jobs=arguments.jobs,
@@ -213,7 +217,3 @@ def _gathered(folder: Path) -> "SeedResults":
     from mnist_compact.confirmation.seed_pool import seeds_of
 
     return SeedResults.gather(folder, seeds_of(folder))
-
-
-if __name__ == "__main__":
-    main()

@@ -104,7 +104,3 @@ def _compared(found: "Evaluation", told: int, by: str) -> int:
     near = abs(found.correct - told) <= ROUNDING
     print(f"the {by} says {told:,}: {'as near as another processor comes' if near else 'not reproduced'}")
     return 0 if near else EXIT_FAILED
-
-
-if __name__ == "__main__":
-    main()

@@ -177,7 +177,3 @@ def _chosen(table: "pd.DataFrame", columns: list[str], sort: str | None, *, desc
 
 def _sorted(table: "pd.DataFrame", column: str, *, descending: bool) -> "pd.DataFrame":
     return table.sort_values(column, ascending=not descending, na_position="last", kind="stable")
-
-
-if __name__ == "__main__":
-    main()

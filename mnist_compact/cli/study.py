@@ -214,7 +214,3 @@ def _print(parts: "Sequence[pd.DataFrame | str]", form: str) -> None:
         return
     render = {"table": tables.to_text, "markdown": tables.to_markdown, "csv": tables.to_csv}[form]
     sys.stdout.write("\n".join(f"{part}\n" if isinstance(part, str) else render(part) for part in parts))
-
-
-if __name__ == "__main__":
-    main()

@@ -89,7 +89,7 @@ class Composition(RunConfig):
 
 def configuration_folder() -> Path:
     """conf/ of the checkout or, in an installed wheel, the copy inside the package."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     for folder in (package / "conf", package.parent / "conf"):
         if (folder / "config.yaml").is_file():
             return folder

@@ -51,10 +51,6 @@ class WithoutData(RuntimeError):
     """What is to be trained on cannot be had, which is no fault of a trial."""
 
 
-class LeaseLost(LeaseLost):
-    """Another worker has taken this trial over, for this one was silent too long."""
-
-
 class Worker:
     def __init__(self, worker_spec: WorkerSpec) -> None:
         self.spec = worker_spec

@@ -80,7 +80,3 @@ def _list() -> None:
         for card in cards
     ]
     sys.stdout.write(to_text(pd.DataFrame(rows)))
-
-
-if __name__ == "__main__":
-    main()

@@ -56,7 +56,7 @@ class Card:
 
 
 def zoo_folder() -> Path:
-    return Path(str(files(__package__))) / "zoo"
+    return Path(str(files(__package__))) / "networks"
 
 
 def names() -> list[str]:

@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 TITLE = "mnist_compact: runs"
 CORNER_BELOW = 8000  # parameters; with more than THRESHOLD per cent, what the project is for
 SCRIPTS = (
-    "elements.js",
-    "filter.js",
-    "table.js",
-    "figures.js",
-    "runs.js",
-    "size.js",
-    "run.js",
-    "charts.js",
-    "study.js",
-    "confirmations.js",
-    "page.js",
+    "js/elements.js",
+    "js/filter.js",
+    "js/table.js",
+    "js/figures.js",
+    "js/runs.js",
+    "js/size.js",
+    "js/run.js",
+    "js/charts.js",
+    "js/study.js",
+    "js/confirmations.js",
+    "js/page.js",
 )
 
 Json = dict[str, Any]
