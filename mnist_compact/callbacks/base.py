@@ -1,37 +1,77 @@
-"""Who looks on at a run: callbacks, who change nothing, and the one pruning_callback, whom it may end for."""
+"""The base class of callbacks, a list of callbacks, and a wrapper that keeps their errors away from the run."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mnist_compact.config.schema import RunConfig
     from mnist_compact.models.summary import ModelSummary
     from mnist_compact.records.record import RunRecord
     from mnist_compact.training.loop import StepView
 
 
-class Callback:
-    """Someone who looks on: each says what it does with what it hears of, and this one does nothing.
+@dataclass(slots=True, frozen=True)
+class RunInfo:
+    """What is known about a run before its first step."""
 
-    The run is the same whoever does. Whoever made a callback closes it.
+    settings: Mapping[str, Any]  # the configuration as in result.json: group → settings, and seed and experiment
+    model_summary: ModelSummary
+    device: str  # such as cpu or cuda:0
+    train_images: int  # in each epoch
+    steps_per_epoch: int
+    evaluated_split: str  # the images that are scored after each epoch
+
+
+class Callback:
+    """Base class of all callbacks. Every hook does nothing by default.
+
+    A callback observes a run and must not change it: the weights are the same with and without callbacks. The code
+    that creates a callback closes it.
+
+    Example:
+        Append one line for every epoch to a CSV file::
+
+            class EpochLog(Callback):
+                def on_epoch_end(self, row, *, new_best):
+                    with open("epochs.csv", "a") as file:
+                        print(row["epoch"], row["train_loss"], sep=",", file=file)
+
+            train(compose("data=synthetic"), "outputs/example", callback=EpochLog())
     """
 
-    def on_message(self, message: str) -> None: ...
-    def on_run_start(self, run: RunConfig, model_summary: ModelSummary, device: str, steps: int) -> None: ...
-    def on_step_end(self, view: StepView) -> None: ...
-    def on_epoch_end(self, row: dict[str, Any], *, new_best: bool) -> None: ...
-    def on_run_end(self, record: RunRecord, folder: Path) -> None: ...
-    def close(self) -> None: ...
+    def on_message(self, message: str) -> None:
+        """Receive a sentence for the user, for instance that data is being downloaded."""
+
+    def on_run_start(self, info: RunInfo) -> None:
+        """Called once, before the first step of a run or of a continuation."""
+
+    def on_step_end(self, view: StepView) -> None:
+        """Called after every optimizer step. Reading the tensors of `view` waits for a GPU."""
+
+    def on_epoch_end(self, row: dict[str, Any], *, new_best: bool) -> None:
+        """Called after every evaluated epoch, when its checkpoint is on disk.
+
+        Args:
+            row: The epoch's line of metrics.csv. Losses are in nats, accuracies in per cent, times in seconds. A value
+                is None where nothing was measured.
+            new_best: Whether the epoch has the best evaluation accuracy so far.
+        """
+
+    def on_run_end(self, record: RunRecord, folder: Path) -> None:
+        """Called once, when the record of the run is on disk in `folder`."""
+
+    def close(self) -> None:
+        """Release resources. Called once, also after an error."""
 
 
 class CallbackList(Callback):
-    """Several that look on at the same run."""
+    """Calls several callbacks in order."""
 
     def __init__(self, *callbacks: Callback) -> None:
         self.all = callbacks
@@ -40,9 +80,9 @@ class CallbackList(Callback):
         for callback in self.all:
             callback.on_message(message)
 
-    def on_run_start(self, run: RunConfig, model_summary: ModelSummary, device: str, steps: int) -> None:
+    def on_run_start(self, info: RunInfo) -> None:
         for callback in self.all:
-            callback.on_run_start(run, model_summary, device, steps)
+            callback.on_run_start(info)
 
     def on_step_end(self, view: StepView) -> None:
         for callback in self.all:
@@ -62,36 +102,36 @@ class CallbackList(Callback):
 
 
 class SafeCallback(Callback):
-    """A callback whose faults cost the run nothing: the first is said on stderr, and the callback hears no more."""
+    """Wraps a callback so that its errors never abort a run: the first is printed, and the callback is dropped."""
 
     def __init__(self, name: str, callback: Callback) -> None:
         self.name = name
         self.callback: Callback | None = callback
 
     def on_message(self, message: str) -> None:
-        self._tell(lambda callback: callback.on_message(message))
+        self._call(lambda callback: callback.on_message(message))
 
-    def on_run_start(self, run: RunConfig, model_summary: ModelSummary, device: str, steps: int) -> None:
-        self._tell(lambda callback: callback.on_run_start(run, model_summary, device, steps))
+    def on_run_start(self, info: RunInfo) -> None:
+        self._call(lambda callback: callback.on_run_start(info))
 
     def on_step_end(self, view: StepView) -> None:
-        self._tell(lambda callback: callback.on_step_end(view))
+        self._call(lambda callback: callback.on_step_end(view))
 
     def on_epoch_end(self, row: dict[str, Any], *, new_best: bool) -> None:
-        self._tell(lambda callback: callback.on_epoch_end(row, new_best=new_best))
+        self._call(lambda callback: callback.on_epoch_end(row, new_best=new_best))
 
     def on_run_end(self, record: RunRecord, folder: Path) -> None:
-        self._tell(lambda callback: callback.on_run_end(record, folder))
+        self._call(lambda callback: callback.on_run_end(record, folder))
 
     def close(self) -> None:
-        self._tell(lambda callback: callback.close())
+        self._call(lambda callback: callback.close())
 
-    def _tell(self, news: Callable[[Callback], None]) -> None:
+    def _call(self, hook: Callable[[Callback], None]) -> None:
         if self.callback is None:
             return
         try:
-            news(self.callback)
+            hook(self.callback)
         except Exception as error:
             self.callback = None
             with suppress(OSError):  # stderr may be what is broken
-                print(f"{self.name} has failed, the run goes on without it: {error}", file=sys.stderr)
+                print(f"{self.name} failed, and the run continues without it: {error}", file=sys.stderr)

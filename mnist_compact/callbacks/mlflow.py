@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_compact.callbacks.base import Callback
+from mnist_compact.callbacks.base import Callback, RunInfo
 from mnist_compact.callbacks.metric_names import tag_of
 from mnist_compact.common.atomic import replacing
 from mnist_compact.common.bounded_read import read_json
@@ -18,8 +17,6 @@ from mnist_compact.common.nested import flat
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from mnist_compact.config.schema import RunConfig
-    from mnist_compact.models.summary import ModelSummary
     from mnist_compact.records.record import RunRecord
 
 MOST_AT_ONCE = 100  # parameters that MLflow takes in one request
@@ -44,7 +41,7 @@ class MLflowTracker(Callback):
         self.run_id = ""
         self.under_way = False
 
-    def on_run_start(self, run: RunConfig, model_summary: ModelSummary, device: str, steps: int) -> None:
+    def on_run_start(self, info: RunInfo) -> None:
         for name, value in PATIENCE.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
@@ -55,11 +52,11 @@ class MLflowTracker(Callback):
             self.run_id = begun["run_id"]
             self.client.update_run(self.run_id, status="RUNNING")
             self.under_way = True
-            self._tag_changes(self.client, _settings(run, model_summary))
+            self._tag_changes(self.client, _settings(info))
             return
         self.run_id = self._created(self.client)
         self.under_way = True
-        self._describe(self.client, _settings(run, model_summary))
+        self._describe(self.client, _settings(info))
         with replacing(self.mark) as beside:
             beside.write_text(
                 json.dumps({"uri": self.client.tracking_uri, "run_id": self.run_id}) + "\n", encoding="utf-8"
@@ -107,7 +104,7 @@ class MLflowTracker(Callback):
                 client.set_tag(self.run_id, tag, value)
 
 
-def _settings(run: RunConfig, model_summary: ModelSummary) -> dict[str, str]:
+def _settings(info: RunInfo) -> dict[str, str]:
     """All settings of the run by their full names, with the number of parameters."""
-    settings = {**flat(asdict(run)), "parameters": model_summary.parameters}
+    settings = {**flat(info.settings), "parameters": info.model_summary.parameters}
     return {key: str(value) for key, value in settings.items()}

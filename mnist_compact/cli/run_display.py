@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,9 @@ from rich.segment import SegmentLines
 from rich.table import Table
 from rich.text import Text
 
-from mnist_compact.callbacks.base import Callback, SafeCallback
+from mnist_compact.callbacks.base import Callback, RunInfo, SafeCallback
 from mnist_compact.common.tables import on_paper_or_terminal
 from mnist_compact.common.wording import counted
-from mnist_compact.config.schema import RunConfig
 from mnist_compact.models.summary import ModelSummary
 from mnist_compact.records.record import RunRecord, Status
 from mnist_compact.training.loop import StepView
@@ -59,15 +59,15 @@ class TerminalCallback(Callback):
     def on_message(self, message: str) -> None:
         self.console.print(message, markup=False, soft_wrap=True)
 
-    def on_run_start(self, run: RunConfig, model_summary: ModelSummary, device: str, steps: int) -> None:
-        table, options = layer_table(model_summary), self.console.options
+    def on_run_start(self, info: RunInfo) -> None:
+        table, options = layer_table(info.model_summary), self.console.options
         needed = Measurement.get(self.console, options.update(max_width=WIDEST), table).maximum
         lines = self.console.render_lines(table, options.update(width=needed), pad=False)
         self.console.print(SegmentLines(lines, new_lines=True), crop=False)  # squeezed it would be dots
-        for line in (*totals(model_summary), *recipe(run, device, steps)):
+        for line in (*totals(info.model_summary), *recipe(info)):
             self.console.print(line, markup=False, soft_wrap=True)
-        self.epochs = run.train.epochs
-        self.images = run.data.train_size
+        self.epochs = info.settings["train"]["epochs"]
+        self.images = info.train_images
         if self.console.is_terminal:
             self.bar = Progress(
                 TextColumn("{task.description}"),
@@ -159,24 +159,25 @@ def totals(model_summary: ModelSummary) -> list[str]:
     ]
 
 
-def recipe(run: RunConfig, device: str, steps: int) -> list[str]:
+def recipe(info: RunInfo) -> list[str]:
     import torch
 
+    settings, train = info.settings, info.settings["train"]
     return [
-        f"device     {device}, {counted(torch.get_num_threads(), 'thread')}, {run.train.precision.value}",
-        f"optimizer  {_settings(run.optim)}",
-        f"scheduler  {_settings(run.scheduler)}",
-        f"data       {run.data.name}: {counted(run.data.train_size, 'training image')}, "
-        f"scored on the {run.data.evaluated_split} split; augmentation {run.augment.name}; "
-        f"{counted(run.train.epochs, 'epoch')} of {counted(steps, 'batch', 'batches')} of {run.train.batch_size}; "
-        f"seed {run.seed}",
+        f"device     {info.device}, {counted(torch.get_num_threads(), 'thread')}, {train['precision']}",
+        f"optimizer  {_settings(settings['optim'])}",
+        f"scheduler  {_settings(settings['scheduler'])}",
+        f"data       {settings['data']['name']}: {counted(info.train_images, 'training image')}, "
+        f"scored on the {info.evaluated_split} split; augmentation {settings['augment']['name']}; "
+        f"{counted(train['epochs'], 'epoch')} of {counted(info.steps_per_epoch, 'batch', 'batches')} "
+        f"of {train['batch_size']}; seed {settings['seed']}",
     ]
 
 
-def _settings(part: Any) -> str:
-    """Without what is left out of it, which is null."""
-    values = {key: getattr(part, key) for key in part.__dataclass_fields__ if key != "name"}
-    return f"{part.name}({', '.join(f'{key} {value}' for key, value in values.items() if value is not None)})"
+def _settings(part: Mapping[str, Any]) -> str:
+    """The option and its settings; those that are null are left out."""
+    values = {key: value for key, value in part.items() if key not in ("kind", "name") and value is not None}
+    return f"{part['name']}({', '.join(f'{key} {value}' for key, value in values.items())})"
 
 
 def epoch_line(row: dict[str, Any], epochs: int, *, new_best: bool) -> str:

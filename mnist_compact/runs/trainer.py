@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mnist_compact.callbacks.base import Callback
+from mnist_compact.callbacks.base import Callback, RunInfo
 from mnist_compact.callbacks.pruning import LeaseLost, PruningCallback, never_prune
 from mnist_compact.common.errors import ConfigError, UserError
 from mnist_compact.common.run_files import OVERWRITTEN, RECORD
@@ -164,7 +164,16 @@ def _conduct(writer: RunFolderWriter, callback: Callback, pruning_callback: Prun
     try:
         writer.begin()
         device = writer.data.train.images.device
-        callback.on_run_start(writer.run, writer.model_summary, str(device), len(writer.batches))
+        callback.on_run_start(
+            RunInfo(
+                settings=to_record(writer.run),
+                model_summary=writer.model_summary,
+                device=str(device),
+                train_images=len(writer.data.train),
+                steps_per_epoch=len(writer.batches),
+                evaluated_split=record.evaluated,
+            )
+        )
         with memory_faults():  # here too, so that the record's reason is in words
             finished = _train(writer, callback, pruning_callback)
         record.status = Status.COMPLETED if finished else Status.STOPPED

@@ -273,7 +273,7 @@ def test_a_tracker_that_fails_costs_the_run_nothing(configure, recording_callbac
         CallbackList(recording_callback(), SafeCallback("tracker=broken", broken)),
     )
     assert (record.status, record.epochs_done, broken.heard) == ("completed", 3, 2)
-    assert capsys.readouterr().err == "tracker=broken has failed, the run goes on without it: no space left\n"
+    assert capsys.readouterr().err == "tracker=broken failed, and the run continues without it: no space left\n"
 
 
 class Hearing(Callback):
@@ -283,10 +283,10 @@ class Hearing(Callback):
         self.heard = []
 
     def on_message(self, message):
-        self.heard.append("announce")
+        self.heard.append("message")
 
-    def on_run_start(self, run, model_summary, device, steps):
-        self.heard.append(f"started {run.model.name}")
+    def on_run_start(self, info):
+        self.heard.append(f"started {info.settings['model']['name']}")
 
     def on_step_end(self, view):
         self.heard.append("on_step_end")
@@ -304,10 +304,10 @@ class Hearing(Callback):
 def test_a_tracker_hears_all_that_the_terminal_hears(configure, recording_callback, tmp_path):
     tracker = Hearing()
     callbacks = CallbackList(recording_callback(), SafeCallback("tracker=hearing", tracker))
-    callbacks.announce("the images are there")
+    callbacks.on_message("the images are there")
     run(configure("train.epochs=1"), tmp_path, callbacks)
     callbacks.close()
     assert tracker.heard == [
-        *("announce", "started m3", "on_step_end", "on_step_end", "on_step_end", "epoch 1"),
+        *("message", "started m3", "on_step_end", "on_step_end", "on_step_end", "epoch 1"),
         *("ended completed", "close"),
     ]
