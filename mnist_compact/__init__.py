@@ -11,15 +11,28 @@ if TYPE_CHECKING:
     from mnist_compact.api import confirm, rank, train
     from mnist_compact.callbacks.base import Callback
     from mnist_compact.config.composition import compose
+    from mnist_compact.confirmation.comparison import compare
     from mnist_compact.reports.study_table import load_study
     from mnist_compact.reports.tables import load_runs
     from mnist_compact.zoo.classifier import load_network
     from mnist_compact.zoo.registry import load
 
 __version__ = "0.1.0"
-__all__ = ["Callback", "compose", "confirm", "load", "load_network", "load_runs", "load_study", "rank", "train"]
+__all__ = [
+    "Callback",
+    "compare",
+    "compose",
+    "confirm",
+    "load",
+    "load_network",
+    "load_runs",
+    "load_study",
+    "rank",
+    "train",
+]
 _MODULES = {
     "Callback": "callbacks.base",
+    "compare": "confirmation.comparison",
     "compose": "config.composition",
     "confirm": "api",
     "load": "zoo.registry",

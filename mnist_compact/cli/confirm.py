@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _confirm(arguments: argparse.Namespace) -> int:
     from mnist_compact.cli.confirmation_display import show
-    from mnist_compact.confirmation.comparison import Comparison
+    from mnist_compact.confirmation.comparison import Comparison, compare
     from mnist_compact.confirmation.conduct import conduct
     from mnist_compact.confirmation.preregistration import Preregistration
 
@@ -124,7 +124,7 @@ def _confirm(arguments: argparse.Namespace) -> int:
     for fault in faults:
         sys.stderr.write(f"mnist-compact-confirm: {fault}\n")
     _deliver(seed_results, spec.folder, arguments, whole=not faults)
-    for comparison in seed_results.versus_each(others):
+    for comparison in compare(seed_results, *others):
         print(comparison.told())
     return EXIT_FAILED if faults else 0
 

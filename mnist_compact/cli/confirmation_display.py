@@ -1,8 +1,14 @@
 """What a confirmation and a ranking have measured, on the terminal."""
 
 from mnist_compact.common.tables import show_table
-from mnist_compact.confirmation.results import SeedResults
-from mnist_compact.confirmation.tables import round_title, seeds_table, sentences, standings_table, summary_table
+from mnist_compact.confirmation.results import (
+    SeedResults,
+    round_title,
+    seeds_table,
+    sentences,
+    standings_table,
+    summary_table,
+)
 
 
 def show(seed_results: SeedResults) -> None:

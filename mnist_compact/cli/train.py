@@ -29,6 +29,7 @@ from mnist_compact.config.schema import GROUPS, configuration_folder
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from mnist_compact.cli.search_display import View
     from mnist_compact.records.record import RunRecord
 
 
@@ -116,7 +117,7 @@ def _launch(arguments: list[str]) -> None:
     from mnist_compact.hydra_ext import grid_sweeper, launcher, search_sweeper
 
     registration.register()
-    search_sweeper.register()
+    search_sweeper.register(_search_view)
     launcher.register()
     grid_sweeper.register()
     token = secrets.token_hex(3)  # one for all: Hydra asks anew for each run of a grid, which share a folder
@@ -133,6 +134,12 @@ def _launch(arguments: list[str]) -> None:
         launch()
     finally:
         sys.argv = typed
+
+
+def _search_view() -> "type[View]":
+    from mnist_compact.cli.search_display import View
+
+    return View
 
 
 def describe_groups() -> str:

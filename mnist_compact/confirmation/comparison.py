@@ -108,8 +108,20 @@ class Comparison:
         return f"<p>{html.escape(self.told())}</p>"
 
 
-def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The same, as made at once."""
+def compare(first: SeedResults, *others: SeedResults) -> list[Comparison]:
+    """Compare the results of one confirmation with those of others, paired by seed.
+
+    Args:
+        first: The results that the others are subtracted from.
+        others: One or more other confirmations on the same split. Holm's correction is applied to their p values.
+
+    Returns:
+        One comparison for each of `others`, in their order.
+
+    Raises:
+        ConfigError: The splits differ, fewer than two seeds are common, or a seed diverged.
+    """
+    comparisons = [Comparison.between(first, other) for other in others]
     found = holm([each.p for each in comparisons])
     return [replace(each, corrected_p=p, among=len(comparisons)) for each, p in zip(comparisons, found, strict=True)]
 

@@ -42,13 +42,13 @@ class Ranking:
 
     def __repr__(self) -> str:
         """The standings, round by round."""
-        from mnist_compact.confirmation.tables import rounds_to_plain_text
+        from mnist_compact.confirmation.results import rounds_to_plain_text
 
         return rounds_to_plain_text(self._standings())
 
     def _repr_html_(self) -> str:
         """In a notebook: the standings, round by round."""
-        from mnist_compact.confirmation.tables import rounds_to_html
+        from mnist_compact.confirmation.results import rounds_to_html
 
         return rounds_to_html(self._standings())
 

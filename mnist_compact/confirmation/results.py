@@ -1,14 +1,15 @@
 """What the seeds of a confirmation say: their scores, a summary, a verdict against a threshold."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.common.run_files import RECORD
-from mnist_compact.common.statistics import CONFIDENCE, THRESHOLD, Summary, above, threshold_text
+from mnist_compact.common.statistics import CONFIDENCE, FEWEST, THRESHOLD, Summary, above, threshold_text
+from mnist_compact.common.wording import counted
 from mnist_compact.confirmation.confirmation import Confirmation
 from mnist_compact.confirmation.interim import LIMITS, InterimAnalysis
 from mnist_compact.confirmation.preregistration import FILENAME as PLAN
@@ -18,7 +19,7 @@ from mnist_compact.records.correct_bits import read_bits
 from mnist_compact.records.record import RecordError, RunRecord, Score, Status
 
 if TYPE_CHECKING:
-    from mnist_compact.confirmation.comparison import Comparison
+    import pandas as pd
 
 
 @dataclass(slots=True, frozen=True)
@@ -121,18 +122,6 @@ class SeedResults:
 
         return crossed_interval(unpacked(bits, totals.pop()))
 
-    def versus(self, other: "SeedResults") -> "Comparison":
-        """Paired by seed. Raises ConfigError for what cannot be paired."""
-        from mnist_compact.confirmation.comparison import Comparison
-
-        return Comparison.between(self, other)
-
-    def versus_each(self, others: "Iterable[SeedResults]") -> "list[Comparison]":
-        """As `versus`, several at once: with Holm's correction."""
-        from mnist_compact.confirmation.comparison import corrected
-
-        return corrected([self.versus(other) for other in others])
-
     def verdict(self) -> str:
         """Whether the mean is above the threshold, at the interval's confidence, in words."""
         claim, threshold = f"mean > {threshold_text(self.threshold)}", self.threshold
@@ -177,14 +166,10 @@ class SeedResults:
 
     def __repr__(self) -> str:
         """The summary and the verdict, without the seeds."""
-        from mnist_compact.confirmation.tables import to_plain_text
-
         return to_plain_text(self)
 
     def _repr_html_(self) -> str:
         """In a notebook: every seed, their summary, the verdict."""
-        from mnist_compact.confirmation.tables import to_html
-
         return to_html(self)
 
 
@@ -213,3 +198,111 @@ def _machine(environment: dict[str, Any]) -> str:
     device, threads = environment.get("device", "cpu"), environment.get("threads", 1)
     cores = "one core" if threads == 1 else f"{threads} cores"
     return f"{cores} of {environment.get('processor', 'unknown')}" if device == "cpu" else device
+
+
+def to_html(seed_results: SeedResults) -> str:
+    """Every seed, their summary and the verdict, for a notebook."""
+    from mnist_compact.common.tables import to_html_fragment
+
+    *above, last = [seeds_table(seed_results), *([summary_table(seed_results)] if seed_results.accuracies else [])]
+    return "".join([*map(to_html_fragment, above), to_html_fragment(last, sentences(seed_results))])
+
+
+def to_plain_text(seed_results: SeedResults) -> str:
+    """The summary and the verdict, for `print`."""
+    from mnist_compact.common.tables import to_text
+
+    table = to_text(summary_table(seed_results)) if seed_results.accuracies else ""
+    return table + "\n".join(sentences(seed_results))
+
+
+def sentences(seed_results: SeedResults) -> list[str]:
+    """What was measured, what is to be known of it, the verdict."""
+    about, notes = seed_results.confirmation, seed_results.notes()
+    if about.split == "test" and seed_results.plan is None:
+        notes.append("no plan was written before the test images were read")
+    measured = f"{about.source}: {about.split} accuracy in per cent at the last epoch, {seed_results.weights} weights"
+    return [measured, *notes, seed_results.verdict()]
+
+
+def seeds_table(seed_results: SeedResults) -> "pd.DataFrame":
+    """One row for each seed asked for."""
+    import pandas as pd
+
+    averaged = seed_results.weights == "averaged"
+    rows = [
+        {
+            "seed": result.seed,
+            "status": str(result.status),
+            "accuracy %": None if score is None else score.accuracy,
+            "loss": None if score is None else score.loss,
+            **({"raw accuracy %": None if raw is None else raw.accuracy} if averaged else {}),
+            "seconds": result.seconds,
+        }
+        for result in seed_results.seeds
+        for score, raw in [(result.score, result.raw) if result in seed_results.completed else (None, None)]
+    ]
+    return pd.DataFrame(rows)
+
+
+def rounds_to_html(rounds: list[tuple[int, list[SeedResults]]]) -> str:
+    """All rounds of a ranking, with the seeds of each, for a notebook."""
+    from mnist_compact.common.tables import to_html_fragment
+
+    return "".join(
+        to_html_fragment(standings_table(standings), [round_title(number, seeds, standings)])
+        for number, (seeds, standings) in enumerate(rounds, 1)
+    )
+
+
+def rounds_to_plain_text(rounds: list[tuple[int, list[SeedResults]]]) -> str:
+    """All rounds of a ranking, for `print`."""
+    from mnist_compact.common.tables import to_text
+
+    return "\n".join(
+        f"{round_title(number, seeds, standings)}\n{to_text(standings_table(standings))}"
+        for number, (seeds, standings) in enumerate(rounds, 1)
+    )
+
+
+def round_title(number: int, seeds: int, standings: list[SeedResults]) -> str:
+    few = f"; with fewer than {FEWEST} seeds an interval is only an indication" if seeds < FEWEST else ""
+    return f"round {number}: {counted(len(standings), 'candidate')}, {counted(seeds, 'seed')} each{few}"
+
+
+def standings_table(standings: list[SeedResults]) -> "pd.DataFrame":
+    """One row for each candidate of a ranking."""
+    import pandas as pd
+
+    rows = [
+        {
+            "trial": seed_results.confirmation.source.removeprefix("trial "),
+            "weights": seed_results.weights,
+            **(_summary(seed_results) if seed_results.accuracies else {"n": 0}),
+        }
+        for seed_results in standings
+    ]
+    return pd.DataFrame(rows)
+
+
+def summary_table(seed_results: SeedResults) -> "pd.DataFrame":
+    """One row."""
+    import pandas as pd
+
+    return pd.DataFrame([_summary(seed_results)])
+
+
+def _summary(seed_results: SeedResults) -> dict[str, object]:
+    summary = seed_results.summary()
+    return {
+        "n": summary.n,
+        "mean": summary.mean,
+        "sd": summary.sd,
+        "min": summary.minimum,
+        "max": summary.maximum,
+        "95 % low": summary.low,
+        "95 % high": summary.high,
+        f"seeds > {threshold_text(seed_results.threshold)}": f"{seed_results.above()}/{seed_results.asked}",
+        "loss": seed_results.mean_loss(),
+        "parameters": seed_results.completed[0].parameters,
+    }

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mnist_compact.common.shapes import SIDE
-from mnist_compact.data.config import AugmentConfig
+from mnist_compact.data.augment_settings import AugmentSettings
 
 
 def scaled(images: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class Augmentation:
     torchvision's ColorJitter shuffles the first two.
     """
 
-    settings: AugmentConfig
+    settings: AugmentSettings
 
     def __call__(self, images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """Images (N, 28, 28) in [0, 1], all strengths multiplied by `strength`. 0 everywhere gives `images` back."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
 from mnist_compact.common.errors import ConfigError, Validator
-from mnist_compact.common.shapes import CLASSES, SIDE
+from mnist_compact.common.shapes import CLASSES
+from mnist_compact.data.augment_settings import AugmentSettings
 from mnist_compact.data.published import FASHION, MNIST, TRAIN_IMAGES, Published
 
 if TYPE_CHECKING:
@@ -115,7 +116,15 @@ class HoldoutConfig(DataConfig):
     def load(self, announce: Callable[[str], None], root: str | None = None) -> Datasets:
         from mnist_compact.data.datasets import load_holdout
 
-        return load_holdout(self, root, announce)
+        return load_holdout(
+            self.published,
+            self.evaluated_split,
+            root,
+            announce,
+            held_out=self.held_out,
+            train_images=self.train_images,
+            split_seed=self.split_seed,
+        )
 
 
 @dataclass(kw_only=True, slots=True)
@@ -155,54 +164,14 @@ class SyntheticConfig(DataConfig):
         return make_synthetic(self.train_images, self.evaluation_images, self.data_seed)
 
 
-def _within(low: int, high: int, default: float = 0.0, *, below: bool = False) -> Any:
-    """A field whose values lie in [low, high], or with `below` in [low, high)."""
-    return field(default=default, metadata={"range": (low, high, below)})
-
-
 @dataclass(kw_only=True, slots=True)
-class AugmentConfig:
-    """How far each training image is moved and changed: drawn uniformly, anew for every image each time; 0 = off.
-
-    Of each kind of change a probability says how many images have it: 1 = all, 0 = none.
-    """
-
-    name: str  # of the option, as typed
-    rotation_deg: float = _within(0, 180)  # within ± this
-    shift_fraction: float = _within(0, 1, below=True)  # along each axis within ± this part of the image's side
-    scale_fraction: float = _within(0, 1, below=True)  # zoom factor within 1 ± this
-    shear: float = _within(0, 1)  # tangent of the shear angle within ± this
-    affine_probability: float = _within(0, 1, 1.0)  # of the four above
-    brightness: float = _within(0, 1, below=True)  # brightness factor within 1 ± this
-    contrast: float = _within(0, 1, below=True)  # contrast factor about the image's mean within 1 ± this
-    jitter_probability: float = _within(0, 1, 1.0)  # of the two above
-    elastic_px: float = _within(
-        0, SIDE // 2
-    )  # smooth distortion: nodes of a field are moved within ± this on each axis
-    elastic_nodes: int = _within(2, SIDE, 8)  # a side of that field, from edge to edge; fewer = smoother
-    elastic_probability: float = _within(0, 1, 1.0)
-    ease_off_epochs: int = 0  # over so many last epochs all strengths decline linearly, to none in the very last
-
-    def __post_init__(self) -> None:
-        validator = Validator("augment")
-        for each in fields(self):
-            if "range" in each.metadata:
-                (low, high, below), value = each.metadata["range"], getattr(self, each.name)
-                holds = low <= value < high if below else low <= value <= high
-                validator.check(holds, each.name, f"must be in [{low}, {high}{')' if below else ']'}", value)
-        validator.check(self.ease_off_epochs >= 0, "ease_off_epochs", "must be at least 0", self.ease_off_epochs)
-        validator.raise_if_any()
+class AugmentConfig(AugmentSettings):
+    """Base of every augmentation option."""
 
     def build(self) -> Augmentation:
         from mnist_compact.data.augmentation import Augmentation
 
         return Augmentation(self)
-
-    def strength(self, epoch: int, epochs: int) -> float:
-        """The part of every strength that acts in `epoch` (1 … `epochs`): 1, or less while easing off, 0 at the end."""
-        if self.ease_off_epochs == 0:
-            return 1.0
-        return min(1.0, (epochs - epoch) / self.ease_off_epochs)
 
 
 DATA: dict[str, type[DataConfig]] = {  # by the name of the option that is it as it comes, too

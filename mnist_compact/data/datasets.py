@@ -9,7 +9,6 @@ from torch import Tensor
 from mnist_compact.common.seeds import derive_seed
 from mnist_compact.common.shapes import CLASSES, SIDE
 from mnist_compact.data.augmentation import Augmentation, scaled
-from mnist_compact.data.config import HoldoutConfig
 from mnist_compact.data.files import TEST_FILES, TRAINING_FILES, obtain, read_idx
 from mnist_compact.data.published import MNIST, Published
 from mnist_compact.data.sources import MnistFile
@@ -63,18 +62,38 @@ def load_whole(published: Published, evaluated: str, root: str | None, announce:
     return _with_statistics(train, test)
 
 
-def load_holdout(given: HoldoutConfig, root: str | None, announce: Callable[[str], None]) -> Datasets:
-    files = obtain(root, TRAINING_FILES, announce, given.published)
+def load_holdout(
+    published: Published,
+    evaluated: str,
+    root: str | None,
+    announce: Callable[[str], None],
+    *,
+    held_out: int,
+    train_images: int,
+    split_seed: int,
+) -> Datasets:
+    """Training images, and `held_out` others of the training files under the name `evaluated`.
+
+    Args:
+        published: The data set that the files belong to.
+        evaluated: Name of the held-out split.
+        root: Folder of the files; None for the default one.
+        announce: Receives a sentence when something takes time.
+        held_out: Held-out images, a multiple of 10; the classes are balanced.
+        train_images: Training images, a multiple of 10; the classes are balanced. 0 means all others.
+        split_seed: Determines which images are held out.
+    """
+    files = obtain(root, TRAINING_FILES, announce, published)
     images, labels = (torch.from_numpy(read_idx(files[name])) for name in TRAINING_FILES)
-    held = balanced_part(labels, given.held_out, given.split_seed)
+    held = balanced_part(labels, held_out, split_seed)
     kept = torch.ones(len(labels), dtype=torch.bool)
     kept[held] = False
-    if given.train_images:
+    if train_images:
         others = kept.nonzero().flatten()
-        kept = others[balanced_part(labels[others], given.train_images, given.split_seed)]
+        kept = others[balanced_part(labels[others], train_images, split_seed)]
     return _with_statistics(
-        Split("train", images[kept], labels[kept], given.published.classes),
-        Split(given.evaluated_split, images[held], labels[held], given.published.classes),
+        Split("train", images[kept], labels[kept], published.classes),
+        Split(evaluated, images[held], labels[held], published.classes),
     )
 
 

@@ -3,7 +3,8 @@
 Light: Hydra imports it for every command line; Optuna and the rest are imported when a search begins.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
@@ -11,11 +12,13 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from mnist_compact.search.coordinator import SearchResult
+    from mnist_compact.search.coordinator import SearchResult, View
 
 
 class CompactSweeper(Sweeper):
     """Searches `hydra.sweeper.params` and the sweeps on the command line. See `CompactSweeperConfig`."""
+
+    load_view: ClassVar[Callable[[], "type[View]"]]  # imported when a search begins; set by `register`
 
     def __init__(self, **_: Any) -> None:
         """The settings are read from the configuration in `setup`, not yet resolved here."""
@@ -28,13 +31,17 @@ class CompactSweeper(Sweeper):
         self.config = config
 
     def sweep(self, arguments: list[str]) -> "SearchResult":
-        from mnist_compact.cli.search_display import View
         from mnist_compact.search.coordinator import Coordinator
 
         assert self.config is not None
-        return Coordinator(self.config, arguments).search(View)
+        return Coordinator(self.config, arguments).search(type(self).load_view())
 
 
-def register() -> None:
-    """Tell Hydra the class. What it can be told, every composition has to know: `questions.configs.register`."""
+def register(load_view: Callable[[], "type[View]"]) -> None:
+    """Register the sweeper with Hydra; its options are registered by `config.registration`.
+
+    Args:
+        load_view: Imports and returns the class that displays a search.
+    """
+    CompactSweeper.load_view = load_view
     Plugins.instance().register(CompactSweeper)

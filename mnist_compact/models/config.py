@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mnist_compact.common.errors import Validator
-from mnist_compact.models.layers import MOST, Activation, BlockOrder, DropoutKind, HeadConfig, LayerConfig, Norm
+from mnist_compact.models.layers import (
+    MOST,
+    Activation,
+    BlockOptions,
+    BlockOrder,
+    DropoutKind,
+    HeadConfig,
+    LayerConfig,
+    Norm,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -69,7 +78,16 @@ class CompactConfig(ModelConfig):
         """Raises ConfigError where a layer does not fit the image it gets."""
         from mnist_compact.models.network import build_compact
 
-        return build_compact(self)
+        specs = {name: self.layers[name] for name in self.order if self.layers[name].enabled}
+        block = BlockOptions(
+            activation=self.activation,
+            norm=self.norm,
+            order=self.block_order,
+            conv_bias=self.conv_bias,
+            dropout=self.dropout,
+            dropout_kind=self.dropout_kind,
+        )
+        return build_compact(specs, block, self.head)
 
 
 MODELS: dict[str, type[ModelConfig]] = {"compact": CompactConfig}

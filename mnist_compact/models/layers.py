@@ -79,3 +79,15 @@ class HeadConfig:
     kind: HeadKind = HeadKind.linear
     hidden: int = 0  # width of a hidden layer before the logits; 0 = none
     bias: bool = True
+
+
+@dataclass(kw_only=True, slots=True, frozen=True)
+class BlockOptions:
+    """What all layers of a network share: how a convolution is normalised, activated and regularised."""
+
+    activation: Activation
+    norm: Norm
+    order: BlockOrder
+    conv_bias: bool
+    dropout: float  # probability in [0, 1) after every layer; 0 = off
+    dropout_kind: DropoutKind

@@ -1,6 +1,7 @@
-"""The compact network, and how it is built from its configuration."""
+"""The compact network, and how it is built from its layers."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -8,8 +9,7 @@ from torch import Tensor, nn
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.common.shapes import CLASSES, SIDE
 from mnist_compact.models.blocks import ACTIVATIONS, POOLS, Residual, after_convolution, convolution
-from mnist_compact.models.config import CompactConfig
-from mnist_compact.models.layers import Activation, HeadConfig, HeadKind, LayerConfig, Pool
+from mnist_compact.models.layers import Activation, BlockOptions, HeadConfig, HeadKind, LayerConfig, Pool
 
 INPUT_SHAPE = (1, SIDE, SIDE)  # channels, height, width
 
@@ -30,29 +30,34 @@ class CompactNetwork(nn.Module):
         return logits.flatten(1)
 
 
-def build_compact(config: CompactConfig) -> CompactNetwork:
-    """The network of a configuration, weights freshly drawn from torch's global random state.
+def build_compact(specs: Mapping[str, LayerConfig], block: BlockOptions, head: HeadConfig) -> CompactNetwork:
+    """Build a compact network with weights drawn from torch's global random state.
 
-    Raises ConfigError, naming every layer that does not fit the image it gets.
+    Args:
+        specs: The layers by name, first to last.
+        block: What all layers share.
+        head: How the pooled features become ten logits.
+
+    Raises:
+        ConfigError: A layer does not fit the image it gets. The message names every such layer.
     """
     channels, side, _ = INPUT_SHAPE
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    faults = name_faults([name for name in config.order if config.layers[name].enabled])
-    for name in config.order:
-        layer = config.layers[name]
-        if not layer.enabled:
-            continue
+    faults = name_faults(list(specs))
+    for name, layer in specs.items():
         reached = side_after(layer, side)
         faults += layer_faults(name, layer, side, reached)
         if faults:
             break  # what follows a layer that does not fit has no size to be judged by
-        layers[name] = build_layer(config, layer, channels)
+        layers[name] = build_layer(layer, block, channels)
         channels, side = layer.width, reached if layer.pool is Pool.none else reached // 2
     if faults:
         raise ConfigError(faults)
-    head = build_head(config.head, channels, config.activation)
     network = CompactNetwork(
-        nn.Sequential(layers), nn.AvgPool2d(side), head, flatten_first=config.head.kind is HeadKind.linear
+        nn.Sequential(layers),
+        nn.AvgPool2d(side),
+        build_head(head, channels, block.activation),
+        flatten_first=head.kind is HeadKind.linear,
     )
     # Convolutions of few channels run faster this way on CPUs and GPUs (see benchmarks/README.md).
     return network.to(memory_format=torch.channels_last)
@@ -89,7 +94,7 @@ def layer_faults(name: str, layer: LayerConfig, side: int, reached: int) -> list
     return faults
 
 
-def build_layer(config: CompactConfig, layer: LayerConfig, channels: int) -> nn.Sequential:
+def build_layer(layer: LayerConfig, block: BlockOptions, channels: int) -> nn.Sequential:
     modules: list[nn.Module] = [
         *convolution(
             layer.kind,
@@ -98,15 +103,15 @@ def build_layer(config: CompactConfig, layer: LayerConfig, channels: int) -> nn.
             kernel=layer.kernel,
             padding=layer.padding,
             stride=layer.stride,
-            bias=config.conv_bias,
+            bias=block.conv_bias,
         ),
         *after_convolution(
             layer.width,
-            activation=config.activation,
-            norm=config.norm,
-            order=config.block_order,
-            dropout=config.dropout,
-            dropout_kind=config.dropout_kind,
+            activation=block.activation,
+            norm=block.norm,
+            order=block.order,
+            dropout=block.dropout,
+            dropout_kind=block.dropout_kind,
         ),
     ]
     if layer.residual:

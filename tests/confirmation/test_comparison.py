@@ -9,7 +9,7 @@ from seeds_by_hand import SPLIT, scored, write_seed
 
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.config.composition import compose
-from mnist_compact.confirmation.comparison import holm, sign_flip_p
+from mnist_compact.confirmation.comparison import compare, holm, sign_flip_p
 from mnist_compact.confirmation.confirmation import Confirmation
 from mnist_compact.confirmation.results import SeedResults
 
@@ -62,7 +62,7 @@ def test_a_comparison_pairs_by_seed(seed_results):
     """By hand: differences 0.10, 0.20, 0.30 have mean 0.2 and sd 0.1; the interval is that of a paired t-test."""
     first = seed_results(99.40, 99.60, 99.50, 99.0, name="first")
     second = seed_results(99.30, 99.40, 99.20, name="second")
-    found = first.versus(second)
+    found = compare(first, second)[0]
     assert (found.n, found.p) == (3, 0.25)
     wanted = ttest_rel([99.40, 99.60, 99.50], [99.30, 99.40, 99.20]).confidence_interval()
     assert (found.difference.low, found.difference.high) == pytest.approx((wanted.low, wanted.high))
@@ -100,7 +100,7 @@ def test_a_comparison_with_a_diverged_seed_is_refused(seed_results, diverged):
 def test_a_difference_beyond_noise_is_said(seed_results):
     first = seed_results(*(99.50 + i / 100 for i in range(8)), name="first")
     second = seed_results(*(99.40 + i / 100 + (i % 2) / 100 for i in range(8)), name="second")
-    told = first.versus(second).told()
+    told = compare(first, second)[0].told()
     assert told.startswith("first - second: +0.095 points over 8 common seeds")
     assert told.endswith("exact sign-flip p = 0.0078: more than noise")
 
@@ -130,18 +130,18 @@ def test_compared_at_once_a_difference_must_be_the_clearer(seed_results):
     """Six seeds all better are p = 1/32: enough for one comparison, not for two."""
     first = seed_results(*(99.50 + i / 100 for i in range(6)), name="first")
     others = [seed_results(*(99.40 + i / 100 for i in range(6)), name=name) for name in ("second", "third")]
-    assert first.versus(others[0]).told().endswith("exact sign-flip p = 0.031: more than noise")
-    told = [each.told() for each in first.versus_each(others)]
+    assert compare(first, others[0])[0].told().endswith("exact sign-flip p = 0.031: more than noise")
+    told = [each.told() for each in compare(first, *others)]
     assert [each.split(":")[0] for each in told] == ["first - second", "first - third"]
     said = "exact sign-flip p = 0.031, 0.062 by Holm for 2 comparisons: not shown to be more than noise"
     assert all(each.endswith(said) for each in told)
-    assert first.versus_each(others[:1]) == [first.versus(others[0])]
+    assert compare(first, *others[:1]) == [compare(first, others[0])[0]]
 
 
 def test_what_may_be_noise_is_said_not_to_be_shown(seed_results):
     first = seed_results(99.5, 99.4, 99.5, 99.4, 99.5, 99.4, name="first")
     second = seed_results(99.4, 99.5, 99.4, 99.5, 99.4, 99.5, name="<second>")
-    found = first.versus(second)
+    found = compare(first, second)[0]
     assert found.told().endswith("p = 1: not shown to be more than noise")
     assert "first - &lt;second&gt;: +0.000 points" in found._repr_html_()
 
@@ -151,7 +151,7 @@ def test_differences_without_spread_have_no_interval(seed_results, offset):
     """Of two seeds, one more right image each is no seed_results, whatever a division by nearly nothing gives."""
     first = seed_results(99.41, 99.52, name="first")
     second = seed_results(99.41 - offset, 99.52 - offset, name="second")
-    told = first.versus(second).told()
+    told = compare(first, second)[0].told()
     assert told.startswith(f"first - second: {offset:+.3f} points over 2 common seeds, the same for each; ")
     assert told.endswith("2 seeds are too few to show anything")
 
@@ -159,12 +159,12 @@ def test_differences_without_spread_have_no_interval(seed_results, offset):
 def test_what_cannot_be_paired_is_refused(seed_results, tmp_path):
     first, second = seed_results(99.0, 99.1, name="first"), seed_results(99.0, 99.1, name="second", first=2000)
     with pytest.raises(ConfigError, match="0 of two seeds in common"):
-        first.versus(second)
+        compare(first, second)[0]
     Confirmation.of("held", "a test", compose("data=holdout"), "holdout", set()).write(tmp_path / "held")
     with pytest.raises(ConfigError, match="different splits: test and holdout"):
-        first.versus(SeedResults.gather(tmp_path / "held", []))
+        compare(first, SeedResults.gather(tmp_path / "held", []))[0]
     Confirmation.of("fewer", "a test", compose(), SPLIT, set()).write(tmp_path / "fewer")
     for seed in (1000, 1001):
         write_seed(tmp_path / "fewer", seed, scored(99.0, total=5_000))
     with pytest.raises(ConfigError, match="first and fewer are scored on different numbers of images"):
-        first.versus(SeedResults.gather(tmp_path / "fewer", [1000, 1001]))
+        compare(first, SeedResults.gather(tmp_path / "fewer", [1000, 1001]))[0]
