@@ -65,18 +65,18 @@ class BudgetConfig:
 
     def check(self, *, parameters: int, epochs: int) -> None:
         """Raises ConfigError, naming count and limit, for a run that is over the budget: OverBudgetError for parameters."""
-        below, validator = self.parameters_below, []
+        below, faults = self.parameters_below, []
         if below is not None and parameters >= below:
-            validator.append(
+            faults.append(
                 f"budget.parameters_below must exceed the network's parameters, got {below:,} for {parameters:,} "
                 "(budget=none lifts it)"
             )
         if self.max_epochs is not None and epochs > self.max_epochs:
-            validator.append(f"train.epochs must be at most budget.max_epochs = {self.max_epochs}, got {epochs}")
+            faults.append(f"train.epochs must be at most budget.max_epochs = {self.max_epochs}, got {epochs}")
         if below is not None and parameters >= below:
-            raise OverBudgetError(validator, parameters=parameters, below=below)
-        if validator:
-            raise ConfigError(validator)
+            raise OverBudgetError(faults, parameters=parameters, below=below)
+        if faults:
+            raise ConfigError(faults)
 
 
 TRAINS: dict[str, type[TrainConfig]] = {"train": TrainConfig}

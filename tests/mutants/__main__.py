@@ -26,7 +26,7 @@ from tests.mutants.in_training import FAULTS as IN_TRAINING
 
 FAULTS = (*IN_TRAINING, *IN_DATA, *IN_MODEL, *IN_RESULTS, *IN_SEARCH)
 ROOT = Path(__file__).parents[2]
-COMPILED = "mnist_compact/model"  # its kernels are kept on disk, by the file of the function called
+COMPILED = "mnist_compact/models"  # its kernels are kept on disk, by the file of the function called
 PATIENCE_S = 900  # for one fault: one that makes the tests wait for ever is noticed too
 # Loaded once, then shared by a fork a fault: their imports take longer than most of the tests.
 HEAVY = (
@@ -78,7 +78,7 @@ def copy_of_checkout(copy: Path) -> Path:
         check=True,
     )
     names = [Path(os.fsdecode(name)) for name in listed.stdout.split(b"\0") if name]
-    names += [path.relative_to(ROOT) for path in ROOT.glob(f"{COMPILED}/__pycache__/*.nb*")]
+    names += [path.relative_to(ROOT) for path in ROOT.glob(f"{COMPILED}/**/__pycache__/*.nb*")]
     for name in names:
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)

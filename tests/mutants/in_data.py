@@ -39,16 +39,16 @@ FAULTS = (
     fault(DATASETS, "    kept[held] = False\n", "", "held-out images are trained on too", BATCHES),
     fault(
         DATASETS,
-        "Split(given.evaluated_split, images[held], labels[held], given.published.classes)",
-        "Split(given.evaluated_split, images[kept], labels[kept], given.published.classes)",
+        "Split(evaluated, images[held], labels[held], published.classes)",
+        "Split(evaluated, images[kept], labels[kept], published.classes)",
         "scored on the images it was trained on",
         BATCHES,
     ),
     fault(
         DATASETS,
-        "files = obtain(root, TRAINING_FILES, announce, given.published)\n"
+        "files = obtain(root, TRAINING_FILES, announce, published)\n"
         "    images, labels = (torch.from_numpy(read_idx(files[name])) for name in TRAINING_FILES)",
-        "files = obtain(root, TEST_FILES, announce, given.published)\n"
+        "files = obtain(root, TEST_FILES, announce, published)\n"
         "    images, labels = (torch.from_numpy(read_idx(files[name])) for name in TEST_FILES)",
         "choices are made from test images",
         BATCHES,
@@ -83,7 +83,7 @@ FAULTS = (
         EFFECTS,
     ),
     fault(
-        "mnist_compact/data/config.py",
+        "mnist_compact/data/augment_settings.py",
         "(epochs - epoch) / self.ease_off_epochs",
         "(epochs - epoch + 1) / self.ease_off_epochs",
         "the last epoch is still augmented",

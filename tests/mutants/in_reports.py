@@ -87,8 +87,8 @@ FAULTS = (
     # Statistics
     fault(SUMMARY, "statistics.stdev(scores)", "statistics.pstdev(scores)", "standard deviations with n", SUMMED),
     fault(SUMMARY, "(1 + CONFIDENCE) / 2, n - 1)", "CONFIDENCE, n - 1)", "90 % intervals are called 95 %", SUMMED),
-    fault(SUMMARY, "accuracy > bar + 1e-9", "accuracy >= bar - 1e-9", "9,940 of 10,000 are more than 99.4 %", SUMMED),
-    fault(EVIDENCE, "if summary.low > bar:", "if summary.mean > bar:", "a mean above the bar is enough", IN_WORDS),
+    fault(SUMMARY, "accuracy > threshold + 1e-9", "accuracy >= threshold - 1e-9", "9,940 of 10,000 are more than 99.4 %", SUMMED),
+    fault(EVIDENCE, "if summary.low > threshold:", "if summary.mean > threshold:", "a mean above the bar is enough", IN_WORDS),
     fault(EVIDENCE, "if diverged:", "if False:", "seeds that diverged are left out of a verdict", IN_WORDS),
     fault(COMPARISON, "a.accuracy - b.accuracy, 6)", "b.accuracy - a.accuracy, 6)", "the sign of a difference", PAIRED),
     fault(COMPARISON, "(len(ps) - rank) * ps", "ps", "one comparison of many is as if made alone", PAIRED),
@@ -137,8 +137,8 @@ FAULTS = (
     ),
     fault(
         "mnist_compact/confirmation/reranking.py",
-        "-round(evidence.summary().mean, 6), evidence.mean_loss()",
-        "round(evidence.summary().mean, 6), evidence.mean_loss()",
+        "-round(seed_results.summary().mean, 6), seed_results.mean_loss()",
+        "round(seed_results.summary().mean, 6), seed_results.mean_loss()",
         "a ranking keeps the worst",
         IN_WORDS,
     ),
