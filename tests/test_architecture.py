@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def package_of(path):
 
 
 def imports_of(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -103,7 +104,7 @@ def test_no_files_import_each_other():
     waiting = {}
     for name, path in names.items():
         imported = set()
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "mnist_compact":
                 for alias in node.names:
                     imported.add(
@@ -134,3 +135,31 @@ def test_configuration_does_not_import_torch(module):
     script = f"import sys, mnist_compact.{module}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=180)
     assert done.stdout.strip() == "[]"
+
+
+def test_source_distribution_has_what_the_tests_read():
+    root = PACKAGE.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    included = {name.lstrip("/") for name in project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]}
+    text = "".join(path.read_text(encoding="utf-8") for path in (root / "tests").rglob("*.py"))
+    named = {place.name for place in root.iterdir() if f'"{place.name}' in text and not place.name.startswith(".")}
+    assert {"evidence", "conf"} <= named
+    assert named - {"outputs", "pyproject.toml"} <= included  # the last is always in it
+
+
+def without_encoding(path):
+    """Lines that read or write text in whatever encoding the user's locale has."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call) or any(keyword.arg == "encoding" for keyword in node.keywords):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        modes = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
+        is_text = name == "open" and not any("b" in mode for mode in modes) and getattr(node.func, "value", None)
+        if name in ("read_text", "write_text") or (
+            is_text and ast.unparse(node.func.value) not in ("os", "gzip", "tarfile")
+        ):
+            yield f"{path.relative_to(PACKAGE)}:{node.lineno}"
+
+
+def test_text_files_are_read_and_written_as_utf_8():
+    assert [line for path in SOURCES for line in without_encoding(path)] == []

@@ -109,7 +109,7 @@ def rank(folders: list[Path], seeds: int, jobs: int, threshold: float = THRESHOL
         if faults:
             raise ExecutionError("\n".join(faults), EXIT_FAILED)
         standings = [(folder, SeedResults.gather(folder, chosen, threshold)) for folder, chosen in wanted]
-        standings.sort(key=lambda search_status: _order(search_status[1]))
+        standings.sort(key=lambda standing: _order(standing[1]))
         left = [folder for folder, _ in standings]
         yield Round(each, standings)
     if standings[0][1].failed:

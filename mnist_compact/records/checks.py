@@ -9,12 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mnist_compact.records.correct_bits import count_of_bits
-
-if TYPE_CHECKING:
-    from mnist_compact.records.record import RunRecord
 
 LARGEST = 2**63 - 1  # what a column of whole numbers holds
 ROUNDING = 1e-6  # per cent; accuracies are written with all their digits
@@ -49,7 +46,7 @@ _OF_SCORES = {
 }
 
 
-def faults_of(record: "RunRecord") -> list[str]:
+def faults_of(record: Any) -> list[str]:
     """The values of a wrong kind or range, each with its key and its rule."""
     checked = [
         *(
@@ -64,7 +61,7 @@ def faults_of(record: "RunRecord") -> list[str]:
     return [f"{key} must be {rule.told}, got {value!r}" for key, value, rule in checked if not rule.holds(value)]
 
 
-def contradictions_of(record: "RunRecord", folder: Path) -> list[str]:
+def contradictions_of(record: Any, folder: Path) -> list[str]:
     """What a record without `faults_of` says twice and differently.
 
     Of each score the accuracy and the counts; of a completed run also the final score and the confusion matrix, and the

@@ -87,8 +87,20 @@ FAULTS = (
     # Statistics
     fault(SUMMARY, "statistics.stdev(scores)", "statistics.pstdev(scores)", "standard deviations with n", SUMMED),
     fault(SUMMARY, "(1 + CONFIDENCE) / 2, n - 1)", "CONFIDENCE, n - 1)", "90 % intervals are called 95 %", SUMMED),
-    fault(SUMMARY, "accuracy > threshold + 1e-9", "accuracy >= threshold - 1e-9", "9,940 of 10,000 are more than 99.4 %", SUMMED),
-    fault(EVIDENCE, "if summary.low > threshold:", "if summary.mean > threshold:", "a mean above the bar is enough", IN_WORDS),
+    fault(
+        SUMMARY,
+        "accuracy > threshold + 1e-9",
+        "accuracy >= threshold - 1e-9",
+        "9,940 of 10,000 are more than 99.4 %",
+        SUMMED,
+    ),
+    fault(
+        EVIDENCE,
+        "if summary.low > threshold:",
+        "if summary.mean > threshold:",
+        "a mean above the bar is enough",
+        IN_WORDS,
+    ),
     fault(EVIDENCE, "if diverged:", "if False:", "seeds that diverged are left out of a verdict", IN_WORDS),
     fault(COMPARISON, "a.accuracy - b.accuracy, 6)", "b.accuracy - a.accuracy, 6)", "the sign of a difference", PAIRED),
     fault(COMPARISON, "(len(ps) - rank) * ps", "ps", "one comparison of many is as if made alone", PAIRED),
@@ -193,14 +205,14 @@ FAULTS = (
     ),
     fault(
         RANKING,
-        "return evidence.failed, -round(",
+        "return seed_results.failed, -round(",
         "return 0, -round(",
         "seeds that diverged are ignored in a ranking",
         f"{IN_WORDS}::test_ranking_puts_diverged_seeds_behind_lower_means",
     ),
     fault(
         RANKING,
-        "return evidence.failed, 0.0, 0.0",
+        "return seed_results.failed, 0.0, 0.0",
         "return 0, 0.0, 0.0",
         "a candidate without any score comes before one with a seed that diverged",
         f"{IN_WORDS}::test_ranking_puts_diverged_seeds_behind_lower_means",
@@ -244,7 +256,7 @@ FAULTS = (
     ),
     fault(
         CACHE,
-        'Path(__file__).parent.glob("*.py")',
+        '(package / folder).glob("*.py")',
         "[Path(__file__)]",
         "rows that an earlier version read are shown after other modules have changed",
         f"{READ}::test_rows_are_read_again_once_the_code_has_changed",

@@ -101,7 +101,13 @@ FAULTS = (
     ),
     # The machine
     fault(MACHINE, "precision is Precision.bfloat16", "False", "precision is ignored", SETTINGS),
-    fault(MACHINE, "        torch.set_num_threads(threads)\n", "        pass\n", "threads are ignored", THREADS),
+    fault(
+        MACHINE,
+        "    torch.set_num_threads(threads or min(torch.get_num_threads(), cores()))\n",
+        "",
+        "threads are ignored",
+        THREADS,
+    ),
     fault(EXPERIMENT, "if not config.machine.threads:", "if False:", "a continued run takes other threads", THREADS),
     # The average
     fault(

@@ -255,14 +255,14 @@ def test_a_cache_that_cannot_be_trusted_is_not_used(
     pd.testing.assert_frame_equal(load_runs(kept), fresh(kept))
 
 
-@pytest.mark.parametrize("changed", ["cache.py", "cells.py", "record.py"])
+@pytest.mark.parametrize("changed", ["reports/cache.py", "reports/cells.py", "records/record.py", "common/nested.py"])
 def test_rows_are_read_again_once_the_code_has_changed(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
     """A copy of the package stands for the next version of the program, first the same and then changed."""
     package = tmp_path / "package"
-    shutil.copytree(Path(cache.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(cache, "__file__", str(package / "cache.py"))
+    shutil.copytree(Path(cache.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__", "networks"))
+    monkeypatch.setattr(cache, "__file__", str(package / "reports/cache.py"))
     cache._code.cache_clear()
     assert cache.load(kept).rows
     with (package / changed).open("a") as file:
