@@ -1,4 +1,4 @@
-"""What is searched, recorded and replayed: question.yaml as both sweepers' arguments, as a grid, as a snapshot study."""
+"""What is searched, recorded and replayed: question.yaml as both sweepers' arguments, as a grid, as a study."""
 
 import itertools
 import math
@@ -98,7 +98,7 @@ class ConfirmSpec:
         return [*self.overrides, *(f"{key}={sweep}" for key, sweep in self.params.items())]
 
     def snapshot(self, *, sampler: str, pruner: str | None = None, branched: bool = False) -> ConfigSnapshot:
-        """The study as `hydra/sweeper=compact` would take_snapshot it.
+        """The study as `hydra/sweeper=compact` would take a snapshot of it.
 
         `sampler` and `pruner`: an option of the group or, for pruners, a class of optuna.pruners, settings after a
         colon, such as percentile:percentile=25,n_warmup_steps=4; None is the sweeper's default. `branched`: with the

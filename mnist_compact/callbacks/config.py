@@ -1,7 +1,7 @@
-"""Experiment trackers: they look on at a run as the terminal does. The record on disk stays the truth.
+"""Options of experiment trackers. A tracker is a `Callback` and the config class that builds it.
 
-A tracker is a `Callback` in a file here and the config class that makes it. Another, W&B say, would be one more pair, an
-entry in CALLBACKS and a file in conf/tracker. Which one looks on is not part of what a run is, so it is in no record.
+To add one, add a module with the callback, its config class, an entry in CALLBACKS and a file in conf/tracker. The
+choice of a tracker does not change a run, so records do not hold it.
 """
 
 from __future__ import annotations

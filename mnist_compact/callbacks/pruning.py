@@ -14,7 +14,7 @@ PruningCallback: TypeAlias = "Callable[[Score, NetworkFacts], bool]"
 
 
 class LeaseLost(RuntimeError):
-    """Raised by a pruning_callback for a run that is someone else's by now: this process writes nothing more of it."""
+    """Raised by a pruning callback when another worker has reclaimed the trial: this process writes nothing more."""
 
 
 def never_prune(score: Score, network: NetworkFacts) -> bool:

@@ -64,5 +64,5 @@ def minutes_text(minutes: dict[str, float]) -> str:
 
 
 def above(accuracies: Iterable[float], threshold: float) -> int:
-    """How many accuracies (per cent) are above the threshold; 9,940 of 10,000 may be a little more than 99.4 in binary."""
+    """How many accuracies (per cent) are above the threshold, rounding errors of binary numbers aside."""
     return sum(accuracy > threshold + 1e-9 for accuracy in accuracies)

@@ -1,4 +1,4 @@
-"""A confirmation from its configuration to its seed_results, for the command and for notebooks."""
+"""A confirmation from its configuration to the results of its seeds, for the command and for notebooks."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ def place(
 
 
 def conduct(spec: ConfirmSpec, jobs: int, plan: Preregistration | None = None) -> tuple[SeedResults, list[str]]:
-    """Train the seeds that are missing; returns the seed_results and, a line a seed, what could not be trained.
+    """Train the seeds that are missing; returns the results and, one line for each seed, what could not be trained.
 
     A `plan` is copied into the folder before. Raises ConfigError where another confirmation or plan stands there.
     """

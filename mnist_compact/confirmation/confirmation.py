@@ -105,7 +105,7 @@ class Confirmation:
 def begin(confirmation: Confirmation, folder: Path) -> Confirmation:
     """Begin `confirmation` in `folder`, or go on with the same one there; what stands there then is returned.
 
-    Seeds that were used in compose_cache since are left out from now on. Raises ConfigError where some of them were trained
+    Seeds that were used in choosing since are left out from now on. Raises ConfigError where some of them were trained
     here already, and, naming what differs, where another confirmation stands.
     """
     if not (folder / CONFIRMED).exists():

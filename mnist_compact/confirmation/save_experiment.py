@@ -1,4 +1,4 @@
-"""A confirmed configuration as a named experiment: a file of deltas whose header is its seed_results."""
+"""A confirmed configuration as a named experiment: a file of deltas whose header states its results."""
 
 import dataclasses
 from pathlib import Path

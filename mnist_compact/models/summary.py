@@ -1,4 +1,4 @@
-"""The model_summary of a network: for every layer its output, parameters, multiply-accumulates and receptive field."""
+"""Summary of a network: for every layer its output, parameters, multiply-accumulates and receptive field."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator

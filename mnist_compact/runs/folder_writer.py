@@ -84,7 +84,7 @@ class RunFolderWriter:
     progress: Progress
 
     def begin(self) -> None:
-        """From here on the folder holds a run, with what its checkpoint knows of and nothing else. Raises ExecutionError."""
+        """Write a new run or what the checkpoint holds into the folder, and nothing else. Raises ExecutionError."""
         with self._writing():
             self._begin()
 

@@ -200,7 +200,7 @@ def _conduct(writer: RunFolderWriter, callback: Callback, pruning_callback: Prun
 
 
 def _train(writer: RunFolderWriter, callback: Callback, pruning_callback: PruningCallback) -> bool:
-    """True when every planned epoch was done, False when the pruning_callback ended it before."""
+    """True when every planned epoch was done, False when the pruning callback ended it before."""
     train, progress, device = writer.run.train, writer.progress, writer.data.train.images.device
     scheduler, length = writer.run.scheduler, {"steps_per_epoch": len(writer.batches), "epochs": train.epochs}
     plan = TrainingPlan(

@@ -71,5 +71,5 @@ def without_noise(value: float) -> float:
 
 
 def comparable(point: Mapping[str, Any]) -> dict[str, Any]:
-    """A point's values without that noise, with which earlier versions stored the values of on_step_end ranges."""
+    """A point's values without that noise, with which earlier versions stored the values of stepped ranges."""
     return {name: without_noise(value) if isinstance(value, float) else value for name, value in point.items()}

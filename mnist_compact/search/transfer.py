@@ -189,7 +189,7 @@ def _trial(entry: Mapping[str, Any]) -> FrozenTrial:
 
 
 def _sorted(mapping: Mapping[Any, Any]) -> dict[Any, Any]:
-    """By key, whatever order the storage has. Values stay as they are: in `snapshot` the order of keys has a meaning."""
+    """Sorted by key. Values stay as they are: the order of keys within a snapshot has a meaning."""
     return dict(sorted(mapping.items()))
 
 

@@ -63,7 +63,7 @@ def save(folder: Path, train_state: TrainState, progress: Progress) -> None:
 
 
 def load(folder: Path, train_state: TrainState, device: torch.device, announce: Callable[[str], None]) -> Progress:
-    """Put the train_state where it was after the last epoch that is kept whole; without a checkpoint, at the beginning.
+    """Restore the state after the last epoch that was saved whole; without a checkpoint, the initial state.
 
     Where that is not where the run had come to, it is announced. Raises CheckpointError.
     """

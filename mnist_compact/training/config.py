@@ -64,7 +64,7 @@ class BudgetConfig:
         validator.raise_if_any()
 
     def check(self, *, parameters: int, epochs: int) -> None:
-        """Raises ConfigError, naming count and limit, for a run that is over the budget: OverBudgetError for parameters."""
+        """Raises ConfigError for a run that is over the budget, and OverBudgetError for too many parameters."""
         below, faults = self.parameters_below, []
         if below is not None and parameters >= below:
             faults.append(

@@ -47,7 +47,7 @@ class EpochResult:
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class TrainingPlan:
-    """How a train_state is trained."""
+    """How a network is trained."""
 
     epochs: int
     schedule: Schedule

@@ -38,8 +38,8 @@ def publish(folder: Path, seeds: list[int], name: str, to: Path, *, replace: boo
     if len(seed_results.accuracies) < max(FEWEST, len(seeds)):
         raise ConfigError(
             [
-                f"the zoo wants at least {FEWEST} seeds, all completed; {about.name} has {len(seed_results.accuracies)} "
-                f"completed and {seed_results.failed} not"
+                f"the zoo wants at least {FEWEST} seeds, all completed; {about.name} has "
+                f"{len(seed_results.accuracies)} completed and {seed_results.failed} not"
             ]
         )
     chosen = median_seed(seed_results)

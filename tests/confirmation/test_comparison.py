@@ -148,7 +148,7 @@ def test_what_may_be_noise_is_said_not_to_be_shown(seed_results):
 
 @pytest.mark.parametrize("offset", [0.0, 0.01])
 def test_differences_without_spread_have_no_interval(seed_results, offset):
-    """Of two seeds, one more right image each is no seed_results, whatever a division by nearly nothing gives."""
+    """Of two seeds, one more right image each is no evidence, whatever a division by nearly nothing gives."""
     first = seed_results(99.41, 99.52, name="first")
     second = seed_results(99.41 - offset, 99.52 - offset, name="second")
     told = compare(first, second)[0].told()

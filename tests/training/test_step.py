@@ -36,7 +36,7 @@ class Replayed:
 
 @pytest.fixture
 def setting(configure):
-    """A train_state, its 13 batches (the last one short) and a plan with averaging from the second of two epochs."""
+    """A training state, its 13 batches (the last one short) and a plan with averaging from the second of two epochs."""
     config = configure("model=m3", "model.dropout=0.1", "augment=affine", "data.train_images=200", "optim.lr=0.01")
     data = config.data.load(print)
     torch.manual_seed(0)
