@@ -18,7 +18,7 @@ from mnist_compact.common.errors import ConfigError, ExecutionError
 from mnist_compact.confirmation import seed_pool
 from mnist_compact.confirmation.reranking import Ranking, Round
 from mnist_compact.records.record import RunRecord
-from mnist_compact.runs.jobs import Outcome
+from mnist_compact.runs.jobs import JobResult
 
 ROOT = Path(__file__).parents[1]
 EXPORTED = ROOT / "evidence/under_8k/under_8k.study.json.gz"
@@ -38,7 +38,7 @@ def in_this_process(monkeypatch):
     def run_all(jobs, workers, total):
         monkeypatch.setattr(confirm_seed, "end_with", lambda parent: None)
         codes = {job.number: confirm_seed.main(job.folder.parents[1], int(job.folder.name), 1, 0) for job in jobs}
-        return {number: Outcome("", fault="exit status" if code else "") for number, code in codes.items()}
+        return {number: JobResult("", fault="exit status" if code else "") for number, code in codes.items()}
 
     monkeypatch.setattr(seed_pool, "run_all", run_all)
 

@@ -25,12 +25,11 @@ from mnist_compact.config.schema import to_record
 from mnist_compact.confirmation import conduct
 from mnist_compact.confirmation.sources import of_experiment
 from mnist_compact.records.record import NetworkFacts, RunRecord, Score, Status
-from mnist_compact.runs.jobs import Outcome
+from mnist_compact.runs.jobs import JobResult
 from mnist_compact.search import transfer
-from mnist_compact.search.coordinator import Coordinator
-from mnist_compact.search.coordinator import Outcome as SearchOutcome
+from mnist_compact.search.coordinator import Coordinator, SearchResult
 from mnist_compact.search.create import StudySpec
-from mnist_compact.search.stopping import Settings
+from mnist_compact.search.stopping import StoppingCriteria
 from mnist_compact.zoo import __main__
 
 ROOT = Path(__file__).parents[1]
@@ -45,7 +44,7 @@ PROGRAMS = {
 STUDIES = {"under_8k": 56, "under_8k_2": 3, "smallest_4": 2}
 # These wait for a search, write into the package, want a file of the reader's, or are tested with the studies.
 LEFT_OUT = ("study watch", "zoo --add", "model=mine", "study import")
-SETTINGS = Settings(n_trials=8, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)
+SETTINGS = StoppingCriteria(n_trials=8, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)
 
 
 class WorkReached(BaseException):
@@ -129,10 +128,10 @@ def accepted(type_in, place, monkeypatch, capsys):
         return dataclasses.replace(RunRecord.read(folder), status=Status.COMPLETED)
 
     def run_all(jobs, *_, **__):
-        return {job.number: Outcome("", value=1.0) for job in jobs}
+        return {job.number: JobResult("", value=1.0) for job in jobs}
 
     def search(parent, shown):
-        return SearchOutcome(parent.name, parent.folder, "not searched")
+        return SearchResult(parent.name, parent.folder, "not searched")
 
     monkeypatch.chdir(place)
     monkeypatch.setattr("mnist_compact.runs.trainer.run", run)
@@ -209,7 +208,7 @@ def test_commands_at_the_end_of_a_synthetic_search_are_accepted(accepted, capsys
         found.add_trial(create_trial(state=TrialState.COMPLETE, value=98.0, user_attrs=attributes))
         leave_run(parent.folder / "trials/0000")
         shown(parent.name, parent.folder, parent.url, parent.settings, 2).end(found, "done")
-        return SearchOutcome(parent.name, parent.folder, "done")
+        return SearchResult(parent.name, parent.folder, "done")
 
     monkeypatch.setattr(Coordinator, "search", search)
     told = []

@@ -19,7 +19,7 @@ from mnist_compact.confirmation.confirmation import Confirmation
 from mnist_compact.confirmation.preregistration import Preregistration
 from mnist_compact.confirmation.results import SeedResults
 from mnist_compact.confirmation.seed_pool import home_of
-from mnist_compact.confirmation.sources import Source
+from mnist_compact.confirmation.sources import ConfirmSource
 from mnist_compact.records.record import Status
 from mnist_compact.runs.artifacts import write_metrics
 
@@ -181,7 +181,7 @@ def test_a_ranking_has_folders_of_its_own_and_names_the_line_that_confirms_its_w
     capsys, trained, monkeypatch, here
 ):
     run = compose("data=synthetic")
-    best = [Source(f"s-{number}", f"trial s:{number}", run, {0}) for number in (3, 7)]
+    best = [ConfirmSource(f"s-{number}", f"trial s:{number}", run, {0}) for number in (3, 7)]
     monkeypatch.setattr(sources, "best_trials", lambda study, top, sweeps, url: best[:top])
     trained(33.3, 33.4, 55.5, 55.6)
     main(["--study", "s", "--seeds", "2", "--split", "synthetic", "--folder", "elsewhere"])
@@ -202,7 +202,7 @@ def test_a_ranking_has_folders_of_its_own_and_names_the_line_that_confirms_its_w
 
 def test_a_ranking_begins_with_a_seed_for_each_on_another_held_out_part(capsys, trained, monkeypatch, here):
     run = compose("data=holdout", "data.split_seed=4")
-    best = [Source(f"s-{number}", f"trial s:{number}", run, {0}) for number in range(20)]
+    best = [ConfirmSource(f"s-{number}", f"trial s:{number}", run, {0}) for number in range(20)]
     monkeypatch.setattr(sources, "best_trials", lambda study, top, sweeps, url: best[:top])
     trained(*[99.1] * 32)
     main(["--study", "s"])

@@ -9,7 +9,7 @@ import pytest
 from mnist_compact.config.composition import compose
 from mnist_compact.config.schema import to_record
 from mnist_compact.records.record import NetworkFacts, RunRecord, Score, Status
-from mnist_compact.runs.jobs import Outcome
+from mnist_compact.runs.jobs import JobResult
 
 SHORT = ("data=synthetic", "data.train_images=64", "train.batch_size=32", "train.epochs=1")
 
@@ -30,7 +30,7 @@ def jobs_of(type_in, monkeypatch):
 
         def run_all(jobs, *_, **__):
             given.extend(jobs)
-            return {job.number: Outcome("", value=1.0) for job in jobs}
+            return {job.number: JobResult("", value=1.0) for job in jobs}
 
         monkeypatch.setattr("mnist_compact.hydra_ext.launcher.run_all", run_all)
         status, _, told = type_in(*arguments)

@@ -21,7 +21,7 @@ from mnist_compact.search.builders import space_of
 from mnist_compact.search.counts import is_refused, tally
 from mnist_compact.search.locate import opened
 from mnist_compact.search.status import ask
-from mnist_compact.search.stopping import Settings
+from mnist_compact.search.stopping import StoppingCriteria
 from mnist_compact.search.transfer import export_study, read, write
 
 FROZEN = {
@@ -428,7 +428,7 @@ def watched(here, monkeypatch):
         yield optuna.load_study(study_name="probe", storage=storage), events
 
 
-SETTINGS = Settings(n_trials=5, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)
+SETTINGS = StoppingCriteria(n_trials=5, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)
 
 
 def test_watch_tells_a_line_a_change_until_the_search_is_done(watched, capsys):

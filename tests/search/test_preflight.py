@@ -7,7 +7,7 @@ from hydra import compose
 from omegaconf import open_dict, read_write
 
 from mnist_compact.common.errors import ConfigError
-from mnist_compact.config.sweeper import Branch
+from mnist_compact.config.sweeper import BranchConfig
 from mnist_compact.search.coordinator import Coordinator
 from mnist_compact.search.preflight import preflight
 
@@ -26,7 +26,7 @@ def check(configure, tmp_path):
         bare = ("hydra/help=default", "hydra/sweeper=compact", f"hydra.sweeper.folder={tmp_path}")
         config = compose("config", overrides=[*bare, *hydra, *plain], return_hydra_config=True)
         with read_write(config), open_dict(config):
-            config.hydra.sweeper.branches = {name: Branch(**branch) for name, branch in branches.items()}
+            config.hydra.sweeper.branches = {name: BranchConfig(**branch) for name, branch in branches.items()}
         Coordinator(config, line).check()
 
     return checked

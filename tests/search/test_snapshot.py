@@ -9,7 +9,7 @@ from hydra_plugins.hydra_optuna_sweeper.config import RandomSamplerConfig
 from omegaconf import OmegaConf
 
 from mnist_compact.common.errors import ConfigError
-from mnist_compact.config.sweeper import CONTINUABLE, Branch, CompactSweeperConfig, NopPrunerConfig
+from mnist_compact.config.sweeper import CONTINUABLE, BranchConfig, CompactSweeperConfig, NopPrunerConfig
 from mnist_compact.search.builders import space_of
 from mnist_compact.search.migrations import migrate_snapshot
 from mnist_compact.search.snapshot import Composer, differences, digits_of, held_out, take_snapshot
@@ -45,7 +45,7 @@ def test_every_other_change_is_named(sweeper):
 
 def test_glob_becomes_the_options_that_it_stands_for(sweeper):
     sweeper.params = {"scheduler": "glob([c*,l*])"}
-    sweeper.branches = {"sgd": Branch(when={"optim": ["sgd"]}, params={"augment": "glob(*,exclude=[none,j*])"})}
+    sweeper.branches = {"sgd": BranchConfig(when={"optim": ["sgd"]}, params={"augment": "glob(*,exclude=[none,j*])"})}
     snapshot = take_snapshot(sweeper, ["optim=glob(*,exclude=muon)", "seed=3"])
     assert snapshot["arguments"] == ["optim=choice(adam,adamw,nadam,rmsprop,sgd)", "seed=3"]
     assert snapshot["settings"]["params"] == {"scheduler": "choice(cosine,linear)"}
@@ -128,7 +128,7 @@ def test_an_edited_option_counts_only_where_a_trial_may_be_made_of_it(sweeper, f
 
 
 def test_the_options_of_a_branch_count(sweeper):
-    sweeper.branches = {"long": Branch(when={"train.epochs": [15]}, params={"optim": "choice(sgd, adamw)"})}
+    sweeper.branches = {"long": BranchConfig(when={"train.epochs": [15]}, params={"optim": "choice(sgd, adamw)"})}
     then = take_snapshot(sweeper, [])
     for file in ("optim/sgd.yaml", "optim/adam.yaml"):
         now = deepcopy(then)

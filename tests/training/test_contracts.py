@@ -11,7 +11,7 @@ from mnist_compact.common.errors import ConfigError
 from mnist_compact.config.schema import configuration_folder
 from mnist_compact.data.datasets import Batches
 from mnist_compact.training.device import autocast
-from mnist_compact.training.loop import Plan, fit
+from mnist_compact.training.loop import TrainingPlan, fit
 from mnist_compact.training.step import TrainState
 
 
@@ -91,7 +91,7 @@ def test_every_schedule_reaches_every_group_of_every_optimizer_at_its_step(confi
     optimizer = Noting(config.optim.build(model))
     peaks = [group["lr"] for group in optimizer.param_groups]
     schedule = config.scheduler.build(steps_per_epoch=len(batches), epochs=3)
-    plan = Plan(
+    plan = TrainingPlan(
         epochs=3,
         schedule=schedule,
         strength=lambda epoch: 1.0,

@@ -19,7 +19,7 @@ from mnist_compact.records.record import RunRecord
 from mnist_compact.records.settings import MACHINE
 from mnist_compact.runs.trainer import resume, run
 from mnist_compact.training import device
-from mnist_compact.training.loop import Plan, train_epoch
+from mnist_compact.training.loop import TrainingPlan, train_epoch
 from mnist_compact.training.step import Step, TrainState
 
 TWO_LAYERS = (
@@ -286,7 +286,7 @@ def test_every_epoch_drops_other_activations_and_the_same_once_more(configure):
     data = config.data.load(print)
     batches = Batches(data, config.augment.build(), 64, 0)
     model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(28 * 28, 10))
-    plan = Plan(
+    plan = TrainingPlan(
         epochs=2,
         schedule=lambda step: 1.0,
         strength=lambda epoch: 1.0,

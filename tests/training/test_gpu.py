@@ -15,7 +15,7 @@ from mnist_compact.runs.trainer import resume, run
 from mnist_compact.training.config import Precision
 from mnist_compact.training.device import autocast, prepare
 from mnist_compact.training.evaluation import evaluate
-from mnist_compact.training.loop import Plan, train_epoch
+from mnist_compact.training.loop import TrainingPlan, train_epoch
 from mnist_compact.training.step import CapturedStep, Step, TrainState, WeightAverage, fastest_step
 from mnist_compact.zoo.registry import load
 
@@ -109,7 +109,7 @@ def test_no_step_waits_for_the_gpu(configure, optim):
     config = configure("model=m3", "augment=affine", f"optim={optim}", "data.train_images=400", "model.dropout=0.1")
     data = config.data.load(print).to(GPU)
     train_state, _, batches = untrained(config, data)
-    plan = Plan(
+    plan = TrainingPlan(
         epochs=2,
         schedule=lambda step: 1.0,
         strength=lambda epoch: 1.0,

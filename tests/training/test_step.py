@@ -10,7 +10,7 @@ from mnist_compact.data.datasets import Batches
 from mnist_compact.models import norm_dropout
 from mnist_compact.training.config import Precision
 from mnist_compact.training.device import autocast
-from mnist_compact.training.loop import Plan, train_epoch
+from mnist_compact.training.loop import TrainingPlan, train_epoch
 from mnist_compact.training.step import WARM_UP, CapturedStep, Step, TrainState, WeightAverage, fastest_step
 
 
@@ -42,7 +42,7 @@ def setting(configure):
     torch.manual_seed(0)
     model = config.model.build()
     train_state = TrainState(model, config.optim.build(model), WeightAverage(model, 0.9))
-    plan = Plan(
+    plan = TrainingPlan(
         epochs=2,
         schedule=lambda step: 1 / (1 + step),
         strength=lambda epoch: 1.0,
