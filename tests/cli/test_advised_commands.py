@@ -32,7 +32,7 @@ from mnist_compact.search.create import StudySpec
 from mnist_compact.search.stopping import StoppingCriteria
 from mnist_compact.zoo import __main__
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROGRAMS = {
     "mnist_compact.report": report.main,
     "mnist_compact.study": study.main,

@@ -76,7 +76,7 @@ def test_momentum_moves_against_any_rate_and_stays_where_nothing_is_said_of_it()
 
 def test_step_is_the_logged_runs():
     """The reference programme printed the rate after each epoch: the one of the epoch to come."""
-    with (Path(__file__).parent / "m3_log.csv").open() as file:
+    with (Path(__file__).parents[1] / "training/m3_log.csv").open() as file:
         printed = [float(row["lr_printed_after_epoch"]) for row in csv.DictReader(file)]
     ours = [0.015 * step_decay(epoch + 1, gamma=0.5, every_epochs=2, first_epoch=7) for epoch in range(1, 16)]
     assert ours == pytest.approx(printed, abs=5e-7)
