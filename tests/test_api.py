@@ -18,7 +18,7 @@ from mnist_compact.common.errors import ConfigError, ExecutionError
 from mnist_compact.confirmation import seed_pool
 from mnist_compact.confirmation.reranking import Ranking, Round
 from mnist_compact.records.record import RunRecord
-from mnist_compact.runs.jobs import Outcome
+from mnist_compact.runs.jobs import JobResult
 
 ROOT = Path(__file__).parents[1]
 EXPORTED = ROOT / "evidence/under_8k/under_8k.study.json.gz"
@@ -38,7 +38,7 @@ def in_this_process(monkeypatch):
     def run_all(jobs, workers, total):
         monkeypatch.setattr(confirm_seed, "end_with", lambda parent: None)
         codes = {job.number: confirm_seed.main(job.folder.parents[1], int(job.folder.name), 1, 0) for job in jobs}
-        return {number: Outcome("", fault="exit status" if code else "") for number, code in codes.items()}
+        return {number: JobResult("", fault="exit status" if code else "") for number, code in codes.items()}
 
     monkeypatch.setattr(seed_pool, "run_all", run_all)
 
@@ -159,17 +159,17 @@ def test_things_show_themselves_as_tables(trained):
 
 def test_a_confirmation_shows_its_seeds_and_its_verdict(here, in_this_process):
     config = compose("model=m1", "train.epochs=1", *SMALL)
-    evidence = confirm(config, split="synthetic", seeds=2, bar=99.9, name="<i>")
+    evidence = confirm(config, split="synthetic", seeds=2, threshold=99.9, name="<i>")
     shown = evidence._repr_html_()
     assert "<td>3001</td>" in shown
-    assert f"<p>{html.escape(evidence.verdict())}</p>" in shown
+    assert f"<p>{html.escape(evidence.conclusion())}</p>" in shown
     assert "on new digits, too: 95 % interval" in shown
     printed = str(evidence)
-    assert printed.endswith(evidence.verdict())
+    assert printed.endswith(evidence.conclusion())
     assert len(printed) < 1000
     assert str(Ranking("s", [Round(1, [(here, evidence)])])).startswith("round 1: 1 candidate, 1 seed each")
     assert (here / "outputs/confirmations/<i>/seeds/3000/correct.bits").exists()
-    assert confirm(config, split="synthetic", seeds=2, bar=99.9, name="<i>") == evidence, "nothing trained twice"
+    assert confirm(config, split="synthetic", seeds=2, threshold=99.9, name="<i>") == evidence, "nothing trained twice"
 
 
 def test_a_confirmation_wants_one_thing_to_confirm_and_says_what_could_not_be_trained(here, monkeypatch):

@@ -18,8 +18,8 @@ from mnist_compact.confirmation import save_experiment, seed_pool, sources
 from mnist_compact.confirmation.confirmation import Confirmation
 from mnist_compact.confirmation.preregistration import Preregistration
 from mnist_compact.confirmation.results import SeedResults
-from mnist_compact.confirmation.seed_pool import home_of
-from mnist_compact.confirmation.sources import Source
+from mnist_compact.confirmation.seed_pool import seed_folder
+from mnist_compact.confirmation.sources import ConfirmSource
 from mnist_compact.records.record import Status
 from mnist_compact.runs.artifacts import write_metrics
 
@@ -40,13 +40,13 @@ def trained(monkeypatch):
             for folder, seeds in wanted:
                 split = Confirmation.read(folder).split
                 for seed in seeds:
-                    if (home_of(folder, seed) / "result.json").exists():
+                    if (seed_folder(folder, seed) / "result.json").exists():
                         continue
                     value = next(left)
                     status = Status.DIVERGED if value is None else Status.COMPLETED
                     score = scored(value or 9.8, split=split)
                     write_seed(folder, seed, score, status=status, started_at="2099-01-01T00:00:00+00:00")
-                    write_metrics(home_of(folder, seed), [])
+                    write_metrics(seed_folder(folder, seed), [])
             return []
 
         monkeypatch.setattr(seed_pool, "train", train)
@@ -181,7 +181,7 @@ def test_a_ranking_has_folders_of_its_own_and_names_the_line_that_confirms_its_w
     capsys, trained, monkeypatch, here
 ):
     run = compose("data=synthetic")
-    best = [Source(f"s-{number}", f"trial s:{number}", run, {0}) for number in (3, 7)]
+    best = [ConfirmSource(f"s-{number}", f"trial s:{number}", run, {0}) for number in (3, 7)]
     monkeypatch.setattr(sources, "best_trials", lambda study, top, sweeps, url: best[:top])
     trained(33.3, 33.4, 55.5, 55.6)
     main(["--study", "s", "--seeds", "2", "--split", "synthetic", "--folder", "elsewhere"])
@@ -202,7 +202,7 @@ def test_a_ranking_has_folders_of_its_own_and_names_the_line_that_confirms_its_w
 
 def test_a_ranking_begins_with_a_seed_for_each_on_another_held_out_part(capsys, trained, monkeypatch, here):
     run = compose("data=holdout", "data.split_seed=4")
-    best = [Source(f"s-{number}", f"trial s:{number}", run, {0}) for number in range(20)]
+    best = [ConfirmSource(f"s-{number}", f"trial s:{number}", run, {0}) for number in range(20)]
     monkeypatch.setattr(sources, "best_trials", lambda study, top, sweeps, url: best[:top])
     trained(*[99.1] * 32)
     main(["--study", "s"])

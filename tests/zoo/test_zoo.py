@@ -12,7 +12,7 @@ from mnist_compact.config.composition import compose
 from mnist_compact.config.conversion import from_record
 from mnist_compact.config.schema import to_record
 from mnist_compact.confirmation.confirmation import Confirmation
-from mnist_compact.confirmation.seed_pool import home_of
+from mnist_compact.confirmation.seed_pool import seed_folder
 from mnist_compact.data import datasets
 from mnist_compact.data.datasets import Datasets, Split, make_synthetic
 from mnist_compact.models.summary import count_parameters
@@ -43,7 +43,7 @@ def confirmation(trained, tmp_path):
         folder = tmp_path / "confirmations" / "probe"
         Confirmation(name="probe", source="trial probe:3", split=split, config=to_record(compose())).write(folder)
         for place, seed in enumerate(seeds):
-            home = home_of(folder, seed)
+            home = seed_folder(folder, seed)
             shutil.copytree(trained, home)
             record = RunRecord.read(home)
             correct = 9901 + 7 * place % 20
@@ -101,9 +101,9 @@ def test_thin_evidence_is_refused(confirmation, tmp_path, split, seeds, said):
 def test_seeds_that_were_not_completed_are_counted_in_the_refusal(confirmation, tmp_path):
     folder = confirmation(seeds=range(1000, 1022))
     for seed in (1003, 1007):
-        record = RunRecord.read(home_of(folder, seed))
+        record = RunRecord.read(seed_folder(folder, seed))
         record.status = Status.DIVERGED
-        record.write(home_of(folder, seed))
+        record.write(seed_folder(folder, seed))
     with pytest.raises(ConfigError, match="probe has 20 completed and 2 not"):
         publish(folder, list(range(1000, 1022)), "probe", tmp_path / "zoo")
 
