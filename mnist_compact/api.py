@@ -1,4 +1,4 @@
-"""Training, confirmation and re-ranking from Python, as the commands do them."""
+"""Training, confirmation and re-ranking from Python; the commands do the same."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,13 +27,16 @@ def train(config: "RunConfig", folder: Path | str, *, callback: "Callback | None
         callback: Called at every event of the run.
 
     Returns:
-        The record of the run, which is also in `folder` with everything else that a run writes. Its status says so
-        where the loss became infinite or NaN.
+        The record of the run, which is also in `folder` with all other files of a run. Its status is `diverged` if the
+        loss became infinite or NaN.
 
     Raises:
         ConfigError: The configuration cannot run, or the folder holds a run. Nothing is written then.
-        KeyboardInterrupt: Ctrl-C was pressed. The record says that the run was interrupted, and
-            `python -m mnist_compact resume=<folder>` continues it.
+        KeyboardInterrupt: Ctrl-C was pressed. The status of the record is `interrupted`, and
+            `python -m mnist_compact resume=<folder>` continues the run.
+
+    Example:
+        >>> record = train(compose("model=m3", "optim=adam"), "outputs/runs/mine")  # doctest: +SKIP
     """
     from mnist_compact.callbacks.base import Callback
     from mnist_compact.records.record import Status
@@ -78,8 +81,9 @@ def confirm(
         split: The images that are scored: test, holdout or synthetic.
         threshold: Accuracy in per cent that the mean is compared with.
         jobs: Number of processes side by side; 0 means one for each core.
-        stop_early: Stop as soon as the result is significant or futile.
-        plan: A preregistration file written before.
+        stop_early: Stop when the result is significant or futile. Requires the default number of seeds.
+        plan: A preregistration that `python -m mnist_compact.confirm --plan` wrote. The results state whether it was
+            followed.
         name: Name of the confirmation; by default it is derived from its source.
         folder: Folder of all confirmations.
         sweeps: Folder of all studies.
@@ -89,20 +93,24 @@ def confirm(
         The results of all seeds that have ended.
 
     Raises:
-        ConfigError: The confirmation cannot be done as asked.
+        ConfigError: An argument is invalid, or the folder holds another confirmation.
         ExecutionError: Some seeds could not be trained.
+
+    Example:
+        >>> results = confirm(experiment="under_8k")  # doctest: +SKIP
+        >>> print(results.conclusion())  # doctest: +SKIP
     """
     from mnist_compact.common.errors import EXIT_FAILED, ExecutionError
-    from mnist_compact.confirmation.conduct import ConfirmSpec, conduct, place
+    from mnist_compact.confirmation.conduct import ConfirmSpec, conduct, prepare
     from mnist_compact.confirmation.preregistration import Preregistration
     from mnist_compact.confirmation.sources import of
 
     source = of(config=config, run=run, trial=trial, experiment=experiment, sweeps=Path(sweeps), url=storage)
-    where, confirmation = place(source, split, Path(folder), name)
-    spec = ConfirmSpec(folder=where, confirmation=confirmation, count=seeds, threshold=threshold, stop_early=stop_early)
-    results, faults = conduct(spec, jobs, None if plan is None else Preregistration.read(Path(plan)))
-    if faults:
-        raise ExecutionError("\n".join(faults), EXIT_FAILED)
+    path, confirmation = prepare(source, split, Path(folder), name)
+    spec = ConfirmSpec(folder=path, confirmation=confirmation, count=seeds, threshold=threshold, stop_early=stop_early)
+    results, errors = conduct(spec, jobs, None if plan is None else Preregistration.read(Path(plan)))
+    if errors:
+        raise ExecutionError("\n".join(errors), EXIT_FAILED)
     return results
 
 
@@ -118,7 +126,7 @@ def rank(
     sweeps: str | Path = SWEEPS,
     storage: str | None = None,
 ) -> "Ranking":
-    """Rank the best trials of a study again, as `python -m mnist_compact.confirm --study` does.
+    """Rank the best trials of a study over several seeds, as `python -m mnist_compact.confirm --study` does.
 
     Every round keeps half of the candidates and doubles their seeds. `confirm(trial=ranking.trial)` confirms the
     winner. Calling it again with the same arguments continues after an interruption.
@@ -138,7 +146,7 @@ def rank(
         All rounds of the ranking.
 
     Raises:
-        ConfigError: The ranking cannot be done as asked.
+        ConfigError: An argument is invalid, or the study does not exist.
         ExecutionError: Some seeds could not be trained.
     """
     from mnist_compact.confirmation.reranking import Ranking, rank_study
@@ -150,7 +158,7 @@ def rank(
         split=split,
         threshold=threshold,
         jobs=jobs,
-        among=Path(folder),
+        confirmations=Path(folder),
         sweeps=Path(sweeps),
         url=storage,
     )

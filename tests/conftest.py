@@ -12,7 +12,6 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-
 from made_runs import make_run, score, settings, written  # noqa: F401 – fixtures
 
 from mnist_compact.cli import train

@@ -1,4 +1,4 @@
-"""What the package offers a program: the README's example, what there is to be seen, and how things show themselves."""
+"""The Python API: the example of the README, the public names, and how results are displayed."""
 
 import html
 import re
@@ -33,7 +33,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """Seeds are trained one after another, without processes of their own."""
+    """Seeds are trained one after another in this process."""
 
     def run_all(jobs, workers, total):
         monkeypatch.setattr(confirm_seed, "end_with", lambda parent: None)
@@ -49,7 +49,7 @@ def example():
     return text
 
 
-def test_the_readmes_example_runs(here, in_this_process, capsys):
+def test_example_of_the_readme_runs(here, in_this_process, capsys):
     (here / "evidence").symlink_to(ROOT / "evidence")
     found = {}
     exec(compile(example(), "README.md", "exec"), found)
@@ -61,25 +61,26 @@ def test_the_readmes_example_runs(here, in_this_process, capsys):
     assert [result.seed for result in found["evidence"].completed] == [3000, 3001]
 
 
-def test_there_is_to_be_seen_what_is_offered_and_nothing_else():
-    names = ["compose", "confirm", "load", "load_network", "load_runs", "load_study", "train"]
-    assert dir(mnist_compact) == mnist_compact.__all__ == names
+def test_public_names_are_complete():
+    names = dir(mnist_compact)
+    assert names == mnist_compact.__all__ == sorted(names)
+    assert {"compare", "compose", "confirm", "load", "rank", "train"} <= set(names)
     assert all(callable(getattr(mnist_compact, name)) for name in names)
     with pytest.raises(AttributeError, match="no attribute 'load_nothing'"):
         _ = mnist_compact.load_nothing
 
 
-def test_importing_the_package_is_light():
+def test_importing_the_package_imports_no_heavy_library():
     heavy = ("hydra", "matplotlib", "numpy", "optuna", "pandas", "rich", "torch")
     script = f"import sys, mnist_compact; dir(mnist_compact); print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_confirm_is_the_same_whatever_was_imported_before():
-    """Of it as a room, too: importing a part of it makes it an attribute of the package."""
+def test_confirm_is_a_function_whatever_was_imported_before():
+    """`python -m mnist_compact.confirm` needs a module of the same name."""
     script = "import {}, inspect; from mnist_compact import confirm; print(*inspect.signature(confirm).parameters)"
-    for first in ("sys", "mnist_compact.confirm", "mnist_compact.confirmation.results as evidence"):
+    for first in ("sys", "mnist_compact.confirmation.results as results"):
         done = subprocess.run([sys.executable, "-c", script.format(first)], capture_output=True, text=True, check=True)
         assert done.stdout.split()[:4] == ["config", "run", "trial", "experiment"]
 
@@ -90,7 +91,7 @@ def trained(tmp_path_factory):
     return folder, train(compose("model=m1", "train.epochs=1", *SMALL), str(folder))
 
 
-def test_train_leaves_a_whole_folder_and_its_record(trained, capsys):
+def test_train_writes_a_run_folder(trained, capsys):
     folder, record = trained
     assert record == RunRecord.read(folder)
     assert {"curves.png", "confusion.png", "mistakes.png", "correct.bits"} <= {path.name for path in folder.iterdir()}
@@ -99,7 +100,7 @@ def test_train_leaves_a_whole_folder_and_its_record(trained, capsys):
         train(compose("model=m1", *SMALL), folder)
 
 
-def test_train_raises_ctrl_c_again_after_the_record(tmp_path, recording_callback):
+def test_train_writes_the_record_before_raising_ctrl_c(tmp_path, recording_callback):
     def interrupt(view):
         if view.epoch == 2:
             raise KeyboardInterrupt
@@ -111,7 +112,7 @@ def test_train_raises_ctrl_c_again_after_the_record(tmp_path, recording_callback
 
 
 @pytest.mark.parametrize("flushes", [True, False])
-def test_train_leaves_torchs_global_state_as_it_was(tmp_path, recording_callback, flushes):
+def test_train_restores_the_global_state_of_torch(tmp_path, recording_callback, flushes):
     torch.set_flush_denormal(flushes)
     torch.manual_seed(5)
     wanted = torch.rand(3)
@@ -132,7 +133,7 @@ def test_train_leaves_torchs_global_state_as_it_was(tmp_path, recording_callback
         torch.set_flush_denormal(False)
 
 
-def test_a_record_prints_in_a_few_lines(trained):
+def test_record_prints_in_a_few_lines(trained):
     _, record = trained
     lines = str(record).splitlines()
     assert lines[0] == "RunRecord: model m1, optim adam, data synthetic, seed 0"
@@ -144,7 +145,7 @@ def test_a_record_prints_in_a_few_lines(trained):
     assert max(map(len, lines)) < 120
 
 
-def test_things_show_themselves_as_tables(trained):
+def test_results_are_displayed_as_tables(trained):
     folder, record = trained
     shown = record._repr_html_()
     assert "<td>synthetic</td>" in shown
@@ -157,22 +158,22 @@ def test_things_show_themselves_as_tables(trained):
     assert "dropout: " in config._repr_html_()
 
 
-def test_a_confirmation_shows_its_seeds_and_its_verdict(here, in_this_process):
+def test_results_of_a_confirmation_are_displayed(here, in_this_process):
     config = compose("model=m1", "train.epochs=1", *SMALL)
-    evidence = confirm(config, split="synthetic", seeds=2, bar=99.9, name="<i>")
-    shown = evidence._repr_html_()
+    results = confirm(config, split="synthetic", seeds=2, threshold=99.9, name="<i>")
+    shown = results._repr_html_()
     assert "<td>3001</td>" in shown
-    assert f"<p>{html.escape(evidence.verdict())}</p>" in shown
-    assert "on new digits, too: 95 % interval" in shown
-    printed = str(evidence)
-    assert printed.endswith(evidence.verdict())
+    assert f"<p>{html.escape(results.conclusion())}</p>" in shown
+    assert "new seeds on new images: 95 % interval" in shown
+    printed = str(results)
+    assert printed.endswith(results.conclusion())
     assert len(printed) < 1000
-    assert str(Ranking("s", [Round(1, [(here, evidence)])])).startswith("round 1: 1 candidate, 1 seed each")
+    assert str(Ranking("s", [Round(1, [(here, results)])])).startswith("round 1: 1 candidate, 1 seed each")
     assert (here / "outputs/confirmations/<i>/seeds/3000/correct.bits").exists()
-    assert confirm(config, split="synthetic", seeds=2, bar=99.9, name="<i>") == evidence, "nothing trained twice"
+    assert confirm(config, split="synthetic", seeds=2, threshold=99.9, name="<i>") == results, "nothing trained twice"
 
 
-def test_a_confirmation_wants_one_thing_to_confirm_and_says_what_could_not_be_trained(here, monkeypatch):
+def test_confirm_refuses_no_source_and_reports_failed_seeds(here, monkeypatch):
     with pytest.raises(ConfigError, match="must be given, got 0"):
         confirm()
     with pytest.raises(ConfigError, match="must be given, got 2"):
@@ -182,7 +183,7 @@ def test_a_confirmation_wants_one_thing_to_confirm_and_says_what_could_not_be_tr
         confirm(compose(*SMALL), split="synthetic", seeds=1)
 
 
-def test_a_study_is_a_table_of_every_trial():
+def test_load_study_returns_a_row_for_every_trial():
     from mnist_compact.search.locate import from_file
 
     table, study = load_study(EXPORTED), from_file(EXPORTED)
@@ -219,7 +220,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-def test_tables_go_into_the_writers_of_pandas(trained, tmp_path, writer):
+def test_tables_can_be_written_by_pandas(trained, tmp_path, writer):
     """All but HDF5: pandas cannot write its own nullable whole numbers there."""
     pytest.importorskip(WRITERS[writer])
     options = {"json": {"date_format": "iso"}, "stata": {"version": 118}, "xml": {"parser": "etree"}}.get(writer, {})
@@ -233,7 +234,7 @@ def test_tables_go_into_the_writers_of_pandas(trained, tmp_path, writer):
             place.dispose()
 
 
-def test_times_of_runs_are_in_utc_without_a_zone(trained):
+def test_times_of_runs_are_in_utc_without_a_time_zone(trained):
     """Excel cannot hold a time with one."""
     folder, record = trained
     (started,) = load_runs(folder)["started_at"]
@@ -241,7 +242,7 @@ def test_times_of_runs_are_in_utc_without_a_zone(trained):
     assert started.to_pydatetime().replace(tzinfo=UTC) == datetime.fromisoformat(record.started_at)
 
 
-def test_a_study_of_no_name_is_said(here):
+def test_load_study_refuses_an_unknown_name(here):
     with pytest.raises(ConfigError, match="There is no study 'nothing'"):
         load_study("nothing")
     assert load_runs(here).empty

@@ -1,4 +1,4 @@
-"""`python -m mnist_compact.confirm`: one configuration over fresh seeds, with an interval and a verdict."""
+"""`python -m mnist_compact.confirm`: train one configuration with fresh seeds and test its mean accuracy."""
 
 import argparse
 import shlex
@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Confirm a configuration, or rank a study's best again. The same line goes on after an interruption.
+    """Confirm a configuration, or rank the best trials of a study over several seeds.
 
-    What cannot be done is said on stderr, with exit code 2; seeds that could not be trained give 1, Ctrl-C 130.
+    Args:
+        argv: The command line without the name of the program; by default that of the process.
+
+    Raises:
+        SystemExit: With a message on stderr and code 2 if an argument is invalid, 1 if seeds could not be trained, 130
+            after Ctrl-C.
     """
-    run_command("mnist-compact-confirm", lambda: _run(argv), interrupted="interrupted; the same line goes on")
+    run_command("mnist-compact-confirm", lambda: _run(argv), interrupted="interrupted; rerun the command to continue")
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -34,69 +39,99 @@ def _run(argv: Sequence[str] | None) -> int:
     if not 0 <= arguments.threshold <= 100:
         parser.error(f"--threshold must be per cent, from 0 to 100, got {arguments.threshold}")
     if arguments.storage and arguments.trial is None and arguments.study is None:
-        parser.error("--storage says where the study of --trial or --study is kept")
+        parser.error("--storage can only be used with --trial or --study")
     return _confirm(arguments) if arguments.study is None else _rank(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mnist-compact-confirm",
-        description="One configuration over fresh seeds; or the best of a study, ranked again over several seeds each.",
-        epilog="Seeds already trained are not trained again: the same line goes on, a larger --seeds adds to them.",
+        description="Train one configuration with fresh seeds and test its mean accuracy against a threshold; or, with "
+        "--study, rank the best trials of a study over several seeds.",
+        epilog="Rerun the command to continue after an interruption. A larger --seeds adds seeds to those already "
+        "trained.",
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--run", type=Path, metavar="DIR", help="the configuration of a run folder")
-    what.add_argument("--trial", metavar="STUDY:N", help="of a search's trial; STUDY may be an exported file")
-    what.add_argument("--experiment", metavar="NAME", help="of conf/experiment/NAME.yaml")
-    what.add_argument("--study", metavar="STUDY", help="rank this study's best again on another held-out part")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--run", type=Path, metavar="DIR", help="confirm the configuration of a run folder")
+    source.add_argument(
+        "--trial", metavar="STUDY:N", help="confirm the configuration of a trial; STUDY may be an exported file"
+    )
+    source.add_argument("--experiment", metavar="NAME", help="confirm the configuration in conf/experiment/NAME.yaml")
+    source.add_argument(
+        "--study", metavar="STUDY", help="rank the best trials of a study again, on another held-out part"
+    )
     parser.add_argument(
         "--top",
         type=int,
         default=RANKED_TRIALS,
         metavar="K",
-        help=f"with --study: so many trials (default: {RANKED_TRIALS})",
+        help=f"with --study: number of trials in the first round (default: {RANKED_TRIALS})",
     )
     parser.add_argument(
         "--seeds",
         type=int,
         metavar="N",
-        help=f"in all (default: {SEEDS}); with --study in its first round (default: {RANKING_SEEDS})",
+        help=f"number of seeds (default: {SEEDS}); with --study: seeds of each trial in the first round (default: "
+        f"{RANKING_SEEDS})",
     )
     parser.add_argument(
         "--split",
         choices=("test", "holdout", "synthetic"),
-        help="what is scored: test trains on all 60,000 images (default: test; with --study holdout)",
+        help="images that are scored; with test, all 60,000 training images are used for training (default: test; with "
+        "--study: holdout)",
     )
-    parser.add_argument("--jobs", type=int, default=0, metavar="N", help="processes (default: 0, one a core)")
     parser.add_argument(
-        "--threshold", type=float, default=THRESHOLD, help=f"per cent, for the verdict (default: {THRESHOLD:.2f})"
+        "--jobs",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of processes side by side (default: 0, one for each core)",
     )
-    parser.add_argument("--name", help="of the confirmation (default: after what is confirmed)")
-    parser.add_argument("--folder", type=Path, default=Path(FOLDER), help=f"of all confirmations (default: {FOLDER})")
-    parser.add_argument("--sweeps", type=Path, default=Path(SWEEPS), help=f"where studies lie (default: {SWEEPS})")
-    parser.add_argument("--storage", metavar="URL", help="of the study: an Optuna URL or journal:///path")
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=THRESHOLD,
+        help=f"accuracy in per cent that the mean is compared with (default: {THRESHOLD:.2f})",
+    )
+    parser.add_argument("--name", help="name of the confirmation (default: derived from its source)")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(FOLDER), help=f"folder of all confirmations (default: {FOLDER})"
+    )
+    parser.add_argument("--sweeps", type=Path, default=Path(SWEEPS), help=f"folder of all studies (default: {SWEEPS})")
+    parser.add_argument(
+        "--storage", metavar="URL", help="storage of the study, as an Optuna URL or journal:///path (default: --sweeps)"
+    )
     parser.add_argument(
         "--versus",
         action="append",
         metavar="OTHER",
-        help="another confirmation: is the difference shown to be more than noise? Several times: by Holm's correction",
+        help="test whether the difference to another confirmation is significant; if given several times, p values are "
+        "corrected (Holm)",
     )
     parser.add_argument(
         "--stop",
         choices=("early",),
-        help="for candidates: look after 5, 8, 12, 16 and 20 seeds, and end once they tell or the mean is not above",
+        help="stop when the result is significant or futile, tested after 5, 8, 12, 16 and 20 seeds",
     )
     parser.add_argument(
         "--plan",
         type=Path,
         metavar="FILE",
-        help="write what will be confirmed, and end; where FILE is there, confirm and say whether it was followed",
+        help="preregistration: if FILE does not exist, write what will be confirmed and exit; if it exists, confirm "
+        "and state whether it was followed",
     )
-    parser.add_argument("--save", metavar="NAME", help="write the configuration as experiment NAME, with its evidence")
     parser.add_argument(
-        "--export", type=Path, metavar="DIR", help="copy every seed's record below DIR, small enough to commit"
+        "--save", metavar="NAME", help="save the configuration with its results as conf/experiment/NAME.yaml"
     )
-    parser.add_argument("--to", type=Path, metavar="DIR", help="with --save: where (default: conf/experiment)")
+    parser.add_argument(
+        "--export",
+        type=Path,
+        metavar="DIR",
+        help="copy the records of all seeds, without weights, to DIR/confirmations",
+    )
+    parser.add_argument(
+        "--to", type=Path, metavar="DIR", help="with --save: folder to write into (default: conf/experiment)"
+    )
     return parser
 
 
@@ -106,7 +141,7 @@ def _confirm(arguments: argparse.Namespace) -> int:
     from mnist_compact.confirmation.conduct import conduct
     from mnist_compact.confirmation.preregistration import Preregistration
 
-    # What cannot be written or compared should be known before hours of training.
+    # Errors in saving or comparing should be reported before hours of training.
     _check_saving(arguments)
     spec = _spec(arguments)
     others = [_gathered(_other(word, arguments.folder)) for word in dict.fromkeys(arguments.versus or [])]
@@ -115,33 +150,36 @@ def _confirm(arguments: argparse.Namespace) -> int:
     plan = None
     if arguments.plan is not None:
         if not arguments.plan.exists():
-            spec.plan().write(arguments.plan)
-            print(f"{arguments.plan}: planned, nothing read yet; once it is kept, committed say, the same line goes on")
+            spec.preregister().write(arguments.plan)
+            print(
+                f"{arguments.plan}: preregistration written, no seed trained yet; commit the file, then rerun the "
+                "command to confirm"
+            )
             return 0
         plan = Preregistration.read(arguments.plan)
-    seed_results, faults = conduct(spec, arguments.jobs, plan)
+    seed_results, errors = conduct(spec, arguments.jobs, plan)
     show(seed_results)
-    for fault in faults:
-        sys.stderr.write(f"mnist-compact-confirm: {fault}\n")
-    _deliver(seed_results, spec.folder, arguments, whole=not faults)
+    for error in errors:
+        sys.stderr.write(f"mnist-compact-confirm: {error}\n")
+    _write_results(seed_results, spec.folder, arguments, complete=not errors)
     for comparison in compare(seed_results, *others):
-        print(comparison.told())
-    return EXIT_FAILED if faults else 0
+        print(comparison.describe())
+    return EXIT_FAILED if errors else 0
 
 
 def _check_saving(arguments: argparse.Namespace) -> None:
-    from mnist_compact.confirmation.save_experiment import place_of
+    from mnist_compact.confirmation.save_experiment import experiment_path
 
     if arguments.to and arguments.save is None:
-        raise ConfigError(["--to says where --save writes, and needs it"])
+        raise ConfigError(["--to can only be used with --save"])
     if arguments.save is not None:
-        place_of(arguments.save, arguments.to)
+        experiment_path(arguments.save, arguments.to)
     if arguments.stop and (arguments.save is not None or arguments.versus is not None):
-        raise ConfigError(["--stop early is for candidates: --save and --versus want all seeds, fixed before"])
+        raise ConfigError([f"--stop early cannot be used with --save or --versus, which require all {SEEDS} seeds"])
 
 
 def _spec(arguments: argparse.Namespace) -> "ConfirmSpec":
-    from mnist_compact.confirmation.conduct import ConfirmSpec, place
+    from mnist_compact.confirmation.conduct import ConfirmSpec, prepare
     from mnist_compact.confirmation.sources import of
 
     source = of(
@@ -151,7 +189,7 @@ def _spec(arguments: argparse.Namespace) -> "ConfirmSpec":
         sweeps=arguments.sweeps,
         url=arguments.storage,
     )
-    folder, confirmation = place(source, arguments.split or "test", arguments.folder, arguments.name)
+    folder, confirmation = prepare(source, arguments.split or "test", arguments.folder, arguments.name)
     return ConfirmSpec(
         folder=folder,
         confirmation=confirmation,
@@ -161,12 +199,12 @@ def _spec(arguments: argparse.Namespace) -> "ConfirmSpec":
     )
 
 
-def _deliver(seed_results: "SeedResults", folder: Path, arguments: argparse.Namespace, *, whole: bool) -> None:
+def _write_results(seed_results: "SeedResults", folder: Path, arguments: argparse.Namespace, *, complete: bool) -> None:
     if arguments.export is not None:
         from mnist_compact.confirmation.export import export
 
         print(f"records in {export(seed_results, folder, arguments.export)}")
-    if arguments.save is not None and whole:
+    if arguments.save is not None and complete:
         from mnist_compact.confirmation.save_experiment import save
 
         print(save(seed_results, arguments.save, arguments.to))
@@ -177,9 +215,9 @@ def _rank(arguments: argparse.Namespace) -> int:
     from mnist_compact.confirmation.reranking import Ranking, rank_study
 
     others = ("versus", "save", "to", "export", "name", "plan", "stop")
-    unfit = [f"--{word}" for word in others if getattr(arguments, word) is not None]
-    if unfit:
-        raise ConfigError([f"{', '.join(unfit)} cannot be used with --study; confirm its winner"])
+    given = [f"--{word}" for word in others if getattr(arguments, word) is not None]
+    if given:
+        raise ConfigError([f"{', '.join(given)} cannot be used with --study; use it to confirm the winner"])
     split, rounds = arguments.split or "holdout", []
     for each in rank_study(
         arguments.study,
@@ -188,31 +226,31 @@ def _rank(arguments: argparse.Namespace) -> int:
         split=split,
         threshold=arguments.threshold,
         jobs=arguments.jobs,
-        among=arguments.folder,
+        confirmations=arguments.folder,
         sweeps=arguments.sweeps,
         url=arguments.storage,
     ):
         rounds.append(each)
-        show_round(len(rounds), each.seeds, [seed_results for _, seed_results in each.standings])
+        show_round(len(rounds), each.seeds, [seed_results for _, seed_results in each.candidates])
     ranking = Ranking(arguments.study, rounds)
     words = ["python", "-m", "mnist_compact.confirm", "--trial", ranking.trial]
-    for name, usual in {"sweeps": Path(SWEEPS), "folder": Path(FOLDER), "storage": None}.items():
-        if getattr(arguments, name) != usual:
+    for name, default in {"sweeps": Path(SWEEPS), "folder": Path(FOLDER), "storage": None}.items():
+        if getattr(arguments, name) != default:
             words += [f"--{name}", str(getattr(arguments, name))]
     if split == "synthetic":
         words += ["--split", split]
-    where = "On the test images" if split == "holdout" else "With fresh seeds"
-    print(f"first: {ranking.first.confirmation.source}. {where}: {shlex.join(words)}")
+    images = "on the test images" if split == "holdout" else "with fresh seeds"
+    print(f"winner: {ranking.first.confirmation.source}. Confirm it {images}: {shlex.join(words)}")
     return 0
 
 
-def _other(word: str, among: Path) -> Path:
+def _other(word: str, confirmations: Path) -> Path:
     """`--versus` is a folder, or the name of a confirmation."""
-    return Path(word) if Path(word).is_dir() else among / word
+    return Path(word) if Path(word).is_dir() else confirmations / word
 
 
 def _gathered(folder: Path) -> "SeedResults":
-    """All seeds of a confirmation that have ended."""
+    """The results of all seeds of a confirmation."""
     from mnist_compact.confirmation.results import SeedResults
     from mnist_compact.confirmation.seed_pool import seeds_of
 

@@ -1,6 +1,6 @@
 """One seed of a confirmation: `python -m mnist_compact.cli.confirm_seed <confirmation> <seed> <threads> <parent>`.
 
-Started by `seed_pool.train`. Goes on where an earlier process was killed, and ends with its parent.
+`seed_pool.train` starts it. It continues the run of a process that was killed, and ends with its parent process.
 """
 
 import sys
@@ -13,33 +13,44 @@ from mnist_compact.common.orphans import end_with
 from mnist_compact.common.run_files import RECORD
 from mnist_compact.common.streams import prepare_streams
 from mnist_compact.confirmation.confirmation import Confirmation
-from mnist_compact.confirmation.seed_pool import home_of, lock_of
+from mnist_compact.confirmation.seed_pool import lock_of, seed_folder
 from mnist_compact.records.record import RecordError, Status
 from mnist_compact.runs.trainer import resume, run
 
-PREDECESSOR_S = 30.0  # for the process of a parent that was killed to notice
+PREDECESSOR_S = 30.0  # time for an earlier process to notice that its parent was killed
 
 
 def main(folder: Path, seed: int, threads: int, parent: int) -> int:
+    """Train one seed, or continue its run.
+
+    Args:
+        folder: Folder of the confirmation.
+        seed: The seed.
+        threads: Number of threads, unless the configuration sets it.
+        parent: Process id of the process that started this one.
+
+    Returns:
+        The exit code.
+    """
     prepare_streams()
     end_with(parent)
     confirmation = Confirmation.read(folder)
-    home, callback = home_of(folder, seed), on_terminal()
+    path, callback = seed_folder(folder, seed), on_terminal()
     with lock_file(lock_of(folder, seed), timeout=PREDECESSOR_S):
         try:
-            if (home / RECORD).exists():
-                ended = resume(home, callback)
+            if (path / RECORD).exists():
+                record = resume(path, callback)
             else:
                 config = confirmation.run_config(seed)
-                # Its share of the cores: with all of them for each, seeds side by side take thirty times as long.
+                # Each process uses only its share of the cores: with all cores for each it takes thirty times as long.
                 config.machine.threads = config.machine.threads or threads
-                ended = run(config, home, callback, overrides=[f"seed={seed}"])
+                record = run(config, path, callback, overrides=[f"seed={seed}"])
         except (ConfigError, RecordError) as error:
             print(f"{PREFIX}{error}", file=sys.stderr)
             return EXIT_REFUSED
         finally:
             callback.close()
-    return 0 if ended.status in (Status.COMPLETED, Status.DIVERGED) else EXIT_FAILED
+    return 0 if record.status in (Status.COMPLETED, Status.DIVERGED) else EXIT_FAILED
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
-"""What a confirmation and a ranking have measured, on the terminal."""
+"""Terminal output of the results of a confirmation and of a ranking."""
 
 from mnist_compact.common.tables import show_table
 from mnist_compact.confirmation.results import (
     SeedResults,
+    ranking_table,
     round_title,
     seeds_table,
     sentences,
-    standings_table,
     summary_table,
 )
 
 
 def show(seed_results: SeedResults) -> None:
-    """Every seed, their summary, the verdict."""
+    """Print every seed, their summary and the conclusion."""
     if seed_results.seeds:
         show_table(seeds_table(seed_results))
     if seed_results.accuracies:
@@ -23,7 +23,7 @@ def show(seed_results: SeedResults) -> None:
         print(line)
 
 
-def show_round(number: int, seeds: int, standings: list[SeedResults]) -> None:
-    """One round of a ranking, best first."""
-    print(f"\n{round_title(number, seeds, standings)}")
-    show_table(standings_table(standings))
+def show_round(number: int, seeds: int, candidates: list[SeedResults]) -> None:
+    """Print one round of a ranking, the best candidate first."""
+    print(f"\n{round_title(number, seeds, candidates)}")
+    show_table(ranking_table(candidates))

@@ -1,4 +1,4 @@
-"""`python -m mnist_compact.evaluate`: a trained network scored once more, and set beside what its record says."""
+"""`python -m mnist_compact.evaluate`: score a trained network and compare the result with its record or model card."""
 
 import argparse
 import sys
@@ -16,13 +16,18 @@ if TYPE_CHECKING:
     from mnist_compact.training.evaluation import Evaluation
     from mnist_compact.zoo.classifier import Classifier
 
-ROUNDING = 2  # images that another processor's sums may decide otherwise
+ROUNDING = 2  # images that may be classified differently on another processor
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Score a network on a split.
 
-    A figure of the record or the card that does not come out again gives exit code 1, what cannot be done 2.
+    Args:
+        argv: The command line without the name of the program; by default that of the process.
+
+    Raises:
+        SystemExit: With code 1 if the figure of the record or the model card is not reproduced, 2 if an argument is
+            invalid.
     """
     run_command("mnist-compact-evaluate", lambda: _evaluate(_parser().parse_args(argv)))
 
@@ -30,19 +35,21 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mnist-compact-evaluate",
-        description="Score a trained network once more, class by class, beside what its record or card says.",
+        description="Score a trained network class by class, and compare the result with its record or model card.",
     )
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--zoo", metavar="NAME", help="a network that comes along (python -m mnist_compact.zoo)")
-    what.add_argument("--run", type=Path, metavar="DIR", help="a run folder's last epoch")
-    what.add_argument("--trial", metavar="STUDY:N", help="a search's trial")
+    network = parser.add_mutually_exclusive_group(required=True)
+    network.add_argument("--zoo", metavar="NAME", help="a network of the zoo (list: python -m mnist_compact.zoo)")
+    network.add_argument("--run", type=Path, metavar="DIR", help="the last epoch of a run folder")
+    network.add_argument("--trial", metavar="STUDY:N", help="the last epoch of a trial of a search")
     parser.add_argument(
         "--split",
         choices=("test", "holdout"),
-        help="default: the one that the run was scored on; images that it was trained on are refused",
+        help="images to score (default: those that the run was scored on); must not be images that it was trained on",
     )
-    parser.add_argument("--weights", choices=("raw", "averaged"), help="of a run (default: averaged if there are any)")
-    parser.add_argument("--sweeps", type=Path, default=Path(SWEEPS), help=f"where studies lie (default: {SWEEPS})")
+    parser.add_argument(
+        "--weights", choices=("raw", "averaged"), help="weights of a run (default: averaged if there are any)"
+    )
+    parser.add_argument("--sweeps", type=Path, default=Path(SWEEPS), help=f"folder of all studies (default: {SWEEPS})")
     return parser
 
 
@@ -56,11 +63,11 @@ def _evaluate_zoo(arguments: argparse.Namespace) -> int:
     from mnist_compact.zoo.registry import card, load
 
     if arguments.weights:
-        raise ConfigError(["--weights cannot be used with --zoo, which has one set of weights a network"])
+        raise ConfigError(["--weights cannot be used with --zoo, which has one set of weights for each network"])
     about = card(arguments.zoo)
     split = split_of(from_record(about.config).data, arguments.split)
-    found = _show(f"{about.name} of the zoo", load(about.name), split)
-    return _compared(found, about.correct, "card") if split.name == "test" else 0
+    evaluation = _show(f"{about.name} of the zoo", load(about.name), split)
+    return _compare(evaluation, about.correct, "card") if split.name == "test" else 0
 
 
 def _evaluate_run(arguments: argparse.Namespace) -> int:
@@ -72,10 +79,10 @@ def _evaluate_run(arguments: argparse.Namespace) -> int:
     config = config_of_run(folder)
     file = file_of_run(folder, arguments.weights)
     split = split_of(config.data, arguments.split, config.machine.data_root)
-    found = _show(str(file), read(file), split)
+    evaluation = _show(str(file), read(file), split)
     weights = "averaged" if file.name.startswith("averaged") else "raw"
     recorded = RunRecord.read(folder).score(split.name, weights=weights)
-    return _compared(found, recorded.correct, "record") if recorded is not None else 0
+    return _compare(evaluation, recorded.correct, "record") if recorded is not None else 0
 
 
 def _folder_of_trial(word: str, sweeps: Path) -> Path:
@@ -87,20 +94,21 @@ def _show(name: str, classifier: "Classifier", split: "Split") -> "Evaluation":
     from mnist_compact.common.tables import to_text
     from mnist_compact.zoo.evaluation import by_class, evaluate
 
-    found = evaluate(classifier, split)
-    sys.stdout.write(to_text(by_class(found, split)))
+    evaluation = evaluate(classifier, split)
+    sys.stdout.write(to_text(by_class(evaluation, split)))
     print(f"\n{name}, {sum(parameter.numel() for parameter in classifier.parameters()):,} parameters")
     print(
-        f"{split.name} accuracy {found.accuracy:.2f} %: {found.correct:,} of {found.total:,} images; "
-        f"log-loss {found.loss:.5f}"
+        f"{split.name} accuracy {evaluation.accuracy:.2f} %: {evaluation.correct:,} of {evaluation.total:,} images; "
+        f"log-loss {evaluation.loss:.5f}"
     )
-    return found
+    return evaluation
 
 
-def _compared(found: "Evaluation", told: int, by: str) -> int:
-    if found.correct == told:
-        print(f"the {by} says the same")
+def _compare(evaluation: "Evaluation", recorded: int, by: str) -> int:
+    if evaluation.correct == recorded:
+        print(f"the {by} has the same figure")
         return 0
-    near = abs(found.correct - told) <= ROUNDING
-    print(f"the {by} says {told:,}: {'as near as another processor comes' if near else 'not reproduced'}")
-    return 0 if near else EXIT_FAILED
+    close = abs(evaluation.correct - recorded) <= ROUNDING
+    difference = "within the differences between processors" if close else "not reproduced"
+    print(f"the {by} has {recorded:,} correct images: {difference}")
+    return 0 if close else EXIT_FAILED

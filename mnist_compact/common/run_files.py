@@ -8,6 +8,7 @@ MISTAKES = "mistakes.npz"  # the evaluation images the final weights got wrong, 
 CORRECT = (
     "correct.bits"  # which evaluation images the final weights got right, a bit each (see records/correct_bits.py)
 )
+WEIGHTS_SUFFIX = ".safetensors"
 WEIGHTS = "weights"  # a folder: last, best, and with averaged weights averaged_last and averaged_best .safetensors
 CHECKPOINT = "checkpoint.pt"  # all that a continuation needs
 CHECKPOINT_BEFORE = "checkpoint.previous.pt"  # that of the epoch before

@@ -1,4 +1,4 @@
-"""What seeds and images say of new seeds on new images: both are samples, so both are resampled, crossed."""
+"""The interval of the mean accuracy for new seeds on new images: both are samples, so both are resampled."""
 
 from collections.abc import Sequence
 
@@ -11,20 +11,36 @@ DRAWS = 4_000
 
 
 def unpacked(bits: Sequence[bytes], total: int) -> NDArray[np.bool_]:
-    """(seeds, images), true where right, from each seed's packed bits."""
+    """Unpack which images each seed classified correctly.
+
+    Args:
+        bits: The packed bits of each seed, as in `correct.bits`.
+        total: Number of images.
+
+    Returns:
+        An array of shape (seeds, images), true where the seed was correct.
+    """
     packed = np.array([np.frombuffer(row, dtype=np.uint8) for row in bits])
     return np.unpackbits(packed, axis=1, count=total).astype(bool)
 
 
 def crossed_interval(correct: NDArray[np.bool_], *, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
-    """The mean accuracy's interval in per cent, from which images (columns) each seed (row) got right.
+    """Compute an interval of the mean accuracy over new seeds on new images.
 
-    Percentiles of the mean over rows and columns drawn anew with replacement, each independently: Owen's pigeonhole
-    bootstrap (2007, doi:10.1214/07-AOAS122), which errs to the wide side. Equal bits give an equal interval.
+    Rows and columns are resampled with replacement and independently of each other: Owen's pigeonhole bootstrap (2007,
+    doi:10.1214/07-AOAS122), which is conservative. Equal arguments give an equal interval.
+
+    Args:
+        correct: An array of shape (seeds, images), true where the seed was correct.
+        draws: Number of resamples.
+        seed: Seed of the resampling.
+
+    Returns:
+        The lower and the upper bound of the interval with confidence `CONFIDENCE`, in per cent.
     """
     seeds, images = correct.shape
     wrong = ~correct
-    missed = wrong[:, wrong.any(axis=0)].astype(float)  # what all get right adds no error, however often drawn
+    missed = wrong[:, wrong.any(axis=0)].astype(float)  # an image that all seeds classify correctly adds no error
     generator = np.random.default_rng(seed)
     drawn_seeds = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
     columns = missed.shape[1]

@@ -1,4 +1,4 @@
-"""Two confirmations paired by seed: is the difference more than noise? Also where several are compared at once."""
+"""Comparisons of confirmations, paired by seed: is a difference significant, also when several are compared at once?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +13,17 @@ LEVEL = 0.05
 
 
 def sign_flip_p(differences: Sequence[int]) -> float:
-    """Two-sided and exact: of the 2ⁿ ways to give these differences their signs the share whose sum is as far from 0.
+    """Compute the two-sided p value of an exact sign-flip test.
 
-    Were two configurations alike, either might have been called the first, for each seed anew (Fisher 1935, §21). By
-    the distribution of the sums, so that hundreds of seeds take no longer than a few.
+    If two configurations are equal, the sign of each difference is arbitrary (Fisher 1935, §21). The p value is the
+    share of the 2ⁿ sign patterns whose sum is at least as far from 0 as the observed one. The computation goes through
+    the distribution of the sums, so hundreds of seeds take no longer than a few.
+
+    Args:
+        differences: One difference for each pair, in images.
+
+    Returns:
+        A value in (0, 1].
     """
     import numpy as np
 
@@ -30,38 +37,60 @@ def sign_flip_p(differences: Sequence[int]) -> float:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """p of comparisons made at once, such that among equals one below a level is found as seldom as that level says.
+    """Correct the p values of several comparisons (Holm 1979).
 
-    However they depend on one another (Holm 1979).
+    The corrected values control the probability of at least one false positive, whatever the dependence between the
+    comparisons.
 
-    >>> holm([0.01, 0.04, 0.02])
-    [0.03, 0.04, 0.04]
+    Args:
+        ps: One p value for each comparison.
+
+    Returns:
+        The corrected p values in the order of `ps`.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.02])
+        [0.03, 0.04, 0.04]
     """
     corrected, highest = [0.0] * len(ps), 0.0
-    for rank, place in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
-        highest = max(highest, min(1.0, (len(ps) - rank) * ps[place]))
-        corrected[place] = highest
+    for rank, index in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[index]))
+        corrected[index] = highest
     return corrected
 
 
 @dataclass(slots=True, frozen=True)
 class Comparison:
-    """Mean of the differences first - second in points, its interval, and an exact sign-flip test's p."""
+    """A comparison of two confirmations, paired by seed.
+
+    Attributes:
+        names: Names of the first and the second confirmation.
+        n: Number of common seeds.
+        difference: Summary of the differences first - second, in percentage points.
+        p: p value of the exact sign-flip test.
+        weights: Weights that are compared, averaged or raw: of the first and of the second.
+        corrected_p: p value corrected for all comparisons that were made at once.
+        comparisons: Number of comparisons that were made at once.
+    """
 
     names: tuple[str, str]
-    n: int  # seeds in common
+    n: int
     difference: Summary
     p: float
-    weights: tuple[str, str]  # whose scores are compared: averaged or raw, of first and second
-    corrected_p: float  # the same for a comparison that was made alone
-    among: int = 1  # comparisons made at once
+    weights: tuple[str, str]
+    corrected_p: float
+    comparisons: int = 1
 
     @classmethod
     def between(cls, first: SeedResults, second: SeedResults) -> "Comparison":
-        """Raises ConfigError for scores of different splits, fewer than two common seeds, or one that diverged."""
+        """Compare two confirmations.
+
+        Raises:
+            ConfigError: The splits differ, fewer than two seeds are common, or a seed diverged.
+        """
         cls.check(second, first.confirmation, [result.seed for result in first.seeds])
         _check_none_diverged(first)
-        one, other = ({result.seed: result.score for result in some.completed} for some in (first, second))
+        one, other = ({result.seed: result.score for result in each.completed} for each in (first, second))
         pairs = [(one[seed], other[seed]) for seed in sorted(one.keys() & other.keys())]
         scores = [(a, b) for a, b in pairs if a is not None and b is not None]
         names = first.confirmation.name, second.confirmation.name
@@ -74,7 +103,16 @@ class Comparison:
 
     @staticmethod
     def check(other: SeedResults, confirmation: Confirmation, seeds: list[int]) -> None:
-        """Raises ConfigError where `confirmation`, once its `seeds` are trained, could not be compared with `other`."""
+        """Check before any training that a confirmation can be compared with `other`.
+
+        Args:
+            other: The results to compare with.
+            confirmation: The confirmation whose `seeds` will be trained.
+            seeds: The seeds.
+
+        Raises:
+            ConfigError: The splits differ, fewer than two seeds are common, or a seed of `other` diverged.
+        """
         names = f"{confirmation.name} and {other.confirmation.name}"
         if confirmation.split != other.confirmation.split:
             splits = f"{confirmation.split} and {other.confirmation.split}"
@@ -82,30 +120,34 @@ class Comparison:
         _check_none_diverged(other)
         common = len(other.accuracy_by_seed().keys() & set(seeds))
         if common < 2:
-            raise ConfigError([f"{names} would have {common} of two seeds in common that a paired comparison needs"])
+            raise ConfigError([f"a paired comparison needs at least two common seeds; {names} would have {common}"])
 
-    def told(self) -> str:
+    def describe(self) -> str:
+        """Describe the difference, its interval and the test in one sentence."""
         summary = self.difference
-        unlike = "" if len(set(self.weights)) == 1 else f" ({self.weights[0]} - {self.weights[1]} weights)"
-        found = f"{self.names[0]} - {self.names[1]}{unlike}: {summary.mean:+.3f} points over {self.n} common seeds"
-        spread = "the same for each"
+        weights = "" if len(set(self.weights)) == 1 else f" ({self.weights[0]} - {self.weights[1]} weights)"
+        difference = (
+            f"{self.names[0]} - {self.names[1]}{weights}: {summary.mean:+.3f} points over {self.n} common seeds"
+        )
+        spread = "the same difference for every seed"
         if summary.sd:
             spread = f"95 % interval [{summary.low:+.3f}, {summary.high:+.3f}]"
-        holms = f", {self.corrected_p:.2g} by Holm for {self.among} comparisons" if self.among > 1 else ""
-        return f"{found}, {spread}; exact sign-flip p = {self.p:.2g}{holms}: {self._finding()}"
+        correction = ""
+        if self.comparisons > 1:
+            correction = f", {self.corrected_p:.2g} after Holm's correction for {self.comparisons} comparisons"
+        return f"{difference}, {spread}; exact sign-flip p = {self.p:.2g}{correction}: {self._conclusion()}"
 
-    def _finding(self) -> str:
+    def _conclusion(self) -> str:
         if self.corrected_p < LEVEL:
-            return "more than noise"
-        # A test that finds nothing does not find that there is nothing.
-        least = 2.0 ** (1 - self.n)
-        return f"{self.n} seeds are too few to show anything" if least >= LEVEL else "not shown to be more than noise"
+            return "significant"
+        smallest = 2.0 ** (1 - self.n)  # the smallest p value that n pairs can give
+        return f"{self.n} seeds are too few for a significant result" if smallest >= LEVEL else "not significant"
 
     def _repr_html_(self) -> str:
-        """In a notebook: the sentence."""
+        """Show the sentence of `describe` in a notebook."""
         import html
 
-        return f"<p>{html.escape(self.told())}</p>"
+        return f"<p>{html.escape(self.describe())}</p>"
 
 
 def compare(first: SeedResults, *others: SeedResults) -> list[Comparison]:
@@ -122,12 +164,13 @@ def compare(first: SeedResults, *others: SeedResults) -> list[Comparison]:
         ConfigError: The splits differ, fewer than two seeds are common, or a seed diverged.
     """
     comparisons = [Comparison.between(first, other) for other in others]
-    found = holm([each.p for each in comparisons])
-    return [replace(each, corrected_p=p, among=len(comparisons)) for each, p in zip(comparisons, found, strict=True)]
+    corrected = holm([each.p for each in comparisons])
+    n = len(comparisons)
+    return [replace(each, corrected_p=p, comparisons=n) for each, p in zip(comparisons, corrected, strict=True)]
 
 
 def _check_none_diverged(seed_results: SeedResults) -> None:
-    lost = [result.seed for result in seed_results.seeds if result.status != Status.COMPLETED]
-    if lost:
-        found = f"{len(lost)} of {seed_results.asked} seeds of {seed_results.confirmation.name} diverged"
-        raise ConfigError([f"{found}: a comparison of the others would flatter it"])
+    diverged = [result.seed for result in seed_results.seeds if result.status != Status.COMPLETED]
+    if diverged:
+        seeds = f"{len(diverged)} of {len(seed_results.requested)} seeds of {seed_results.confirmation.name} diverged"
+        raise ConfigError([f"{seeds}: a comparison of the other seeds would be biased upward"])

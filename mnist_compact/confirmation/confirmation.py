@@ -1,10 +1,10 @@
 """A confirmation on disk: which configuration, on which split, with which seeds.
 
 outputs/confirmations/<name>/
-    confirmation.json       what is confirmed; written once
-    plan.json               a copy of the plan, if one was written before (see `plans`)
-    seeds/<seed>/           a run folder a seed
-    locks/                  held by the processes at work
+    confirmation.json       what is confirmed
+    plan.json               a copy of the preregistration, if there is one (see `preregistration`)
+    seeds/<seed>/           one run folder for each seed
+    locks/                  lock files of the processes that train
 """
 
 import dataclasses
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from mnist_compact.common.atomic import replacing
-from mnist_compact.common.bounded_read import read_json
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.common.nested import changes
+from mnist_compact.common.versioned_json import all_fields_of, read_versioned
 from mnist_compact.config.conversion import from_record
 from mnist_compact.config.schema import RunConfig, to_record
 from mnist_compact.confirmation.seed_pool import seeds_of
@@ -27,34 +27,56 @@ from mnist_compact.records.migrations import with_machine
 from mnist_compact.records.settings import MACHINE
 
 SCHEMA_VERSION = 2
-READABLE = (1, 2)  # of the first the configuration is a record's from before version 3
-# Far from what people type and from one another: a ranking takes part in the choice, so the seeds of the confirmation
-# that follows, on whatever split, must be none of its.
+READABLE = (1, 2)  # in version 1 the configuration has the form of a run record before version 3
+# A ranking is part of choosing a configuration, so it must not share a seed with the confirmation that follows on any
+# split. The first seeds are far from those that users choose, and far from one another.
 FIRST_RANKED = 100
-FIRST_SEED = {"test": 1000, "holdout": 2000, "synthetic": 3000}  # by what the images are for
+FIRST_SEED = {"test": 1000, "holdout": 2000, "synthetic": 3000}  # role of the scored images → first seed
 
 
 @dataclass(kw_only=True, slots=True)
 class Confirmation:
-    """`config` is a record's (see `mnist_compact.config.schema.to_record`), on the split that is scored."""
+    """One configuration, the split that it is scored on, and the seeds that may be used.
+
+    Attributes:
+        name: Name of the confirmation.
+        source: Where the configuration comes from.
+        split: The split that is scored.
+        config: The configuration as `mnist_compact.config.schema.to_record` returns it, with data for `split`.
+        used_seeds: Seeds that were used to choose the configuration, and that must not be used again.
+        ranking: Whether this is a candidate of a ranking.
+    """
 
     schema_version: int = SCHEMA_VERSION
     name: str
-    source: str  # where the configuration comes from, in words
+    source: str
     split: str
     config: dict[str, Any]
-    used_seeds: list[int] = field(default_factory=list)  # in compose_cache it, so not to be used again
-    ranking: bool = False  # whether it is a candidate's part in a ranking
+    used_seeds: list[int] = field(default_factory=list)
+    ranking: bool = False
 
     @classmethod
     def of(
         cls, name: str, source: str, run: RunConfig, role: str, used_seeds: set[int], *, ranking: bool = False
     ) -> Self:
-        """A ranking is on another held-out part than the configuration's: not on images that it was chosen by.
+        """Create the confirmation of a configuration.
 
-        `role` is test, holdout or synthetic. Raises ConfigError for what the data set does not have.
+        A ranking uses another held-out part than the configuration, because the configuration was chosen by its scores
+        on that part.
+
+        Args:
+            name: Name of the confirmation.
+            source: Where the configuration comes from.
+            run: The configuration.
+            role: Role of the images that are scored: test, holdout or synthetic. For the test images, the network is
+                trained on all training images.
+            used_seeds: Seeds that were used to choose the configuration.
+            ranking: Whether this is a candidate of a ranking.
+
+        Raises:
+            ConfigError: The data set has no images with this role.
         """
-        data = run.data.scored_on(role)  # with all of the training images for test images
+        data = run.data.scored_on(role)
         if ranking and isinstance(data, HoldoutConfig):
             data = dataclasses.replace(data, split_seed=data.split_seed + 1)
         return cls(
@@ -67,70 +89,85 @@ class Confirmation:
         )
 
     def seeds(self, count: int) -> list[int]:
-        """The first `count` seeds that were not used before."""
+        """The first `count` seeds that were not used to choose the configuration."""
         first = FIRST_RANKED if self.ranking else FIRST_SEED[from_record(self.config).data.role]
         fresh = (seed for seed in itertools.count(first) if seed not in self.used_seeds)
         return list(itertools.islice(fresh, count))
 
     def run_config(self, seed: int) -> RunConfig:
+        """The configuration of the run with this seed."""
         return dataclasses.replace(from_record(self.config), seed=seed)
 
     def write(self, folder: Path) -> None:
+        """Write `confirmation.json` into a folder, which is created if it does not exist."""
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / CONFIRMED) as path:
             path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Raises ConfigError where there is none that this version can read."""
+        """Read the confirmation in a folder.
+
+        Raises:
+            ConfigError: There is none, or this version cannot read it.
+        """
         path = folder / CONFIRMED
+        if not path.exists():
+            raise ConfigError([f"{folder} holds no confirmation: {CONFIRMED} does not exist"])
+        raw = read_versioned(path, READABLE)
         try:
-            raw = read_json(path)
-        except OSError as error:
-            raise ConfigError(
-                [f"{folder} holds no confirmation: {CONFIRMED} cannot be read ({error.strerror})"]
-            ) from error
+            arguments = all_fields_of(cls, raw, "the confirmation")
         except ValueError as error:
             raise ConfigError([f"{path} is damaged: {error}"]) from error
-        version = raw.get("schema_version") if isinstance(raw, dict) else None
-        if version not in READABLE:
-            known = ", ".join(map(str, READABLE))
-            raise ConfigError([f"{path} has schema version {version!r}; this program reads {known}"])
-        try:
-            return cls(**{**raw, "schema_version": SCHEMA_VERSION, "config": with_machine(raw["config"])})
-        except (KeyError, TypeError) as error:
-            raise ConfigError([f"{path} is damaged: {error}"]) from error
+        config = with_machine(arguments["config"])
+        return cls(**{**arguments, "schema_version": SCHEMA_VERSION, "config": config})
 
 
-def begin(confirmation: Confirmation, folder: Path) -> Confirmation:
-    """Begin `confirmation` in `folder`, or go on with the same one there; what stands there then is returned.
+def create_or_load(confirmation: Confirmation, folder: Path) -> Confirmation:
+    """Write a confirmation into a new folder, or load the same one from an existing folder.
 
-    Seeds that were used in choosing since are left out from now on. Raises ConfigError where some of them were trained
-    here already, and, naming what differs, where another confirmation stands.
+    Seeds that were used to choose the configuration in the meantime are added to `used_seeds`.
+
+    Args:
+        confirmation: The confirmation to create or to continue.
+        folder: Folder of the confirmation.
+
+    Returns:
+        The confirmation that the folder holds afterwards.
+
+    Raises:
+        ConfigError: The folder holds the confirmation of another configuration, or seeds that were trained here have
+            since been used to choose the configuration.
     """
     if not (folder / CONFIRMED).exists():
         confirmation.write(folder)
         return confirmation
-    there = Confirmation.read(folder)
-    differences = changes(comparable(there), comparable(confirmation))
+    existing = Confirmation.read(folder)
+    differences = changes(comparable(existing), comparable(confirmation))
     if differences:
         raise ConfigError(
-            [f"{folder} confirms another configuration ({'; '.join(differences)}); --name <name> begins one beside it"]
+            [
+                f"{folder} confirms another configuration ({'; '.join(differences)}); "
+                "use --name <name> to start another confirmation"
+            ]
         )
-    used = {*there.used_seeds, *confirmation.used_seeds}
-    spent = sorted(used.intersection(seeds_of(folder)))
-    if spent:
-        told = ", ".join(map(str, spent))
+    used = {*existing.used_seeds, *confirmation.used_seeds}
+    reused = sorted(used.intersection(seeds_of(folder)))
+    if reused:
+        seeds = ", ".join(map(str, reused))
         raise ConfigError(
-            [f"seeds {told} in {folder} have since been used in compose_cache; --name <name> begins afresh"]
+            [
+                f"seeds {seeds} in {folder} have since been used to choose a configuration; "
+                "use --name <name> to start another confirmation"
+            ]
         )
-    if used != set(there.used_seeds):
-        there.used_seeds = sorted(used)
-        there.write(folder)
-    return there
+    if used != set(existing.used_seeds):
+        existing.used_seeds = sorted(used)
+        existing.write(folder)
+    return existing
 
 
 def comparable(confirmation: Confirmation) -> dict[str, Any]:
-    """What the scores depend on: not the seed, which differs anyway, nor the machine."""
+    """Everything that the scores depend on except the seed. The machine and the experiment's name do not count."""
     config = {key: value for key, value in confirmation.config.items() if key not in ("seed", "experiment", MACHINE)}
     return {**config, "split": confirmation.split, "ranking": confirmation.ranking}

@@ -1,4 +1,4 @@
-"""The records of a confirmation as a small folder that can be committed; reports read it as they read outputs/."""
+"""The records of a confirmation as a small folder that can be committed; reports read it like outputs/."""
 
 import shutil
 from pathlib import Path
@@ -7,29 +7,38 @@ from mnist_compact.common.atomic import replacing
 from mnist_compact.common.run_files import CORRECT, METRICS, RECORD
 from mnist_compact.confirmation.preregistration import FILENAME as PLAN
 from mnist_compact.confirmation.results import SeedResults
-from mnist_compact.confirmation.seed_pool import home_of
+from mnist_compact.confirmation.seed_pool import seed_folder
 from mnist_compact.records.discovery import CONFIRMED
 
-# Of every seed what was measured; weights and pictures are left behind.
-KEPT = (RECORD, METRICS)
-KEPT_WHERE_THERE = (CORRECT,)  # earlier versions wrote none
+# The measurements of every seed. Weights and pictures are not exported.
+EXPORTED_FILES = (RECORD, METRICS)
+OPTIONAL_FILES = (CORRECT,)  # earlier versions did not write it
 
 
 def export(seed_results: SeedResults, folder: Path, to: Path) -> Path:
-    """Copy what is confirmed, its plan and the seeds' records into `to`/confirmations/<name>, which is returned."""
-    place = to / "confirmations" / seed_results.confirmation.name
-    place.mkdir(parents=True, exist_ok=True)
-    _copy(folder / CONFIRMED, place / CONFIRMED)
+    """Copy the confirmation, its preregistration and the records of its seeds.
+
+    Args:
+        seed_results: The results whose seeds are exported.
+        folder: Folder of the confirmation.
+        to: Folder to export into.
+
+    Returns:
+        The folder of the copy: `to`/confirmations/<name>.
+    """
+    target = to / "confirmations" / seed_results.confirmation.name
+    target.mkdir(parents=True, exist_ok=True)
+    _copy(folder / CONFIRMED, target / CONFIRMED)
     if seed_results.plan is not None:
-        _copy(folder / PLAN, place / PLAN)
+        _copy(folder / PLAN, target / PLAN)
     for result in seed_results.seeds:
-        home, there = home_of(folder, result.seed), home_of(place, result.seed)
-        there.mkdir(parents=True, exist_ok=True)
-        for name in (*KEPT, *(name for name in KEPT_WHERE_THERE if (home / name).exists())):
-            _copy(home / name, there / name)
-    return place
+        run, copy = seed_folder(folder, result.seed), seed_folder(target, result.seed)
+        copy.mkdir(parents=True, exist_ok=True)
+        for name in (*EXPORTED_FILES, *(name for name in OPTIONAL_FILES if (run / name).exists())):
+            _copy(run / name, copy / name)
+    return target
 
 
 def _copy(source: Path, target: Path) -> None:
-    with replacing(target) as beside:
-        shutil.copyfile(source, beside)
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)

@@ -1,7 +1,8 @@
-"""A search's best, ranked again: one score of 10,000 held-out images is as uncertain as the differences are large.
+"""Re-ranking of the best trials of a search over several seeds.
 
-In rounds, as successive halving does (Jamieson & Talwalkar 2016): each halves the candidates and doubles the seeds.
-On another held-out part than the search's: the best of many owe some of their scores to the images of that one.
+The error of one score on 10,000 held-out images is about as large as the differences between the best trials. The
+ranking is successive halving (Jamieson & Talwalkar 2016): each round halves the candidates and doubles the seeds. It
+uses another held-out part than the search, because the best of many scores is biased upward on the part of the search.
 """
 
 from collections.abc import Iterator
@@ -11,62 +12,81 @@ from pathlib import Path
 from mnist_compact.common.errors import EXIT_FAILED, ConfigError, ExecutionError
 from mnist_compact.common.statistics import THRESHOLD
 from mnist_compact.confirmation import seed_pool, sources
-from mnist_compact.confirmation.conduct import place
-from mnist_compact.confirmation.confirmation import Confirmation, begin
+from mnist_compact.confirmation.conduct import prepare
+from mnist_compact.confirmation.confirmation import Confirmation, create_or_load
 from mnist_compact.confirmation.results import SeedResults
 
 
 @dataclass(slots=True, frozen=True)
 class Round:
-    """Best first: by mean accuracy, log-loss breaking ties."""
+    """One round of a ranking.
+
+    Attributes:
+        seeds: Number of seeds of each candidate.
+        candidates: Folder and results of each candidate: the highest mean accuracy first, then the lowest log-loss.
+    """
 
     seeds: int
-    standings: list[tuple[Path, SeedResults]]
+    candidates: list[tuple[Path, SeedResults]]
 
 
 @dataclass(slots=True, frozen=True)
 class Ranking:
-    """All rounds, to the last."""
+    """A complete ranking.
 
-    study: str  # a name or an exported file
+    Attributes:
+        study: Name of the study, or the path of an exported study.
+        rounds: All rounds.
+    """
+
+    study: str
     rounds: list[Round]
 
     @property
     def first(self) -> SeedResults:
-        return self.rounds[-1].standings[0][1]
+        """The results of the winner."""
+        return self.rounds[-1].candidates[0][1]
 
     @property
     def trial(self) -> str:
-        """The first, as `confirm(trial=…)` and `--trial` take it."""
+        """The winner as `confirm(trial=…)` and `--trial` expect it: "STUDY:N"."""
         return f"{self.study}:{self.first.confirmation.source.rpartition(':')[2]}"
 
     def __repr__(self) -> str:
-        """The standings, round by round."""
+        """The table of each round."""
         from mnist_compact.confirmation.results import rounds_to_plain_text
 
-        return rounds_to_plain_text(self._standings())
+        return rounds_to_plain_text(self._results())
 
     def _repr_html_(self) -> str:
-        """In a notebook: the standings, round by round."""
+        """Show the table of each round in a notebook."""
         from mnist_compact.confirmation.results import rounds_to_html
 
-        return rounds_to_html(self._standings())
+        return rounds_to_html(self._results())
 
-    def _standings(self) -> list[tuple[int, list[SeedResults]]]:
-        return [(each.seeds, [seed_results for _, seed_results in each.standings]) for each in self.rounds]
+    def _results(self) -> list[tuple[int, list[SeedResults]]]:
+        return [(each.seeds, [seed_results for _, seed_results in each.candidates]) for each in self.rounds]
 
 
 def rounds(candidates: int, seeds: int) -> list[tuple[int, int]]:
-    """(candidates, seeds of each) round by round, down to a last round of two.
+    """Plan the rounds of a ranking, down to a last round of two candidates.
 
-    >>> rounds(12, 1)
-    [(12, 1), (6, 2), (3, 4), (2, 8)]
+    Args:
+        candidates: Number of candidates in the first round.
+        seeds: Seeds of each candidate in the first round.
+
+    Returns:
+        Number of candidates and seeds of each candidate for every round.
+
+    Example:
+        >>> rounds(12, 1)
+        [(12, 1), (6, 2), (3, 4), (2, 8)]
     """
-    plan = [(candidates, seeds)]
-    while plan[-1][0] > 2:
-        left, each = plan[-1]
-        plan.append(((left + 1) // 2, 2 * each))
-    return plan
+    schedule = [(candidates, seeds)]
+    while schedule[-1][0] > 2:
+        count, each = schedule[-1]
+        schedule.append(((count + 1) // 2, 2 * each))
+    return schedule
 
 
 def rank_study(
@@ -77,47 +97,71 @@ def rank_study(
     split: str,
     threshold: float,
     jobs: int,
-    among: Path,
+    confirmations: Path,
     sweeps: Path,
     url: str | None = None,
 ) -> Iterator[Round]:
-    """`rank` the study's `top` best trials, each in a folder of its own in `among`.
+    """Rank the best trials of a study. Each has its own folder in `confirmations`.
 
-    Raises ConfigError, before anything is written, for what cannot be ranked: by test images, say.
+    Args:
+        study: Name of the study, or the path of an exported study.
+        top: Number of trials in the first round.
+        seeds: Seeds of each trial in the first round.
+        split: The images that are scored: holdout or synthetic.
+        threshold: Accuracy in per cent that the tables count seeds above.
+        jobs: Number of processes side by side; 0 means one for each core.
+        confirmations: Folder of all confirmations.
+        sweeps: Folder of all studies.
+        url: Optuna URL of the study, or journal:///path.
+
+    Yields:
+        Each round as it ends.
+
+    Raises:
+        ConfigError: The study cannot be ranked, or not on this split. Nothing is written then.
+        ExecutionError: A seed could not be trained, or no candidate completed all its seeds.
     """
     if split == "test":
-        raise ConfigError(["--study ranks on the held-out split: compose_cache by test images would spoil them"])
+        raise ConfigError(
+            ["--study ranks on --split holdout: the test images must not be used to choose a configuration"]
+        )
     if top < 1 or seeds < 1:
         raise ConfigError([f"--top and --seeds must be at least 1, got {top} and {seeds}"])
     best = sources.best_trials(study, top, sweeps, url)
-    candidates = [place(source, split, among, ranking=True) for source in best]
+    candidates = [prepare(source, split, confirmations, ranking=True) for source in best]
     for folder, candidate in candidates:
-        begin(candidate, folder)
+        create_or_load(candidate, folder)
     yield from rank([folder for folder, _ in candidates], seeds, jobs, threshold)
 
 
 def rank(folders: list[Path], seeds: int, jobs: int, threshold: float = THRESHOLD) -> Iterator[Round]:
-    """Train what each round lacks, then yield its standings.
+    """Train the missing seeds of each round, then yield the round.
 
-    Raises ExecutionError when a seed cannot be trained, and after the last round where no candidate has all its seeds.
+    Args:
+        folders: Folder of each candidate's confirmation.
+        seeds: Seeds of each candidate in the first round.
+        jobs: Number of processes side by side; 0 means one for each core.
+        threshold: Accuracy in per cent that the tables count seeds above.
+
+    Raises:
+        ExecutionError: A seed could not be trained, or no candidate completed all its seeds.
     """
-    left = folders
+    remaining = folders
     for count, each in rounds(len(folders), seeds):
-        left = left[:count]
-        wanted = [(folder, Confirmation.read(folder).seeds(each)) for folder in left]
-        faults = seed_pool.train(wanted, jobs)
-        if faults:
-            raise ExecutionError("\n".join(faults), EXIT_FAILED)
-        standings = [(folder, SeedResults.gather(folder, chosen, threshold)) for folder, chosen in wanted]
-        standings.sort(key=lambda standing: _order(standing[1]))
-        left = [folder for folder, _ in standings]
-        yield Round(each, standings)
-    if standings[0][1].failed:
-        raise ExecutionError("no candidate came through with all its seeds", EXIT_FAILED)
+        requested = [(folder, Confirmation.read(folder).seeds(each)) for folder in remaining[:count]]
+        errors = seed_pool.train(requested, jobs)
+        if errors:
+            raise ExecutionError("\n".join(errors), EXIT_FAILED)
+        candidates = [(folder, SeedResults.gather(folder, chosen, threshold)) for folder, chosen in requested]
+        candidates.sort(key=lambda candidate: _order(candidate[1]))
+        remaining = [folder for folder, _ in candidates]
+        yield Round(each, candidates)
+    if candidates[0][1].failed:
+        raise ExecutionError("no candidate completed all its seeds", EXIT_FAILED)
 
 
 def _order(seed_results: SeedResults) -> tuple[int, float, float]:
-    """One with a seed that diverged comes after all that have none."""
+    """A candidate with a seed that diverged comes after all candidates without one."""
     if not seed_results.accuracies:
         return seed_results.failed, 0.0, 0.0
     return seed_results.failed, -round(seed_results.summary().mean, 6), seed_results.mean_loss()

@@ -1,4 +1,4 @@
-"""What the seeds of a confirmation say: their scores, a summary, a verdict against a threshold."""
+"""The results of a confirmation: the scores of its seeds, their summary, the conclusion about the threshold."""
 
 import statistics
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from mnist_compact.confirmation.confirmation import Confirmation
 from mnist_compact.confirmation.interim import LIMITS, InterimAnalysis
 from mnist_compact.confirmation.preregistration import FILENAME as PLAN
 from mnist_compact.confirmation.preregistration import Preregistration
-from mnist_compact.confirmation.seed_pool import home_of
+from mnist_compact.confirmation.seed_pool import seed_folder
 from mnist_compact.records.correct_bits import read_bits
 from mnist_compact.records.record import RecordError, RunRecord, Score, Status
 
@@ -24,117 +24,156 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class SeedResult:
-    """One seed's run. `score` is the final one."""
+    """The run of one seed.
+
+    Attributes:
+        seed: The seed.
+        status: Status of the run: completed or diverged.
+        score: The final score.
+        raw: The score of the raw weights after the last epoch.
+        seconds: Duration of training and evaluation.
+        parameters: Number of parameters of the network.
+        machine: The processor and the number of cores, or the GPU.
+        started_at: Time at which the run was started, ISO 8601 with time zone.
+        bits: Packed bits of the images that were classified correctly (see `records.correct_bits`). None if the record
+            is from an earlier version.
+    """
 
     seed: int
     status: str
     score: Score | None
-    raw: Score | None  # the last epoch's own weights
+    raw: Score | None
     seconds: float
     parameters: int | None
-    machine: str  # in words
-    begun_at: str | None  # ISO 8601 with time zone
-    bits: bytes | None  # which images it got right (see results.correctness); None in records of earlier versions
+    machine: str
+    started_at: str | None
+    bits: bytes | None
 
 
 @dataclass(slots=True, frozen=True)
 class SeedResults:
-    """Of the seeds asked for those that have ended."""
+    """The results of the requested seeds that have ended.
+
+    Attributes:
+        confirmation: The confirmation.
+        seeds: One result for each requested seed that has ended.
+        requested: The requested seeds.
+        plan: The preregistration, if there is one.
+        threshold: Accuracy in per cent that the mean is compared with.
+        interim: The last interim analysis, if the confirmation could stop early.
+        excluded: For each seed whose record exists but does not count, the reason.
+    """
 
     confirmation: Confirmation
     seeds: list[SeedResult]
-    wanted: list[int]  # the seeds asked for
-    plan: Preregistration | None = None  # that was written before
-    threshold: float = THRESHOLD  # per cent, that the claim is about
-    early: InterimAnalysis | None = None  # where it was to end as soon as the seeds tell
-    refused: Sequence[str] = ()  # why a seed whose record is there does not count, a sentence for each
+    requested: list[int]
+    plan: Preregistration | None = None
+    threshold: float = THRESHOLD
+    interim: InterimAnalysis | None = None
+    excluded: Sequence[str] = ()
 
     @classmethod
     def gather(cls, folder: Path, seeds: list[int], threshold: float = THRESHOLD) -> "SeedResults":
-        """Of those among `seeds` whose run can be read and has ended."""
+        """Read the results of the seeds whose runs have ended.
+
+        Args:
+            folder: Folder of the confirmation.
+            seeds: The requested seeds.
+            threshold: Accuracy in per cent that the mean is compared with.
+
+        Raises:
+            ConfigError: The folder holds no confirmation, or its preregistration cannot be read.
+        """
         confirmation = Confirmation.read(folder)
         plan = Preregistration.read(folder / PLAN) if (folder / PLAN).exists() else None
-        found, refused = [], []
+        results, excluded = [], []
         for seed in seeds:
             try:
-                found.append(_result(folder, seed, confirmation.split))
+                results.append(_result(folder, seed, confirmation.split))
             except RecordError as error:
-                if (home_of(folder, seed) / RECORD).exists():
-                    refused.append(f"seed {seed} does not count: {error}")
-        ended = [result for result in found if result is not None]
-        return cls(confirmation, ended, seeds, plan, threshold, refused=refused)
-
-    @property
-    def asked(self) -> int:
-        return len(self.wanted)
+                if (seed_folder(folder, seed) / RECORD).exists():
+                    excluded.append(f"seed {seed} does not count: {error}")
+        ended = [result for result in results if result is not None]
+        return cls(confirmation, ended, seeds, plan, threshold, excluded=excluded)
 
     @property
     def completed(self) -> list[SeedResult]:
+        """The results of the seeds that completed their run."""
         return [result for result in self.seeds if result.status == Status.COMPLETED]
 
     @property
     def accuracies(self) -> list[float]:
+        """The accuracies of the completed seeds in per cent."""
         return [result.score.accuracy for result in self.completed if result.score is not None]
 
     def accuracy_by_seed(self) -> dict[int, float]:
+        """The accuracy of each completed seed in per cent."""
         return {result.seed: result.score.accuracy for result in self.completed if result.score is not None}
 
     @property
     def failed(self) -> int:
-        """How many of the seeds asked for have no score to show."""
-        return self.asked - len(self.accuracies)
+        """Number of requested seeds without a score."""
+        return len(self.requested) - len(self.accuracies)
 
     @property
     def weights(self) -> str:
-        """averaged or raw: whose scores these are."""
+        """The weights that the scores are of: averaged or raw."""
         averaged = any(result.score is not None and result.score.weights == "averaged" for result in self.completed)
         return "averaged" if averaged else "raw"
 
     def summary(self) -> Summary:
-        """Raises ConfigError where no seed was completed."""
+        """Summarise the accuracies.
+
+        Raises:
+            ConfigError: No seed was completed.
+        """
         if not self.accuracies:
             raise ConfigError([f"no seed of {self.confirmation.name} has been completed"])
         return Summary.of(self.accuracies)
 
     def mean_loss(self) -> float:
+        """The mean log-loss of the completed seeds."""
         return statistics.fmean(result.score.loss for result in self.completed if result.score is not None)
 
     def minutes(self) -> dict[str, float]:
-        """A run took, on average, by the machine that it ran on."""
+        """The mean duration of a run in minutes, for each machine."""
         seconds: dict[str, list[float]] = {}
         for result in self.completed:
             seconds.setdefault(result.machine, []).append(result.seconds)
         return {machine: statistics.fmean(times) / 60 for machine, times in seconds.items()}
 
     def above(self) -> int:
-        """How many seeds have more than the threshold; one that diverged has not."""
+        """Number of seeds above the threshold. A seed that diverged is not above it."""
         return above(self.accuracies, self.threshold)
 
     def on_new_digits(self) -> tuple[float, float] | None:
-        """The interval, in per cent, of the mean over new seeds on new images of the kind, beside that of new seeds on
-        these: see `resampling`. None where a seed's bits are not known, one was not completed, or there is one alone.
+        """Compute the interval of the mean over new seeds on new images (see `bootstrap`).
+
+        Returns:
+            The bounds in per cent. None if there is only one seed, if a seed was not completed, or if it is not known
+            which images a seed classified correctly.
         """
         bits = [result.bits for result in self.completed if result.bits is not None]
         totals = {result.score.total for result in self.completed if result.score is not None}
-        if len(bits) < max(2, self.asked) or len(totals) != 1:
+        if len(bits) < max(2, len(self.requested)) or len(totals) != 1:
             return None
         from mnist_compact.confirmation.bootstrap import crossed_interval, unpacked
 
         return crossed_interval(unpacked(bits, totals.pop()))
 
-    def verdict(self) -> str:
-        """Whether the mean is above the threshold, at the interval's confidence, in words."""
+    def conclusion(self) -> str:
+        """State whether the mean is above the threshold, at the confidence of the interval."""
         claim, threshold = f"mean > {threshold_text(self.threshold)}", self.threshold
         diverged = len(self.seeds) - len(self.accuracies)
         if diverged:
-            return f"{claim}: no, {diverged} of {self.asked} seeds diverged"
+            return f"{claim}: no, {diverged} of {len(self.requested)} seeds diverged"
         if self.failed:
-            return f"{claim}: not shown, {self.failed} of {self.asked} seeds could not be trained"
-        if self.early is not None:
-            return self.early.told()
+            return f"{claim}: not shown, {self.failed} of {len(self.requested)} seeds could not be trained"
+        if self.interim is not None:
+            return self.interim.describe()
         summary = self.summary()
         if summary.low is None or summary.high is None:
-            return f"{claim}: not shown, one seed has no interval"
+            return f"{claim}: not shown, a single seed has no interval"
         if summary.low > threshold:
             return f"{claim}: yes, lower bound {summary.low:.3f}{summary.caution}"
         if summary.high <= threshold + 1e-9:  # as in `above`
@@ -142,41 +181,41 @@ class SeedResults:
         return f"{claim}: not shown, interval {summary.low:.3f} to {summary.high:.3f}{summary.caution}"
 
     def deviations(self) -> list[str]:
-        """In what this is not what was planned; none without a plan."""
+        """List how the confirmation differs from its preregistration; empty without a preregistration."""
         if self.plan is None:
             return []
-        begun = {result.seed: result.begun_at for result in self.seeds if result.begun_at is not None}
-        # One that ended early was to have all the seeds its limits are for.
-        seeds = self.wanted if self.early is None else self.confirmation.seeds(max(LIMITS))
+        started = {result.seed: result.started_at for result in self.seeds if result.started_at is not None}
+        # A confirmation that stopped early was planned with all the seeds of its limits.
+        seeds = self.requested if self.interim is None else self.confirmation.seeds(max(LIMITS))
         return self.plan.deviations(
-            self.confirmation, seeds, self.threshold, stop_early=self.early is not None, begun=begun
+            self.confirmation, seeds, self.threshold, stop_early=self.interim is not None, started=started
         )
 
     def notes(self) -> list[str]:
-        """What stands beside the verdict: refused records, the interval for new digits if it is known, the plan."""
-        interval, found = self.on_new_digits(), [*self.refused]
+        """List excluded seeds, the interval for new images, and whether the preregistration was followed."""
+        interval, lines = self.on_new_digits(), [*self.excluded]
         if interval is not None:
-            told = f"{100 * CONFIDENCE:g} % interval {interval[0]:.3f} to {interval[1]:.3f}"
-            found.append(f"on new digits, too: {told} (seeds and images resampled){self.summary().caution}")
+            bounds = f"{100 * CONFIDENCE:g} % interval {interval[0]:.3f} to {interval[1]:.3f}"
+            lines.append(f"new seeds on new images: {bounds} (seeds and images resampled){self.summary().caution}")
         if self.plan is not None:
-            planned = f"planned at {self.plan.planned_at} (configuration {self.plan.digest[:12]})"
+            about = f"preregistration of {self.plan.planned_at} (configuration {self.plan.digest[:12]})"
             deviations = self.deviations()
-            found.append(f"{planned}: {'; '.join(['not followed', *deviations]) if deviations else 'followed'}")
-        return found
+            lines.append(f"{about}: {'; '.join(['not followed', *deviations]) if deviations else 'followed'}")
+        return lines
 
     def __repr__(self) -> str:
-        """The summary and the verdict, without the seeds."""
+        """The summary and the conclusion, without the seeds."""
         return to_plain_text(self)
 
     def _repr_html_(self) -> str:
-        """In a notebook: every seed, their summary, the verdict."""
+        """Show every seed, their summary and the conclusion in a notebook."""
         return to_html(self)
 
 
 def _result(folder: Path, seed: int, split: str) -> SeedResult | None:
-    """None for a run that has not ended. Raises RecordError."""
-    home = home_of(folder, seed)
-    record = RunRecord.read(home)
+    """The result of a seed, or None if its run has not ended. Raises RecordError."""
+    run = seed_folder(folder, seed)
+    record = RunRecord.read(run)
     if record.status not in (Status.COMPLETED, Status.DIVERGED):
         return None
     score = record.final
@@ -188,20 +227,20 @@ def _result(folder: Path, seed: int, split: str) -> SeedResult | None:
         seconds=record.seconds,
         parameters=record.network.parameters,
         machine=_machine(record.environment),
-        begun_at=record.started_at,
-        bits=None if score is None else read_bits(home, correct=score.correct, total=score.total),
+        started_at=record.started_at,
+        bits=None if score is None else read_bits(run, correct=score.correct, total=score.total),
     )
 
 
 def _machine(environment: dict[str, Any]) -> str:
-    """The GPU, or the cores that were in use."""
+    """The GPU, or the processor and the number of cores that were used."""
     device, threads = environment.get("device", "cpu"), environment.get("threads", 1)
     cores = "one core" if threads == 1 else f"{threads} cores"
     return f"{cores} of {environment.get('processor', 'unknown')}" if device == "cpu" else device
 
 
 def to_html(seed_results: SeedResults) -> str:
-    """Every seed, their summary and the verdict, for a notebook."""
+    """Every seed, their summary and the conclusion, for a notebook."""
     from mnist_compact.common.tables import to_html_fragment
 
     *above, last = [seeds_table(seed_results), *([summary_table(seed_results)] if seed_results.accuracies else [])]
@@ -209,7 +248,7 @@ def to_html(seed_results: SeedResults) -> str:
 
 
 def to_plain_text(seed_results: SeedResults) -> str:
-    """The summary and the verdict, for `print`."""
+    """The summary and the conclusion, for `print`."""
     from mnist_compact.common.tables import to_text
 
     table = to_text(summary_table(seed_results)) if seed_results.accuracies else ""
@@ -217,16 +256,16 @@ def to_plain_text(seed_results: SeedResults) -> str:
 
 
 def sentences(seed_results: SeedResults) -> list[str]:
-    """What was measured, what is to be known of it, the verdict."""
+    """What was measured, the notes and the conclusion."""
     about, notes = seed_results.confirmation, seed_results.notes()
     if about.split == "test" and seed_results.plan is None:
-        notes.append("no plan was written before the test images were read")
+        notes.append("no preregistration was written before the test images were read")
     measured = f"{about.source}: {about.split} accuracy in per cent at the last epoch, {seed_results.weights} weights"
-    return [measured, *notes, seed_results.verdict()]
+    return [measured, *notes, seed_results.conclusion()]
 
 
 def seeds_table(seed_results: SeedResults) -> "pd.DataFrame":
-    """One row for each seed asked for."""
+    """One row for each requested seed that has ended."""
     import pandas as pd
 
     averaged = seed_results.weights == "averaged"
@@ -250,8 +289,8 @@ def rounds_to_html(rounds: list[tuple[int, list[SeedResults]]]) -> str:
     from mnist_compact.common.tables import to_html_fragment
 
     return "".join(
-        to_html_fragment(standings_table(standings), [round_title(number, seeds, standings)])
-        for number, (seeds, standings) in enumerate(rounds, 1)
+        to_html_fragment(ranking_table(candidates), [round_title(number, seeds, candidates)])
+        for number, (seeds, candidates) in enumerate(rounds, 1)
     )
 
 
@@ -260,17 +299,18 @@ def rounds_to_plain_text(rounds: list[tuple[int, list[SeedResults]]]) -> str:
     from mnist_compact.common.tables import to_text
 
     return "\n".join(
-        f"{round_title(number, seeds, standings)}\n{to_text(standings_table(standings))}"
-        for number, (seeds, standings) in enumerate(rounds, 1)
+        f"{round_title(number, seeds, candidates)}\n{to_text(ranking_table(candidates))}"
+        for number, (seeds, candidates) in enumerate(rounds, 1)
     )
 
 
-def round_title(number: int, seeds: int, standings: list[SeedResults]) -> str:
+def round_title(number: int, seeds: int, candidates: list[SeedResults]) -> str:
+    """The title of the table of a round."""
     few = f"; with fewer than {FEWEST} seeds an interval is only an indication" if seeds < FEWEST else ""
-    return f"round {number}: {counted(len(standings), 'candidate')}, {counted(seeds, 'seed')} each{few}"
+    return f"round {number}: {counted(len(candidates), 'candidate')}, {counted(seeds, 'seed')} each{few}"
 
 
-def standings_table(standings: list[SeedResults]) -> "pd.DataFrame":
+def ranking_table(candidates: list[SeedResults]) -> "pd.DataFrame":
     """One row for each candidate of a ranking."""
     import pandas as pd
 
@@ -280,13 +320,13 @@ def standings_table(standings: list[SeedResults]) -> "pd.DataFrame":
             "weights": seed_results.weights,
             **(_summary(seed_results) if seed_results.accuracies else {"n": 0}),
         }
-        for seed_results in standings
+        for seed_results in candidates
     ]
     return pd.DataFrame(rows)
 
 
 def summary_table(seed_results: SeedResults) -> "pd.DataFrame":
-    """One row."""
+    """The summary as a table of one row."""
     import pandas as pd
 
     return pd.DataFrame([_summary(seed_results)])
@@ -302,7 +342,7 @@ def _summary(seed_results: SeedResults) -> dict[str, object]:
         "max": summary.maximum,
         "95 % low": summary.low,
         "95 % high": summary.high,
-        f"seeds > {threshold_text(seed_results.threshold)}": f"{seed_results.above()}/{seed_results.asked}",
+        f"seeds > {threshold_text(seed_results.threshold)}": f"{seed_results.above()}/{len(seed_results.requested)}",
         "loss": seed_results.mean_loss(),
         "parameters": seed_results.completed[0].parameters,
     }

@@ -1,4 +1,4 @@
-"""A confirmed configuration as a named experiment: a file of deltas whose header states its results."""
+"""Saving a confirmed configuration as a named experiment: a file of overrides whose header states the results."""
 
 import dataclasses
 from pathlib import Path
@@ -17,8 +17,12 @@ from mnist_compact.confirmation.results import SeedResults
 from mnist_compact.records.settings import MACHINE
 
 
-def place_of(name: str, folder: Path | None = None) -> Path:
-    """`folder`/`name`.yaml (default: conf/experiment). Raises ConfigError for one taken, or that cannot be typed."""
+def experiment_path(name: str, folder: Path | None = None) -> Path:
+    """The file of a new experiment: `folder`/`name`.yaml (default folder: conf/experiment).
+
+    Raises:
+        ConfigError: The name has other characters than letters, digits, - and _, or the file exists.
+    """
     check_name("--save", name)
     path = (folder or configuration_folder() / "experiment") / f"{name}.yaml"
     check_free(path)
@@ -26,38 +30,61 @@ def place_of(name: str, folder: Path | None = None) -> Path:
 
 
 def check_name(option: str, name: str) -> None:
-    """Raises ConfigError for one that cannot be typed, or would lead elsewhere."""
+    """Check that a name has only letters, digits, - and _, so that it can be typed and names no other folder.
+
+    Raises:
+        ConfigError: It has other characters.
+    """
     if not name.replace("_", "").replace("-", "").isalnum():
         raise ConfigError([f"{option} must be a name of letters, digits, - and _, got {name!r}"])
 
 
 def check_free(path: Path, hint: str = "") -> None:
-    """Raises ConfigError where something stands at `path`."""
+    """Check that a path does not exist.
+
+    Args:
+        path: The path.
+        hint: Text that is added to the error message.
+
+    Raises:
+        ConfigError: It exists.
+    """
     if path.exists():
         raise ConfigError([f"{path} exists already{hint}"])
 
 
 def save(seed_results: SeedResults, name: str, folder: Path | None = None) -> Path:
-    """Write `place_of(name, folder)` so that experiment=`name` is this configuration.
+    """Write a file so that experiment=`name` is the confirmed configuration.
 
-    On the command line's own data, or on the test images of another data set that it was confirmed on; among conf/'s
-    own it is composed once more to see. Raises ConfigError as `place_of` does, and for a configuration that conf/'s
-    options cannot express; nothing is left then.
+    The experiment does not set the data, unless the configuration was confirmed on the test images of another data set
+    than the default. A file in conf/experiment is composed once to check that it gives the same configuration.
+
+    Args:
+        seed_results: The results of the confirmation.
+        name: Name of the experiment.
+        folder: Folder of the file; by default conf/experiment.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        ConfigError: The name is not allowed, the file exists, or the options in conf/ cannot express the configuration.
+            No file is left then.
     """
-    path = place_of(name, folder)
+    path = experiment_path(name, folder)
     run = from_record(seed_results.confirmation.config)
     choices, changes = deltas(run)
     lines = [
         "# @package _global_",
-        *(f"# {' '.join(line.split())}" for line in header(seed_results)),  # a folder's name may break lines
+        *(f"# {' '.join(line.split())}" for line in header(seed_results)),  # folder names may have line breaks
         "defaults:",
         *(f"  - override /{group}: {option}" for group, option in choices.items()),
         f"experiment: {name}",
     ]
     body = yaml.safe_dump(_nested(changes), sort_keys=False, allow_unicode=True) if changes else ""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as beside:
-        beside.write_text("\n".join(lines) + "\n" + body, encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n" + body, encoding="utf-8")
     if folder is None:
         try:
             _check_saved(name, run)
@@ -68,18 +95,19 @@ def save(seed_results: SeedResults, name: str, folder: Path | None = None) -> Pa
 
 
 def header(seed_results: SeedResults) -> list[str]:
-    """What was measured, in lines."""
+    """The lines of the comment at the top of a saved experiment, without `#`."""
     summary, results = seed_results.summary(), seed_results.completed
     spread = "" if summary.sd is None else f" ± {summary.sd:.3f}"
     interval = ""
     if summary.low is not None:
         interval = f", 95 % interval of the mean {summary.low:.3f}–{summary.high:.3f}{summary.caution}"
-    lost = f", while {seed_results.failed} of {seed_results.asked} diverged" if seed_results.failed else ""
+    requested = len(seed_results.requested)
+    diverged = f", while {seed_results.failed} of {requested} diverged" if seed_results.failed else ""
     return [
         f"{seed_results.confirmation.split} accuracy {summary.mean:.3f}{spread} % (mean ± sd of {summary.n} fresh seeds"
-        f"{lost}, last epoch, {seed_results.weights} weights)",
+        f"{diverged}, last epoch, {seed_results.weights} weights)",
         f"lowest {summary.minimum:.2f}, highest {summary.maximum:.2f}{interval}; "
-        f"{seed_results.above()} of {seed_results.asked} seeds above {threshold_text(seed_results.threshold)}",
+        f"{seed_results.above()} of {requested} seeds above {threshold_text(seed_results.threshold)}",
         f"{results[0].parameters:,} parameters; a run takes {minutes_text(seed_results.minutes())}; "
         f"from {seed_results.confirmation.source}",
         *seed_results.notes(),
@@ -87,15 +115,22 @@ def header(seed_results: SeedResults) -> list[str]:
 
 
 def deltas(run: RunConfig) -> tuple[dict[str, str], dict[str, Any]]:
-    """Options that are not the defaults, and the keys in which `run` differs from its options.
+    """Express a configuration as overrides of the defaults.
 
-    Left as they are: the machine, and data but for test images: those of another data set than the default are an
-    option to name.
-    Raises ConfigError for an option that conf/ does not have.
+    The machine is left out, and so is the data unless its images are test images.
+
+    Args:
+        run: The configuration.
+
+    Returns:
+        The option of each group that is not the default, and the value of each key that differs from the options.
+
+    Raises:
+        ConfigError: conf/ has no such option.
     """
     defaults = options_of()
-    told = [group for group in GROUPS if group != MACHINE and (group != "data" or run.data.role == "test")]
-    options = {group: getattr(run, group).name for group in told}
+    groups = [group for group in GROUPS if group != MACHINE and (group != "data" or run.data.role == "test")]
+    options = {group: getattr(run, group).name for group in groups}
     choices = {group: option for group, option in options.items() if option != defaults[group]}
     chosen = compose(*(f"{group}={option}" for group, option in choices.items()))
     wanted, given = flat(to_record(run)), flat(to_record(chosen))
@@ -109,14 +144,16 @@ def deltas(run: RunConfig) -> tuple[dict[str, str], dict[str, Any]]:
 
 
 def _check_saved(name: str, run: RunConfig) -> None:
-    """Raises ConfigError where experiment=`name` is not `run`, seed, data and machine aside."""
+    """Raises ConfigError unless experiment=`name` gives `run`, apart from the seed, the data and the machine."""
     saved = compose(f"experiment={name}")
     data = run.data if run.data.role == "test" else saved.data
-    alike = dataclasses.replace(run, data=data, machine=saved.machine, seed=saved.seed, experiment=name)
-    there, wanted = flat(to_record(saved)), flat(to_record(alike))
-    wrong = [key for key in wanted if there.get(key) != wanted[key]]
+    expected = dataclasses.replace(run, data=data, machine=saved.machine, seed=saved.seed, experiment=name)
+    actual, wanted = flat(to_record(saved)), flat(to_record(expected))
+    wrong = [key for key in wanted if actual.get(key) != wanted[key]]
     if wrong:
-        raise ConfigError([f"experiment={name} does not come out the same: {', '.join(wrong)}"])
+        raise ConfigError(
+            [f"experiment={name} would give another configuration; these keys differ: {', '.join(wrong)}"]
+        )
 
 
 def _nested(flat: dict[str, Any]) -> dict[str, Any]:

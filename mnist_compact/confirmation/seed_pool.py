@@ -1,4 +1,4 @@
-"""The seeds of confirmations as processes side by side."""
+"""Worker processes that train the seeds of confirmations side by side."""
 
 import os
 import sys
@@ -16,65 +16,77 @@ from mnist_compact.records.record import RecordError, RunRecord, Status
 from mnist_compact.runs.jobs import ProcessJob, run_all
 
 SEED = "mnist_compact.cli.confirm_seed"
-ENDED = (Status.COMPLETED, Status.DIVERGED)  # what another attempt would only repeat
+ENDED = (Status.COMPLETED, Status.DIVERGED)  # another attempt would repeat the same result
 
 
-def home_of(folder: Path, seed: int) -> Path:
-    """The run folder of a seed."""
+def seed_folder(folder: Path, seed: int) -> Path:
+    """The run folder of a seed in the folder of a confirmation."""
     return folder / SEEDS / f"{seed:04d}"
 
 
 def seeds_of(folder: Path) -> list[int]:
-    """Those that a confirmation's folder has a run folder of, ascending."""
+    """The seeds that have a run folder in the folder of a confirmation, in ascending order."""
     return sorted(int(path.name) for path in (folder / SEEDS).glob("*") if path.name.isdigit())
 
 
 def lock_of(folder: Path, seed: int | None = None) -> Path:
-    """The file that the process at work on a seed holds, or on the whole confirmation."""
+    """The lock file of the process that trains a seed, or without a seed that of the whole confirmation."""
     return folder / "locks" / ("all.lock" if seed is None else f"{seed:04d}.lock")
 
 
-def train(wanted: Iterable[tuple[Path, list[int]]], jobs: int) -> list[str]:
-    """Train every seed of every confirmation folder that has not ended; returns what went wrong, a line a seed.
+def train(requested: Iterable[tuple[Path, list[int]]], jobs: int) -> list[str]:
+    """Train the seeds that have not ended. A seed that fails is tried a second time.
 
-    At most `jobs` at a time (0 = one a core), sharing the cores as if there were always so many: threads change the
-    bits, and seeds added later should be computed like the first. A seed whose process dies is tried once more. Raises
-    ConfigError where another process is at work on one of the confirmations.
+    The processes share the cores as if there were always `jobs` of them: the number of threads changes the result, and
+    seeds that are added later should be computed like the first.
+
+    Args:
+        requested: Folder and seeds of each confirmation.
+        jobs: Number of processes side by side; 0 means one for each core.
+
+    Returns:
+        An error message for each seed that could not be trained.
+
+    Raises:
+        ConfigError: Another process trains one of the confirmations.
     """
-    wanted = list(wanted)
+    requested = list(requested)
     with ExitStack() as locks:
-        for folder, _ in wanted:
+        for folder, _ in requested:
             lock_of(folder).parent.mkdir(parents=True, exist_ok=True)
             try:
                 locks.enter_context(lock_file(lock_of(folder), timeout=0))
             except Timeout as error:
-                raise ConfigError([f"another process is at work on {folder}"]) from error
-        total = sum(len(seeds) for _, seeds in wanted)
-        faults = _attempt(wanted, jobs, total)
-        return _attempt(wanted, jobs, total) if faults else []
+                raise ConfigError([f"another process is training the seeds of {folder}; wait until it ends"]) from error
+        total = sum(len(seeds) for _, seeds in requested)
+        errors = _attempt(requested, jobs, total)
+        return _attempt(requested, jobs, total) if errors else []
 
 
-def has_ended(home: Path) -> bool:
+def has_ended(run: Path) -> bool:
+    """Whether a seed's run was completed or diverged, so that it is not trained again."""
     try:
-        return RunRecord.read(home).status in ENDED
+        return RunRecord.read(run).status in ENDED
     except RecordError:
         return False
 
 
-def _attempt(wanted: list[tuple[Path, list[int]]], jobs: int, total: int) -> list[str]:
-    missing = [(folder, seed) for folder, seeds in wanted for seed in seeds if not has_ended(home_of(folder, seed))]
+def _attempt(requested: list[tuple[Path, list[int]]], jobs: int, total: int) -> list[str]:
+    missing = [
+        (folder, seed) for folder, seeds in requested for seed in seeds if not has_ended(seed_folder(folder, seed))
+    ]
     workers = jobs or cores()
     threads = threads_each(workers)
-    several = len(wanted) > 1
-    lined_up = [
+    several = len(requested) > 1
+    pending = [
         ProcessJob(
             number=total - len(missing) + index,
             told=f"{folder.name}, seed {seed}" if several else f"seed {seed}",
             command=[sys.executable, "-m", SEED, str(folder), str(seed), str(threads), str(os.getpid())],
-            folder=home_of(folder, seed),
+            folder=seed_folder(folder, seed),
             threads=threads,
         )
         for index, (folder, seed) in enumerate(missing)
     ]
-    outcomes = run_all(lined_up, workers, total)
-    return [f"{job.told}: {outcomes[job.number].fault}" for job in lined_up if outcomes[job.number].fault]
+    outcomes = run_all(pending, workers, total)
+    return [f"{job.told}: {outcomes[job.number].fault}" for job in pending if outcomes[job.number].fault]

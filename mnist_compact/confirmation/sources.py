@@ -1,4 +1,4 @@
-"""Where the configuration to confirm comes from: a run, a trial of a search, a named experiment."""
+"""Sources of the configuration to confirm: a run, a trial of a search, a named experiment, a Python object."""
 
 import hashlib
 import json
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.common.run_files import RECORD
+from mnist_compact.common.wording import counted
 from mnist_compact.config.conversion import from_record
 from mnist_compact.config.schema import RunConfig, to_record
 from mnist_compact.records.discovery import DATABASE, EXPORTED, TRIALS
@@ -23,10 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, frozen=True)
 class ConfirmSource:
-    """A configuration, a name for its confirmation, and the seeds that were used to come to it."""
+    """A configuration to confirm and where it comes from.
+
+    Attributes:
+        name: Name of the confirmation.
+        description: Where the configuration comes from.
+        run: The configuration.
+        used_seeds: Seeds that were used to choose the configuration.
+    """
 
     name: str
-    told: str
+    description: str
     run: RunConfig
     used_seeds: set[int]
 
@@ -40,14 +48,27 @@ def of(
     sweeps: Path,
     url: str | None = None,
 ) -> ConfirmSource:
-    """By the one of the first four that is given. Raises ConfigError for none or several, and as the others here."""
-    given = [what for what in (config, run, trial, experiment) if what is not None]
+    """Find the configuration to confirm.
+
+    Args:
+        config: The configuration. Exactly one of `config`, `run`, `trial` and `experiment` must be given.
+        run: A run folder.
+        trial: A trial as "STUDY:N".
+        experiment: Name of a file in `conf/experiment`.
+        sweeps: Folder of all studies.
+        url: Optuna URL of the study, or journal:///path.
+
+    Raises:
+        ConfigError: None or several of the four are given, or the source does not exist.
+        RecordError: `run` holds no run.
+    """
+    given = [source for source in (config, run, trial, experiment) if source is not None]
     if len(given) != 1:
-        raise ConfigError([f"one of config, run, trial and experiment must be given, got {len(given)}"])
+        raise ConfigError([f"exactly one of config, run, trial and experiment must be given, got {len(given)}"])
     if config is not None:
-        told = json.dumps(to_record(config), sort_keys=True)
-        name = f"{config.experiment or config.model.name}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
-        return ConfirmSource(name, "a configuration of a program", config, {config.seed})
+        text = json.dumps(to_record(config), sort_keys=True)
+        name = f"{config.experiment or config.model.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return ConfirmSource(name, "a configuration passed from Python", config, {config.seed})
     if run is not None:
         return of_run(Path(run))
     if experiment is not None:
@@ -57,15 +78,20 @@ def of(
 
 
 def of_run(folder: Path) -> ConfirmSource:
-    """Raises RecordError where there is no run, ConfigError for one that cannot be rebuilt."""
+    """The configuration of a run folder.
+
+    Raises:
+        RecordError: The folder holds no run.
+        ConfigError: The configuration cannot be rebuilt.
+    """
     run = from_record(RunRecord.read(folder).config)
-    place = folder.resolve()
-    name = f"{place.parents[1].name}-{place.name}" if place.parent.name == TRIALS else place.name
-    return ConfirmSource(name, f"run {folder}", run, {run.seed} | _used_around(place))
+    path = folder.resolve()
+    name = f"{path.parents[1].name}-{path.name}" if path.parent.name == TRIALS else path.name
+    return ConfirmSource(name, f"run {folder}", run, {run.seed} | _seeds_of_study_around(path))
 
 
-def _used_around(folder: Path) -> set[int]:
-    """The seeds that the study of a trial's folder has used; by the trials beside it where it is kept elsewhere."""
+def _seeds_of_study_around(folder: Path) -> set[int]:
+    """The seeds that the study of a trial folder used, from its database or else from the trial folders beside it."""
     trials = folder.parent
     if trials.name != TRIALS:
         return set()
@@ -76,6 +102,11 @@ def _used_around(folder: Path) -> set[int]:
 
 
 def of_experiment(name: str) -> ConfirmSource:
+    """The configuration of a named experiment.
+
+    Raises:
+        ConfigError: There is no experiment with this name.
+    """
     from mnist_compact.config.composition import compose
 
     run = compose(f"experiment={name}")
@@ -83,45 +114,59 @@ def of_experiment(name: str) -> ConfirmSource:
 
 
 def of_trial(word: str, sweeps: Path, url: str | None = None) -> ConfirmSource:
-    """`word` is STUDY:N, the study a name in `sweeps` or in the storage `url`, or an exported file.
+    """The configuration of a trial.
 
-    Raises ConfigError for what there is not.
+    Args:
+        word: STUDY:N. STUDY is a name in `sweeps` or in the storage `url`, or the path of an exported study.
+        sweeps: Folder of all studies.
+        url: Optuna URL of the study, or journal:///path.
+
+    Raises:
+        ConfigError: The study or the trial does not exist, or the trial was never trained.
     """
     study, number = study_and_number(word)
     return of_trials(study, [number], sweeps, url)[0]
 
 
 def best_trials(study: str, top: int, sweeps: Path, url: str | None = None) -> list[ConfirmSource]:
-    """The `top` complete trials with the best scores, best first, of those that this program has trained."""
+    """The configurations of the `top` complete trials with the best scores, best first.
+
+    Raises:
+        ConfigError: The study does not exist, has several objectives or no complete trial.
+    """
     from mnist_compact.search.summary import best_trained
 
-    with _opened(study, sweeps, url) as found:
-        if len(found.directions) > 1:
-            raise ConfigError([f"--top needs a study of one objective, {study} has {len(found.directions)}"])
-        numbers = [trial.number for trial in best_trained(found)[:top]]
+    with _opened(study, sweeps, url) as opened:
+        if len(opened.directions) > 1:
+            raise ConfigError([f"--top requires a study with one objective; {study} has {len(opened.directions)}"])
+        numbers = [trial.number for trial in best_trained(opened)[:top]]
     if not numbers:
-        raise ConfigError([f"{study} has no complete trial of this program yet"])
+        raise ConfigError([f"{study} has no complete trial that this program trained"])
     return of_trials(study, numbers, sweeps, url)
 
 
 def of_trials(study: str, numbers: list[int], sweeps: Path, url: str | None = None) -> list[ConfirmSource]:
-    """Composed out of what the study froze: neither conf/ nor the trials' folders are needed."""
+    """The configurations of trials, composed from the study's own snapshot of conf/.
+
+    Raises:
+        ConfigError: The study or a trial does not exist, or a trial was never trained.
+    """
     from mnist_compact.search.builders import space_of
     from mnist_compact.search.migrations import migrate_snapshot
     from mnist_compact.search.snapshot import Composer
 
-    with _opened(study, sweeps, url) as found:
-        trials = found.get_trials(deepcopy=False)
-        snapshot = found.user_attrs.get("frozen")
+    with _opened(study, sweeps, url) as opened:
+        trials = opened.get_trials(deepcopy=False)
+        snapshot = opened.user_attrs.get("frozen")
         if snapshot is None:
-            raise ConfigError([f"{study} is not a study of this program"])
+            raise ConfigError([f"{study} was not created by this program"])
         snapshot = migrate_snapshot(snapshot)
         with closing(Composer(snapshot, [*space_of(snapshot).fixed, *snapshot["machine"]])) as composer:
-            used = {composer.run_config([]).seed} | _used_in(found)
+            used = {composer.run_config([]).seed} | _used_in(opened)
             return [
                 ConfirmSource(
-                    f"{found.study_name}-{number}",
-                    f"trial {found.study_name}:{number}",
+                    f"{opened.study_name}-{number}",
+                    f"trial {opened.study_name}:{number}",
                     composer.run_config(_overrides(trials, study, number)),
                     used,
                 )
@@ -135,7 +180,7 @@ def _used_in(study: "Study") -> set[int]:
 
 def _overrides(trials: list["FrozenTrial"], study: str, number: int) -> list[str]:
     if number >= len(trials):
-        raise ConfigError([f"{study} has no trial {number}, but {len(trials)} from 0 on"])
+        raise ConfigError([f"{study} has no trial {number}; it has {counted(len(trials), 'trial')}, numbered from 0"])
     overrides: list[str] | None = trials[number].user_attrs.get("overrides")
     if overrides is None:
         raise ConfigError([f"trial {number} of {study} was never trained"])

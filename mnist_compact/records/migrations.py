@@ -40,6 +40,11 @@ def with_machine(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**groups, "machine": machine}
 
 
+def with_threshold(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """A preregistration; one of version 1, which named the threshold `bar`, with the present name."""
+    return {"threshold" if key == "bar" else key: value for key, value in plan.items()}
+
+
 def new_place(key: str) -> str:
     """The words ` It is … now.` for a setting that has moved, or none."""
     return f" It is {MOVED[key]} now." if key in MOVED else ""

@@ -14,7 +14,7 @@ new field with a default needs no new version.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +23,7 @@ from mnist_compact.common.atomic import replacing
 from mnist_compact.common.bounded_read import read_json
 from mnist_compact.common.errors import UserError
 from mnist_compact.common.run_files import RECORD
+from mnist_compact.common.versioned_json import fields_of
 from mnist_compact.common.wording import counted
 from mnist_compact.records.checks import contradictions_of, faults_of
 from mnist_compact.records.migrations import MIGRATIONS
@@ -220,15 +221,6 @@ class RunRecord:
         return record
 
 
-# Of the fields of each class; looked up for ten thousand records at a time.
-CLASSES = (RunRecord, NetworkFacts, Normalisation, Score, Continuation)
-NAMES = {cls: frozenset(field.name for field in fields(cls)) for cls in CLASSES}
-REQUIRED = {
-    cls: frozenset(field.name for field in fields(cls) if field.default is field.default_factory is MISSING)
-    for cls in CLASSES
-}
-
-
 def final_of(scores: Iterable[Score]) -> Score | None:
     return next((score for score in scores if score.final), None)
 
@@ -243,14 +235,14 @@ def objective(record: RunRecord) -> float | None:
 
 
 def _parsed(raw: Mapping[str, Any]) -> dict[str, Any]:
-    parsed = _fields_of(RunRecord, raw, "the record")
+    parsed = fields_of(RunRecord, raw, "the record")
     parsed["status"] = Status(raw["status"])
-    parsed["network"] = NetworkFacts(**_fields_of(NetworkFacts, raw["network"], "network"))
+    parsed["network"] = NetworkFacts(**fields_of(NetworkFacts, raw["network"], "network"))
     for key, cls in (("scores", Score), ("continuations", Continuation)):
         entries = enumerate(_list_of(raw, key))
-        parsed[key] = [cls(**_fields_of(cls, entry, f"{key}[{place}]")) for place, entry in entries]
+        parsed[key] = [cls(**fields_of(cls, entry, f"{key}[{place}]")) for place, entry in entries]
     if raw.get("normalisation") is not None:
-        parsed["normalisation"] = Normalisation(**_fields_of(Normalisation, raw["normalisation"], "normalisation"))
+        parsed["normalisation"] = Normalisation(**fields_of(Normalisation, raw["normalisation"], "normalisation"))
     return parsed
 
 
@@ -259,12 +251,3 @@ def _list_of(raw: Mapping[str, Any], key: str) -> list[Any]:
     if not isinstance(entries, list):
         raise ValueError(f"{key} must be a list, got {entries!r}")
     return entries
-
-
-def _fields_of(cls: type[Any], raw: Any, name: str) -> dict[str, Any]:
-    """The arguments of the class that are in `raw`. Raises ValueError, which names what is wrong."""
-    if not isinstance(raw, Mapping):
-        raise ValueError(f"{name} must be a mapping, got {raw!r}")
-    if missing := REQUIRED[cls] - raw.keys():
-        raise ValueError(f"{name} lacks {', '.join(sorted(missing))}")
-    return {key: value for key, value in raw.items() if key in NAMES[cls]}

@@ -1,4 +1,4 @@
-"""`python -m mnist_compact.zoo`: the networks that come along, their cards, and how one is added."""
+"""`python -m mnist_compact.zoo`: list the trained networks of the package, print a model card, add a network."""
 
 import argparse
 import sys
@@ -10,28 +10,40 @@ from mnist_compact.common.errors import ConfigError
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """List the zoo, print a card, or add the network of a confirmation. What cannot be done gives exit code 2."""
+    """List the zoo, print a model card, or add the network of a confirmation.
+
+    Args:
+        argv: The command line without the name of the program; by default that of the process.
+
+    Raises:
+        SystemExit: With code 2 and a message on stderr, if the arguments are invalid.
+    """
     run_command("mnist-compact-zoo", lambda: _run(_parser().parse_args(argv)))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="mnist-compact-zoo", description="The networks that come along; without options, a list of them."
+        prog="mnist-compact-zoo",
+        description="List the trained networks of the package, print the model card of one, or add one.",
     )
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--card", metavar="NAME", help="print what is known of a network")
-    what.add_argument("--add", metavar="NAME", help="with --confirmation: the median seed's network, under this name")
-    parser.add_argument("--confirmation", type=Path, metavar="DIR", help="folder of a confirmation on the test split")
-    parser.add_argument("--replace", action="store_true", help="with --add: write over an entry of this name")
-    parser.add_argument("--to", type=Path, metavar="DIR", help="with --add: where (default: the zoo in the package)")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--card", metavar="NAME", help="print the model card of a network")
+    action.add_argument("--add", metavar="NAME", help="add the median seed's network of --confirmation under this name")
+    parser.add_argument(
+        "--confirmation", type=Path, metavar="DIR", help="with --add: folder of a confirmation on the test split"
+    )
+    parser.add_argument("--replace", action="store_true", help="with --add: replace an existing entry")
+    parser.add_argument(
+        "--to", type=Path, metavar="DIR", help="with --add: folder to write into (default: the zoo of the package)"
+    )
     return parser
 
 
 def _run(arguments: argparse.Namespace) -> None:
     if bool(arguments.add) != bool(arguments.confirmation):
-        raise ConfigError(["--add and --confirmation go together"])
+        raise ConfigError(["--add and --confirmation must be given together"])
     if (arguments.replace or arguments.to) and not arguments.add:
-        raise ConfigError(["--replace and --to go with --add"])
+        raise ConfigError(["--replace and --to can only be used with --add"])
     if arguments.add:
         _add(arguments)
     elif arguments.card:
@@ -47,14 +59,14 @@ def _add(arguments: argparse.Namespace) -> None:
 
     folder, to = arguments.confirmation, arguments.to or zoo_folder()
     card = publish(folder, seeds_of(folder), arguments.add, to, replace=arguments.replace)
-    print(f"{card.name}: seed {card.seed}, {card.correct:,} of {card.total:,}; in {to}")
+    print(f"{card.name}: seed {card.seed}, {card.correct:,} of {card.total:,} test images correct; written to {to}")
 
 
 def _card(name: str) -> None:
-    from mnist_compact.zoo.card_text import told
+    from mnist_compact.zoo.card_text import to_markdown
     from mnist_compact.zoo.registry import card
 
-    sys.stdout.write(told(card(name)))
+    sys.stdout.write(to_markdown(card(name)))
 
 
 def _list() -> None:
@@ -73,10 +85,14 @@ def _list() -> None:
             "parameters": card.parameters,
             "epochs": card.config["train"]["epochs"],
             "accuracy %": card.accuracy,
-            "mean % over seeds": card.evidence["mean"],
+            "mean over seeds %": card.evidence["mean"],
             "sd": card.evidence["sd"],
             "n": card.evidence["n"],
         }
         for card in cards
     ]
     sys.stdout.write(to_text(pd.DataFrame(rows)))
+
+
+if __name__ == "__main__":
+    main()

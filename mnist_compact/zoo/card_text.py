@@ -1,4 +1,4 @@
-"""A card of the zoo as Markdown, for people."""
+"""Model cards of the zoo as Markdown."""
 
 import yaml
 
@@ -7,57 +7,58 @@ from mnist_compact.common.wording import counted
 from mnist_compact.zoo.registry import Card
 
 LIMITS = """\
-Made for MNIST and measured on its 10,000 test images alone: grey, 28×28 px, light on dark, one digit, centred by its
-mass. Photographs, other pens, other alphabets or empty images are outside of what it was tried on, and it always
-answers with some digit. The test images are the field's common ones, looked at by many, also where a search's hand-made
-starting points come from; the search itself chose on images held out of the training set."""
+The network is made for MNIST and was measured on its 10,000 test images only: grey, 28×28 px, one light digit on a dark
+background, centred by its centre of mass. It was not tested on photographs, other pens, other alphabets or empty
+images, and it always returns some digit. The test images are public and widely used. The search chose configurations by
+images held out of the training set, but some of its hand-made starting points had been scored on the test images."""
 LAYER_COLUMNS = {
     "layer": "layer",
-    "out_channels": "channels",
-    "out_height": "side",
-    "kernel": "kernel",
+    "out_channels": "output channels",
+    "out_height": "output side (px)",
+    "kernel": "kernel (px)",
     "parameters": "parameters",
     "macs": "multiply-accumulates",
-    "receptive_field": "receptive field",
+    "receptive_field": "receptive field (px)",
 }
 
 
-def told(card: Card) -> str:
-    """The card's text; equal cards give equal texts."""
+def to_markdown(card: Card) -> str:
+    """Write a model card as Markdown. Equal cards give equal texts."""
     parts = [
         f"# {card.name}",
-        f"A network of {card.parameters:,} parameters and {card.macs:,} multiply-accumulates an image for MNIST's "
-        "digits.",
+        f"A network for the digits of MNIST with {card.parameters:,} parameters and {card.macs:,} multiply-accumulate "
+        "operations per image.",
         _claim(card),
-        f"These weights are seed {card.seed}'s: {card.correct:,} of {card.total:,} test images right "
-        f"({card.accuracy:.2f} %), log-loss {card.loss:.4f}. The seed is {card.choice}.",
+        f"The weights are those of seed {card.seed}. They classify {card.correct:,} of {card.total:,} test images "
+        f"correctly ({card.accuracy:.2f} %), with log-loss {card.loss:.4f}. The seed is {card.choice}.",
+        "This command reproduces the figure:",
         f"    python -m mnist_compact.evaluate --zoo {card.name}",
-        "reproduces that figure; in Python, `from mnist_compact import load` and "
-        f'`load("{card.name}").classify(images)` give digits and probabilities.',
+        "In Python, `from mnist_compact import load` and "
+        f'`load("{card.name}").classify(images)` return the digits and their probabilities.',
         "## Layers",
         _layers(card),
         "## Recipe",
         f"{counted(card.config['train']['epochs'], 'epoch')} on the 60,000 training images, "
-        f"{minutes_text(card.minutes)}. The configuration is from {card.source}.",
+        f"{minutes_text(card.minutes)}. The configuration comes from {card.source}.",
         _recipe(card),
-        "## SeedResults",
-        f"Test accuracy of every seed, in per cent: {', '.join(f'{seed:.2f}' for seed in card.accuracies.values())}. "
+        "## Results of all seeds",
+        f"Test accuracy of each seed in per cent: {', '.join(f'{seed:.2f}' for seed in card.accuracies.values())}. "
         f"Versions: {', '.join(f'{name} {version}' for name, version in card.versions.items())}.",
         "## Limits",
         LIMITS,
         "## Licence",
-        "MIT, as the project. Trained on MNIST (Y. LeCun, C. Cortes, C. J. C. Burges).",
+        "MIT, like the project. Trained on MNIST (Y. LeCun, C. Cortes, C. J. C. Burges).",
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _claim(card: Card) -> str:
-    found, over = card.evidence, above(card.accuracies.values(), THRESHOLD)
+    summary, seeds_above = card.evidence, above(card.accuracies.values(), THRESHOLD)
     return (
-        f"**{found['mean']:.3f} ± {found['sd']:.3f} %** test accuracy: mean ± standard deviation over {found['n']} "
-        f"fresh seeds at the last epoch, {card.weights} weights; 95 % interval of the mean {found['low']:.3f}–"
-        f"{found['high']:.3f}, lowest {found['minimum']:.2f}, highest {found['maximum']:.2f}, {over} of {found['n']} "
-        f"above {THRESHOLD:.2f}."
+        f"**{summary['mean']:.3f} ± {summary['sd']:.3f} %** test accuracy: mean ± standard deviation over "
+        f"{summary['n']} fresh seeds at the last epoch, {card.weights} weights; 95 % interval of the mean "
+        f"{summary['low']:.3f}–{summary['high']:.3f}, lowest {summary['minimum']:.2f}, highest "
+        f"{summary['maximum']:.2f}, {seeds_above} of {summary['n']} above {THRESHOLD:.2f}."
     )
 
 

@@ -1,4 +1,4 @@
-"""A trained network scored once more, by what a user gets of it."""
+"""Evaluation of a trained network as users load it."""
 
 from pathlib import Path
 
@@ -16,36 +16,61 @@ from mnist_compact.zoo.classifier import Classifier
 
 
 def evaluate(classifier: Classifier, split: Split) -> Evaluation:
-    """Predictions, accuracy and log-loss on a split. Raises ConfigError for weights that are not finite."""
+    """Score a network on a split.
+
+    Args:
+        classifier: The network.
+        split: Images and labels.
+
+    Returns:
+        Predictions, accuracy and log-loss.
+
+    Raises:
+        ConfigError: Some weights are not finite.
+    """
     classifier.check_weights()
     classifier.eval()
     return score(classifier, split)
 
 
 def by_class(evaluation: Evaluation, split: Split) -> pd.DataFrame:
-    """A row a class: its images, how many were right, and what it was most often taken for."""
+    """Count for each class its images, its correct predictions and the class it is most often confused with.
+
+    Args:
+        evaluation: The predictions on `split`.
+        split: Images and labels.
+
+    Returns:
+        A table with one row for each class.
+    """
     rows = []
     for label, name in enumerate(split.classes):
-        of_it = split.labels == label
-        predicted = evaluation.predicted[of_it]
+        of_class = split.labels == label
+        predicted = evaluation.predicted[of_class]
         wrong = predicted[predicted != label]
         rows.append(
             {
                 "class": name,
-                "images": int(of_it.sum()),
+                "images": int(of_class.sum()),
                 "correct": len(predicted) - len(wrong),
                 "accuracy %": 100 * (len(predicted) - len(wrong)) / max(1, len(predicted)),
-                "taken for": split.classes[int(torch.mode(wrong).values)] if len(wrong) else "",
+                "confused with": split.classes[int(torch.mode(wrong).values)] if len(wrong) else "",
             }
         )
     return pd.DataFrame(rows)
 
 
 def split_of(data: DataConfig, name: str | None = None, root: str | None = None) -> Split:
-    """The images that a run with `data` is scored on, or for a held-out run the test images, which it never read.
+    """Load the images that a network may be scored on.
 
-    They are read from files in `root`, as `DataConfig.load` has it. Raises ConfigError for a split that the images do
-    not have, and for one that the run was trained on.
+    Args:
+        data: The data that the network was trained on.
+        name: The split to load: by default the one that the run was scored on. A network whose data has a held-out part
+            may also be scored on the test images.
+        root: Folder of the image files, as in `DataConfig.load`.
+
+    Raises:
+        ConfigError: The data set has no such split, or the network was trained on its images.
     """
     scored = data.scored_on(name or data.role)
     if scored.role == "holdout" != data.role:
@@ -54,5 +79,5 @@ def split_of(data: DataConfig, name: str | None = None, root: str | None = None)
 
 
 def config_of_run(folder: Path) -> RunConfig:
-    """Raises RecordError where there is no run."""
+    """The configuration of a run folder. Raises RecordError if there is no run."""
     return from_record(RunRecord.read(folder).config)

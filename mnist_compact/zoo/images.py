@@ -1,4 +1,4 @@
-"""Images as people have them, turned into the tensor that a network takes, and checked."""
+"""Conversion of images in common forms to the tensor that a network takes, with checks."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -15,10 +15,10 @@ Images: TypeAlias = "Tensor | npt.NDArray[Any] | Image | Sequence[Any]"
 
 LARGEST_LEVEL = 255
 INVERTED = (
-    "These images look like dark digits on a light ground. The network expects light digits on a dark ground: pass "
-    "255 - images for integers, or 1 - images for floats."
+    "These images look like dark digits on a light background. The network expects light digits on a dark background: "
+    "pass 255 - images for integers, or 1 - images for floats."
 )
-GREY_LEVELS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # the modes of PIL that `convert("L")` maps to 0 … 255
+GREY_LEVELS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")  # PIL modes that `convert("L")` maps to 0 … 255
 
 
 def as_tensor(images: Images) -> Tensor:
@@ -48,10 +48,13 @@ def as_tensor(images: Images) -> Tensor:
 
 
 def looks_inverted(images: Tensor) -> bool:
-    """Whether most images have a margin that is lighter than the middle gray and lighter than what it surrounds.
+    """Check whether most images have a margin that is lighter than medium grey and lighter than their centre.
 
     Args:
         images: (N, 28, 28) or (N, 1, 28, 28), as `as_tensor` returns them.
+
+    Returns:
+        Whether more than half of the images look like dark digits on a light background.
     """
     levels = images.reshape(-1, SIDE, SIDE).float()
     inner = torch.zeros(SIDE, SIDE, dtype=torch.bool, device=levels.device)
@@ -68,7 +71,7 @@ def _as_array(images: Any) -> npt.NDArray[Any]:
     if not isinstance(images, np.ndarray):
         images = [_one_as_array(image) for image in images]
     try:
-        array = np.array(images)  # a copy, in case the caller's cannot be written to
+        array = np.array(images)  # a copy, because the caller's array may be read-only
     except ValueError as error:
         raise ValueError("images must all be of the same shape") from error
     if array.dtype.kind not in "buif":
@@ -79,7 +82,9 @@ def _as_array(images: Any) -> npt.NDArray[Any]:
 def _one_as_array(image: Any) -> Any:
     if isinstance(image, Image):
         if image.mode not in GREY_LEVELS:
-            raise ValueError(f"PIL images must have 8 bits a channel (mode {', '.join(GREY_LEVELS)}), got {image.mode}")
+            raise ValueError(
+                f"PIL images must have 8 bits per channel (mode {', '.join(GREY_LEVELS)}), got {image.mode}"
+            )
         return np.asarray(image.convert("L"))
     return image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
 

@@ -1,4 +1,4 @@
-"""From a confirmation to an entry of the zoo: the median seed's weights, with what is known of them."""
+"""Publishing a confirmation in the zoo: the weights of the median seed and their model card."""
 
 import csv
 import dataclasses
@@ -8,61 +8,74 @@ from typing import Any
 
 from mnist_compact.common.atomic import replacing
 from mnist_compact.common.errors import ConfigError
-from mnist_compact.common.run_files import LAYERS
+from mnist_compact.common.run_files import LAYERS, WEIGHTS_SUFFIX
 from mnist_compact.confirmation.results import SeedResult, SeedResults
 from mnist_compact.confirmation.save_experiment import check_free, check_name
-from mnist_compact.confirmation.seed_pool import home_of
+from mnist_compact.confirmation.seed_pool import seed_folder
 from mnist_compact.records.record import RunRecord
-from mnist_compact.zoo.card_text import told
-from mnist_compact.zoo.classifier import ENDING, file_of_run
+from mnist_compact.zoo.card_text import to_markdown
+from mnist_compact.zoo.classifier import file_of_run
 from mnist_compact.zoo.registry import Card
 
-FEWEST = 20  # seeds: what a headline number is the mean of
+FEWEST = 20  # seeds that a headline number must be the mean of
 VERSIONS = ("mnist-compact", "torch", "numpy", "numba")
 
 
 def publish(folder: Path, seeds: list[int], name: str, to: Path, *, replace: bool = False) -> Card:
-    """Write `to`/`name`.safetensors, .json and .md from a confirmation's folder.
+    """Write `to`/`name`.safetensors, .json and .md from the folder of a confirmation.
 
-    Raises ConfigError unless it is of the test split, with at least FEWEST seeds and all of them completed; for a name
-    that cannot be typed, and for an entry that is there, unless it is to `replace`.
+    Args:
+        folder: Folder of a confirmation on the test split.
+        seeds: All its seeds.
+        name: Name of the entry: letters, digits, - and _.
+        to: Folder to write into.
+        replace: Whether an existing entry may be replaced.
+
+    Returns:
+        The model card.
+
+    Raises:
+        ConfigError: The split is not the test split, fewer than `FEWEST` seeds were completed or one was not, the name
+            is not allowed, or the entry exists.
     """
     check_name("--add", name)
     if not replace:
-        for ending in (ENDING, ".json", ".md"):
-            check_free(to / f"{name}{ending}", "; --replace writes over it")
+        for suffix in (WEIGHTS_SUFFIX, ".json", ".md"):
+            check_free(to / f"{name}{suffix}", "; use --replace to replace the entry")
     seed_results = SeedResults.gather(folder, seeds)
     about = seed_results.confirmation
     if about.split != "test":
-        raise ConfigError([f"the zoo's figures are of the test split; {about.name} is scored on {about.split}"])
+        raise ConfigError(
+            [f"the zoo requires a confirmation on the test split; {about.name} is scored on {about.split}"]
+        )
     if len(seed_results.accuracies) < max(FEWEST, len(seeds)):
         raise ConfigError(
             [
-                f"the zoo wants at least {FEWEST} seeds, all completed; {about.name} has "
+                f"the zoo requires at least {FEWEST} seeds, all of them completed; {about.name} has "
                 f"{len(seed_results.accuracies)} completed and {seed_results.failed} not"
             ]
         )
     chosen = median_seed(seed_results)
-    home = home_of(folder, chosen.seed)
-    card = _card(name, seed_results, chosen, RunRecord.read(home), home)
-    _write(card, file_of_run(home), to)
+    run = seed_folder(folder, chosen.seed)
+    card = _card(name, seed_results, chosen, RunRecord.read(run), run)
+    _write(card, file_of_run(run), to)
     return card
 
 
 def _write(card: Card, weights: Path, to: Path) -> None:
-    """All files are whole before the first takes its place. That of the weights, which makes the entry, is last."""
+    """Write all files completely before the first is renamed. The weights, which define the entry, are renamed last."""
     with (
-        replacing(to / f"{card.name}{ENDING}") as network,
-        replacing(to / f"{card.name}.json") as for_programs,
-        replacing(to / f"{card.name}.md") as for_people,
+        replacing(to / f"{card.name}{WEIGHTS_SUFFIX}") as network,
+        replacing(to / f"{card.name}.json") as card_json,
+        replacing(to / f"{card.name}.md") as card_markdown,
     ):
         shutil.copyfile(weights, network)
-        for_programs.write_text(card.as_json(), encoding="utf-8")
-        for_people.write_text(told(card), encoding="utf-8")
+        card_json.write_text(card.as_json(), encoding="utf-8")
+        card_markdown.write_text(to_markdown(card), encoding="utf-8")
 
 
 def median_seed(seed_results: SeedResults) -> SeedResult:
-    """The one in the middle by accuracy, then by lower loss; of an even number the lower of the middle two."""
+    """The seed with the median accuracy, ties broken by loss; of an even number the lower one of the middle two."""
     ranked = sorted(
         (result.score.accuracy, -result.score.loss, result.seed, result)
         for result in seed_results.completed
@@ -71,9 +84,9 @@ def median_seed(seed_results: SeedResults) -> SeedResult:
     return ranked[(len(ranked) - 1) // 2][-1]
 
 
-def _card(name: str, seed_results: SeedResults, chosen: SeedResult, record: RunRecord, home: Path) -> Card:
+def _card(name: str, seed_results: SeedResults, chosen: SeedResult, record: RunRecord, run: Path) -> Card:
     assert chosen.score is not None
-    with (home / LAYERS).open(newline="", encoding="utf-8") as file:
+    with (run / LAYERS).open(newline="", encoding="utf-8") as file:
         layers = list(csv.DictReader(file))
     completed = seed_results.completed
     return Card(
@@ -98,7 +111,7 @@ def _card(name: str, seed_results: SeedResults, chosen: SeedResult, record: RunR
 
 
 def _versions(environment: dict[str, Any]) -> dict[str, str]:
-    """What the seed was trained by; of the packages those whose arithmetic it is."""
+    """The versions that the seed was trained with: Python, the packages that compute, and the commit."""
     packages = {name: version for name, version in environment["versions"].items() if name in VERSIONS}
     changed = ", with uncommitted changes" if environment["git_dirty"] else ""
     commit = f"{environment['git_commit'] or 'unknown'}{changed}"

@@ -1,81 +1,129 @@
-"""The zoo: networks that come along, each a file of weights, a card for programs and the same card for people."""
+"""The zoo: the trained networks of the package. Each has a weights file and a model card as JSON and as Markdown."""
 
 import json
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from mnist_compact.common.bounded_read import read_json
 from mnist_compact.common.errors import ConfigError, nearest
-from mnist_compact.zoo.classifier import ENDING, Classifier, read
+from mnist_compact.common.run_files import WEIGHTS_SUFFIX
+from mnist_compact.common.versioned_json import all_fields_of, read_versioned
+
+if TYPE_CHECKING:
+    from mnist_compact.zoo.classifier import Classifier
 
 SCHEMA_VERSION = 1
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Card:
-    """What is known of a network of the zoo. Accuracies in per cent, on the test images at the last epoch."""
+    """The model card of a network. All scores are on the test images at the last epoch.
+
+    Attributes:
+        name: Name of the network in the zoo.
+        config: Configuration of its run, as in a run record.
+        parameters: Number of parameters.
+        macs: Multiply-accumulate operations per image.
+        receptive_field: In px; None if it is unknown.
+        layers: The rows of `layers.csv`.
+        seed: Seed of the weights.
+        choice: Why this seed was chosen.
+        weights: raw or averaged.
+        correct: Number of test images that are classified correctly.
+        total: Number of test images.
+        loss: Log-loss.
+        evidence: n, mean, sd, minimum, maximum, low and high of the accuracies of the confirmation, in per cent.
+        accuracies: Accuracy of every seed of the confirmation, in per cent.
+        source: Where the configuration comes from.
+        minutes: Mean duration of training and evaluation over the seeds, for each machine.
+        versions: Versions of Python and packages, and the commit.
+    """
 
     schema_version: int = SCHEMA_VERSION
     name: str
-    config: dict[str, Any]  # of the run, as a record has it
+    config: dict[str, Any]
     parameters: int
     macs: int
-    receptive_field: int | None  # px
-    layers: list[dict[str, str]]  # as layers.csv
+    receptive_field: int | None
+    layers: list[dict[str, str]]
     seed: int
-    choice: str  # why this seed, in words
-    weights: str  # raw or averaged
+    choice: str
+    weights: str
     correct: int
     total: int
     loss: float
-    evidence: dict[str, Any]  # n, mean, sd, minimum, maximum, low, high of the confirmation it is from
-    accuracies: dict[str, float]  # of every seed of the confirmation
-    source: str  # of the configuration, in words
-    minutes: dict[str, float]  # of training and evaluation, on average over the seeds, by the machine
+    evidence: dict[str, Any]
+    accuracies: dict[str, float]
+    source: str
+    minutes: dict[str, float]
     versions: dict[str, str]
 
     @property
     def accuracy(self) -> float:
+        """Accuracy of the weights in per cent."""
         return 100 * self.correct / self.total
 
     def as_json(self) -> str:
+        """The card as JSON."""
         return json.dumps(asdict(self), indent=1) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Raises ConfigError for a file that is no card of this version."""
+        """Read a model card from a JSON file.
+
+        Raises:
+            ConfigError: The file is not a model card that this version can read.
+        """
+        raw = read_versioned(path, (SCHEMA_VERSION,))
         try:
-            raw = read_json(path)
-            if raw["schema_version"] != SCHEMA_VERSION:
-                raise ValueError(f"schema version {raw['schema_version']!r}; this program reads {SCHEMA_VERSION}")
-            return cls(**raw)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError([f"{path} is no card: {error}"]) from error
+            return cls(**all_fields_of(cls, raw, "the card"))
+        except ValueError as error:
+            raise ConfigError([f"{path} is not a model card: {error}"]) from error
 
 
 def zoo_folder() -> Path:
+    """Folder of the zoo in the package."""
     return Path(str(files(__package__))) / "networks"
 
 
 def names() -> list[str]:
-    return sorted(path.stem for path in zoo_folder().glob(f"*{ENDING}"))
+    """Names of all networks in the zoo."""
+    return sorted(path.stem for path in zoo_folder().glob(f"*{WEIGHTS_SUFFIX}"))
 
 
 def card(name: str) -> Card:
-    """Raises ConfigError for a name that is not in the zoo."""
+    """Read the model card of a network of the zoo.
+
+    Raises:
+        ConfigError: The zoo has no network with this name.
+    """
     return Card.read(_entry(name).with_suffix(".json"))
 
 
-def load(name: str) -> Classifier:
-    """The network of the zoo with this name. Raises ConfigError for a name that is not in the zoo."""
+def load(name: str) -> "Classifier":
+    """Load a network of the zoo.
+
+    Args:
+        name: Its name, as `python -m mnist_compact.zoo` lists it.
+
+    Returns:
+        The network with the normalisation of its input.
+
+    Raises:
+        ConfigError: The zoo has no network with this name.
+
+    Example:
+        >>> digits, probabilities = load("under_8k").classify(images)  # doctest: +SKIP
+    """
+    from mnist_compact.zoo.classifier import read
+
     return read(_entry(name))
 
 
 def _entry(name: str) -> Path:
     if name not in names():
         raise ConfigError(
-            [f"There is no {name!r} in the zoo: {', '.join(names()) or 'empty'}.{nearest(name, names())}"]
+            [f"There is no {name!r} in the zoo; it holds {', '.join(names()) or 'nothing'}.{nearest(name, names())}"]
         )
-    return zoo_folder() / f"{name}{ENDING}"
+    return zoo_folder() / f"{name}{WEIGHTS_SUFFIX}"

@@ -108,7 +108,7 @@ def place(tmp_path_factory):
     leave_run(place / "outputs/sweeps/under_8k/trials/0012")
     # A confirmation to compare with: any twenty seeds on the test images.
     other = Path("evidence/under_8k/confirmations/under_8k_plain")
-    folder, confirmation = conduct.place(of_experiment("m3_logged"), "test", place / "outputs/confirmations")
+    folder, confirmation = conduct.prepare(of_experiment("m3_logged"), "test", place / "outputs/confirmations")
     confirmation.write(folder)
     shutil.copytree(ROOT / other / "seeds", folder / "seeds")
     return place

@@ -7,7 +7,7 @@ import numpy as np
 
 from mnist_compact import compose
 from mnist_compact.config.schema import to_record
-from mnist_compact.confirmation.seed_pool import home_of
+from mnist_compact.confirmation.seed_pool import seed_folder
 from mnist_compact.records.record import NetworkFacts, RunRecord, Score, Status
 
 SPLIT = "test"
@@ -41,7 +41,7 @@ def write_seed(
     folder, seed, *scores, status=Status.COMPLETED, started_at="2030-01-01T00:00:00+00:00", right=None, on=()
 ):
     """A run folder; `right` says of every image whether it was got right, `on` how its machine differs."""
-    home = home_of(folder, seed)
+    home = seed_folder(folder, seed)
     home.mkdir(parents=True)
     best = "averaged" if any(score.weights == "averaged" for score in scores) else "raw"
     RunRecord(

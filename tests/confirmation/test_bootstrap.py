@@ -1,4 +1,4 @@
-"""The interval for new digits: against the variance that the resampling has by formula, and by coverage."""
+"""The interval for new images: against the exact variance of the resampling, and by its coverage."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def drawn(generator, seeds, images, hard=0.02):
     return generator.random((seeds, images)) > 1 / (1 + np.exp(skill - difficulty))
 
 
-def test_its_width_is_that_of_owens_variance():
+def test_width_agrees_with_owens_variance():
     """Σaᵢ²/n² + Σbⱼ²/m² + Σrᵢⱼ²/(nm)² of rows, columns and the rest, exact for crossed multinomial weights."""
     correct = drawn(np.random.default_rng(3), 20, 10_000)
     n, m = correct.shape
@@ -30,20 +30,20 @@ def test_its_width_is_that_of_owens_variance():
     assert (low + high) / 2 == pytest.approx(100 * mean, abs=0.1 * sd)
 
 
-def test_it_holds_the_mean_of_new_seeds_on_new_images_as_often_as_it_says():
+def test_coverage_for_new_seeds_on_new_images():
     generator = np.random.default_rng(0)
     truth = 100 * drawn(generator, 400, 40_000).mean()
     found = [crossed_interval(drawn(generator, 20, 2_000), draws=400) for _ in range(120)]
     assert 0.90 <= np.mean([low <= truth <= high for low, high in found]) <= 0.99
 
 
-def test_equal_bits_give_an_equal_interval_and_no_errors_give_none_of_its_width():
+def test_interval_is_repeatable_and_empty_without_errors():
     correct = drawn(np.random.default_rng(5), 5, 1_000)
     assert crossed_interval(correct) == crossed_interval(correct.copy())
     assert crossed_interval(np.ones((5, 40), dtype=bool)) == (100.0, 100.0)
 
 
-def test_bits_are_unpacked_as_they_were_packed():
+def test_unpacked_reverses_packing():
     right = np.random.default_rng(2).random((3, 43)) < 0.9
     assert (unpacked([np.packbits(row).tobytes() for row in right], 43) == right).all()
 
@@ -63,24 +63,24 @@ def gathered(tmp_path):
     return made
 
 
-def test_evidence_has_the_interval_where_every_seed_has_its_bits(gathered):
+def test_results_have_the_interval_if_every_seed_has_bits(gathered):
     right, found = gathered()
     assert found.on_new_digits() == crossed_interval(right)
     low, high = found.on_new_digits()
-    told = f"on new digits, too: 95 % interval {low:.3f} to {high:.3f} (seeds and images resampled)"
-    told += found.summary().caution
-    assert found.notes() == [told]
-    assert told in found._repr_html_()
+    note = f"new seeds on new images: 95 % interval {low:.3f} to {high:.3f} (seeds and images resampled)"
+    note += found.summary().caution
+    assert found.notes() == [note]
+    assert note in found._repr_html_()
 
 
-def test_seeds_without_bits_have_no_such_interval(gathered):
+def test_results_without_bits_have_no_interval(gathered):
     _, found = gathered(lost=(1001,))
     assert found.on_new_digits() is None
     assert found.notes() == []
 
 
 @pytest.mark.parametrize("changed", [lambda right: right[:-8], lambda right: ~right], ids=["cut", "of others"])
-def test_bits_that_are_not_the_scores_do_not_count(gathered, changed):
+def test_seed_with_contradicting_bits_is_excluded(gathered, changed):
     _, found = gathered(changed)
     assert [result.seed for result in found.seeds] == [1000, 1001]
     assert found.on_new_digits() is None

@@ -1,4 +1,4 @@
-"""What documents claim is what the records in evidence/ say: their figures, computed once more, stand in the text."""
+"""The figures in the documents agree with the records in evidence/, from which they are computed again."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from mnist_compact.confirmation.results import SeedResults
 from mnist_compact.confirmation.save_experiment import header
-from mnist_compact.confirmation.seed_pool import home_of, seeds_of
+from mnist_compact.confirmation.seed_pool import seed_folder, seeds_of
 from mnist_compact.records.record import RunRecord
 from mnist_compact.zoo import registry
 from mnist_compact.zoo.publishing import FEWEST, median_seed
@@ -21,7 +21,7 @@ def gathered(folder):
 HEADLINES = [
     folder
     for folder in sorted(ROOT.glob("evidence/*/confirmations/*"))
-    if not (found := gathered(folder)).confirmation.ranking and found.asked >= FEWEST
+    if not (found := gathered(folder)).confirmation.ranking and len(found.requested) >= FEWEST
 ]
 EXPERIMENTS = [folder for folder in HEADLINES if (ROOT / f"conf/experiment/{folder.name}.yaml").exists()]
 ENTRIES = [folder for folder in HEADLINES if folder.name in registry.names()]
@@ -36,53 +36,60 @@ def read(*parts):
     return " ".join(ROOT.joinpath(*parts).read_text(encoding="utf-8").replace("**", "").split())
 
 
-def test_there_is_evidence_to_compare():
+def test_committed_evidence_is_found():
     for folders in (EXPERIMENTS, ENTRIES):
         assert {"under_8k", "under_8k_plain", "fast"} <= {folder.name for folder in folders}
 
 
 @named(HEADLINES)
-def test_the_readme_of_a_question_says_what_its_records_say(folder):
+def test_readme_of_a_search_agrees_with_its_records(folder):
     seed_results, text = gathered(folder), read(folder.parents[1], "README.md")
-    told = seed_results.summary()
-    start = text.index(f"{told.mean:.3f} ± {told.sd:.3f} %")
+    summary = seed_results.summary()
+    start = text.index(f"{summary.mean:.3f} ± {summary.sd:.3f} %")
     claim = text[start : text.index("99.40", start)]
-    assert f"{told.low:.3f}–{told.high:.3f}" in claim
-    assert f"lowest {told.minimum:.2f}" in claim
-    assert f"{seed_results.above()} of {told.n}" in claim
+    assert f"{summary.low:.3f}–{summary.high:.3f}" in claim
+    assert f"lowest {summary.minimum:.2f}" in claim
+    assert f"{seed_results.above()} of {summary.n}" in claim
     assert " | ".join(f"{accuracy:.2f}" for accuracy in seed_results.accuracies) in text
 
 
 @named(EXPERIMENTS)
-def test_the_header_of_an_experiment_says_what_its_records_say(folder):
+def test_header_of_an_experiment_agrees_with_its_records(folder):
     written = (ROOT / f"conf/experiment/{folder.name}.yaml").read_text(encoding="utf-8").splitlines()
-    told = header(gathered(folder))
-    assert written[1 : 1 + len(told)] == [f"# {line}" for line in told]
+    lines = header(gathered(folder))
+    assert written[1 : 1 + len(lines)] == [f"# {line}" for line in lines]
 
 
 @named(EXPERIMENTS)
-def test_the_readmes_table_says_what_the_records_say(folder):
+def test_table_of_the_readme_agrees_with_the_records(folder):
     seed_results, lines = gathered(folder), (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    told = seed_results.summary()
+    summary = seed_results.summary()
     (row,) = [line.replace("**", "") for line in lines if line.startswith(f"| [`{folder.name}`]")]
-    assert f"{told.mean:.3f} ± {told.sd:.3f} %, {told.minimum:.2f}; {seed_results.above()} of {told.n} > 99.40" in row
+    assert (
+        f"{summary.mean:.3f} ± {summary.sd:.3f} %, {summary.minimum:.2f}; {seed_results.above()} of {summary.n} > 99.40"
+        in row
+    )
     assert f"| {seed_results.completed[0].parameters:,} |" in row
 
 
-def test_the_readme_opens_with_what_the_records_say():
+def test_claim_of_the_readme_agrees_with_the_records():
     seed_results = gathered(ROOT / "evidence/under_8k/confirmations/under_8k")
-    told, text = seed_results.summary(), read("README.md")
-    start = text.index(f"{told.mean:.3f} ± {told.sd:.3f} % test accuracy with {seed_results.completed[0].parameters:,}")
-    assert f"lowest {told.minimum:.2f}, {seed_results.above()} of {told.n} above 99.40" in text[start : start + 300]
+    summary, text = seed_results.summary(), read("README.md")
+    start = text.index(
+        f"{summary.mean:.3f} ± {summary.sd:.3f} % test accuracy with {seed_results.completed[0].parameters:,}"
+    )
+    assert (
+        f"lowest {summary.minimum:.2f}, {seed_results.above()} of {summary.n} above 99.40" in text[start : start + 300]
+    )
 
 
 @named(ENTRIES)
-def test_a_card_of_the_zoo_says_what_the_records_say(folder):
+def test_model_card_agrees_with_the_records(folder):
     seed_results, card = gathered(folder), registry.card(folder.name)
     assert card.accuracies == {str(seed): accuracy for seed, accuracy in seed_results.accuracy_by_seed().items()}
     assert card.evidence["mean"] == pytest.approx(seed_results.summary().mean)
     chosen = median_seed(seed_results)
     assert (card.seed, card.correct, card.loss) == (chosen.seed, chosen.score.correct, chosen.score.loss)
-    made_by = RunRecord.read(home_of(folder, card.seed)).environment
-    changed = ", with uncommitted changes" if made_by["git_dirty"] else ""
-    assert card.versions["commit"] == f"{made_by['git_commit']}{changed}"
+    environment = RunRecord.read(seed_folder(folder, card.seed)).environment
+    changed = ", with uncommitted changes" if environment["git_dirty"] else ""
+    assert card.versions["commit"] == f"{environment['git_commit']}{changed}"

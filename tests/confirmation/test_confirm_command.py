@@ -1,4 +1,4 @@
-"""`python -m mnist_compact.confirm` as it answers: what is refused, and what is printed."""
+"""`python -m mnist_compact.confirm`: errors and output."""
 
 import dataclasses
 import shutil
@@ -8,7 +8,7 @@ import sys
 import pytest
 from seeds_by_hand import scored, write_seed
 
-from mnist_compact import confirm, load_runs
+from mnist_compact import load_runs, rank
 from mnist_compact.cli.confirm import main
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.config import composition
@@ -18,7 +18,7 @@ from mnist_compact.confirmation import save_experiment, seed_pool, sources
 from mnist_compact.confirmation.confirmation import Confirmation
 from mnist_compact.confirmation.preregistration import Preregistration
 from mnist_compact.confirmation.results import SeedResults
-from mnist_compact.confirmation.seed_pool import home_of
+from mnist_compact.confirmation.seed_pool import seed_folder
 from mnist_compact.confirmation.sources import ConfirmSource
 from mnist_compact.records.record import Status
 from mnist_compact.runs.artifacts import write_metrics
@@ -40,13 +40,13 @@ def trained(monkeypatch):
             for folder, seeds in wanted:
                 split = Confirmation.read(folder).split
                 for seed in seeds:
-                    if (home_of(folder, seed) / "result.json").exists():
+                    if (seed_folder(folder, seed) / "result.json").exists():
                         continue
                     value = next(left)
                     status = Status.DIVERGED if value is None else Status.COMPLETED
                     score = scored(value or 9.8, split=split)
                     write_seed(folder, seed, score, status=status, started_at="2099-01-01T00:00:00+00:00")
-                    write_metrics(home_of(folder, seed), [])
+                    write_metrics(seed_folder(folder, seed), [])
             return []
 
         monkeypatch.setattr(seed_pool, "train", train)
@@ -71,36 +71,45 @@ def refused(capsys, *words):
         (("--experiment", "m3_logged", "--seeds", "0"), "--seeds must be at least 1, got 0"),
         (("--experiment", "m3_logged", "--split", "synthetic"), "--split must be 'test' for data=mnist"),
         (("--experiment", "m3_logged", "--versus", "nobody"), "holds no confirmation"),
-        (("--study", "under_8k", "--split", "test"), "compose_cache by test images would spoil them"),
+        (("--study", "under_8k", "--split", "test"), "the test images must not be used to choose"),
         (("--study", "under_8k", "--save", "winner"), "--save cannot be used with --study"),
         (("--study", "under_8k", "--top", "0"), "--top and --seeds must be at least 1"),
         (("--study", "under_8k", "--plan", "my.json"), "--plan cannot be used with --study"),
-        (("--experiment", "m3_logged", "--stop", "early", "--save", "winner"), "--stop early is for candidates"),
-        (("--experiment", "m3_logged", "--stop", "early", "--versus", "m2"), "--stop early is for candidates"),
-        (("--experiment", "m3_logged", "--stop", "early", "--seeds", "8"), "has limits for --seeds 20, got 8"),
+        (("--experiment", "m3_logged", "--stop", "early", "--save", "winner"), "require all 20 seeds"),
+        (("--experiment", "m3_logged", "--stop", "early", "--versus", "m2"), "require all 20 seeds"),
+        (("--experiment", "m3_logged", "--stop", "early", "--seeds", "8"), "--stop early requires --seeds 20, got 8"),
         (("--experiment", "m3_logged", "--jobs", "-1"), "--jobs must be at least 0, got -1"),
-        (("--experiment", "m3_logged", "--to", "elsewhere"), "--to says where --save writes"),
+        (("--experiment", "m3_logged", "--to", "elsewhere"), "--to can only be used with --save"),
         (("--experiment", "m3_logged", "--save", "m3_logged"), "m3_logged.yaml exists already"),
         (("--experiment", "m3_logged", "--save", "a/b"), "--save must be a name of letters"),
         (("--experiment", "m3_logged", "--save", ""), "--save must be a name of letters"),
-        (("--experiment", "m3_logged", "--name", "../b"), "--name must be a folder's below outputs/confirmations"),
-        (("--experiment", "m3_logged", "--name", ""), "--name must be a folder's below outputs/confirmations"),
+        (
+            ("--experiment", "m3_logged", "--name", "../b"),
+            "--name must be the name of a folder below outputs/confirmations",
+        ),
+        (
+            ("--experiment", "m3_logged", "--name", ""),
+            "--name must be the name of a folder below outputs/confirmations",
+        ),
         (("--experiment", "m3_logged", "--threshold", "nan"), "--threshold must be per cent, from 0 to 100, got nan"),
-        (("--experiment", "m3_logged", "--storage", "sqlite:///a.db"), "--storage says where the study of"),
+        (
+            ("--experiment", "m3_logged", "--storage", "sqlite:///a.db"),
+            "--storage can only be used with --trial or --study",
+        ),
         (("--experiment", ""), "experiment= does not exist"),
         (("--study", ""), "a study's name must be a folder's below"),
         (("--trial", "s:1", "--storage", "journal:///nowhere.log"), "--storage must exist"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_leaves_nothing(capsys, words, complaint, trained, here):
+def test_invalid_arguments_are_refused_and_write_nothing(capsys, words, complaint, trained, here):
     trained()
-    said = refused(capsys, *words)
-    assert complaint in said
-    assert "mnist-compact-confirm: " in said
+    output = refused(capsys, *words)
+    assert complaint in output
+    assert "mnist-compact-confirm: " in output
     assert not list(here.iterdir())
 
 
-def test_seeds_that_all_diverged_are_shown_with_a_verdict(capsys, trained):
+def test_diverged_seeds_are_shown_with_a_conclusion(capsys, trained):
     trained(None, None)
     main(["--experiment", "m3_logged", "--seeds", "2"])
     printed = capsys.readouterr().out
@@ -108,15 +117,15 @@ def test_seeds_that_all_diverged_are_shown_with_a_verdict(capsys, trained):
     assert printed.endswith("mean > 99.40: no, 2 of 2 seeds diverged\n")
 
 
-def test_a_comparison_says_what_diverged_in_place_of_leaving_it_out(capsys, trained):
+def test_comparison_with_a_diverged_seed_is_refused(capsys, trained):
     trained(99.40, 99.41, 99.42)
     main(["--experiment", "m3_reference", "--seeds", "3"])
     trained(99.50, 99.52, None)
-    said = refused(capsys, "--experiment", "m3_logged", "--seeds", "3", "--versus", "m3_reference")
-    assert "1 of 3 seeds of m3_logged diverged" in said
+    output = refused(capsys, "--experiment", "m3_logged", "--seeds", "3", "--versus", "m3_reference")
+    assert "1 of 3 seeds of m3_logged diverged" in output
 
 
-def test_the_evidence_is_printed_with_a_verdict(capsys, trained):
+def test_results_are_printed_with_a_conclusion(capsys, trained):
     trained(99.45, 99.47, 99.46)
     main(["--experiment", "m3_logged", "--seeds", "3"])
     printed = capsys.readouterr().out
@@ -126,7 +135,7 @@ def test_the_evidence_is_printed_with_a_verdict(capsys, trained):
     assert row.split() == ["3", "99.460", "0.010", "99.45", "99.47", "99.435", "99.485", "3/3", "0.0200", "7,206"]
 
 
-def test_more_seeds_add_to_those_there_are(capsys, trained, here):
+def test_more_seeds_are_added(capsys, trained, here):
     trained(99.45, 99.47)
     main(["--experiment", "m3_logged", "--seeds", "2"])
     trained(99.60)
@@ -135,25 +144,25 @@ def test_more_seeds_add_to_those_there_are(capsys, trained, here):
     assert len(list((here / "outputs/confirmations/m3_logged/seeds").iterdir())) == 3
 
 
-def test_two_are_compared_by_name(capsys, trained):
+def test_confirmations_are_compared_by_name(capsys, trained):
     trained(99.40, 99.41, 99.42)
     main(["--experiment", "m3_reference", "--seeds", "3"])
     trained()
-    said = refused(capsys, "--experiment", "m3_logged", "--seeds", "1", "--versus", "m3_reference")
-    assert "would have 1 of two seeds in common" in said, "before any training"
+    output = refused(capsys, "--experiment", "m3_logged", "--seeds", "1", "--versus", "m3_reference")
+    assert "m3_logged and m3_reference would have 1" in output, "before any training"
     trained(99.50, 99.52, 99.51)
     main(["--experiment", "m3_logged", "--seeds", "3", "--versus", "m3_reference"])
-    said = capsys.readouterr().out.splitlines()[-1]
-    assert said.startswith("m3_logged - m3_reference: +0.100 points over 3 common seeds")
-    assert said.endswith("exact sign-flip p = 0.25: 3 seeds are too few to show anything")
+    output = capsys.readouterr().out.splitlines()[-1]
+    assert output.startswith("m3_logged - m3_reference: +0.100 points over 3 common seeds")
+    assert output.endswith("exact sign-flip p = 0.25: 3 seeds are too few for a significant result")
     main(["--experiment", "m3_reference", "--seeds", "3", "--versus", "m3_logged", "--versus", "m3_reference"])
     first, second = capsys.readouterr().out.splitlines()[-2:]
     assert first.startswith("m3_reference - m3_logged: -0.100 points")
-    assert "p = 0.25, 0.5 by Holm for 2 comparisons: " in first
+    assert "p = 0.25, 0.5 after Holm's correction for 2 comparisons: " in first
     assert "m3_reference - m3_reference: +0.000 points" in second
 
 
-def test_a_confirmed_configuration_is_saved_where_told(capsys, trained, here):
+def test_save_writes_into_the_folder_of_to(capsys, trained, here):
     trained(99.45, 99.47)
     line = ["--experiment", "m3_logged", "--seeds", "2", "--save", "winner", "--to", "elsewhere"]
     main(line)
@@ -164,7 +173,7 @@ def test_a_confirmed_configuration_is_saved_where_told(capsys, trained, here):
     assert "winner.yaml exists already" in refused(capsys, *line)
 
 
-def test_a_saved_configuration_is_an_experiment_at_once(capsys, trained, tmp_path, monkeypatch):
+def test_saved_configuration_is_an_experiment(capsys, trained, tmp_path, monkeypatch):
     conf = tmp_path / "conf"
     shutil.copytree(configuration_folder(), conf)
     for module in (composition, save_experiment):
@@ -177,30 +186,28 @@ def test_a_saved_configuration_is_an_experiment_at_once(capsys, trained, tmp_pat
     assert "experiment winner: test accuracy in per cent" in capsys.readouterr().out
 
 
-def test_a_ranking_has_folders_of_its_own_and_names_the_line_that_confirms_its_winner(
-    capsys, trained, monkeypatch, here
-):
+def test_ranking_prints_the_command_that_confirms_the_winner(capsys, trained, monkeypatch, here):
     run = compose("data=synthetic")
     best = [ConfirmSource(f"s-{number}", f"trial s:{number}", run, {0}) for number in (3, 7)]
     monkeypatch.setattr(sources, "best_trials", lambda study, top, sweeps, url: best[:top])
     trained(33.3, 33.4, 55.5, 55.6)
     main(["--study", "s", "--seeds", "2", "--split", "synthetic", "--folder", "elsewhere"])
     assert capsys.readouterr().out.splitlines()[-1] == (
-        "first: trial s:7. With fresh seeds: "
+        "winner: trial s:7. Confirm it with fresh seeds: "
         "python -m mnist_compact.confirm --trial s:7 --folder elsewhere --split synthetic"
     )
     assert seed_pool.seeds_of(here / "elsewhere/s-7-ranking") == [100, 101]
     trained()
-    ranking = confirm.rank("s", seeds=2, split="synthetic", folder="elsewhere")
+    ranking = rank("s", seeds=2, split="synthetic", folder="elsewhere")
     assert (ranking.trial, ranking.first.summary().mean) == ("s:7", 55.55)
     shown = ranking._repr_html_()
     assert "<p>round 1: 2 candidates, 2 seeds each; with fewer than 5 seeds an interval is only an indic" in shown
     assert shown.index("<td>s:7</td>") < shown.index("<td>s:3</td>")
-    with pytest.raises(ConfigError, match="compose_cache by test images would spoil them"):
-        confirm.rank("s", split="test")
+    with pytest.raises(ConfigError, match="the test images must not be used to choose"):
+        rank("s", split="test")
 
 
-def test_a_ranking_begins_with_a_seed_for_each_on_another_held_out_part(capsys, trained, monkeypatch, here):
+def test_ranking_uses_another_held_out_part(capsys, trained, monkeypatch, here):
     run = compose("data=holdout", "data.split_seed=4")
     best = [ConfirmSource(f"s-{number}", f"trial s:{number}", run, {0}) for number in range(20)]
     monkeypatch.setattr(sources, "best_trials", lambda study, top, sweeps, url: best[:top])
@@ -214,61 +221,63 @@ def test_a_ranking_begins_with_a_seed_for_each_on_another_held_out_part(capsys, 
     )
 
 
-# Plans
+# Preregistrations
 
 
-def test_a_plan_is_written_first_and_carried_out_by_the_same_line(capsys, trained, here):
+def test_plan_writes_a_preregistration_then_confirms(capsys, trained, here):
     line = ["--experiment", "m3_logged", "--seeds", "2", "--threshold", "99.3", "--plan", "my.json", "--export", "kept"]
     trained()
     main(line)
-    assert "my.json: planned, nothing read yet" in capsys.readouterr().out
+    assert "my.json: preregistration written, no seed trained yet" in capsys.readouterr().out
     assert [path.name for path in here.iterdir()] == ["my.json"]
     trained(99.45, 99.47)
     main(line)
     printed = capsys.readouterr().out
     assert ": followed\n" in printed
-    assert "no plan was written" not in printed
+    assert "no preregistration was written" not in printed
     wanted = (here / "my.json").read_bytes()
     for folder in ("outputs/confirmations/m3_logged", "kept/confirmations/m3_logged"):
         assert (here / folder / "plan.json").read_bytes() == wanted
     trained()
     main(["--experiment", "m3_logged", "--seeds", "2"])
-    assert ": not followed; threshold: 99.3 → 99.4\n" in capsys.readouterr().out, "the plan stays with the confirmation"
+    assert ": not followed; threshold: 99.3 → 99.4\n" in capsys.readouterr().out, (
+        "the preregistration stays with the confirmation"
+    )
     (here / "my.json").unlink()
-    assert "a plan must come before the first" in refused(capsys, *line)
+    assert "a preregistration must come before the first" in refused(capsys, *line)
     other = Preregistration.read(here / "kept/confirmations/m3_logged/plan.json")
     dataclasses.replace(other, threshold=98.0).write(here / "my.json")
-    assert "holds another plan" in refused(capsys, *line)
+    assert "holds another preregistration" in refused(capsys, *line)
 
 
-def test_without_a_plan_that_is_said(capsys, trained):
+def test_missing_preregistration_is_reported(capsys, trained):
     trained(99.45, 99.47)
     main(["--experiment", "m3_logged", "--seeds", "2"])
-    assert "no plan was written before the test images were read\n" in capsys.readouterr().out
+    assert "no preregistration was written before the test images were read\n" in capsys.readouterr().out
 
 
-# Ending early
+# Early stopping
 
 
-def test_ending_early_trains_no_more_than_it_takes(capsys, trained, here):
+def test_stop_early_stops_when_futile(capsys, trained, here):
     trained(*[99.30, 99.32] * 4)
     main(["--experiment", "m3_logged", "--stop", "early"])
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("mean > 99.40: open, one-sided p = 1, limit after 5 of 20 seeds: 2e-05")
-    assert printed[-1] == "mean > 99.40: given up after 8 of 20 seeds, mean 99.307"
+    assert printed[0].startswith("mean > 99.40: undecided, one-sided p = 1, limit after 5 of 20 seeds: 2e-05")
+    assert printed[-1] == "mean > 99.40: not shown, stopped as futile after 8 of 20 seeds, mean 99.307"
     assert len(seed_pool.seeds_of(here / "outputs/confirmations/m3_logged")) == 8
 
 
-def test_one_that_diverges_ends_it(capsys, trained):
+def test_stop_early_stops_after_a_diverged_seed(capsys, trained):
     trained(99.50, 99.51, None, 99.50, 99.52)
     main(["--experiment", "m3_logged", "--stop", "early"])
     assert capsys.readouterr().out.endswith("mean > 99.40: no, 1 of 5 seeds diverged\n")
 
 
-def test_help_waits_for_no_heavy_import():
+def test_help_imports_no_heavy_library():
     code = """
 import sys
-from mnist_compact.confirm.__main__ import main
+from mnist_compact.confirm import main
 try:
     main(["--help"])
 finally:
@@ -278,8 +287,8 @@ finally:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_exported_records_are_the_evidence_once_more(capsys, trained, here):
-    """All that a report needs, without weights; a second export after more seeds adds theirs."""
+def test_exported_records_give_the_same_results(capsys, trained, here):
+    """A report needs no weights; a second export adds the seeds trained since."""
     seed_results = here / "evidence"
     for accuracies in ((99.45, 99.47), (99.60,)):
         trained(*accuracies)

@@ -1,4 +1,4 @@
-"""What is confirmed, with which seeds, and where it comes from."""
+"""Confirmations: configuration, seeds, files and sources."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from mnist_compact.config.composition import compose
 from mnist_compact.config.conversion import from_record
 from mnist_compact.config.schema import to_record
 from mnist_compact.confirmation import sources
-from mnist_compact.confirmation.confirmation import Confirmation, begin, comparable
+from mnist_compact.confirmation.confirmation import Confirmation, comparable, create_or_load
 from mnist_compact.search.snapshot import take_snapshot
 
 
@@ -19,21 +19,21 @@ def confirmation(run, split="test", used=(0,), name="probe", ranking=False):
     return Confirmation.of(name, "a test", run, split, set(used), ranking=ranking)
 
 
-def test_seeds_are_fresh_and_more_of_them_begin_with_the_same():
+def test_more_seeds_extend_the_same_fresh_seeds():
     probe = confirmation(compose(), used=(0, 1001))
     assert probe.seeds(3) == [1000, 1002, 1003]
     assert probe.seeds(5)[:3] == probe.seeds(3)
 
 
 @pytest.mark.parametrize(("data", "split"), [("holdout", "test"), ("holdout", "holdout"), ("synthetic", "synthetic")])
-def test_a_ranking_never_shares_a_seed_with_the_confirmation_that_follows(data, split):
+def test_ranking_and_confirmation_share_no_seed(data, split):
     run = compose(f"data={data}")
     ranked, confirmed = confirmation(run, data, ranking=True).seeds(500), confirmation(run, split).seeds(500)
     assert not set(ranked) & set(confirmed)
 
 
-def test_confirmations_compare_all_but_seed_name_and_machine():
-    """One is gone on with only where nothing differs that its scores depend on."""
+def test_comparable_leaves_out_seed_experiment_and_machine():
+    """A confirmation is continued only if nothing differs that its scores depend on."""
     probe = confirmation(compose())
     alike = set()
     for group in probe.config:
@@ -43,14 +43,14 @@ def test_confirmations_compare_all_but_seed_name_and_machine():
     assert alike == {"seed", "experiment", "machine"}
 
 
-def test_a_ranking_is_on_another_held_out_part():
+def test_ranking_uses_another_held_out_part():
     run = compose("data=holdout", "data.split_seed=3")
     ranked = confirmation(run, "holdout", ranking=True).run_config(100)
     assert ranked.data == dataclasses.replace(run.data, split_seed=4)
     assert dataclasses.replace(ranked, data=run.data, seed=run.seed) == run
 
 
-def test_only_the_images_change_with_the_split():
+def test_split_changes_only_the_images():
     run = compose("experiment=m3_logged", "data=holdout", "machine.data_root=/somewhere")
     on_test = confirmation(run).run_config(1000)
     assert (on_test.data.evaluated_split, on_test.data.train_size, on_test.machine.data_root) == (
@@ -63,49 +63,59 @@ def test_only_the_images_change_with_the_split():
 
 
 @pytest.mark.parametrize(("data", "split"), [("synthetic", "test"), ("mnist", "synthetic"), ("synthetic", "holdout")])
-def test_images_that_cannot_give_a_split_are_refused(data, split):
+def test_split_that_the_data_lack_is_refused(data, split):
     with pytest.raises(ConfigError, match="--split must be"):
         confirmation(compose(f"data={data}"), split)
 
 
-def test_the_same_configuration_goes_on_and_another_is_refused_with_the_difference(tmp_path):
-    first = begin(confirmation(compose("model=m3"), used=(0, 5)), tmp_path / "probe")
+def test_create_or_load_refuses_another_configuration(tmp_path):
+    first = create_or_load(confirmation(compose("model=m3"), used=(0, 5)), tmp_path / "probe")
     elsewhere = compose("model=m3", "machine=one_core", "machine.data_root=/elsewhere")
-    again = begin(confirmation(elsewhere), tmp_path / "probe")
+    again = create_or_load(confirmation(elsewhere), tmp_path / "probe")
     assert again == first == Confirmation.read(tmp_path / "probe")
     path = tmp_path / "probe" / "confirmation.json"
     raw = json.loads(path.read_text())
     del raw["config"]["machine"]
     raw["config"]["train"] |= {"threads": 1, "device": "auto"}
     path.write_text(json.dumps({**raw, "schema_version": 1}))
-    assert begin(confirmation(elsewhere), tmp_path / "probe").run_config(1000).machine.threads == 1
+    assert create_or_load(confirmation(elsewhere), tmp_path / "probe").run_config(1000).machine.threads == 1
     with pytest.raises(ConfigError, match=r"optim\.lr: 0\.01 → 0\.02"):
-        begin(confirmation(compose("model=m3", "optim.lr=0.02")), tmp_path / "probe")
+        create_or_load(confirmation(compose("model=m3", "optim.lr=0.02")), tmp_path / "probe")
     with pytest.raises(ConfigError, match="split: 'test' → 'holdout'"):
-        begin(confirmation(compose("model=m3"), "holdout"), tmp_path / "probe")
+        create_or_load(confirmation(compose("model=m3"), "holdout"), tmp_path / "probe")
 
 
-def test_seeds_used_in_choosing_since_are_left_out_unless_they_were_trained_here_already(tmp_path):
-    begin(confirmation(compose(), used=(0,)), tmp_path)
-    assert begin(confirmation(compose(), used=(1000,)), tmp_path).seeds(2) == [1001, 1002]
+def test_create_or_load_leaves_out_seeds_used_since(tmp_path):
+    create_or_load(confirmation(compose(), used=(0,)), tmp_path)
+    assert create_or_load(confirmation(compose(), used=(1000,)), tmp_path).seeds(2) == [1001, 1002]
     assert Confirmation.read(tmp_path).used_seeds == [0, 1000]
     (tmp_path / "seeds" / "1001").mkdir(parents=True)
     with pytest.raises(ConfigError, match="seeds 1001 in "):
-        begin(confirmation(compose(), used=(1001, 1002)), tmp_path)
+        create_or_load(confirmation(compose(), used=(1001, 1002)), tmp_path)
 
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [(None, "holds no confirmation"), ("{", "damaged"), ('{"schema_version": 9}', "schema version 9"), ("[]", "None")],
+    [
+        (None, "holds no confirmation"),
+        ("{", "damaged"),
+        ('{"schema_version": 9}', "schema version 9"),
+        ("[]", "None"),
+        ('{"schema_version": 2, "name": "x"}', "the confirmation lacks config, source, split"),
+        (
+            '{"schema_version": 2, "name": 1, "source": "", "split": "", "config": {}}',
+            "name of .* must be a string, got 1",
+        ),
+    ],
 )
-def test_what_is_no_confirmation_is_said(tmp_path, content, complaint):
+def test_read_refuses_other_files(tmp_path, content, complaint):
     if content is not None:
         (tmp_path / "confirmation.json").write_text(content)
     with pytest.raises(ConfigError, match=complaint):
         Confirmation.read(tmp_path)
 
 
-def test_a_confirmation_on_disk_is_plain_and_whole(tmp_path):
+def test_confirmation_survives_writing_and_reading(tmp_path):
     run = compose("experiment=m3_reference")
     probe = confirmation(run)
     probe.write(tmp_path)
@@ -114,10 +124,10 @@ def test_a_confirmation_on_disk_is_plain_and_whole(tmp_path):
     assert Confirmation.read(tmp_path).run_config(7) == dataclasses.replace(run, seed=7)
 
 
-# Where it comes from
+# Sources
 
 
-def test_an_experiment_is_that_of_the_command_line():
+def test_experiment_source_is_the_composed_experiment():
     source = sources.of_experiment("m3_logged")
     assert (source.name, source.run, source.used_seeds) == ("m3_logged", compose("experiment=m3_logged"), {0})
     with pytest.raises(ConfigError, match=r"experiment=m3_loged does not exist.*Did you mean 'm3_logged'"):
@@ -156,15 +166,15 @@ def study(tmp_path, configure):
     return tmp_path / "sweeps"
 
 
-def test_a_trial_is_composed_of_what_the_study_froze(study):
+def test_trial_source_is_composed_from_the_snapshot(study):
     source = sources.of_trial("probe:2", study)
     assert source.name == "probe-2"
     assert (source.run.model.name, source.run.optim.lr, source.run.seed) == ("m1", 0.03, 3)
-    assert {3, 4, 7} <= source.used_seeds  # also those of trials that came to nothing
+    assert {3, 4, 7} <= source.used_seeds  # also those of trials that failed
     assert not set(source.used_seeds) & set(confirmation(source.run, used=source.used_seeds).seeds(20))
 
 
-def test_the_best_trials_are_the_complete_ones_best_first(study):
+def test_best_trials_are_complete_and_sorted(study):
     assert [source.name for source in sources.best_trials("probe", 5, study)] == ["probe-2", "probe-0"]
     assert [source.name for source in sources.best_trials("probe", 1, study)] == ["probe-2"]
 
@@ -182,16 +192,16 @@ def test_trial_added_by_optuna_is_not_among_the_best(study):
         ("probe", "must be STUDY:N"),
         ("probe:x", "must be STUDY:N"),
         ("prob:1", "Did you mean 'probe'"),
-        ("probe:9", "has no trial 9, but 4"),
+        ("probe:9", "has no trial 9; it has 4 trials, numbered from 0"),
         ("probe:1", "was never trained"),
     ],
 )
-def test_a_trial_that_is_not_there_is_said(study, word, complaint):
+def test_missing_trial_is_refused(study, word, complaint):
     with pytest.raises(ConfigError, match=complaint):
         sources.of_trial(word, study)
 
 
-def test_a_runs_configuration_is_its_records(tmp_path, configure, recording_callback):
+def test_run_source_is_the_configuration_of_its_record(tmp_path, configure, recording_callback):
     from mnist_compact.runs.trainer import run
 
     config = configure("seed=5", "model=m1")
@@ -201,19 +211,19 @@ def test_a_runs_configuration_is_its_records(tmp_path, configure, recording_call
     assert to_record(source.run) == to_record(config)
 
 
-def test_a_trials_folder_brings_the_seeds_of_its_study(study, configure, recording_callback):
+def test_trial_folder_excludes_the_seeds_of_its_study(study, configure, recording_callback):
     from mnist_compact.runs.trainer import run
 
     folder = study / "probe" / "trials" / "0002"
     run(configure("seed=3"), folder, recording_callback())
     source = sources.of_run(folder)
     assert (source.name, source.used_seeds) == ("probe-0002", {3, 4, 7})
-    (study / "probe" / "study.db").unlink()  # kept elsewhere, that is
+    (study / "probe" / "study.db").unlink()  # as if it were in another storage
     run(configure("seed=1001"), folder.with_name("0005"), recording_callback())
     assert sources.of_run(folder).used_seeds == {3, 1001}
 
 
-def test_a_study_is_found_in_any_storage(study, tmp_path):
+def test_study_is_found_in_another_storage(study, tmp_path):
     elsewhere = (study / "probe" / "study.db").rename(tmp_path / "shared.db")
     with pytest.raises(ConfigError, match=r"There is no study 'probe' in .* Elsewhere: --storage <URL>"):
         sources.of_trial("probe:2", study)

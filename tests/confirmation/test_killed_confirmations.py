@@ -1,4 +1,4 @@
-"""Confirmations as processes of their own, killed at random moments: the count of seeds stays exact."""
+"""Confirmations in their own processes, killed at random moments: the number of seeds stays exact."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def finish(process):
     return output
 
 
-def at_work(folder):
+def seed_processes(folder):
     """Process ids of the seeds under way that this test's confirmation has started."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -70,10 +70,10 @@ def completed(folder):
     return {path: path.stat().st_mtime_ns for path in records if json.loads(path.read_text())["status"] == "completed"}
 
 
-def test_killed_with_seeds_done_and_others_under_way_it_goes_on_to_the_exact_count(folder):
+def test_killed_confirmation_continues_to_the_exact_count(folder):
     confirmation = start(folder)
-    wait_for(lambda: len(completed(folder)) > 0 and at_work(folder))
-    kill([confirmation.pid, *at_work(folder)])
+    wait_for(lambda: len(completed(folder)) > 0 and seed_processes(folder))
+    kill([confirmation.pid, *seed_processes(folder)])
     confirmation.communicate(timeout=180)
     before = completed(folder)
     output = finish(start(folder))
@@ -83,15 +83,15 @@ def test_killed_with_seeds_done_and_others_under_way_it_goes_on_to_the_exact_cou
 
 
 @pytest.mark.soak
-def test_killed_at_any_moment_it_goes_on_to_the_exact_count(folder):
+def test_confirmation_killed_at_any_moment_continues(folder):
     generator = random.Random(0)
     for round_number in range(12):
         confirmation = start(folder)
-        wait_for(lambda confirmation=confirmation: at_work(folder) or confirmation.poll() is not None)
+        wait_for(lambda confirmation=confirmation: seed_processes(folder) or confirmation.poll() is not None)
         time.sleep(generator.uniform(0.5, 4.0))
-        kill([confirmation.pid, *([] if round_number % 2 else at_work(folder))])
+        kill([confirmation.pid, *([] if round_number % 2 else seed_processes(folder))])
         confirmation.communicate(timeout=180)
-        wait_for(lambda: not at_work(folder))  # they end with their parent
+        wait_for(lambda: not seed_processes(folder))  # they end with their parent
     finish(start(folder))
     check_exact(folder)
     before = completed(folder)
@@ -101,7 +101,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_exact_count(folder):
 
 
 @pytest.mark.slow
-def test_seeds_side_by_side_share_the_cores(folder):
+def test_parallel_seeds_share_the_cores(folder):
     """All cores for each of them would make them wait for one another in every step."""
     finish(start(folder))
     records = (folder / "outputs/confirmations/past-synthetic/seeds").glob("*/result.json")
@@ -110,28 +110,28 @@ def test_seeds_side_by_side_share_the_cores(folder):
 
 
 @pytest.mark.slow
-def test_a_seed_whose_process_dies_is_tried_again(folder):
+def test_seed_is_tried_again_after_its_process_died(folder):
     confirmation = start(folder)
-    wait_for(lambda: at_work(folder))
+    wait_for(lambda: seed_processes(folder))
     time.sleep(3)
-    wait_for(lambda: kill(at_work(folder)[:1]))
+    wait_for(lambda: kill(seed_processes(folder)[:1]))
     output = finish(confirmation)
     assert confirmation.returncode == 0, output
     check_exact(folder)
 
 
 @pytest.mark.slow
-def test_only_one_process_confirms_at_a_time_and_ctrl_c_says_how_to_go_on(folder):
+def test_second_process_is_refused_and_ctrl_c_advises(folder):
     first = start(folder)
-    wait_for(lambda: at_work(folder))
+    wait_for(lambda: seed_processes(folder))
     second = start(folder)
-    said = finish(second)
+    output = finish(second)
     assert second.returncode == 2
-    assert "another process is at work" in said
+    assert "another process is training" in output
     first.send_signal(signal.SIGINT)
-    said = finish(first)
+    output = finish(first)
     assert first.returncode == 130
-    assert "the same line goes on" in said
-    assert not at_work(folder)
+    assert "rerun the command to continue" in output
+    assert not seed_processes(folder)
     assert finish(start(folder))
     check_exact(folder)

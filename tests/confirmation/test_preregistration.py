@@ -1,4 +1,4 @@
-"""Plans written before: what they hold, and when a confirmation is said to have followed one."""
+"""Preregistrations: content, digest and whether a confirmation followed one."""
 
 import dataclasses
 import json
@@ -17,24 +17,24 @@ from mnist_compact.confirmation.results import SeedResults
 LATER = "2099-01-01T00:00:00+00:00"
 
 
-def question(folder, *overrides, count=2, threshold=99.4, stop_early=False, used=frozenset({0})):
+def spec_of(folder, *overrides, count=2, threshold=99.4, stop_early=False, used=frozenset({0})):
     confirmation = Confirmation.of("probe", "a test", compose(*overrides), SPLIT, set(used))
     return ConfirmSpec(
         folder=folder, confirmation=confirmation, count=count, threshold=threshold, stop_early=stop_early
     )
 
 
-def carried_out(folder, asked, plan, *, started_at=LATER):
-    """SeedResults of what is `asked`, with a plan beside it."""
-    asked.confirmation.write(folder)
+def confirmed(folder, spec, plan, *, started_at=LATER):
+    """The results of a confirmation whose folder holds a preregistration."""
+    spec.confirmation.write(folder)
     plan.write(folder / "plan.json")
-    for seed in asked.seeds:
+    for seed in spec.seeds:
         write_seed(folder, seed, scored(99.5 + seed / 1e5), started_at=started_at)
-    return SeedResults.gather(folder, asked.seeds, asked.threshold)
+    return SeedResults.gather(folder, spec.seeds, spec.threshold)
 
 
-def test_a_plan_says_what_will_be_confirmed(tmp_path):
-    plan = question(tmp_path, "model=m3").plan()
+def test_preregistration_survives_writing_and_reading(tmp_path):
+    plan = spec_of(tmp_path, "model=m3").preregister()
     plan.write(tmp_path / "my.json")
     raw = json.loads((tmp_path / "my.json").read_text())
     assert (raw["split"], raw["seeds"], raw["threshold"], raw["stop_early"]) == ("test", [1000, 1001], 99.4, False)
@@ -42,18 +42,30 @@ def test_a_plan_says_what_will_be_confirmed(tmp_path):
     assert Preregistration.read(tmp_path / "my.json") == plan
 
 
-def test_the_digest_is_of_what_the_scores_depend_on(tmp_path):
-    digest = question(tmp_path).plan().digest
-    assert question(tmp_path, "machine.threads=1", "machine.data_root=/elsewhere", "seed=3").plan().digest == digest
-    assert question(tmp_path, "optim.lr=0.011").plan().digest != digest
+def test_version_1_is_read(tmp_path):
+    """It names the threshold `bar`."""
+    plan = spec_of(tmp_path, threshold=99.3).preregister()
+    plan.write(tmp_path / "my.json")
+    raw = json.loads((tmp_path / "my.json").read_text())
+    raw |= {"schema_version": 1, "bar": raw.pop("threshold")}
+    (tmp_path / "my.json").write_text(json.dumps(raw))
+    assert Preregistration.read(tmp_path / "my.json") == plan
 
 
-def test_one_that_was_followed_is_said_to_be(tmp_path):
-    asked = question(tmp_path)
-    found = carried_out(tmp_path, asked, asked.plan())
+def test_digest_covers_what_the_scores_depend_on(tmp_path):
+    digest = spec_of(tmp_path).preregister().digest
+    assert (
+        spec_of(tmp_path, "machine.threads=1", "machine.data_root=/elsewhere", "seed=3").preregister().digest == digest
+    )
+    assert spec_of(tmp_path, "optim.lr=0.011").preregister().digest != digest
+
+
+def test_followed_preregistration_is_reported(tmp_path):
+    spec = spec_of(tmp_path)
+    found = confirmed(tmp_path, spec, spec.preregister())
     assert found.deviations() == []
     (note,) = found.notes()
-    assert note == f"planned at {found.plan.planned_at} (configuration {found.plan.digest[:12]}): followed"
+    assert note == f"preregistration of {found.plan.planned_at} (configuration {found.plan.digest[:12]}): followed"
 
 
 @pytest.mark.parametrize(
@@ -67,47 +79,51 @@ def test_one_that_was_followed_is_said_to_be(tmp_path):
         ({"count": 20, "stop_early": True}, "stop early: True → False"),
     ],
 )
-def test_what_differs_is_told(tmp_path, planned, deviation):
+def test_deviations_are_listed(tmp_path, planned, deviation):
     settings = {name: value for name, value in planned.items() if name != "overrides"}
-    plan = question(tmp_path, *planned.get("overrides", ()), **settings).plan()
-    found = carried_out(tmp_path, question(tmp_path), plan)
+    plan = spec_of(tmp_path, *planned.get("overrides", ()), **settings).preregister()
+    found = confirmed(tmp_path, spec_of(tmp_path), plan)
     assert deviation in found.deviations()
     assert f": not followed; {found.deviations()[0]}" in found.notes()[0]
 
 
-def test_ending_early_as_planned_follows_the_plan(tmp_path):
-    """The plan names all the seeds that the limits are for; a confirmation may be done after fewer of them."""
-    plan = question(tmp_path, count=max(LIMITS), stop_early=True).plan()
-    found = carried_out(tmp_path, question(tmp_path, count=min(LIMITS)), plan)
-    assert dataclasses.replace(found, early=InterimAnalysis.at(found.accuracies, 99.4)).deviations() == []
+def test_stopping_early_as_planned_is_no_deviation(tmp_path):
+    """The preregistration names all seeds of the limits; a confirmation may stop after fewer."""
+    plan = spec_of(tmp_path, count=max(LIMITS), stop_early=True).preregister()
+    found = confirmed(tmp_path, spec_of(tmp_path, count=min(LIMITS)), plan)
+    assert dataclasses.replace(found, interim=InterimAnalysis.at(found.accuracies, 99.4)).deviations() == []
 
 
-def test_seeds_begun_before_the_plan_are_told(tmp_path):
-    asked = question(tmp_path)
-    found = carried_out(tmp_path, asked, asked.plan(), started_at="2020-01-01T00:00:00+00:00")
-    assert found.deviations() == ["seeds 1000, 1001 were begun before it"]
+def test_seeds_started_before_are_a_deviation(tmp_path):
+    spec = spec_of(tmp_path)
+    found = confirmed(tmp_path, spec, spec.preregister(), started_at="2020-01-01T00:00:00+00:00")
+    assert found.deviations() == ["seeds started before the preregistration: 1000, 1001"]
 
 
-def test_what_was_seen_can_no_longer_be_planned(tmp_path):
+def test_started_confirmation_cannot_be_preregistered(tmp_path):
     write_seed(tmp_path, 1000, scored(99.5))
-    with pytest.raises(ConfigError, match="has 1 seed already, and a plan must come before the first"):
-        question(tmp_path).plan()
+    with pytest.raises(ConfigError, match="has 1 seed already, and a preregistration must come before the first seed"):
+        spec_of(tmp_path).preregister()
 
 
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [
-        (lambda raw: "{", "is no plan"),
-        (lambda raw: "[]", "is no plan"),
+        (lambda raw: "{", "is damaged"),
+        (lambda raw: "[]", "schema version None"),
         (lambda raw: json.dumps(raw | {"schema_version": 9}), "schema version 9"),
-        (lambda raw: json.dumps(raw | {"more": 1}), "is no plan"),
-        (lambda raw: json.dumps(raw | {"planned_at": "soon"}), "is no plan"),
-        (lambda raw: json.dumps(raw | {"config": {}}), "was changed since it was written"),
+        (lambda raw: json.dumps(raw | {"more": 1}), "has unknown keys: more"),
+        (lambda raw: json.dumps(raw | {"planned_at": "soon"}), "planned_at must be a time in ISO 8601"),
+        (lambda raw: json.dumps(raw | {"planned_at": "2030-01-01T00:00:00"}), "with a time zone"),
+        (lambda raw: json.dumps({"schema_version": 2, "seeds": []}), "lacks config, digest, planned_at, source, split"),
+        (lambda raw: json.dumps(raw | {"seeds": 20}), "seeds of the preregistration must be a list, got 20"),
+        (lambda raw: json.dumps(raw | {"threshold": True}), "must be a number, got True"),
+        (lambda raw: json.dumps(raw | {"config": {}}), "was changed after it was written"),
     ],
 )
-def test_what_is_no_plan_is_said(tmp_path, changed, complaint):
+def test_read_refuses_other_files(tmp_path, changed, complaint):
     path = tmp_path / "my.json"
-    question(tmp_path).plan().write(path)
+    spec_of(tmp_path).preregister().write(path)
     path.write_text(changed(json.loads(path.read_text())))
     with pytest.raises(ConfigError, match=complaint):
         Preregistration.read(path)

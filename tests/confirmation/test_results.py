@@ -1,4 +1,4 @@
-"""What seeds say: summaries, verdicts, rankings, from records made by hand."""
+"""Summaries, conclusions, rankings and saved experiments, from records made by hand."""
 
 import pytest
 from seeds_by_hand import SPLIT, scored, write_seed
@@ -10,14 +10,14 @@ from mnist_compact.confirmation import reranking
 from mnist_compact.confirmation.confirmation import Confirmation
 from mnist_compact.confirmation.results import SeedResults
 from mnist_compact.confirmation.save_experiment import header, save
-from mnist_compact.confirmation.seed_pool import home_of
+from mnist_compact.confirmation.seed_pool import seed_folder
 from mnist_compact.records.record import Status
 
 FEW = " (only an indication: fewer than 5 seeds)"
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "verdict"),
+    ("accuracies", "conclusion"),
     [
         ((99.45, 99.46, 99.47), "mean > 99.40: yes, lower bound 99.435" + FEW),
         ((99.35, 99.41, 99.47), "mean > 99.40: not shown, interval 99.261 to 99.559" + FEW),
@@ -25,25 +25,26 @@ FEW = " (only an indication: fewer than 5 seeds)"
         ((99.35, 99.36, 99.37), "mean > 99.40: no, upper bound 99.385" + FEW),
         ((99.40, 99.40), "mean > 99.40: no, upper bound 99.400" + FEW),
         ((99.45, 99.46, 99.47, 99.45, 99.47), "mean > 99.40: yes, lower bound 99.448"),
-        ((99.50,), "mean > 99.40: not shown, one seed has no interval"),
+        ((99.50,), "mean > 99.40: not shown, a single seed has no interval"),
         ((99.50, 99.51, None), "mean > 99.40: no, 1 of 3 seeds diverged"),
     ],
 )
-def test_the_verdict_is_the_intervals(seed_results, accuracies, verdict):
-    assert seed_results(*accuracies).verdict() == verdict
+def test_conclusion_follows_from_the_interval(seed_results, accuracies, conclusion):
+    assert seed_results(*accuracies).conclusion() == conclusion
 
 
-def test_a_bar_is_told_with_the_decimals_it_has(seed_results):
+def test_threshold_is_shown_with_all_its_decimals(seed_results):
     assert (
-        seed_results(99.45, 99.46, 99.47, threshold=99.405).verdict() == "mean > 99.405: yes, lower bound 99.435" + FEW
+        seed_results(99.45, 99.46, 99.47, threshold=99.405).conclusion()
+        == "mean > 99.405: yes, lower bound 99.435" + FEW
     )
 
 
-def test_more_than_the_bar_is_one_image_more(seed_results):
+def test_above_needs_one_image_more_than_the_threshold(seed_results):
     assert seed_results(99.39, 99.40, 99.41, 99.50, None).above() == 2
 
 
-def test_averaged_weights_count_once_there_are_any(tmp_path):
+def test_averaged_weights_are_used_if_there_are_any(tmp_path):
     Confirmation.of("probe", "a test", compose(), SPLIT, set()).write(tmp_path)
     write_seed(tmp_path, 1000, scored(99.1), scored(99.5, "averaged"))
     found = SeedResults.gather(tmp_path, [1000])
@@ -51,7 +52,7 @@ def test_averaged_weights_count_once_there_are_any(tmp_path):
     assert found.seeds[0].raw.accuracy == 99.1
 
 
-def test_a_run_takes_what_it_takes_on_each_machine(tmp_path):
+def test_minutes_are_separate_for_each_machine(tmp_path):
     Confirmation.of("probe", "a test", compose(), SPLIT, set()).write(tmp_path)
     for seed, machine in ((1000, {}), (1001, {"threads": 4}), (1002, {"device": "a GPU", "threads": 4}), (1003, {})):
         write_seed(tmp_path, seed, scored(99.5), on=machine)
@@ -61,7 +62,7 @@ def test_a_run_takes_what_it_takes_on_each_machine(tmp_path):
     assert "2.0 minutes on one core of a processor, 2.0 on 4 cores of a processor, 2.0 on a GPU;" in line
 
 
-def test_seeds_that_have_not_ended_are_no_evidence(seed_results, tmp_path):
+def test_gather_leaves_out_seeds_that_have_not_ended(seed_results, tmp_path):
     seed_results(99.5)
     write_seed(tmp_path / "probe", 1001, scored(98.0), status=Status.RUNNING)
     (tmp_path / "probe/seeds/1002").mkdir()
@@ -71,37 +72,37 @@ def test_seeds_that_have_not_ended_are_no_evidence(seed_results, tmp_path):
         SeedResults.gather(tmp_path / "probe", [1003]).summary()
 
 
-def test_seeds_that_could_not_be_trained_leave_the_verdict_open(seed_results, tmp_path):
+def test_conclusion_is_open_if_seeds_could_not_be_trained(seed_results, tmp_path):
     seed_results(99.45, 99.46, 99.47)
     found = SeedResults.gather(tmp_path / "probe", [1000, 1001, 1002, 1003])
-    assert found.verdict() == "mean > 99.40: not shown, 1 of 4 seeds could not be trained"
+    assert found.conclusion() == "mean > 99.40: not shown, 1 of 4 seeds could not be trained"
 
 
 # Rankings
 
 
 @pytest.mark.parametrize(
-    ("candidates", "plan"),
+    ("candidates", "schedule"),
     [(8, [(8, 3), (4, 6), (2, 12)]), (5, [(5, 3), (3, 6), (2, 12)]), (2, [(2, 3)]), (1, [(1, 3)])],
 )
-def test_each_round_halves_the_candidates_and_doubles_the_seeds(candidates, plan):
-    assert reranking.rounds(candidates, 3) == plan
+def test_rounds_halve_candidates_and_double_seeds(candidates, schedule):
+    assert reranking.rounds(candidates, 3) == schedule
 
 
-def test_a_ranking_goes_by_mean_then_by_loss_and_trains_only_who_is_left(tmp_path, monkeypatch):
+def test_rank_sorts_by_mean_and_loss_and_halves_candidates(tmp_path, monkeypatch):
     scores = {"a": (99.2, 0.03), "b": (99.4, 0.02), "c": (99.2, 0.01), "d": (None, None), "e": (98.0, 0.01)}
     folders = []
     for name in scores:
         folders.append(tmp_path / name)
         Confirmation.of(name, "a test", compose(), SPLIT, set()).write(folders[-1])
-    asked = []
+    trained = []
 
     def train(wanted, jobs):
-        asked.append({folder.name: len(seeds) for folder, seeds in wanted})
+        trained.append({folder.name: len(seeds) for folder, seeds in wanted})
         for folder, seeds in wanted:
             accuracy, loss = scores[folder.name]
             for seed in seeds:
-                if home_of(folder, seed).exists():
+                if seed_folder(folder, seed).exists():
                     continue
                 if accuracy is None:
                     write_seed(folder, seed, status=Status.DIVERGED)
@@ -111,8 +112,8 @@ def test_a_ranking_goes_by_mean_then_by_loss_and_trains_only_who_is_left(tmp_pat
 
     monkeypatch.setattr(reranking.seed_pool, "train", train)
     done = list(reranking.rank(folders, 2, jobs=1))
-    assert asked == [{"a": 2, "b": 2, "c": 2, "d": 2, "e": 2}, {"b": 4, "c": 4, "a": 4}, {"b": 8, "c": 8}]
-    assert [[folder.name for folder, _ in each.standings] for each in done] == [
+    assert trained == [{"a": 2, "b": 2, "c": 2, "d": 2, "e": 2}, {"b": 4, "c": 4, "a": 4}, {"b": 8, "c": 8}]
+    assert [[folder.name for folder, _ in each.candidates] for each in done] == [
         ["b", "c", "a", "e", "d"],
         ["b", "c", "a"],
         ["b", "c"],
@@ -133,7 +134,7 @@ def ranked(tmp_path, monkeypatch):
                     write_seed(tmp_path / name, seed, scored(accuracy))
         monkeypatch.setattr(reranking.seed_pool, "train", lambda wanted, jobs: [])
         first = next(reranking.rank([tmp_path / name for name in candidates], 2, jobs=1))
-        return [folder.name for folder, _ in first.standings]
+        return [folder.name for folder, _ in first.candidates]
 
     return rank
 
@@ -150,11 +151,11 @@ def test_ranking_without_a_complete_candidate_fails(tmp_path, monkeypatch):
         Confirmation.of(name, "a test", compose(), SPLIT, set()).write(tmp_path / name)
         write_seed(tmp_path / name, 1000, scored(99.5))
         write_seed(tmp_path / name, 1001, status=Status.DIVERGED)
-    with pytest.raises(ExecutionError, match="no candidate"):
+    with pytest.raises(ExecutionError, match="no candidate completed"):
         list(reranking.rank([tmp_path / "a", tmp_path / "b"], 2, jobs=1))
 
 
-# Saved as an experiment
+# Saved experiments
 
 
 @pytest.mark.parametrize(
@@ -172,8 +173,8 @@ def test_ranking_without_a_complete_candidate_fails(tmp_path, monkeypatch):
         ("model=m2",),
     ],
 )
-def test_a_saved_configuration_comes_out_the_same(seed_results, tmp_path, monkeypatch, overrides):
-    """Composed again out of a copy of conf/ that has the new file."""
+def test_saved_experiment_gives_the_same_configuration(seed_results, tmp_path, monkeypatch, overrides):
+    """It is composed from a copy of conf/ with the new file."""
     import shutil
 
     from mnist_compact.config import composition, schema
@@ -198,13 +199,13 @@ def test_a_saved_configuration_comes_out_the_same(seed_results, tmp_path, monkey
         save(found, "winner")
 
 
-def test_a_saved_header_does_not_hide_seeds_that_diverged(seed_results, tmp_path):
+def test_saved_header_counts_diverged_seeds(seed_results, tmp_path):
     text = save(seed_results(99.52, 99.53, None, 99.54, None), "probe", tmp_path).read_text()
     assert "99.530 ± 0.010 % (mean ± sd of 3 fresh seeds, while 2 of 5 diverged, last epoch" in text
     assert "3 of 5 seeds above 99.40" in text
 
 
-def test_a_name_that_cannot_be_typed_is_refused(seed_results, tmp_path):
+def test_save_refuses_a_name_with_a_space(seed_results, tmp_path):
     with pytest.raises(ConfigError, match="letters, digits"):
         save(seed_results(99.5), "two words", tmp_path)
     assert not list(tmp_path.glob("two*"))

@@ -170,8 +170,8 @@ FAULTS = (
     ),
     fault(
         EVIDENCE,
-        "seeds = self.wanted if self.early is None else self.confirmation.seeds(max(LIMITS))",
-        "seeds = self.wanted",
+        "seeds = self.requested if self.interim is None else self.confirmation.seeds(max(LIMITS))",
+        "seeds = self.requested",
         "a confirmation that ended early as planned deviates from its plan",
         "tests/confirmation/test_preregistration.py::test_ending_early_as_planned_follows_the_plan",
     ),
@@ -219,7 +219,7 @@ FAULTS = (
     ),
     fault(
         RANKING,
-        "if standings[0][1].failed:",
+        "if candidates[0][1].failed:",
         "if False:",
         "a candidate whose seeds diverged wins a ranking",
         f"{IN_WORDS}::test_ranking_without_a_complete_candidate_fails",

@@ -1,4 +1,4 @@
-"""A network read back gives what was measured when it was trained, for images as they are."""
+"""A network that is read from files reproduces its scores, for images in any form."""
 
 import json
 
@@ -32,7 +32,7 @@ def folder(config, recording_callback, tmp_path_factory):
 
 
 @pytest.mark.parametrize("weights", ["raw", "averaged"])
-def test_a_network_read_back_scores_what_the_record_says(config, folder, weights):
+def test_loaded_network_reproduces_the_scores_of_its_record(config, folder, weights):
     split = split_of(config.data)
     found = evaluate(read(file_of_run(folder, weights)), split)
     recorded = RunRecord.read(folder).score("synthetic", weights=weights)
@@ -40,7 +40,7 @@ def test_a_network_read_back_scores_what_the_record_says(config, folder, weights
     assert found.loss == pytest.approx(recorded.loss, rel=1e-6)
 
 
-def test_averaged_weights_are_taken_where_there_are_any(folder):
+def test_averaged_weights_are_loaded_if_there_are_any(folder):
     averaged = load_file(folder / "weights" / "averaged_last.safetensors")
     for name, tensor in load_network(folder).network.state_dict().items():
         assert torch.equal(tensor, averaged[name])
@@ -54,7 +54,7 @@ def test_images_of_every_form_give_the_same_logits(folder, config):
         torch.testing.assert_close(classifier(form), wanted, rtol=1e-5, atol=1e-5)
 
 
-def test_digits_come_with_their_softmax_probability(folder, config):
+def test_classify_returns_digits_and_probabilities(folder, config):
     classifier, images = load_network(folder), split_of(config.data).images[:7]
     digits, confidence = classifier.classify(images)
     probabilities = classifier(images).softmax(1)
@@ -63,7 +63,7 @@ def test_digits_come_with_their_softmax_probability(folder, config):
 
 
 @pytest.mark.parametrize(
-    ("images", "said"),
+    ("images", "message"),
     [
         (torch.zeros(28, 28), "images must be"),
         (torch.zeros(1, 3, 28, 28), r"got \(1, 3, 28, 28\)"),
@@ -71,8 +71,8 @@ def test_digits_come_with_their_softmax_probability(folder, config):
         (torch.zeros(1, 28, 28, dtype=torch.int64), "torch.int64"),
     ],
 )
-def test_other_images_are_refused(folder, images, said):
-    with pytest.raises(ValueError, match=said):
+def test_forward_refuses_other_shapes_and_types(folder, images, message):
+    with pytest.raises(ValueError, match=message):
         load_network(folder)(images)
 
 
@@ -110,7 +110,7 @@ def test_classify_takes_arrays_lists_and_pil_images(folder, config):
 
 
 @pytest.mark.parametrize(
-    ("images", "said"),
+    ("images", "message"),
     [
         (torch.full((1, 28, 28), 1.5), r"must lie in \[0, 1\], got 1.5"),
         (np.full((1, 28, 28), -0.01), r"must lie in \[0, 1\], got -0.01"),
@@ -121,11 +121,11 @@ def test_classify_takes_arrays_lists_and_pil_images(folder, config):
         ([[["7"] * 28] * 28], "got <U1"),
         ([[[0] * 28] * 28, [[0] * 27] * 27], "same shape"),
         (np.zeros((28, 28), dtype=np.uint8), "images must be"),
-        ([Image.new("I;16", (28, 28))], "8 bits a channel"),
+        ([Image.new("I;16", (28, 28))], "8 bits per channel"),
     ],
 )
-def test_classify_refuses_values_out_of_range(folder, images, said):
-    with pytest.raises(ValueError, match=said):
+def test_classify_refuses_values_out_of_range(folder, images, message):
+    with pytest.raises(ValueError, match=message):
         load_network(folder).classify(images)
 
 
@@ -142,18 +142,18 @@ def test_classify_and_evaluate_refuse_broken_weights(folder, config):
 
 def test_classify_warns_once_of_inverted_images(folder, config):
     classifier, images = load_network(folder), split_of(config.data).images[:5]
-    with pytest.warns(UserWarning, match="dark digits on a light ground") as caught:
+    with pytest.warns(UserWarning, match="dark digits on a light background") as caught:
         classifier.classify(255 - images)
     classifier.classify(1 - images / 255)  # a second warning would be an error
     assert [warning.filename for warning in caught] == [__file__], "it names the caller"
-    for ground in (0, 255):  # without a digit nothing is inverted
-        assert not looks_inverted(torch.full((1, 28, 28), ground, dtype=torch.uint8))
+    for level in (0, 255):  # without a digit nothing is inverted
+        assert not looks_inverted(torch.full((1, 28, 28), level, dtype=torch.uint8))
     light = torch.full((1, 28, 28), 200, dtype=torch.uint8)
     light[:, 4:-4, 4:-4] = 255  # as of a coat that fills the image
     assert not looks_inverted(light)
 
 
-def test_a_file_of_weights_says_itself_what_it_is(config, folder, tmp_path):
+def test_weights_file_describes_its_network(config, folder, tmp_path):
     alone = tmp_path / "net.safetensors"
     alone.write_bytes(file_of_run(folder).read_bytes())
     assert type(load_network(alone).network) is type(config.model.build())
@@ -163,7 +163,7 @@ def test_a_file_of_weights_says_itself_what_it_is(config, folder, tmp_path):
     assert about["model"] == to_record(config)["model"]
 
 
-def test_what_is_no_network_is_refused_in_words(folder, tmp_path):
+def test_load_refuses_other_files(folder, tmp_path):
     (tmp_path / "noise.safetensors").write_bytes(b"noise")
     save_file({"weight": torch.zeros(1)}, tmp_path / "foreign.safetensors")
     for what in (tmp_path / "noise.safetensors", tmp_path / "foreign.safetensors", tmp_path / "none.safetensors"):
@@ -175,7 +175,7 @@ def test_what_is_no_network_is_refused_in_words(folder, tmp_path):
         load("nothing")
 
 
-def test_every_digit_is_counted(config, folder):
+def test_by_class_counts_every_digit(config, folder):
     split = split_of(config.data)
     found = evaluate(load_network(folder), split)
     table = by_class(found, split)
@@ -183,11 +183,11 @@ def test_every_digit_is_counted(config, folder):
     assert table["images"].tolist() == split.labels.bincount(minlength=10).tolist()
     assert int(table["correct"].sum()) == found.correct
     wrong = (found.predicted != split.labels).nonzero().flatten().tolist()
-    for digit, mistaken in zip(table["class"], table["taken for"], strict=True):
-        taken = {int(found.predicted[place]) for place in wrong if split.labels[place] == int(digit)}
+    for digit, mistaken in zip(table["class"], table["confused with"], strict=True):
+        taken = {int(found.predicted[index]) for index in wrong if split.labels[index] == int(digit)}
         assert (int(mistaken) in taken) if taken else mistaken == ""
 
 
-def test_a_split_that_the_images_do_not_have_is_refused(config):
+def test_split_that_the_data_lack_is_refused(config):
     with pytest.raises(ConfigError, match="--split must be 'synthetic'"):
         split_of(config.data, "test")

@@ -1,6 +1,9 @@
-"""What the zoo holds, how an entry is made of a confirmation, and the two commands."""
+"""The zoo: its entries, publishing a confirmation, and the two commands."""
 
+import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -12,7 +15,7 @@ from mnist_compact.config.composition import compose
 from mnist_compact.config.conversion import from_record
 from mnist_compact.config.schema import to_record
 from mnist_compact.confirmation.confirmation import Confirmation
-from mnist_compact.confirmation.seed_pool import home_of
+from mnist_compact.confirmation.seed_pool import seed_folder
 from mnist_compact.data import datasets
 from mnist_compact.data.datasets import Datasets, Split, make_synthetic
 from mnist_compact.models.summary import count_parameters
@@ -20,7 +23,7 @@ from mnist_compact.records.record import RunRecord, Score, Status
 from mnist_compact.runs.trainer import run
 from mnist_compact.zoo import __main__ as zoo_command
 from mnist_compact.zoo import publishing, registry
-from mnist_compact.zoo.card_text import told
+from mnist_compact.zoo.card_text import to_markdown
 from mnist_compact.zoo.classifier import load_network, read
 from mnist_compact.zoo.evaluation import evaluate
 from mnist_compact.zoo.publishing import publish
@@ -37,16 +40,16 @@ def trained(configure, recording_callback, tmp_path_factory):
 
 @pytest.fixture
 def confirmation(trained, tmp_path):
-    """A folder of 20 seeds, all with the same weights but records of their own: 99.01, 99.02, … %, mixed up."""
+    """A folder of 20 seeds with the same weights but different records: 99.01, 99.02, … %, shuffled."""
 
     def made(split="test", seeds=SEEDS, dirty=False):
         folder = tmp_path / "confirmations" / "probe"
         Confirmation(name="probe", source="trial probe:3", split=split, config=to_record(compose())).write(folder)
-        for place, seed in enumerate(seeds):
-            home = home_of(folder, seed)
+        for index, seed in enumerate(seeds):
+            home = seed_folder(folder, seed)
             shutil.copytree(trained, home)
             record = RunRecord.read(home)
-            correct = 9901 + 7 * place % 20
+            correct = 9901 + 7 * index % 20
             facts = {"split": split, "at": "last", "epoch": 15, "loss": 0.02, "correct": correct, "total": 10_000}
             record.evaluated = split
             record.confusion = None  # as the bits, of the synthetic images
@@ -60,7 +63,7 @@ def confirmation(trained, tmp_path):
     return made
 
 
-def test_the_median_seed_is_published_with_what_is_known_of_it(confirmation, trained, tmp_path):
+def test_publish_writes_the_median_seed_and_its_card(confirmation, trained, tmp_path):
     card = publish(confirmation(), SEEDS, "probe", tmp_path / "zoo")
     assert card == registry.Card.read(tmp_path / "zoo" / "probe.json")
     assert card.correct == 9910  # of 9,901 … 9,920 the lower of the middle two
@@ -73,7 +76,7 @@ def test_the_median_seed_is_published_with_what_is_known_of_it(confirmation, tra
     for fact in (
         "99.105 ± 0.059 %",
         "9,910 of 10,000",
-        f"seed {card.seed}'s",
+        f"seed {card.seed}",
         "trial probe:3",
         "3,928 parameters",
         f"torch {version('torch')}",
@@ -82,40 +85,43 @@ def test_the_median_seed_is_published_with_what_is_known_of_it(confirmation, tra
 
 
 @pytest.mark.parametrize(
-    ("dirty", "said"), [(False, "commit abc123."), (True, "commit abc123, with uncommitted changes.")]
+    ("dirty", "text"), [(False, "commit abc123."), (True, "commit abc123, with uncommitted changes.")]
 )
-def test_a_card_says_whether_its_commit_was_changed(confirmation, tmp_path, dirty, said):
-    assert said in told(publish(confirmation(dirty=dirty), SEEDS, "probe", tmp_path / "zoo"))
+def test_card_states_uncommitted_changes(confirmation, tmp_path, dirty, text):
+    assert text in to_markdown(publish(confirmation(dirty=dirty), SEEDS, "probe", tmp_path / "zoo"))
 
 
 @pytest.mark.parametrize(
-    ("split", "seeds", "said"),
-    [("holdout", SEEDS, "of the test split"), ("test", SEEDS[:19], "at least 20 seeds, .* has 19 completed and 0 not")],
+    ("split", "seeds", "text"),
+    [
+        ("holdout", SEEDS, "requires a confirmation on the test split"),
+        ("test", SEEDS[:19], "at least 20 seeds, .* has 19 completed and 0 not"),
+    ],
 )
-def test_thin_evidence_is_refused(confirmation, tmp_path, split, seeds, said):
-    with pytest.raises(ConfigError, match=said):
+def test_publish_refuses_other_splits_and_fewer_seeds(confirmation, tmp_path, split, seeds, text):
+    with pytest.raises(ConfigError, match=text):
         publish(confirmation(split, seeds), seeds, "probe", tmp_path / "zoo")
     assert not (tmp_path / "zoo").exists()
 
 
-def test_seeds_that_were_not_completed_are_counted_in_the_refusal(confirmation, tmp_path):
+def test_publish_refuses_seeds_that_were_not_completed(confirmation, tmp_path):
     folder = confirmation(seeds=range(1000, 1022))
     for seed in (1003, 1007):
-        record = RunRecord.read(home_of(folder, seed))
+        record = RunRecord.read(seed_folder(folder, seed))
         record.status = Status.DIVERGED
-        record.write(home_of(folder, seed))
+        record.write(seed_folder(folder, seed))
     with pytest.raises(ConfigError, match="probe has 20 completed and 2 not"):
         publish(folder, list(range(1000, 1022)), "probe", tmp_path / "zoo")
 
 
-def test_an_entry_is_written_over_only_when_told(confirmation, tmp_path, capsys):
+def test_entry_is_replaced_only_with_replace(confirmation, tmp_path, capsys):
     line = ["--add", "probe", "--confirmation", str(confirmation()), "--to", str(tmp_path / "zoo")]
     zoo_command.main(line)
     before = {path: path.read_bytes() for path in (tmp_path / "zoo").iterdir()}
     (tmp_path / "zoo" / "probe.md").write_text("mine")
     with pytest.raises(SystemExit, match="2"):
         zoo_command.main(line)
-    assert "probe.safetensors exists already; --replace writes over it" in capsys.readouterr().err
+    assert "probe.safetensors exists already; use --replace to replace the entry" in capsys.readouterr().err
     assert (tmp_path / "zoo" / "probe.md").read_text() == "mine"
     (tmp_path / "zoo" / "probe.safetensors").unlink()
     with pytest.raises(SystemExit, match="2"):
@@ -126,13 +132,13 @@ def test_an_entry_is_written_over_only_when_told(confirmation, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "a b", ".hidden"])
-def test_a_name_that_leads_elsewhere_is_refused(confirmation, tmp_path, name):
+def test_publish_refuses_names_of_other_folders(confirmation, tmp_path, name):
     with pytest.raises(ConfigError, match="--add must be a name of letters, digits, - and _"):
         publish(confirmation(), SEEDS, name, tmp_path / "zoo", replace=True)
     assert not list(tmp_path.glob("*.*"))
 
 
-def test_an_entry_is_all_there_or_as_it_was(confirmation, tmp_path, monkeypatch):
+def test_failed_publishing_changes_nothing(confirmation, tmp_path, monkeypatch):
     publish(confirmation(), SEEDS, "probe", tmp_path / "zoo")
     for path in (tmp_path / "zoo").iterdir():
         path.write_text("older")
@@ -141,13 +147,13 @@ def test_an_entry_is_all_there_or_as_it_was(confirmation, tmp_path, monkeypatch)
     def full(_):
         raise OSError("no space left")
 
-    monkeypatch.setattr(publishing, "told", full)
+    monkeypatch.setattr(publishing, "to_markdown", full)
     with pytest.raises(OSError, match="no space left"):
         publish(tmp_path / "confirmations" / "probe", SEEDS, "probe", tmp_path / "zoo", replace=True)
     assert {path: path.read_bytes() for path in (tmp_path / "zoo").iterdir()} == before
 
 
-def test_the_command_adds_what_load_and_the_list_then_find(confirmation, tmp_path, monkeypatch, capsys):
+def test_command_adds_lists_and_shows_an_entry(confirmation, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(registry, "zoo_folder", lambda: tmp_path / "zoo")
     zoo_command.main(["--add", "probe", "--confirmation", str(confirmation())])
     zoo_command.main([])
@@ -162,24 +168,48 @@ def test_the_command_adds_what_load_and_the_list_then_find(confirmation, tmp_pat
     assert "probe" in capsys.readouterr().err
 
 
-def test_a_run_is_evaluated_beside_its_record(trained, capsys):
+def test_listing_the_zoo_does_not_import_torch():
+    command = [sys.executable, "-X", "importtime", "-m", "mnist_compact.zoo"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert all(f" {name} " in done.stdout for name in registry.names())
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "mnist_compact.zoo.registry" in imported
+    assert "torch" not in imported
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema_version": 2}, "has schema version 2; this program reads 1"),
+        ({"seed": "1008"}, "is not a model card: seed of the card must be a whole number, got '1008'"),
+        ({"more": 1}, "is not a model card: the card has unknown keys: more"),
+    ],
+)
+def test_card_read_refuses_other_files(tmp_path, change, message):
+    raw = json.loads((registry.zoo_folder() / "fast.json").read_text())
+    (tmp_path / "card.json").write_text(json.dumps(raw | change))
+    with pytest.raises(ConfigError, match=message):
+        registry.Card.read(tmp_path / "card.json")
+
+
+def test_evaluate_compares_a_run_with_its_record(trained, capsys):
     evaluate_command.main(["--run", str(trained)])
     printed = capsys.readouterr().out
     record = RunRecord.read(trained).score("synthetic", weights="averaged")
     assert f"{record.correct} of {record.total} images" in printed
-    assert "the record says the same" in printed
+    assert "the record has the same figure" in printed
 
 
-def test_a_trial_is_evaluated_by_its_number(trained, tmp_path, capsys):
+def test_evaluate_finds_a_trial_by_its_number(trained, tmp_path, capsys):
     shutil.copytree(trained, tmp_path / "probe" / "trials" / "0003")
     evaluate_command.main(["--trial", "probe:3", "--sweeps", str(tmp_path), "--weights", "raw"])
     printed = capsys.readouterr().out
     record = RunRecord.read(trained).score("synthetic")
     assert f"{record.correct} of {record.total} images" in printed
-    assert "the record says the same" in printed
+    assert "the record has the same figure" in printed
 
 
-def test_a_held_out_run_is_evaluated_on_the_test_images_it_never_read(trained, tmp_path, monkeypatch, capsys):
+def test_evaluate_scores_a_held_out_run_on_test_images(trained, tmp_path, monkeypatch, capsys):
     home = tmp_path / "run"
     shutil.copytree(trained, home)
     record = RunRecord.read(home)
@@ -193,7 +223,7 @@ def test_a_held_out_run_is_evaluated_on_the_test_images_it_never_read(trained, t
     assert f"test accuracy {found.accuracy:.2f} %: {found.correct} of 30 images" in capsys.readouterr().out
 
 
-def test_images_that_a_network_was_trained_on_are_no_split_to_score_it_on(trained, tmp_path, capsys):
+def test_evaluate_refuses_training_images(trained, tmp_path, capsys):
     home = tmp_path / "run"
     shutil.copytree(trained, home)
     record = RunRecord.read(home)
@@ -205,7 +235,7 @@ def test_images_that_a_network_was_trained_on_are_no_split_to_score_it_on(traine
         assert "was trained on these images" in capsys.readouterr().err
 
 
-def test_a_figure_that_does_not_come_out_again_is_exit_code_1(trained, tmp_path, capsys):
+def test_evaluate_exits_with_1_if_not_reproduced(trained, tmp_path, capsys):
     home = tmp_path / "run"
     shutil.copytree(trained, home)
     record = RunRecord.read(home)
@@ -222,7 +252,7 @@ def wrong(score, correct):
     return replace(score, correct=correct, accuracy=100 * correct / score.total)
 
 
-def test_evaluate_names_a_record_that_contradicts_itself(trained, tmp_path, capsys):
+def test_evaluate_refuses_a_contradicting_record(trained, tmp_path, capsys):
     home = tmp_path / "run"
     shutil.copytree(trained, home)
     record = RunRecord.read(home)
@@ -234,7 +264,7 @@ def test_evaluate_names_a_record_that_contradicts_itself(trained, tmp_path, caps
 
 
 @pytest.mark.parametrize("arguments", [["--trial", "nothing"], ["--run", "nowhere"], ["--zoo", "nothing"]])
-def test_what_is_not_there_is_refused(arguments, tmp_path, monkeypatch, capsys):
+def test_evaluate_refuses_what_does_not_exist(arguments, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="2"):
         evaluate_command.main(arguments)
@@ -242,9 +272,9 @@ def test_what_is_not_there_is_refused(arguments, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_entries_of_the_zoo_are_whole_and_small(name):
+def test_entries_of_the_zoo_are_complete_and_small(name):
     card, folder = registry.card(name), registry.zoo_folder()
-    assert (folder / f"{name}.md").read_text() == told(card)
+    assert (folder / f"{name}.md").read_text() == to_markdown(card)
     assert (folder / f"{name}.safetensors").stat().st_size < 48_000
     network = read(folder / f"{name}.safetensors").network
     assert sum(count_parameters(network)) == card.parameters == sum(int(row["parameters"]) for row in card.layers)
@@ -254,6 +284,6 @@ def test_entries_of_the_zoo_are_whole_and_small(name):
 
 @pytest.mark.mnist
 @pytest.mark.parametrize("name", registry.names())
-def test_the_cards_figures_come_out_again(name, capsys):
+def test_figures_of_the_cards_are_reproduced(name, capsys):
     evaluate_command.main(["--zoo", name])
-    assert "the card says" in capsys.readouterr().out
+    assert "the card has" in capsys.readouterr().out
