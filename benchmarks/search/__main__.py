@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from benchmarks.search import curves as recorded
 from benchmarks.search.contest import STOCK_TRIALS, WORKERS, Contest, SearchStatus
 from benchmarks.search.curves import Curves
-from benchmarks.search.question import ConfirmSpec
+from benchmarks.search.question import SearchQuestion
 from benchmarks.search.real import compare
 from benchmarks.search.report import as_record, as_text
 from benchmarks.timing import Must, Spread, machine_line, verdict
@@ -63,7 +63,7 @@ def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description="Against the stock sweeper.")
     options = options_of(parser)
-    question = ConfirmSpec.read(synthetic=options.synthetic)
+    question = SearchQuestion.read(synthetic=options.synthetic)
     try:
         if options.record:
             recorded.record(question, options.curves, at_most=options.points, processes=cores())
@@ -73,7 +73,7 @@ def main() -> int:
         parser.error(str(error))
 
 
-def replays(question: ConfirmSpec, options: argparse.Namespace) -> int:
+def replays(question: SearchQuestion, options: argparse.Namespace) -> int:
     curves = Curves.read(options.curves, question)
     missing = sum(point not in curves.at for point in question.grid())
     if missing:
@@ -99,7 +99,7 @@ def replays(question: ConfirmSpec, options: argparse.Namespace) -> int:
     return verdict(musts, check=options.check)
 
 
-def real(question: ConfirmSpec, options: argparse.Namespace) -> int:
+def real(question: SearchQuestion, options: argparse.Namespace) -> int:
     if options.quick:
         question = question.shortened(epochs=3)
     done = compare(

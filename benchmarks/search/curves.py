@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.search.question import ConfirmSpec, Point
+from benchmarks.search.question import Point, SearchQuestion
 from mnist_compact.common.atomic import replacing
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.records.record import NetworkFacts, Score, Status
@@ -50,7 +50,7 @@ class Curve:
 class Curves:
     """`environment` is the recording machine's, as in the record of a run."""
 
-    question: ConfirmSpec
+    question: SearchQuestion
     environment: dict[str, Any]
     at: Mapping[Point, Curve]
 
@@ -74,7 +74,7 @@ class Curves:
             whole.write_text(text.getvalue())
 
     @classmethod
-    def read(cls, path: Path, question: ConfirmSpec) -> "Curves":
+    def read(cls, path: Path, question: SearchQuestion) -> "Curves":
         """Raises ConfigError where there are none, or those of another question."""
         if not path.exists():
             raise ConfigError([f"{path} does not exist; --record makes it"])
@@ -94,7 +94,7 @@ class Curves:
         return cls(question, head["environment"], at)
 
 
-def record(question: ConfirmSpec, path: Path, *, at_most: int | None, processes: int) -> Curves:
+def record(question: SearchQuestion, path: Path, *, at_most: int | None, processes: int) -> Curves:
     """Train what `path` lacks, in an order drawn once, so that a slow hour of the machine favours no part of the grid.
 
     Single-threaded, `processes` at a time. The file is whole after every point: interrupted, the same call goes on.
@@ -123,13 +123,13 @@ def train(task: tuple[Point, bool]) -> tuple[Point, Curve]:
 @cache
 def recorder(synthetic: bool) -> "Recorder":
     """One a process."""
-    return Recorder(ConfirmSpec.read(synthetic=synthetic))
+    return Recorder(SearchQuestion.read(synthetic=synthetic))
 
 
 class Recorder(Log):
     """Trains points of a question as a worker of the search would; the images are loaded once."""
 
-    def __init__(self, question: ConfirmSpec) -> None:
+    def __init__(self, question: SearchQuestion) -> None:
         snapshot = question.snapshot(sampler="tpe")
         self.question, self.composer = question, Composer(snapshot, space_of(snapshot).fixed)
         self.data = self.composer.run_config([]).load_data(print)

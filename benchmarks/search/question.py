@@ -61,7 +61,7 @@ def _scaled(value: float, distribution: FloatDistribution | IntDistribution) -> 
 
 
 @dataclass(slots=True, frozen=True)
-class ConfirmSpec:
+class SearchQuestion:
     overrides: tuple[str, ...]  # that all trials share
     params: Mapping[str, str]
     branches: Mapping[str, Any]
@@ -69,7 +69,7 @@ class ConfirmSpec:
     synthetic: bool = False  # images made on the spot, no MNIST needed
 
     @classmethod
-    def read(cls, *, synthetic: bool = False) -> "ConfirmSpec":
+    def read(cls, *, synthetic: bool = False) -> "SearchQuestion":
         content = yaml.safe_load(FILE.read_text())
         params, levels = content["params"], content["levels"]
         dimensions = SearchSpace.parse(params, {}, []).parameters
@@ -77,7 +77,7 @@ class ConfirmSpec:
         overrides = (*(SYNTHETIC if synthetic else content["data"]), *content["overrides"])
         return cls(overrides, params, content["branches"], axes, synthetic)
 
-    def shortened(self, epochs: int) -> "ConfirmSpec":
+    def shortened(self, epochs: int) -> "SearchQuestion":
         return replace(self, overrides=(*self.overrides, f"train.epochs={epochs}"))
 
     def grid(self) -> Iterator[Point]:

@@ -15,7 +15,7 @@ import torch
 from optuna.trial import FrozenTrial
 
 from benchmarks.contenders import Ours
-from benchmarks.search.question import ConfirmSpec, pruner_overrides
+from benchmarks.search.question import SearchQuestion, pruner_overrides
 from benchmarks.setup import configured, images
 from mnist_compact.common.cpu import cores
 from mnist_compact.common.run_files import RECORD
@@ -67,7 +67,7 @@ class Comparison:
 
 
 def compare(
-    question: ConfirmSpec,
+    question: SearchQuestion,
     *,
     sampler: str,
     stock_sampler: str,

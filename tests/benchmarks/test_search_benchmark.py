@@ -12,7 +12,7 @@ from optuna.trial import TrialState, create_trial
 from benchmarks.search import replay
 from benchmarks.search.contest import STOCK, Contest, SearchStatus, ratio_of_medians
 from benchmarks.search.curves import Curve, Curves
-from benchmarks.search.question import ConfirmSpec, pruner_overrides
+from benchmarks.search.question import SearchQuestion, pruner_overrides
 from benchmarks.search.real import overhead
 from benchmarks.search.replay import Cost, with_barrier, without_barrier
 from mnist_compact.common.errors import ConfigError
@@ -30,7 +30,7 @@ class Course:
     accuracies: tuple[float, ...]
 
 
-def frozen(pruner=KEEP_ALL):
+def snapshot(pruner=KEEP_ALL):
     sampler = {"_target_": "optuna.samplers.RandomSampler", "seed": None}
     settings = {"params": {}, "branches": {}, "sampler": sampler, "pruner": pruner}
     return {"settings": settings, "arguments": ["optim.lr=interval(0.0,1.0)"]}
@@ -56,7 +56,7 @@ UNEVEN = (Course(1.0, (0.6, 0.7)), Course(3.5, (0.6, 0.8)), Course(1.0, (0.6, 0.
     ],
 )
 def test_with_a_barrier_a_batch_waits_for_its_slowest_trial(score, cost):
-    played = with_barrier(frozen(), dealt(*UNEVEN), seed=0, workers=2, trials=4)
+    played = with_barrier(snapshot(), dealt(*UNEVEN), seed=0, workers=2, trials=4)
     assert played.until(score) == cost
     assert (played.best_of(2), played.best_of(4), played.trials, len(played.epoch_ends)) == (0.8, 0.9, 4, 8)
 
@@ -71,12 +71,12 @@ def test_with_a_barrier_a_batch_waits_for_its_slowest_trial(score, cost):
     ],
 )
 def test_without_a_barrier_a_worker_goes_on_by_itself(score, cost):
-    played = without_barrier(frozen(), dealt(*UNEVEN), seed=0, workers=2, target=0.91, most_epochs=8)
+    played = without_barrier(snapshot(), dealt(*UNEVEN), seed=0, workers=2, target=0.91, most_epochs=8)
     assert played.until(score) == cost
 
 
 def test_a_search_ends_with_the_trial_that_reaches_the_target():
-    played = without_barrier(frozen(), dealt(*UNEVEN), seed=0, workers=2, target=0.9, most_epochs=1000)
+    played = without_barrier(snapshot(), dealt(*UNEVEN), seed=0, workers=2, target=0.9, most_epochs=1000)
     assert (played.until(0.9), played.trials) == (Cost(7, 6.0), 4)
 
 
@@ -84,15 +84,15 @@ def test_a_pruned_trial_costs_the_epochs_it_had_and_frees_its_worker():
     poor, late = Course(1.0, (0.4, 0.95, 0.95)), Course(1.0, (0.6, 0.6, 0.3))
     good = Course(1.0, (0.6, 0.6, 0.9))
     told = {"seed": 0, "workers": 1, "target": 0.9, "most_epochs": 100}
-    played = without_barrier(frozen(ABOVE_HALF), dealt(poor, late, good), **told)
+    played = without_barrier(snapshot(ABOVE_HALF), dealt(poor, late, good), **told)
     assert played.until(0.9) == Cost(1 + 3 + 3, 7.0)
     assert [done.score for done in played.completed] == [0.3, 0.9], "the last epoch of a trial is none to prune after"
-    kept = without_barrier(frozen(), dealt(poor, late, good), **told)
+    kept = without_barrier(snapshot(), dealt(poor, late, good), **told)
     assert kept.until(0.9) == Cost(3, 3.0), "whose 0.95 counts only as it was trained to its end"
 
 
 def test_a_search_without_success_ends_at_its_bound():
-    played = without_barrier(frozen(), dealt(), seed=0, workers=2, target=0.5, most_epochs=21)
+    played = without_barrier(snapshot(), dealt(), seed=0, workers=2, target=0.5, most_epochs=21)
     assert len(played.epoch_ends) == 21
     assert played.until(0.5) is None
 
@@ -110,19 +110,19 @@ class Spy(optuna.samplers.RandomSampler):
 
 def test_a_sampler_knows_what_the_real_one_would_at_that_moment(monkeypatch):
     Spy.seen = []
-    monkeypatch.setattr(replay, "sampler_of", lambda frozen, seed: Spy(seed=0))
-    with_barrier(frozen(), dealt(*UNEVEN), seed=0, workers=2, trials=4)
+    monkeypatch.setattr(replay, "sampler_of", lambda snapshot, seed: Spy(seed=0))
+    with_barrier(snapshot(), dealt(*UNEVEN), seed=0, workers=2, trials=4)
     assert Spy.seen == [(0, 0, 2), (0, 0, 2), (2, 0, 2), (2, 0, 2)], "it is asked for both before either suggests"
     Spy.seen = []
     poor = Course(1.0, (0.4, 0.4))
-    without_barrier(frozen(ABOVE_HALF), dealt(*UNEVEN[:3], poor), seed=0, workers=2, target=1.0, most_epochs=7)
+    without_barrier(snapshot(ABOVE_HALF), dealt(*UNEVEN[:3], poor), seed=0, workers=2, target=1.0, most_epochs=7)
     assert Spy.seen == [(0, 0, 1), (0, 0, 2), (1, 0, 2), (2, 0, 2), (2, 1, 2), (3, 1, 2)]
 
 
 def test_a_replay_depends_on_its_seed_alone():
     quieten()
-    question = ConfirmSpec.read()
-    study = question.frozen(sampler="tpe_joint", pruner="hyperband")
+    question = SearchQuestion.read()
+    study = question.snapshot(sampler="tpe_joint", pruner="hyperband")
 
     def proposals(seed):
         given = []
@@ -142,7 +142,7 @@ def test_a_replay_depends_on_its_seed_alone():
 
 
 def test_the_question_is_one_grid_of_networks_within_the_budget(configure):
-    question = ConfirmSpec.read()
+    question = SearchQuestion.read()
     assert {axis.key: axis.levels for axis in question.axes} == {
         "optim": ("sgd", "adamw"),
         "optim.lr": (0.001, 0.004, 0.016, 0.064, 0.256),
@@ -159,7 +159,7 @@ def test_the_question_is_one_grid_of_networks_within_the_budget(configure):
 
 def test_a_proposal_is_played_at_the_nearest_point():
     proposed = ("adamw", 0.0079, 6, 64, 0.151)  # on log scales 0.0079 lies nearer to 0.004, and 6 to 8
-    question = ConfirmSpec.read()
+    question = SearchQuestion.read()
     points = set(question.grid())
     assert question.nearest(question.told(proposed), points) == ("adamw", 0.004, 8, 64, 0.2)
     points.remove(("adamw", 0.004, 8, 64, 0.2))
@@ -168,7 +168,7 @@ def test_a_proposal_is_played_at_the_nearest_point():
 
 
 def test_no_curve_is_played_twice():
-    question = ConfirmSpec.read()
+    question = SearchQuestion.read()
     curves = {point: Curve(2430, (float(number),), (1.0,)) for number, point in enumerate(question.grid())}
     contest = Contest(Curves(question, {}, curves), {}, {}, workers=2)
     play, line = contest.deal(), question.told(next(question.grid()))
@@ -182,16 +182,16 @@ def test_no_curve_is_played_twice():
 def test_a_search_ends_when_nothing_is_left():
     deck = iter(UNEVEN)
     told = {"seed": 0, "workers": 2, "target": 1.0, "most_epochs": 1000}
-    played = without_barrier(frozen(), lambda overrides: next(deck, None), **told)
+    played = without_barrier(snapshot(), lambda overrides: next(deck, None), **told)
     assert len(played.epoch_ends) == 8
     assert played.until(1.0) is None
 
 
 def test_pruners_are_options_or_classes_with_settings():
-    question = ConfirmSpec.read()
+    question = SearchQuestion.read()
 
     def pruner(text, **more):
-        return pruner_of(question.frozen(sampler="tpe", pruner=text, **more))
+        return pruner_of(question.snapshot(sampler="tpe", pruner=text, **more))
 
     assert isinstance(pruner("none"), optuna.pruners.NopPruner)
     percentile = pruner("percentile:percentile=25,n_warmup_steps=4")
@@ -206,8 +206,8 @@ def test_pruners_are_options_or_classes_with_settings():
 
 
 def test_branches_take_the_rate_over_and_stay_on_the_grid():
-    question = ConfirmSpec.read()
-    flat, branched = (space_of(question.frozen(sampler="tpe", branched=given)) for given in (False, True))
+    question = SearchQuestion.read()
+    flat, branched = (space_of(question.snapshot(sampler="tpe", branched=given)) for given in (False, True))
     assert flat.keys() == branched.keys()
     assert "optim.lr" not in {parameter.key for parameter in branched.parameters}
     levels = next(axis.levels for axis in question.axes if axis.key == "optim.lr")
@@ -217,7 +217,7 @@ def test_branches_take_the_rate_over_and_stay_on_the_grid():
 
 
 def test_curves_come_back_and_those_of_another_question_are_refused(tmp_path):
-    question = ConfirmSpec.read()
+    question = SearchQuestion.read()
     points = list(question.grid())
     curve = Curve(2430, (90.125, 97.5), (1.5, 9.0, 1.25))
     Curves(question, {"threads": 1}, {points[7]: curve, points[3]: curve}).write(tmp_path / "curves.csv")
@@ -225,7 +225,7 @@ def test_curves_come_back_and_those_of_another_question_are_refused(tmp_path):
     assert (back.environment, dict(back.at)) == ({"threads": 1}, {points[3]: curve, points[7]: curve})
     assert (curve.epoch_s, curve.trial_s, back.epochs) == (1.5, 4.5, 2)
     with pytest.raises(ConfigError, match=r"was recorded with data=holdout .* give another --curves"):
-        Curves.read(tmp_path / "curves.csv", ConfirmSpec.read(synthetic=True))
+        Curves.read(tmp_path / "curves.csv", SearchQuestion.read(synthetic=True))
     text = (tmp_path / "curves.csv").read_text()
     (tmp_path / "curves.csv").write_text(text.replace("\nsgd,0.001,4,", "\nsgd,0.001,5,"))
     with pytest.raises(ConfigError, match=r"another grid, for it holds optim=sgd optim.lr=0.001 \S+width=5 "):

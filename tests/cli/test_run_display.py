@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from mnist_compact.callbacks.base import SafeCallback
+from mnist_compact.callbacks.base import RunInfo, SafeCallback
 from mnist_compact.cli import run_display
 from mnist_compact.cli.run_display import TerminalCallback, TerminalConsole, closing_lines, on_terminal, recipe
 from mnist_compact.common.tables import on_paper_or_terminal
+from mnist_compact.config.schema import to_record
 from mnist_compact.models.network import INPUT_SHAPE
 from mnist_compact.models.summary import summarize
 from mnist_compact.records.record import NetworkFacts, RunRecord, Status
@@ -40,7 +41,7 @@ def test_a_run_outlives_its_terminal(configure, tmp_path, capsys):
     callback.close()
     assert (record.status, record.epochs_done) == ("completed", 2)
     said = capsys.readouterr().err
-    assert said == "the display has failed, the run goes on without it: [Errno 5] Input/output error\n"
+    assert said == "the display failed, and the run continues without it: [Errno 5] Input/output error\n"
 
 
 def test_a_reader_who_has_seen_enough_is_no_fault(configure, tmp_path, capfd):
@@ -76,11 +77,23 @@ def test_the_commands_show_their_runs_on_a_sheltered_terminal():
     assert isinstance(shown.callback.console, TerminalConsole)
 
 
+def info_of(config):
+    """What a run with this configuration tells its callbacks first."""
+    return RunInfo(
+        settings=to_record(config),
+        model_summary=summarize(config.model.build(), INPUT_SHAPE),
+        device="cpu",
+        train_images=config.data.train_size,
+        steps_per_epoch=3,
+        evaluated_split=config.data.evaluated_split,
+    )
+
+
 @pytest.mark.parametrize("width", [0, 20])
 def test_the_layer_table_is_whole_however_narrow_the_terminal(configure, monkeypatch, capsys, width):
     monkeypatch.setenv("COLUMNS", str(width))
     config = configure("model=m3")
-    TerminalCallback().started(config, summarize(config.model.build(), INPUT_SHAPE), "cpu", 3)
+    TerminalCallback().on_run_start(info_of(config))
     shown = capsys.readouterr().out
     assert re.search(r"^Conv2d 3x3 +8×26×26 +3/1/0 +72 +48,672 +1 +3$", shown, re.MULTILINE), shown
     assert "parameters 3,928: trainable 3,928" in shown
@@ -88,10 +101,10 @@ def test_the_layer_table_is_whole_however_narrow_the_terminal(configure, monkeyp
 
 def test_the_recipe_names_what_is_set_and_nothing_that_is_null(configure):
     settings = ("optim=sgd", "optim.lr=0.1", "scheduler=linear", "scheduler.warmup_fraction=0.25")
-    _, optimizer, scheduler, _ = recipe(configure(*settings), "cpu", 3)
+    _, optimizer, scheduler, _ = recipe(info_of(configure(*settings)))
     assert optimizer.startswith("optimizer  sgd(lr 0.1, ")
     assert scheduler == "scheduler  linear(warmup_fraction 0.25, end_factor 0.0)"
-    assert "peak_momentum 0.8" in recipe(configure(*settings, "scheduler.peak_momentum=0.8"), "cpu", 3)[2]
+    assert "peak_momentum 0.8" in recipe(info_of(configure(*settings, "scheduler.peak_momentum=0.8")))[2]
 
 
 def test_a_file_gets_no_control_codes_whatever_the_environment_says(monkeypatch, capsys):

@@ -40,7 +40,7 @@ def test_a_writer_killed_in_the_middle_leaves_the_old_file_and_what_sweep_remove
     script = f"""
 import os, signal
 from pathlib import Path
-from mnist_compact.atomic import replacing
+from mnist_compact.common.atomic import replacing
 with replacing(Path({str(path)!r})) as beside:
     beside.write_text("ha")
     os.kill(os.getpid(), signal.SIGKILL)

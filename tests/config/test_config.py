@@ -134,7 +134,7 @@ def test_a_recipe_is_recorded_alike_on_two_machines_but_for_the_machine(configur
 def test_images_are_read_from_where_the_machine_has_them(configure, monkeypatch):
     asked = []
     for name in ("load_whole", "load_holdout"):
-        monkeypatch.setattr(f"mnist_compact.data.datasets.{name}", lambda *given: asked.append(given[-2]))
+        monkeypatch.setattr(f"mnist_compact.data.datasets.{name}", lambda *given, **_: asked.append(given[2]))
     for data in ("mnist", "fashion", "holdout", "fashion_holdout"):
         configure(f"data={data}", f"machine.data_root=/{data}").load_data(print)
     assert asked == ["/mnist", "/fashion", "/holdout", "/fashion_holdout"]

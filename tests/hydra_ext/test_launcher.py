@@ -36,7 +36,7 @@ ENVIRONMENT = {
 ACTOR = """
 import os, signal, sys, time
 from pathlib import Path
-from mnist_compact.results.record import NetworkFacts, RunRecord, Score, Status
+from mnist_compact.records.record import NetworkFacts, RunRecord, Score, Status
 
 folder, deed = Path(sys.argv[1]), sys.argv[2]
 

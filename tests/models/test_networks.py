@@ -1,6 +1,5 @@
 import csv
 import itertools
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from mnist_compact.common.errors import ConfigError
 from mnist_compact.models.blocks import ACTIVATIONS, after_convolution
 from mnist_compact.models.layers import (
     Activation,
+    BlockOptions,
     BlockOrder,
     DropoutKind,
     HeadConfig,
@@ -143,10 +143,17 @@ def test_a_residual_layer_adds_its_input(configure):
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize(("kind", "weights"), [(LayerKind.conv, 4 * 6 * 9), (LayerKind.separable, 4 * 9 + 4 * 6)])
-def test_layer_has_only_the_biases_it_should(configure, kind, weights, residual, bias):
+def test_layer_has_only_the_biases_it_should(kind, weights, residual, bias):
     """One for each output channel where `conv_bias` is set: none in a depthwise half, none in a projection."""
-    model = replace(configure("model=compact").model, norm=Norm.none, conv_bias=bias)
-    layer = build_layer(model, LayerConfig(width=6, padding=1, kind=kind, residual=residual), 4)
+    block = BlockOptions(
+        activation=Activation.relu,
+        norm=Norm.none,
+        order=BlockOrder.norm_first,
+        conv_bias=bias,
+        dropout=0.0,
+        dropout_kind=DropoutKind.element,
+    )
+    layer = build_layer(LayerConfig(width=6, padding=1, kind=kind, residual=residual), block, 4)
     assert sum(each.numel() for each in layer.parameters()) == weights + 4 * 6 * residual + 6 * bias
 
 

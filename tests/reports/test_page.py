@@ -460,7 +460,7 @@ def test_no_name_ends_the_data_early(make_run: MakeRun, settings: Callable[..., 
 
 def test_every_script_is_on_the_page_and_none_ends_it() -> None:
     here = files("mnist_compact.reports.page")
-    assert {path.name for path in here.iterdir() if path.name.endswith(".js")} == set(SCRIPTS)
+    assert {f"js/{path.name}" for path in here.joinpath("js").iterdir()} == set(SCRIPTS)
     for name in SCRIPTS:
         text = here.joinpath(name).read_text(encoding="utf-8")
         assert "</script" not in text

@@ -61,7 +61,7 @@ def test_draw_run_writes_all_three_pictures_and_nothing_else(make_run: MakeRun) 
 def test_drawing_needs_neither_pyplot_nor_torch(make_run: MakeRun) -> None:
     code = """
 import sys
-from mnist_compact.results.plots import draw_run
+from mnist_compact.reports.plots import draw_run
 assert len(draw_run(sys.argv[1])) == 3
 assert not {"matplotlib.pyplot", "torch"} & sys.modules.keys()
 """

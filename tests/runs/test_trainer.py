@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from mnist_compact.callbacks.pruning import LeaseLost
 from mnist_compact.common.errors import EXIT_FAILED, ConfigError, ExecutionError
 from mnist_compact.common.seeds import derive_seed
+from mnist_compact.config.schema import to_record
 from mnist_compact.records.record import RunRecord, objective
 from mnist_compact.runs.trainer import check, resume, run
 
@@ -44,9 +45,9 @@ def whole(configure, recording_callback, tmp_path_factory):
 
 def test_who_looks_on_is_told_what_is_trained_before_the_first_step(whole, configure):
     _, record, callback = whole
-    (config, model_summary, device, steps), *others = callback.begun
-    assert (config, device, steps, others) == (configure(*FULL), "cpu", 3, [])
-    assert model_summary.parameters == record.network.parameters
+    (info,), *others = callback.begun
+    assert (info.settings, info.device, info.steps_per_epoch, others) == (to_record(configure(*FULL)), "cpu", 3, [])
+    assert info.model_summary.parameters == record.network.parameters
 
 
 def test_a_run_leaves_a_complete_folder(whole):
