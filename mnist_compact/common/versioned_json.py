@@ -45,7 +45,7 @@ def read_versioned(path: Path, readable: Collection[int]) -> dict[str, Any]:
     return dict(raw)
 
 
-def fields_of(cls: type[Any], raw: Any, name: str) -> dict[str, Any]:
+def fields_of(cls: type, raw: Any, name: str) -> dict[str, Any]:
     """The arguments of a dataclass that a JSON object holds; keys that the class does not know are left out.
 
     Raises:
@@ -59,7 +59,7 @@ def fields_of(cls: type[Any], raw: Any, name: str) -> dict[str, Any]:
     return {key: value for key, value in raw.items() if key in known}
 
 
-def all_fields_of(cls: type[Any], raw: Mapping[str, Any], name: str) -> dict[str, Any]:
+def all_fields_of(cls: type, raw: Mapping[str, Any], name: str) -> dict[str, Any]:
     """As `fields_of`, but every key must be known and every value must be of its field's type.
 
     Raises:
@@ -79,10 +79,10 @@ def all_fields_of(cls: type[Any], raw: Mapping[str, Any], name: str) -> dict[str
 
 
 @cache  # ten thousand records are read at a time
-def _names(cls: type[Any]) -> frozenset[str]:
+def _names(cls: type) -> frozenset[str]:
     return frozenset(field.name for field in fields(cls))
 
 
 @cache
-def _required(cls: type[Any]) -> frozenset[str]:
+def _required(cls: type) -> frozenset[str]:
     return frozenset(field.name for field in fields(cls) if field.default is field.default_factory is MISSING)
