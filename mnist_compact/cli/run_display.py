@@ -87,7 +87,7 @@ class TerminalCallback(Callback):
         if self.bar is None:
             if not self.knows_pace and now - self.printed >= QUIET_S:
                 self.printed = now
-                self.announce(f"epoch {view.epoch}/{self.epochs}: {view.seen:,} of {self.images:,} images")
+                self.on_message(f"epoch {view.epoch}/{self.epochs}: {view.seen:,} of {self.images:,} images")
             return
         if now - self.refreshed < REFRESH_S:
             return
