@@ -27,8 +27,7 @@ from mnist_compact.confirmation.sources import of_experiment
 from mnist_compact.records.record import NetworkFacts, RunRecord, Score, Status
 from mnist_compact.runs.jobs import JobResult
 from mnist_compact.search import transfer
-from mnist_compact.search.coordinator import Coordinator
-from mnist_compact.search.coordinator import SearchResult
+from mnist_compact.search.coordinator import Coordinator, SearchResult
 from mnist_compact.search.create import StudySpec
 from mnist_compact.search.stopping import StoppingCriteria
 from mnist_compact.zoo import __main__
@@ -43,7 +42,7 @@ PROGRAMS = {
 }
 # Committed studies, and how many of their trials are enough here.
 STUDIES = {"under_8k": 56, "under_8k_2": 3, "smallest_4": 2}
-# These wait for a search, write into the package, need a database server, an extra, or files and runs that the reader makes.
+# These wait for a search, write into the package, or need a database server, an extra, or files and runs of the reader.
 LEFT_OUT = (
     *("study watch", "zoo --add", "study import", "postgresql:", "mlflow]"),
     *("model=mine", "mine_holdout", "m3_holdout", "optim=signsgd", "data=kmnist_holdout"),
