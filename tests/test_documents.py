@@ -28,6 +28,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
+from mnist_compact.common.errors import EXIT_INTERRUPTED
 from mnist_compact.config import schema, sweeps_source
 
 ROOT = Path(__file__).parents[1]
@@ -128,7 +129,6 @@ def run(command):
             contextlib.redirect_stdout(printed),
             contextlib.redirect_stderr(printed),
             mock.patch.dict(os.environ, HYDRA_FULL_ERROR="0"),
-            contextlib.suppress(SystemExit),
         ):
             if words[1] == "-m":
                 sys.argv = words[2:]
@@ -137,6 +137,9 @@ def run(command):
             else:
                 sys.argv = words[1:]
                 runpy.run_path(words[1], run_name="__main__")
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED:
+            raise KeyboardInterrupt from end
     finally:
         sys.argv, GlobalHydra.instance().hydra, HydraConfig.instance().cfg = typed, hydra, config
     return printed.getvalue()
