@@ -38,13 +38,13 @@ ABOUT_GROUPS = {
     "model": "the network",
     "augment": "random changes of the training images",
     "optim": "the optimizer",
-    "scheduler": "the learning rate's course",
-    "train": "epochs, batch size, smoothing, averaging, precision",
-    "budget": "limits of the question",
-    "machine": "device, threads, where the images lie: nothing of the question",
+    "scheduler": "the learning-rate schedule",
+    "train": "epochs, batch size, label smoothing, weight averaging, precision",
+    "budget": "limits on parameters and epochs",
+    "machine": "device, threads, folder of the images; does not change the configuration that is compared",
     "tracker": "who else looks on at a run",
-    "experiment": "named configurations: deltas on the rest",
-    "sweeps": "questions for a search, asked with -m",
+    "experiment": "named configurations: changes to the other groups",
+    "sweeps": "search questions, for use with -m",
 }
 TAKE_UP = ("resume", "rerun")  # what begins in a folder that is there
 

@@ -46,7 +46,7 @@ class PercentilePrunerConfig(PrunerConfig):
     """
 
     _target_: str = "optuna.pruners.PercentilePruner"
-    percentile: float = 50.0
+    percentile: float = 50.0  # of the complete trials, in [0, 100]; a trial outside the best ones stops
     n_startup_trials: int = 5  # complete before any is stopped
     n_warmup_steps: int = 1  # the epoch of the first verdict
     interval_steps: int = 100  # epochs to the next
@@ -55,10 +55,12 @@ class PercentilePrunerConfig(PrunerConfig):
 
 @dataclass
 class HyperbandPrunerConfig(PrunerConfig):
+    """Several brackets of successive halving, which begin to stop trials at different epochs."""
+
     _target_: str = "optuna.pruners.HyperbandPruner"
-    min_resource: int = 5
-    max_resource: int = 15
-    reduction_factor: int = 3
+    min_resource: int = 5  # epochs before the first decision
+    max_resource: int = 15  # epochs of a trial that is not pruned
+    reduction_factor: int = 3  # one trial in so many continues after each decision
 
 
 @dataclass
@@ -90,8 +92,8 @@ class CompactSweeperConfig:
     study_name: str | None = None  # null = the name of the question, or search_<what is searched, hashed>
     folder: str = "outputs/sweeps"  # studies lie in it, each in a folder of its name
 
-    sampler: SamplerConfig = MISSING
-    pruner: PrunerConfig = MISSING
+    sampler: SamplerConfig = MISSING  # chosen by hydra/sweeper/sampler=NAME
+    pruner: PrunerConfig = MISSING  # chosen by hydra/sweeper/pruner=NAME
     seed: int = 0  # of the sampler, with the number of trials there are
     objectives: list[str] = field(default_factory=lambda: ["accuracy"])  # accuracy, loss, parameters, macs
     params: dict[str, str] = field(default_factory=dict)  # key → sweep in Hydra's override grammar

@@ -34,7 +34,7 @@ class AugmentSettings:
         0, SIDE // 2
     )  # smooth distortion: nodes of a field are moved within ± this on each axis
     elastic_nodes: int = _within(2, SIDE, 8)  # a side of that field, from edge to edge; fewer = smoother
-    elastic_probability: float = _within(0, 1, 1.0)
+    elastic_probability: float = _within(0, 1, 1.0)  # of the elastic distortion
     ease_off_epochs: int = 0  # over so many last epochs all strengths decline linearly, to none in the very last
 
     def __post_init__(self) -> None:

@@ -142,9 +142,9 @@ class SyntheticConfig(DataConfig):
     evaluated_split: ClassVar[str] = "synthetic"
     role: ClassVar[str] = "synthetic"
 
-    train_images: int
-    evaluation_images: int
-    data_seed: int = 0
+    train_images: int  # in [10, 500000]
+    evaluation_images: int  # in [10, 500000]
+    data_seed: int = 0  # draws the images; at least 0; independent of the run's seed
 
     def __post_init__(self) -> None:
         validator = Validator("data")

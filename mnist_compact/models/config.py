@@ -40,15 +40,15 @@ class ModelConfig:
 class CompactConfig(ModelConfig):
     """Named layers in an explicit order, global average pooling, a head. m1, m2 and m3 are points of this family."""
 
-    layers: dict[str, LayerConfig]
-    order: list[str]  # names in `layers`, first to last
-    activation: Activation = Activation.relu
-    norm: Norm = Norm.batch
-    block_order: BlockOrder = BlockOrder.norm_first
-    conv_bias: bool = False
+    layers: dict[str, LayerConfig]  # name → layer; the names are free
+    order: list[str]  # names in `layers`, from input to output; every enabled layer must be in it
+    activation: Activation = Activation.relu  # after every convolution
+    norm: Norm = Norm.batch  # of every convolution
+    block_order: BlockOrder = BlockOrder.norm_first  # order of normalisation and activation
+    conv_bias: bool = False  # give every convolution a bias
     dropout: float = 0.0  # probability in [0, 1) after every layer; 0 = off
-    dropout_kind: DropoutKind = DropoutKind.element
-    head: HeadConfig = field(default_factory=HeadConfig)
+    dropout_kind: DropoutKind = DropoutKind.element  # what one draw of dropout removes
+    head: HeadConfig = field(default_factory=HeadConfig)  # from pooled features to logits
 
     def __post_init__(self) -> None:
         validator = Validator("model")

@@ -68,17 +68,17 @@ class LayerConfig:
     kernel: int = 3  # px: 1, 3 or 5
     padding: int = 0  # px of zeros on each side
     stride: int = 1  # px
-    kind: LayerKind = LayerKind.conv
+    kind: LayerKind = LayerKind.conv  # what the layer computes
     residual: bool = False  # add the layer's input to its output; a 1×1 projection where the widths differ
-    pool: Pool = Pool.none
+    pool: Pool = Pool.none  # pooling after the layer, 2×2 with stride 2
     enabled: bool = True  # false leaves the layer, and its pool, out
 
 
 @dataclass(kw_only=True, slots=True)
 class HeadConfig:
-    kind: HeadKind = HeadKind.linear
+    kind: HeadKind = HeadKind.linear  # both kinds compute the same functions
     hidden: int = 0  # width of a hidden layer before the logits; 0 = none
-    bias: bool = True
+    bias: bool = True  # give the logits a bias
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

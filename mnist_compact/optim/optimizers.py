@@ -56,7 +56,7 @@ class OptimConfig:
 @dataclass(kw_only=True, slots=True)
 class SgdConfig(OptimConfig):
     momentum: float  # in [0, 1); 0 = none, with or without Nesterov
-    nesterov: bool = True
+    nesterov: bool = True  # Nesterov's form of the momentum
 
     def __post_init__(self) -> None:
         validator = self.shared_checks()
@@ -150,7 +150,7 @@ class MuonConfig(OptimConfig):
     """
 
     momentum: float  # in [0, 1)
-    nesterov: bool = True
+    nesterov: bool = True  # Nesterov's form of the momentum
     adamw_lr: float  # peak learning rate of the rest, above 0
 
     def __post_init__(self) -> None:

@@ -106,7 +106,7 @@ class ConstantConfig(SchedulerConfig):
 @dataclass(kw_only=True, slots=True)
 class StepConfig(SchedulerConfig):
     gamma: float  # factor of each decay, in (0, 1]
-    every_epochs: int
+    every_epochs: int  # epochs from one decay to the next, at least 1
     first_epoch: int = 1  # from which epochs are counted, so that the first decay comes `every_epochs` later
 
     def __post_init__(self) -> None:
@@ -205,7 +205,7 @@ class PiecewiseConfig(SchedulerConfig):
     Two at the same place make a jump, from the one named first to the other.
     """
 
-    knots: dict[str, Knot]
+    knots: dict[str, Knot]  # name → point; at least one
 
     def __post_init__(self) -> None:
         validator = self.shared_checks()

@@ -14,12 +14,12 @@ class Precision(Enum):
 @dataclass(kw_only=True, slots=True)
 class TrainConfig:
     name: str  # of the option, as typed
-    epochs: int
-    batch_size: int
+    epochs: int  # passes over the training images, at least 1
+    batch_size: int  # images in a step, at least 2
     label_smoothing: float = 0.0  # part of the target spread over all ten classes, in [0, 1); 0 = off
     average_epochs: int = 0  # over so many last epochs an average of the weights is kept and scored too; 0 = off
     average_decay: float = 0.998  # of that exponential moving average, per step, in (0, 1)
-    precision: Precision = Precision.float32
+    precision: Precision = Precision.float32  # number format of the forward pass
 
     def __post_init__(self) -> None:
         validator = Validator("train")
@@ -53,8 +53,8 @@ class BudgetConfig:
     """The limits of the question that is asked; null = no limit."""
 
     name: str  # of the option, as typed
-    parameters_below: int | None = None  # every learned or frozen weight counts
-    max_epochs: int | None = None
+    parameters_below: int | None = None  # at least 1; every learned or frozen weight counts; null = no limit
+    max_epochs: int | None = None  # at least 1; null = no limit
 
     def __post_init__(self) -> None:
         validator = Validator("budget")

@@ -1,0 +1,171 @@
+"""The code blocks of README.md and docs/ run, and print what the pages show.
+
+Each page's blocks run in order and within this process, in a folder that holds copies of conf/ and sweeps/:
+
+- ```console: lines `$ command`, each followed by parts of what it prints; `…` stands for anything.
+- ```python: a program, or a session with `>>>`, whose output is compared as doctest does (`…` again for anything).
+- a block with a title such as ```yaml title="conf/model/mine.yaml" is written to that file.
+
+Other blocks, such as ```text and ```bash, are not run.
+"""
+
+import contextlib
+import doctest
+import io
+import os
+import re
+import runpy
+import shlex
+import shutil
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+
+from mnist_compact.common.errors import EXIT_INTERRUPTED
+from mnist_compact.config import schema, sweeps_source
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^( *)```(\w+)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+# A grid, a search or a confirmation starts processes.
+STARTS_PROCESSES = re.compile(r"mnist_compact -m |mnist_compact\.confirm |\bconfirm\(|\brank\(")
+CONSOLE = "console"
+
+
+class Block(NamedTuple):
+    language: str
+    title: str | None
+    text: str
+    line: int
+
+
+def blocks_of(page):
+    text = page.read_text(encoding="utf-8")
+    for found in BLOCK.finditer(text):
+        indent, language, info, body = found.groups()
+        title = re.search(r'title="([^"]+)"', info)
+        lines = [line.removeprefix(indent) for line in body.splitlines()]
+        yield Block(language, title and title[1], "\n".join(lines) + "\n", text.count("\n", 0, found.start()) + 1)
+
+
+def runnable(page):
+    return [block for block in blocks_of(page) if block.title or block.language in (CONSOLE, "python")]
+
+
+def parameters():
+    """One parameter for each page that has something to run."""
+    for page in PAGES:
+        blocks = runnable(page)
+        if blocks:
+            starts = any(STARTS_PROCESSES.search(block.text) for block in blocks)
+            name = str(page.relative_to(ROOT))
+            yield pytest.param(page, id=name, marks=[pytest.mark.process] if starts else [])
+
+
+@pytest.mark.parametrize("page", [*parameters()])
+def test_code_blocks_of_a_page_run_and_print_what_is_shown(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for folder in ("conf", "sweeps"):  # a page may add files to them
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    for module in (schema, sweeps_source):  # they find both folders by their own file
+        name = Path(module.__file__).relative_to(ROOT)
+        monkeypatch.setattr(module, "__file__", str(tmp_path / name))
+    names = {"__name__": "__main__"}
+    for block in runnable(page):
+        where = f"{page.relative_to(ROOT)}, line {block.line}"
+        if block.title:
+            path = tmp_path / block.title
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.text, encoding="utf-8")
+        elif block.language == CONSOLE:
+            for command, expected in commands_of(block.text):
+                printed = run(command)
+                assert shows(printed, expected), f"{where}: {command}\nprinted:\n{printed}\nshown:\n{expected}"
+        elif ">>>" in block.text:
+            session = block.text.replace("…", "...")
+            parsed = doctest.DocTestParser().get_doctest(session, names, where, str(page), block.line)
+            report = []
+            doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(parsed, out=report.append, clear_globs=False)
+            assert not report, "".join(report)
+            names = parsed.globs
+        else:
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(block.text, where, "exec"), names)
+
+
+def commands_of(text):
+    """(command, what is shown under it) for each line that begins with `$ `."""
+    command, shown = None, []
+    for line in text.replace("\\\n", " ").splitlines():
+        if line.startswith("$ "):
+            if command is not None:
+                yield command, "\n".join(shown)
+            command, shown = line.removeprefix("$ "), []
+        else:
+            shown.append(line)
+    yield command, "\n".join(shown)
+
+
+def run(command):
+    """What a command of this project prints, on both streams; `python FILE` runs a file."""
+    words = shlex.split(command, comments=True)
+    if words[0].startswith("mnist-compact"):
+        words[:1] = ["python", "-m", words[0].replace("mnist-compact-", "mnist_compact.").replace("-", "_")]
+    assert words[0] == "python", f"a console block may run python and the commands of this project, got {command}"
+    printed, typed = io.StringIO(), sys.argv
+    hydra, config = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    GlobalHydra.instance().clear()
+    try:
+        with (
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(printed),
+            mock.patch.dict(os.environ, HYDRA_FULL_ERROR="0"),
+        ):
+            if words[1] == "-m":
+                sys.argv = words[2:]
+                package = find_spec(words[2]).submodule_search_locations
+                import_module(f"{words[2]}.__main__" if package else words[2]).main()
+            else:
+                sys.argv = words[1:]
+                runpy.run_path(words[1], run_name="__main__")
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED:
+            raise KeyboardInterrupt from end
+    finally:
+        sys.argv, GlobalHydra.instance().hydra, HydraConfig.instance().cfg = typed, hydra, config
+    return printed.getvalue()
+
+
+def shows(printed, expected):
+    """Whether the shown lines are a part of what was printed, spaces at their ends aside."""
+    lines = [line.rstrip() for line in printed.splitlines()]
+    wanted = "\n".join(line.rstrip() for line in expected.strip("\n").splitlines())
+    pattern = ".*".join(re.escape(part) for part in wanted.split("…"))
+    return re.search(pattern, "\n".join(lines), re.DOTALL) is not None
+
+
+@pytest.mark.parametrize(
+    ("printed", "expected", "found"),
+    [
+        ("a\nb  \nc", "b\nc", True),
+        ("a\nb\nc", "a\n…\nc", True),
+        ("a\nb\nc", "a\nc", False),
+        ("took 3.2 s", "took … s", True),
+        ("took 3.2 s", "", True),
+    ],
+)
+def test_shown_lines_are_found_in_the_printed_ones(printed, expected, found):
+    assert shows(printed, expected) is found
+
+
+def test_commands_are_read_with_what_is_shown_under_them():
+    assert [*commands_of("$ one \\\n  two\nshown\n$ three\n")] == [("one    two", "shown"), ("three", "")]
