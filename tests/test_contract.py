@@ -17,9 +17,9 @@ from mnist_compact.runs.trainer import run
 
 OPTIONS = {
     group: sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml"))
-    for group in (*GROUPS, "experiment")
+    for group in (*GROUPS, "experiment", "callbacks")
 }
-ALL = [(group, option) for group, options in OPTIONS.items() for option in options]
+ALL = [(group, option) for group, options in OPTIONS.items() for option in options if group != "callbacks"]
 
 
 def is_offline(group, option):
@@ -41,8 +41,8 @@ def choose(group, option):
 
 def test_every_group_has_options_and_is_explained_in_help():
     assert all(OPTIONS.values())
-    assert set(ABOUT_GROUPS) == {*OPTIONS, "sweeps", "tracker"}
-    folders = {path.name for path in configuration_folder().iterdir() if path.is_dir()} - {"hydra", "tracker"}
+    assert set(ABOUT_GROUPS) == {*OPTIONS, "sweeps"}
+    folders = {path.name for path in configuration_folder().iterdir() if path.is_dir()} - {"hydra"}
     assert folders == set(OPTIONS)
 
 
