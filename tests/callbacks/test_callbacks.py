@@ -153,9 +153,7 @@ def test_own_callback_that_cannot_be_used_is_refused(words, message):
 
 @pytest.mark.parametrize("word", ["custom", "mlflo", 5])
 def test_python_argument_that_names_no_callback_is_refused(word):
-    with pytest.raises(
-        ConfigError, match=r"^callbacks must be tensorboard, mlflow or import paths <module>\.<class>, got "
-    ):
+    with pytest.raises(ConfigError, match=r"^callbacks must be tensorboard, mlflow or import paths <module>"):
         named_callbacks(["tensorboard", word])
 
 
@@ -210,8 +208,8 @@ def test_documented_callback_is_the_docstrings():
 def test_documented_python_runs(epoch_log, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     exec(compile(documented()[1], "write-a-callback.md", "exec"), {})
-    assert epoch_log() == {tmp_path / "outputs/example": [1, 2]}
-    assert [epoch for epoch, _ in scalars(tmp_path / "outputs/example")["loss/train"]] == [1, 2]
+    assert epoch_log() == {tmp_path / "outputs/example": [1, 2, 3]}
+    assert [epoch for epoch, _ in scalars(tmp_path / "outputs/example")["loss/train"]] == [1, 2, 3]
     assert stored_callbacks(tmp_path / "outputs/example") == TENSORBOARD
 
 
