@@ -430,6 +430,13 @@ def test_callback_error_never_aborts_a_run(configure, recording_callback, tmp_pa
     assert capsys.readouterr().err == "callbacks.broken failed, and the run continues without it: no space left\n"
 
 
+def test_error_of_own_callback_is_printed_once(configure, recording_callback, tmp_path, capsys):
+    callbacks = build_callbacks({"broken": CustomConfig(path=f"{__name__}.Broken")}, tmp_path)
+    record = run(configure("train.epochs=3"), tmp_path, CallbackList(recording_callback(), *callbacks))
+    assert (record.status, record.epochs_done) == ("completed", 3)
+    assert capsys.readouterr().err == "callbacks.broken failed, and the run continues without it: no space left\n"
+
+
 class Hearing(Callback):
     """Notes what it is told of."""
 
