@@ -63,7 +63,14 @@ def test_option_names_itself_and_survives_its_record(configure, group, option):
     assert from_record(json.loads(json.dumps(to_record(config)))) == config
 
 
-@pytest.mark.parametrize("option", OPTIONS["callbacks"])
+SLOW_TO_IMPORT = ("mlflow",)
+
+
+@pytest.mark.filterwarnings("default")  # MLflow's database has warnings of its own
+@pytest.mark.parametrize(
+    "option",
+    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW_TO_IMPORT else name for name in OPTIONS["callbacks"]],
+)
 def test_callback_option_observes_a_run_and_is_stored(configure, recording_callback, tmp_path, monkeypatch, option):
     monkeypatch.chdir(tmp_path)  # where MLflow has its database by default
     config, folder = configure("data.train_images=32", "train.epochs=1"), tmp_path / "run"
