@@ -72,9 +72,7 @@ def has_ended(run: Path) -> bool:
         return False
 
 
-def _attempt(
-    requested: list[tuple[Path, list[int]]], jobs: int, total: int, callbacks: Sequence[str]
-) -> list[str]:
+def _attempt(requested: list[tuple[Path, list[int]]], jobs: int, total: int, callbacks: Sequence[str]) -> list[str]:
     missing = [
         (folder, seed) for folder, seeds in requested for seed in seeds if not has_ended(seed_folder(folder, seed))
     ]
