@@ -1,6 +1,7 @@
 """One seed of a confirmation: `python -m mnist_compact.cli.confirm_seed <confirmation> <seed> <threads> <parent>`.
 
-Further arguments are names of callbacks. `seed_pool.train` starts it. It continues the run of a process that was killed, and ends with its parent process.
+Further arguments are names of callbacks. `seed_pool.train` starts it. It continues the run of a process that was
+killed, and ends with its parent process.
 """
 
 import sys
