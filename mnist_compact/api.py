@@ -1,5 +1,6 @@
 """Training, confirmation and re-ranking from Python; the commands do the same."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from mnist_compact.records.record import RunRecord
 
 
-def train(config: "RunConfig", folder: Path | str, *, callback: "Callback | None" = None) -> "RunRecord":
+def train(config: "RunConfig", folder: Path | str, *, callbacks: "Sequence[Callback | str]" = ()) -> "RunRecord":
     """Train a configuration from the start into a new run folder, and draw its curves.
 
     Nothing is printed unless a callback does it. torch's random state, its number of threads and its flush-to-zero
@@ -24,26 +25,36 @@ def train(config: "RunConfig", folder: Path | str, *, callback: "Callback | None
     Args:
         config: What to train, for instance from `compose`.
         folder: The run folder. It must not hold a run already.
-        callback: Called at every event of the run.
+        callbacks: Observers of the run, each a `Callback`, "tensorboard", "mlflow" or the import path of a subclass of
+            `Callback`, such as "my_module.MyCallback". An error of a callback is printed and never aborts the run. The
+            run folder stores those that are given by name, so that a continuation has them again.
 
     Returns:
         The record of the run, which is also in `folder` with all other files of a run. Its status is `diverged` if the
         loss became infinite or NaN.
 
     Raises:
-        ConfigError: The configuration cannot run, or the folder holds a run. Nothing is written then.
+        ConfigError: The configuration cannot run, a callback cannot be imported, or the folder holds a run. Nothing is
+            written then.
         KeyboardInterrupt: Ctrl-C was pressed. The status of the record is `interrupted`, and
             `python -m mnist_compact resume=<folder>` continues the run.
 
     Example:
         >>> record = train(compose("model=m3", "optim=adam"), "outputs/runs/mine")  # doctest: +SKIP
     """
-    from mnist_compact.callbacks.base import Callback
+    from contextlib import closing
+
+    from mnist_compact.callbacks.base import CallbackList, SafeCallback
+    from mnist_compact.callbacks.config import build_callbacks, named_callbacks
     from mnist_compact.records.record import Status
     from mnist_compact.reports.plots import draw_run
     from mnist_compact.runs.trainer import run
 
-    record = run(config, Path(folder), callback or Callback())
+    folder = Path(folder)
+    objects = [SafeCallback(type(each).__name__, each) for each in callbacks if not isinstance(each, str)]
+    named = named_callbacks([each for each in callbacks if isinstance(each, str)])
+    with closing(CallbackList(*objects, *build_callbacks(named, folder))) as callback:
+        record = run(config, folder, callback)
     if record.status is Status.INTERRUPTED:
         raise KeyboardInterrupt(record.reason)
     if record.epochs_done:
@@ -67,6 +78,7 @@ def confirm(
     folder: str | Path = FOLDER,
     sweeps: str | Path = SWEEPS,
     storage: str | None = None,
+    callbacks: Sequence[str] = (),
 ) -> "SeedResults":
     """Train one configuration with fresh seeds, as `python -m mnist_compact.confirm` does.
 
@@ -88,6 +100,8 @@ def confirm(
         folder: Folder of all confirmations.
         sweeps: Folder of all studies.
         storage: Optuna URL of the study, or journal:///path.
+        callbacks: Callbacks of every seed's run, each "tensorboard", "mlflow" or the import path of a subclass of
+            `Callback`, such as "my_module.MyCallback": every seed is trained by a process of its own.
 
     Returns:
         The results of all seeds that have ended.
@@ -100,14 +114,23 @@ def confirm(
         >>> results = confirm(experiment="under_8k")  # doctest: +SKIP
         >>> print(results.conclusion())  # doctest: +SKIP
     """
+    from mnist_compact.callbacks.config import named_callbacks
     from mnist_compact.common.errors import EXIT_FAILED, ExecutionError
     from mnist_compact.confirmation.conduct import ConfirmSpec, conduct, prepare
     from mnist_compact.confirmation.preregistration import Preregistration
     from mnist_compact.confirmation.sources import of
 
+    named_callbacks(callbacks)  # checked before any seed is trained
     source = of(config=config, run=run, trial=trial, experiment=experiment, sweeps=Path(sweeps), url=storage)
     path, confirmation = prepare(source, split, Path(folder), name)
-    spec = ConfirmSpec(folder=path, confirmation=confirmation, count=seeds, threshold=threshold, stop_early=stop_early)
+    spec = ConfirmSpec(
+        folder=path,
+        confirmation=confirmation,
+        count=seeds,
+        threshold=threshold,
+        stop_early=stop_early,
+        callbacks=callbacks,
+    )
     results, errors = conduct(spec, jobs, None if plan is None else Preregistration.read(Path(plan)))
     if errors:
         raise ExecutionError("\n".join(errors), EXIT_FAILED)
@@ -125,6 +148,7 @@ def rank(
     folder: str | Path = FOLDER,
     sweeps: str | Path = SWEEPS,
     storage: str | None = None,
+    callbacks: Sequence[str] = (),
 ) -> "Ranking":
     """Rank the best trials of a study over several seeds, as `python -m mnist_compact.confirm --study` does.
 
@@ -141,6 +165,8 @@ def rank(
         folder: Folder of all confirmations.
         sweeps: Folder of all studies.
         storage: Optuna URL of the study, or journal:///path.
+        callbacks: Callbacks of every seed's run, each "tensorboard", "mlflow" or the import path of a subclass of
+            `Callback`, such as "my_module.MyCallback": every seed is trained by a process of its own.
 
     Returns:
         All rounds of the ranking.
@@ -149,8 +175,10 @@ def rank(
         ConfigError: An argument is invalid, or the study does not exist.
         ExecutionError: Some seeds could not be trained.
     """
+    from mnist_compact.callbacks.config import named_callbacks
     from mnist_compact.confirmation.reranking import Ranking, rank_study
 
+    named_callbacks(callbacks)  # checked before any seed is trained
     rounds = rank_study(
         study,
         top=top,
@@ -161,5 +189,6 @@ def rank(
         confirmations=Path(folder),
         sweeps=Path(sweeps),
         url=storage,
+        callbacks=callbacks,
     )
     return Ranking(study, [*rounds])

@@ -32,7 +32,7 @@ TINY = (
     "train.epochs=2",
 )
 
-OPTIONS = {*GROUPS, "experiment", "sweeps", "tracker"}  # whatever else stands before a `=` is a key
+OPTIONS = {*GROUPS, "experiment", "sweeps", "callbacks"}  # whatever else stands before a `=` is a key
 
 Configure = Callable[..., RunConfig]
 

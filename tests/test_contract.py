@@ -2,24 +2,28 @@
 
 import itertools
 import json
+from contextlib import closing
 from dataclasses import fields, replace
 from enum import Enum
 from pathlib import Path
 
 import pytest
 import yaml
+from hydra import compose
 
+from mnist_compact.callbacks.base import CallbackList
+from mnist_compact.callbacks.config import CALLBACKS, build_callbacks, stored_callbacks
 from mnist_compact.cli.train import ABOUT_GROUPS
-from mnist_compact.config.conversion import from_record
+from mnist_compact.config.conversion import callbacks_of, from_record
 from mnist_compact.config.schema import GROUPS, configuration_folder, to_record
 from mnist_compact.data.config import DATA
 from mnist_compact.runs.trainer import run
 
 OPTIONS = {
     group: sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml"))
-    for group in (*GROUPS, "experiment")
+    for group in (*GROUPS, "experiment", "callbacks")
 }
-ALL = [(group, option) for group, options in OPTIONS.items() for option in options]
+ALL = [(group, option) for group, options in OPTIONS.items() for option in options if group != "callbacks"]
 
 
 def is_offline(group, option):
@@ -41,8 +45,8 @@ def choose(group, option):
 
 def test_every_group_has_options_and_is_explained_in_help():
     assert all(OPTIONS.values())
-    assert set(ABOUT_GROUPS) == {*OPTIONS, "sweeps", "tracker"}
-    folders = {path.name for path in configuration_folder().iterdir() if path.is_dir()} - {"hydra", "tracker"}
+    assert set(ABOUT_GROUPS) == {*OPTIONS, "sweeps"}
+    folders = {path.name for path in configuration_folder().iterdir() if path.is_dir()} - {"hydra"}
     assert folders == set(OPTIONS)
 
 
@@ -57,6 +61,29 @@ def test_option_names_itself_and_survives_its_record(configure, group, option):
     named = config.experiment if group == "experiment" else getattr(config, group).name
     assert named == option
     assert from_record(json.loads(json.dumps(to_record(config)))) == config
+
+
+SLOW_TO_IMPORT = ("mlflow",)
+
+
+@pytest.mark.filterwarnings("default")  # MLflow's database has warnings of its own
+@pytest.mark.parametrize(
+    "option",
+    [pytest.param(name, marks=pytest.mark.slow) if name in SLOW_TO_IMPORT else name for name in OPTIONS["callbacks"]],
+)
+def test_callback_option_observes_a_run_and_is_stored(configure, recording_callback, tmp_path, monkeypatch, option):
+    monkeypatch.chdir(tmp_path)  # where MLflow has its database by default
+    config, folder = configure("data.train_images=32", "train.epochs=1"), tmp_path / "run"
+    configs = callbacks_of(compose("config", overrides=["hydra/help=default", f"callbacks=[{option}]"]))
+    assert {name: type(each) for name, each in configs.items()} == (
+        {} if option == "none" else {option: CALLBACKS[option]}
+    )
+    callbacks = build_callbacks(configs, folder)
+    assert len(callbacks) == (0 if option == "none" else 2), "the callback, and what stores its config"
+    with closing(CallbackList(recording_callback(), *callbacks)) as callback:
+        assert run(config, folder, callback).status == "completed"
+    assert stored_callbacks(folder) == configs
+    assert all(each.callback is not None for each in callbacks), "no callback has failed"
 
 
 def as_typed(default):

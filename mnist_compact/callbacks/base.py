@@ -21,6 +21,7 @@ class RunInfo:
     """What is known about a run before its first step."""
 
     settings: Mapping[str, Any]  # the configuration as in result.json: group → settings, and seed and experiment
+    folder: Path  # the run folder; a callback may add files of its own to it
     model_summary: ModelSummary
     device: str  # such as cpu or cuda:0
     train_images: int  # in each epoch
@@ -31,43 +32,82 @@ class RunInfo:
 class Callback:
     """Base class of all callbacks. Every hook does nothing by default.
 
-    A callback observes a run and must not change it: the weights are the same with and without callbacks. The code
-    that creates a callback closes it.
+    A callback observes a run and must not change it: the weights are the same with and without callbacks. An error in
+    a hook never aborts the run. It is printed once, and the callback is not called again.
+
+    The hooks are called in the order in which they are listed here. Losses are mean cross-entropies in nats,
+    accuracies are in per cent, and times are in seconds.
 
     Example:
-        Append one line for every epoch to a CSV file::
+        Append one line for every epoch to a CSV file in the run folder. This is the whole file `epoch_log.py`::
+
+            from mnist_compact import Callback
+
 
             class EpochLog(Callback):
-                def on_epoch_end(self, row, *, new_best):
-                    with open("epochs.csv", "a") as file:
-                        print(row["epoch"], row["train_loss"], sep=",", file=file)
+                def on_run_start(self, info):
+                    self.path = info.folder / "epoch_log.csv"
 
-            train(compose("data=synthetic"), "outputs/example", callback=EpochLog())
+                def on_epoch_end(self, row, *, new_best):
+                    with self.path.open("a") as file:
+                        print(row["epoch"], row["train_loss"], row["train_accuracy"], sep=",", file=file)
+
+        Use it from the command line, in the folder of the file, or from Python::
+
+            python -m mnist_compact data=synthetic train=quick +callbacks.log.path=epoch_log.EpochLog
+
+            train(compose("data=synthetic", "train=quick"), "outputs/example", callbacks=[EpochLog()])
     """
 
     def on_message(self, message: str) -> None:
-        """Receive a sentence for the user, for instance that data is being downloaded."""
+        """Receive a sentence for the user, for instance that data is being downloaded.
+
+        This is the only hook that can be called before `on_run_start`.
+
+        Args:
+            message: A sentence without a line break at its end.
+        """
 
     def on_run_start(self, info: RunInfo) -> None:
-        """Called once, before the first step of a run or of a continuation."""
+        """Called once before the first step of a run, and once before the first step of a continuation.
+
+        Args:
+            info: The configuration, the run folder, the network and the numbers of images and steps.
+        """
 
     def on_step_end(self, view: StepView) -> None:
-        """Called after every optimizer step. Reading the tensors of `view` waits for a GPU."""
+        """Called after every optimizer step, also those of epochs that do not end.
+
+        Args:
+            view: Epoch and step, both counted from 1; the number of training images seen in the epoch; the sum of
+                their losses and the number of correct predictions as tensors without dimensions; the learning rate of
+                the step. Reading a tensor waits for a GPU.
+        """
 
     def on_epoch_end(self, row: dict[str, Any], *, new_best: bool) -> None:
         """Called after every evaluated epoch, when its checkpoint is on disk.
 
+        A continuation that needs the checkpoint before reports an epoch a second time.
+
         Args:
-            row: The epoch's line of metrics.csv. Losses are in nats, accuracies in per cent, times in seconds. A value
-                is None where nothing was measured.
+            row: The epoch's line of metrics.csv. `epoch` is counted from 1. `learning_rate` is that of the last step.
+                `train_loss`, `train_accuracy`, `train_correct` and `train_total` are running figures of the epoch in
+                training mode. The same four figures exist for the evaluated split (`test_loss`, …) and, without a
+                total, for averaged weights (`test_averaged_loss`, …); they are None in epochs without an average.
+                `seconds` is the time for training and evaluation.
             new_best: Whether the epoch has the best evaluation accuracy so far.
         """
 
     def on_run_end(self, record: RunRecord, folder: Path) -> None:
-        """Called once, when the record of the run is on disk in `folder`."""
+        """Called once when the record of the run is on disk, unless an error ended the run.
+
+        Args:
+            record: The record of the run. `record.status` is completed, stopped, diverged or interrupted.
+            folder: The run folder.
+        """
 
     def close(self) -> None:
-        """Release resources. Called once, also after an error."""
+        """Release resources. Called once after the run, also after an error."""
 
 
 class CallbackList(Callback):

@@ -1,101 +1,190 @@
-"""Options of experiment trackers. A tracker is a `Callback` and the config class that builds it.
+"""Options of the config group `callbacks`, and the ways from them and from Python arguments to the callbacks of a run.
 
-To add one, add a module with the callback, its config class, an entry in CALLBACKS and a file in conf/tracker. The
-choice of a tracker does not change a run, so records do not hold it.
+To add an option, add a module with the `Callback`, its config class, an entry in CALLBACKS and a file in
+conf/callbacks. Callbacks do not change what a run is: its record does not hold them, a file beside it does.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
+import json
+import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from mnist_compact.callbacks.base import Callback, SafeCallback
+from mnist_compact.callbacks.base import Callback, RunInfo, SafeCallback
+from mnist_compact.common.atomic import replacing
+from mnist_compact.common.bounded_read import read_json
 from mnist_compact.common.errors import ConfigError, check_installed
+from mnist_compact.common.run_files import CALLBACKS as FILE
 
-TENSORBOARD = "tensorboard"  # its folder in a run's
-MLFLOW = "mlflow.json"  # in a run's folder: where MLflow keeps the run, and under which id
+TENSORBOARD = "tensorboard"  # its folder in the run folder
+MLFLOW = "mlflow.json"  # in the run folder: the store and the id of the run in MLflow
 
 
 @dataclass(kw_only=True, slots=True)
 class CallbackConfig:
-    """Base of every tracker option."""
+    """Base of every callback option."""
 
-    name: str
+    def check(self, key: str) -> None:
+        """Check that the callback can be imported.
 
-    def check(self) -> None:
-        """Raises ConfigError for what is not installed."""
+        Args:
+            key: Names the callback in messages, for instance callbacks.mlflow.
 
-    def callbacks(self, folder: Path) -> list[Callback]:
-        """Those that look on at the run in `folder`. Raises ConfigError, as `check`."""
+        Raises:
+            ConfigError: A library, a module or a class is missing.
+        """
         raise NotImplementedError
 
-    @classmethod
-    def existing_callbacks(cls, folder: Path) -> list[Callback]:
-        """Those that looked on at the run in `folder` before. What is not installed here is said, and left out."""
-        return []
-
-
-@dataclass(kw_only=True, slots=True)
-class NoCallbackConfig(CallbackConfig):
-    def callbacks(self, folder: Path) -> list[Callback]:
-        return []
+    def build(self, folder: Path) -> Callback:
+        """Create the callback for the run in `folder`."""
+        raise NotImplementedError
 
 
 @dataclass(kw_only=True, slots=True)
 class TensorBoardConfig(CallbackConfig):
-    def check(self) -> None:
-        check_installed(f"tracker={self.name}", self.name, package=self.name, extra=self.name)
+    def check(self, key: str) -> None:
+        check_installed(key, "tensorboard", package="tensorboard", extra="tensorboard")
 
-    def callbacks(self, folder: Path) -> list[Callback]:
-        self.check()
-        from mnist_compact.callbacks.tensorboard import TensorBoardTracker
+    def build(self, folder: Path) -> Callback:
+        from mnist_compact.callbacks.tensorboard import TensorBoardCallback
 
-        return [SafeCallback(f"tracker={self.name}", TensorBoardTracker(folder / TENSORBOARD))]
-
-    @classmethod
-    def existing_callbacks(cls, folder: Path) -> list[Callback]:
-        if not (folder / TENSORBOARD).is_dir():
-            return []
-        return _if_installed(cls(name="tensorboard"), folder)
+        return TensorBoardCallback(folder / TENSORBOARD)
 
 
 @dataclass(kw_only=True, slots=True)
 class MLflowConfig(CallbackConfig):
-    uri: str | None = None  # of its store; null = $MLFLOW_TRACKING_URI, or what MLflow takes by itself
-    experiment: str = "mnist_compact"  # of MLflow, that its runs are filed under
+    uri: str | None = None  # of the tracking store; null = $MLFLOW_TRACKING_URI, or MLflow's own default
+    experiment: str = "mnist_compact"  # MLflow files its runs under it
 
-    def check(self) -> None:
-        check_installed(f"tracker={self.name}", self.name, package=self.name, extra=self.name)
+    def check(self, key: str) -> None:
+        check_installed(key, "mlflow", package="mlflow", extra="mlflow")
 
-    def callbacks(self, folder: Path) -> list[Callback]:
-        self.check()
-        from mnist_compact.callbacks.mlflow import MLflowTracker
+    def build(self, folder: Path) -> Callback:
+        from mnist_compact.callbacks.mlflow import MLflowCallback
 
-        return [SafeCallback(f"tracker={self.name}", MLflowTracker(folder / MLFLOW, self.uri, self.experiment))]
+        return MLflowCallback(folder / MLFLOW, self.uri, self.experiment)
 
-    @classmethod
-    def existing_callbacks(cls, folder: Path) -> list[Callback]:
-        if not (folder / MLFLOW).exists():
-            return []
-        return _if_installed(cls(name="mlflow"), folder)
+
+@dataclass(kw_only=True, slots=True)
+class CustomConfig(CallbackConfig):
+    """A user's own callback."""
+
+    path: str  # <module>.<class>, imported from the working folder or sys.path; a subclass of Callback
+    arguments: dict[str, Any] = field(default_factory=dict)  # keyword arguments of the class
+
+    def check(self, key: str) -> None:
+        try:
+            inspect.signature(self._class(key)).bind(**self.arguments)
+        except TypeError as error:
+            raise ConfigError([f"{key}.arguments must fit {self.path}, got {self.arguments} ({error})"]) from error
+
+    def build(self, folder: Path) -> Callback:
+        return self._class("path")(**self.arguments)
+
+    def _class(self, key: str) -> type[Callback]:
+        module, _, name = self.path.rpartition(".")
+        if not module:
+            raise ConfigError([f"{key}.path must be of the form <module>.<class>, got {self.path!r}"])
+        if os.getcwd() not in sys.path:  # the console script's sys.path lacks the working folder
+            sys.path.append(os.getcwd())
+        try:
+            found = getattr(import_module(module), name)
+        except Exception as error:  # the module runs while it is imported, and may raise anything
+            raise ConfigError(
+                [f"{key}.path must be a class that can be imported, got {self.path} ({error})"]
+            ) from error
+        if not (isinstance(found, type) and issubclass(found, Callback)):
+            raise ConfigError([f"{key}.path must be a subclass of mnist_compact.Callback, got {self.path}"])
+        return found
 
 
 CALLBACKS: dict[str, type[CallbackConfig]] = {
-    "none": NoCallbackConfig,
     "tensorboard": TensorBoardConfig,
     "mlflow": MLflowConfig,
+    "custom": CustomConfig,
 }
 
 
-def _if_installed(tracker: CallbackConfig, folder: Path) -> list[Callback]:
+def check_callbacks(configs: Mapping[str, CallbackConfig]) -> None:
+    """Raise ConfigError that names every callback which cannot be imported."""
+    faults = []
+    for name, config in configs.items():
+        try:
+            config.check(f"callbacks.{name}")
+        except ConfigError as error:
+            faults += error.faults
+    if faults:
+        raise ConfigError(faults)
+
+
+def build_callbacks(configs: Mapping[str, CallbackConfig], folder: Path) -> list[Callback]:
+    """Create the callbacks of the run in `folder`, which never abort it.
+
+    A callback that cannot be created is named on stderr and left out. The configs are stored in the run folder for a
+    continuation.
+    """
+    built: list[Callback] = []
+    for name, config in configs.items():
+        key = f"callbacks.{name}"
+        try:
+            config.check(key)
+            built.append(SafeCallback(key, config.build(folder)))
+        except Exception as error:
+            print(f"{key} is left out, and the run continues without it: {error}", file=sys.stderr)
+    return [SafeCallback(FILE, _StoreConfigs(configs)), *built] if configs else []
+
+
+class _StoreConfigs(Callback):
+    """Stores the configs of callbacks in the run folder, when the run has one."""
+
+    def __init__(self, configs: Mapping[str, CallbackConfig]) -> None:
+        kinds = {cls: kind for kind, cls in CALLBACKS.items()}
+        self.entries = {
+            name: {"kind": kinds[type(config)], **dataclasses.asdict(config)} for name, config in configs.items()
+        }
+
+    def on_run_start(self, info: RunInfo) -> None:
+        with replacing(info.folder / FILE) as path:
+            path.write_text(json.dumps(self.entries, indent=1) + "\n", encoding="utf-8")
+
+
+def stored_callbacks(folder: Path) -> dict[str, CallbackConfig]:
+    """Return the callbacks that the run in `folder` had, by name. A damaged file is named on stderr."""
+    path = folder / FILE
     try:
-        return tracker.callbacks(folder)
-    except ConfigError as error:
-        print(f"the run goes on untracked: {error}", file=sys.stderr)
-        return []
+        entries = read_json(path) if path.exists() else {}
+        return {name: CALLBACKS[entry.pop("kind")](**entry) for name, entry in entries.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        print(f"{path} cannot be read, and the run continues without callbacks: {error!r}", file=sys.stderr)
+        return {}
 
 
-def existing_callbacks(folder: Path) -> list[Callback]:
-    """The trackers that looked on at the run in `folder` before, for its continuation."""
-    return [tracker for kind in CALLBACKS.values() for tracker in kind.existing_callbacks(folder)]
+def named_callbacks(names: Sequence[str]) -> dict[str, CallbackConfig]:
+    """Return callbacks by the names that Python arguments and `--callback` accept.
+
+    Args:
+        names: Each is tensorboard, mlflow or the import path of a subclass of `Callback`, as in my_module.MyCallback.
+
+    Raises:
+        ConfigError: A name is none of these, or the callback cannot be imported.
+    """
+    configs: dict[str, CallbackConfig] = {}
+    faults = []
+    for name in names:
+        if isinstance(name, str) and "." in name:
+            configs[name] = CustomConfig(path=name)
+        elif name in ("tensorboard", "mlflow"):
+            configs[name] = CALLBACKS[name]()
+        else:
+            faults.append(f"callbacks must be tensorboard, mlflow or import paths <module>.<class>, got {name!r}")
+    if faults:
+        raise ConfigError(faults)
+    check_callbacks(configs)
+    return configs

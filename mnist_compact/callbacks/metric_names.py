@@ -1,4 +1,4 @@
-"""What trackers call the figures of an epoch."""
+"""Names that TensorBoard and MLflow give to the columns of an epoch."""
 
 
 def tag_of(column: str) -> str | None:

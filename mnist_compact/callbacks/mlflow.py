@@ -28,7 +28,7 @@ PATIENCE = {
 }
 
 
-class MLflowTracker(Callback):
+class MLflowCallback(Callback):
     """Every setting as a parameter, the scalars of every epoch, and how it ended.
 
     `mark` is a file in the run's folder, by which a continued run goes on with the one it has in MLflow. MLflow keeps

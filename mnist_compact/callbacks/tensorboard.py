@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mnist_compact.records.record import RunRecord
 
 
-class TensorBoardTracker(Callback):
+class TensorBoardCallback(Callback):
     """Scalars of every epoch as `loss/train`, `accuracy/test`, …; at the end the configuration as text."""
 
     def __init__(self, folder: Path) -> None:

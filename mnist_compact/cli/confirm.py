@@ -121,6 +121,13 @@ def _parser() -> argparse.ArgumentParser:
         "and state whether it was followed",
     )
     parser.add_argument(
+        "--callback",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="callback of every seed's run: tensorboard, mlflow or an import path <module>.<class>; repeatable",
+    )
+    parser.add_argument(
         "--save", metavar="NAME", help="save the configuration with its results as conf/experiment/NAME.yaml"
     )
     parser.add_argument(
@@ -136,12 +143,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _confirm(arguments: argparse.Namespace) -> int:
+    from mnist_compact.callbacks.config import named_callbacks
     from mnist_compact.cli.confirmation_display import show
     from mnist_compact.confirmation.comparison import Comparison, compare
     from mnist_compact.confirmation.conduct import conduct
     from mnist_compact.confirmation.preregistration import Preregistration
 
-    # Errors in saving or comparing should be reported before hours of training.
+    # Errors in callbacks, saving or comparing should be reported before hours of training.
+    named_callbacks(arguments.callback)
     _check_saving(arguments)
     spec = _spec(arguments)
     others = [_gathered(_other(word, arguments.folder)) for word in dict.fromkeys(arguments.versus or [])]
@@ -196,6 +205,7 @@ def _spec(arguments: argparse.Namespace) -> "ConfirmSpec":
         count=SEEDS if arguments.seeds is None else arguments.seeds,
         threshold=arguments.threshold,
         stop_early=arguments.stop is not None,
+        callbacks=arguments.callback,
     )
 
 
@@ -211,6 +221,7 @@ def _write_results(seed_results: "SeedResults", folder: Path, arguments: argpars
 
 
 def _rank(arguments: argparse.Namespace) -> int:
+    from mnist_compact.callbacks.config import named_callbacks
     from mnist_compact.cli.confirmation_display import show_round
     from mnist_compact.confirmation.reranking import Ranking, rank_study
 
@@ -218,6 +229,7 @@ def _rank(arguments: argparse.Namespace) -> int:
     given = [f"--{word}" for word in others if getattr(arguments, word) is not None]
     if given:
         raise ConfigError([f"{', '.join(given)} cannot be used with --study; use it to confirm the winner"])
+    named_callbacks(arguments.callback)
     split, rounds = arguments.split or "holdout", []
     for each in rank_study(
         arguments.study,
@@ -229,6 +241,7 @@ def _rank(arguments: argparse.Namespace) -> int:
         confirmations=arguments.folder,
         sweeps=arguments.sweeps,
         url=arguments.storage,
+        callbacks=arguments.callback,
     ):
         rounds.append(each)
         show_round(len(rounds), each.seeds, [seed_results for _, seed_results in each.candidates])

@@ -35,14 +35,15 @@ def resume(folder: Path, given: dict[str, str]) -> RunRecord | None:
     if epochs is not None and not epochs.isdigit():
         raise ConfigError([f"train.epochs must be a whole number, got {epochs!r}"])
     from mnist_compact.callbacks.base import CallbackList
-    from mnist_compact.callbacks.config import existing_callbacks
+    from mnist_compact.callbacks.config import build_callbacks, stored_callbacks
     from mnist_compact.cli.run_display import on_terminal
     from mnist_compact.runs import trainer
 
     elsewhere = {key: value for key, value in given.items() if key != "train.epochs"}
     before = RunRecord.read(folder)
     machine = _changed(before.config, elsewhere).machine if elsewhere else None
-    with closing(CallbackList(on_terminal(), *existing_callbacks(folder))) as callback:
+    callbacks = build_callbacks(stored_callbacks(folder), folder)
+    with closing(CallbackList(on_terminal(), *callbacks)) as callback:
         record = trainer.resume(folder, callback, epochs=None if epochs is None else int(epochs), machine=machine)
     return None if record == before else record
 
@@ -86,18 +87,21 @@ def grid_line(folder: Path, given: dict[str, str]) -> list[str]:
 def rerun(folder: Path, given: dict[str, str]) -> tuple[Path, RunRecord]:
     """Run the configuration of the run in `folder` once more, with the settings in `given` changed, in a folder anew.
 
-    The configuration is the record's: what conf/ says by now does not count. Raises ConfigError for keys it lacks.
+    The configuration is the record's: what conf/ says by now does not count. The callbacks are those of the run.
+    Raises ConfigError for keys it lacks.
     """
     config = _changed(RunRecord.read(folder).config, given)
     from mnist_compact.callbacks.base import CallbackList
+    from mnist_compact.callbacks.config import build_callbacks, stored_callbacks
     from mnist_compact.cli.run_display import on_terminal
     from mnist_compact.runs import trainer
 
     trainer.check(config)
-    told = [f"rerun={folder}", *(f"{key}={value}" for key, value in given.items())]
-    place = _run_folder(config)
-    with closing(CallbackList(on_terminal())) as callback:
-        return place, trainer.run(config, place, callback, overrides=told)
+    overrides = [f"rerun={folder}", *(f"{key}={value}" for key, value in given.items())]
+    new = _run_folder(config)
+    callbacks = build_callbacks(stored_callbacks(folder), new)
+    with closing(CallbackList(on_terminal(), *callbacks)) as callback:
+        return new, trainer.run(config, new, callback, overrides=overrides)
 
 
 def _changed(recorded: dict[str, Any], given: dict[str, str]) -> "RunConfig":

@@ -22,7 +22,7 @@ from mnist_compact.common.errors import (
 from mnist_compact.common.run_files import CONFIG, RECORD
 from mnist_compact.common.signals import interrupted_by_signals
 from mnist_compact.common.streams import output_error, prepare_streams
-from mnist_compact.config.conversion import check_names, to_run_config, tracker_of
+from mnist_compact.config.conversion import callbacks_of, check_names, to_run_config
 from mnist_compact.config.error_messages import check_options, check_question, explain
 from mnist_compact.config.schema import GROUPS, configuration_folder
 
@@ -42,7 +42,7 @@ ABOUT_GROUPS = {
     "train": "epochs, batch size, label smoothing, weight averaging, precision",
     "budget": "limits on parameters and epochs",
     "machine": "device, threads, folder of the images; does not change the configuration that is compared",
-    "tracker": "who else looks on at a run",
+    "callbacks": "observers of a run; several: [tensorboard,mlflow]; own: +callbacks.mine.path=<module>.<class>",
     "experiment": "named configurations: changes to the other groups",
     "sweeps": "search questions, for use with -m",
 }
@@ -184,13 +184,15 @@ def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
             raise ConfigError([f"sweeps={job.runtime.choices['sweeps']} is a question for a search: add -m"])
         run = to_run_config(cfg)
         check_names(run, job.runtime.choices)
+        callbacks = callbacks_of(cfg)
         from mnist_compact.callbacks.base import CallbackList
+        from mnist_compact.callbacks.config import build_callbacks
         from mnist_compact.cli.run_display import on_terminal
         from mnist_compact.runs.trainer import check
         from mnist_compact.runs.trainer import run as train
 
         check(run)
-        with closing(CallbackList(on_terminal(), *tracker_of(cfg).callbacks(folder))) as callback:
+        with closing(CallbackList(on_terminal(), *build_callbacks(callbacks, folder))) as callback:
             record = train(run, folder, callback, overrides=list(job.overrides.task))
     except BaseException:
         remove_if_empty(folder)  # Hydra made it before anyone could look at the configuration
@@ -251,4 +253,4 @@ def _take_up(verb: str, arguments: list[str]) -> None:
     _exit_unless_done(record, alone=True)
 
 
-assert set(ABOUT_GROUPS) == {*GROUPS, "tracker", "experiment", "sweeps"}, "every group is explained in --help"
+assert set(ABOUT_GROUPS) == {*GROUPS, "callbacks", "experiment", "sweeps"}, "every group is explained in --help"

@@ -10,11 +10,12 @@ CORRECT = (
 )
 WEIGHTS_SUFFIX = ".safetensors"
 WEIGHTS = "weights"  # a folder: last, best, and with averaged weights averaged_last and averaged_best .safetensors
+CALLBACKS = "callbacks.json"  # the callbacks that the run had, for a continuation
 CHECKPOINT = "checkpoint.pt"  # all that a continuation needs
 CHECKPOINT_BEFORE = "checkpoint.previous.pt"  # that of the epoch before
 CURVES_PICTURE, CONFUSION_PICTURE, MISTAKES_PICTURE = "curves.png", "confusion.png", "mistakes.png"
 OVERWRITTEN = (  # what a new run writes, whatever is there
-    *(RECORD, CONFIG, METRICS, LAYERS, MISTAKES, CORRECT, WEIGHTS, CHECKPOINT, CHECKPOINT_BEFORE),
+    *(RECORD, CONFIG, METRICS, LAYERS, MISTAKES, CORRECT, CALLBACKS, WEIGHTS, CHECKPOINT, CHECKPOINT_BEFORE),
     *(CURVES_PICTURE, CONFUSION_PICTURE, MISTAKES_PICTURE),
 )
 LOG = "log.txt"  # what a run that is one of several has printed

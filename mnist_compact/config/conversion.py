@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mnist_compact.callbacks.config import CallbackConfig
+from mnist_compact.callbacks.config import CallbackConfig, CustomConfig, check_callbacks
 from mnist_compact.common.errors import ConfigError, nearest
 from mnist_compact.config.schema import GROUPS, SCHEMAS, RunConfig, configuration_folder, options_rule
-from mnist_compact.config.validation import beyond_tables, unknown_keys
+from mnist_compact.config.validation import beyond_tables, unknown_key, unknown_keys
 from mnist_compact.records.migrations import with_machine
 from mnist_compact.training.config import MachineConfig
 
@@ -40,12 +40,46 @@ def to_run_config(cfg: DictConfig) -> RunConfig:
     return RunConfig(**parts)
 
 
-def tracker_of(cfg: DictConfig) -> CallbackConfig:
-    """Who looks on at the run of a composed configuration."""
-    from omegaconf import OmegaConf
+def callbacks_of(cfg: DictConfig) -> dict[str, CallbackConfig]:
+    """Return the callbacks of a composed configuration by name.
 
-    tracker: CallbackConfig = OmegaConf.to_object(cfg.tracker)  # type: ignore[assignment]
-    return tracker
+    Raises:
+        ConfigError: Names every callback that is not configured correctly or cannot be imported.
+    """
+    callbacks, faults = {}, list[str]()
+    for name, node in cfg.callbacks.items_ex(resolve=False):
+        try:
+            callbacks[str(name)] = _callback(f"callbacks.{name}", node)
+        except ConfigError as error:
+            faults += error.faults
+    try:
+        check_callbacks(callbacks)
+    except ConfigError as error:
+        faults += error.faults
+    if faults:
+        raise ConfigError(faults)
+    return callbacks
+
+
+def _callback(key: str, node: Any) -> CallbackConfig:
+    from omegaconf import DictConfig, OmegaConf
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+    if not isinstance(node, DictConfig) or node._is_none():
+        raise ConfigError([f"{key} must be a mapping, got {node}: write +{key}.path=<module>.<class>"])
+    settings: Any = node
+    try:
+        if not dataclasses.is_dataclass(OmegaConf.get_type(node)):
+            settings = OmegaConf.merge(OmegaConf.structured(CustomConfig), node)
+        config: CallbackConfig = OmegaConf.to_object(settings)  # type: ignore[assignment]
+        return config
+    except (ConfigAttributeError, ConfigKeyError) as error:
+        known = [field.name for field in dataclasses.fields(CustomConfig)]
+        raise ConfigError([unknown_key(f"{key}.{error.key}", known)]) from error
+    except MissingMandatoryValue as error:
+        raise ConfigError([f"{key}.path must be given as <module>.<class>, got nothing"]) from error
+    except OmegaConfBaseException as error:
+        raise ConfigError([f"{key}: {str(error).splitlines()[0]}"]) from error
 
 
 def machine_of(cfg: DictConfig) -> MachineConfig:

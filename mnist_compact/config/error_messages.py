@@ -37,7 +37,8 @@ def check_options(arguments: Iterable[str]) -> None:
     """Check that every group=value names an option, before Hydra merges a list of options or stumbles over a number.
 
     Raises:
-        ConfigError: A value is a number, null or a list; of `experiment` and `sweeps` null is allowed, which is none.
+        ConfigError: A value is a number, null or a list. `experiment` and `sweeps` accept null, which means none, and
+            `callbacks` accepts a list of options.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import ValueType
@@ -45,7 +46,7 @@ def check_options(arguments: Iterable[str]) -> None:
     from mnist_compact.config.schema import GROUPS
 
     optional = ("experiment", "sweeps")
-    groups = (*GROUPS, "tracker", *optional)
+    groups = (*GROUPS, "callbacks", *optional)
     typed = [argument for argument in arguments if argument.partition("=")[0].lstrip("+~") in groups]
     faults = []
     for override in OverridesParser.create().parse_overrides(typed):
@@ -57,6 +58,8 @@ def check_options(arguments: Iterable[str]) -> None:
         values = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
         for value in values:
             if isinstance(value, str) or (value is None and group in optional):
+                continue
+            if group == "callbacks" and isinstance(value, list) and value and all(isinstance(v, str) for v in value):
                 continue
             faults.append(f"{_rule_of(group)}, got {_as_typed(value)}{_several_in_a_grid(group, value)}")
     if faults:
@@ -71,7 +74,7 @@ def _as_typed(value: object) -> str:
 
 def _several_in_a_grid(group: str, value: object) -> str:
     """What to type instead of a list of options."""
-    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
         return ""
     return f". A grid runs each of several: -m {group}={','.join(value)}"
 
@@ -111,7 +114,11 @@ def _interval_in_a_grid(arguments: list[str]) -> str:
 
 
 def _unknown_option(missing: str, options: list[str]) -> str:
+    from mnist_compact.config.schema import configuration_folder
+
     group, _, option = missing.rpartition("/")
+    if group == "callbacks":  # Hydra names no options where one of a list is missing
+        options = sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml"))
     listed = f" Options of {group}: {', '.join(options)}." if options else ""
     return f"{group or 'configuration'}={option} does not exist.{nearest(option, options)}{listed}"
 
@@ -127,6 +134,8 @@ def _unfit_key(error: Exception) -> str:
         key = str(cause.key)
         siblings = [str(name) for name in cause.parent_node] if cause.parent_node is not None else []
         place = cause.full_key or key
+        if re.fullmatch(r"callbacks\.\w+", place):
+            return f"{unknown_key(place, siblings)} To add a callback of your own: +{place}.path=<module>.<class>"
         return f"{unknown_key(place, siblings)} Keys there: {', '.join(siblings)}."
     if isinstance(cause, OmegaConfBaseException):
         first = (cause.msg or str(cause)).splitlines()[0]
@@ -173,7 +182,7 @@ def _rule_of(group: str) -> str:
 
     if group in ("experiment", "sweeps"):
         return f"{group} must be the name of one option"
-    return options_rule(group) if group in (*GROUPS, "tracker") else f"{group} must be given"
+    return options_rule(group) if group in (*GROUPS, "callbacks") else f"{group} must be given"
 
 
 def _nearest_group(name: str) -> str:

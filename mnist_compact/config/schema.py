@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_compact.callbacks.config import CALLBACKS, CallbackConfig
+from mnist_compact.callbacks.config import CALLBACKS
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.data.config import AUGMENTS, DATA, AugmentConfig, DataConfig
 from mnist_compact.models.config import MODELS, ModelConfig
@@ -30,7 +30,7 @@ GROUPS: dict[str, dict[str, type[Any]]] = {
     "budget": dict(BUDGETS),
     "machine": dict(MACHINES),
 }
-SCHEMAS: dict[str, dict[str, type[Any]]] = {**GROUPS, "tracker": dict(CALLBACKS)}  # what options can stand on
+SCHEMAS: dict[str, dict[str, type[Any]]] = {**GROUPS, "callbacks": dict(CALLBACKS)}  # what options can build on
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -82,9 +82,10 @@ class RunConfig:
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class Composition(RunConfig):
-    """What conf/ composes: a run, and who looks on at it."""
+    """What conf/ composes: a run and its callbacks."""
 
-    tracker: CallbackConfig  # without a default: its class would be the only one that OmegaConf lets in
+    # Name → config of the callback. An entry without a config class, added by `+callbacks.<name>.path=…`, is custom.
+    callbacks: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def configuration_folder() -> Path:

@@ -1,6 +1,7 @@
 """One confirmation from its configuration to the results of its seeds, for the command and for Python."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class ConfirmSpec:
     count: int
     threshold: float
     stop_early: bool = False
+    callbacks: Sequence[str] = ()  # of every seed's run, by the names of `named_callbacks`
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -114,22 +116,20 @@ def conduct(spec: ConfirmSpec, jobs: int, plan: Preregistration | None = None) -
             )
         plan.write(folder / PLAN)
     if spec.stop_early:
-        return _train_in_stages(folder, confirmation, spec.threshold, jobs)
+        return _train_in_stages(spec, confirmation, jobs)
     seeds = confirmation.seeds(spec.count)
-    errors = seed_pool.train([(folder, seeds)], jobs)
+    errors = seed_pool.train([(folder, seeds)], jobs, spec.callbacks)
     return SeedResults.gather(folder, seeds, spec.threshold), errors
 
 
-def _train_in_stages(
-    folder: Path, confirmation: Confirmation, threshold: float, jobs: int
-) -> tuple[SeedResults, list[str]]:
+def _train_in_stages(spec: ConfirmSpec, confirmation: Confirmation, jobs: int) -> tuple[SeedResults, list[str]]:
     for count in interim.LIMITS:
         seeds = confirmation.seeds(count)
-        errors = seed_pool.train([(folder, seeds)], jobs)
-        seed_results = SeedResults.gather(folder, seeds, threshold)
+        errors = seed_pool.train([(spec.folder, seeds)], jobs, spec.callbacks)
+        seed_results = SeedResults.gather(spec.folder, seeds, spec.threshold)
         if errors or seed_results.failed:  # one seed that diverged decides the result
             break
-        analysis = interim.InterimAnalysis.at(seed_results.accuracies, threshold)
+        analysis = interim.InterimAnalysis.at(seed_results.accuracies, spec.threshold)
         seed_results = dataclasses.replace(seed_results, interim=analysis)
         if analysis.finished:
             break

@@ -5,7 +5,7 @@ ranking is successive halving (Jamieson & Talwalkar 2016): each round halves the
 uses another held-out part than the search, because the best of many scores is biased upward on the part of the search.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,6 +100,7 @@ def rank_study(
     confirmations: Path,
     sweeps: Path,
     url: str | None = None,
+    callbacks: Sequence[str] = (),
 ) -> Iterator[Round]:
     """Rank the best trials of a study. Each has its own folder in `confirmations`.
 
@@ -113,6 +114,7 @@ def rank_study(
         confirmations: Folder of all confirmations.
         sweeps: Folder of all studies.
         url: Optuna URL of the study, or journal:///path.
+        callbacks: Callbacks of every seed's run, by the names of `named_callbacks`.
 
     Yields:
         Each round as it ends.
@@ -131,10 +133,12 @@ def rank_study(
     candidates = [prepare(source, split, confirmations, ranking=True) for source in best]
     for folder, candidate in candidates:
         create_or_load(candidate, folder)
-    yield from rank([folder for folder, _ in candidates], seeds, jobs, threshold)
+    yield from rank([folder for folder, _ in candidates], seeds, jobs, threshold, callbacks)
 
 
-def rank(folders: list[Path], seeds: int, jobs: int, threshold: float = THRESHOLD) -> Iterator[Round]:
+def rank(
+    folders: list[Path], seeds: int, jobs: int, threshold: float = THRESHOLD, callbacks: Sequence[str] = ()
+) -> Iterator[Round]:
     """Train the missing seeds of each round, then yield the round.
 
     Args:
@@ -142,6 +146,7 @@ def rank(folders: list[Path], seeds: int, jobs: int, threshold: float = THRESHOL
         seeds: Seeds of each candidate in the first round.
         jobs: Number of processes side by side; 0 means one for each core.
         threshold: Accuracy in per cent that the tables count seeds above.
+        callbacks: Callbacks of every seed's run, by the names of `named_callbacks`.
 
     Raises:
         ExecutionError: A seed could not be trained, or no candidate completed all its seeds.
@@ -149,7 +154,7 @@ def rank(folders: list[Path], seeds: int, jobs: int, threshold: float = THRESHOL
     remaining = folders
     for count, each in rounds(len(folders), seeds):
         requested = [(folder, Confirmation.read(folder).seeds(each)) for folder in remaining[:count]]
-        errors = seed_pool.train(requested, jobs)
+        errors = seed_pool.train(requested, jobs, callbacks)
         if errors:
             raise ExecutionError("\n".join(errors), EXIT_FAILED)
         candidates = [(folder, SeedResults.gather(folder, chosen, threshold)) for folder, chosen in requested]

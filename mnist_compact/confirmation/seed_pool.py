@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def lock_of(folder: Path, seed: int | None = None) -> Path:
     return folder / "locks" / ("all.lock" if seed is None else f"{seed:04d}.lock")
 
 
-def train(requested: Iterable[tuple[Path, list[int]]], jobs: int) -> list[str]:
+def train(requested: Iterable[tuple[Path, list[int]]], jobs: int, callbacks: Sequence[str] = ()) -> list[str]:
     """Train the seeds that have not ended. A seed that fails is tried a second time.
 
     The processes share the cores as if there were always `jobs` of them: the number of threads changes the result, and
@@ -43,6 +43,7 @@ def train(requested: Iterable[tuple[Path, list[int]]], jobs: int) -> list[str]:
     Args:
         requested: Folder and seeds of each confirmation.
         jobs: Number of processes side by side; 0 means one for each core.
+        callbacks: Callbacks of every seed's run, by the names of `named_callbacks`.
 
     Returns:
         An error message for each seed that could not be trained.
@@ -59,8 +60,8 @@ def train(requested: Iterable[tuple[Path, list[int]]], jobs: int) -> list[str]:
             except Timeout as error:
                 raise ConfigError([f"another process is training the seeds of {folder}; wait until it ends"]) from error
         total = sum(len(seeds) for _, seeds in requested)
-        errors = _attempt(requested, jobs, total)
-        return _attempt(requested, jobs, total) if errors else []
+        errors = _attempt(requested, jobs, total, callbacks)
+        return _attempt(requested, jobs, total, callbacks) if errors else []
 
 
 def has_ended(run: Path) -> bool:
@@ -71,7 +72,7 @@ def has_ended(run: Path) -> bool:
         return False
 
 
-def _attempt(requested: list[tuple[Path, list[int]]], jobs: int, total: int) -> list[str]:
+def _attempt(requested: list[tuple[Path, list[int]]], jobs: int, total: int, callbacks: Sequence[str]) -> list[str]:
     missing = [
         (folder, seed) for folder, seeds in requested for seed in seeds if not has_ended(seed_folder(folder, seed))
     ]
@@ -82,7 +83,7 @@ def _attempt(requested: list[tuple[Path, list[int]]], jobs: int, total: int) -> 
         ProcessJob(
             number=total - len(missing) + index,
             told=f"{folder.name}, seed {seed}" if several else f"seed {seed}",
-            command=[sys.executable, "-m", SEED, str(folder), str(seed), str(threads), str(os.getpid())],
+            command=[sys.executable, "-m", SEED, str(folder), str(seed), str(threads), str(os.getpid()), *callbacks],
             folder=seed_folder(folder, seed),
             threads=threads,
         )

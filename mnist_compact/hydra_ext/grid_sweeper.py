@@ -18,7 +18,7 @@ from omegaconf import DictConfig, open_dict
 
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.common.nested import changes
-from mnist_compact.config.conversion import check_names, from_record, to_run_config, tracker_of
+from mnist_compact.config.conversion import callbacks_of, check_names, from_record, to_run_config
 from mnist_compact.config.error_messages import check_question, explain
 from mnist_compact.config.schema import GROUPS, RunConfig, to_record
 from mnist_compact.hydra_ext.launcher import folder_of, shared
@@ -107,7 +107,7 @@ def _check_job(config: DictConfig, number: int) -> None:
     check(run)
     if begun is not None:
         _check_unchanged(run, begun)
-    tracker_of(config).check()
+    callbacks_of(config)
 
 
 def _check_unchanged(run: RunConfig, folder: Path) -> None:

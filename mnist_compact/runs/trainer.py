@@ -167,6 +167,7 @@ def _conduct(writer: RunFolderWriter, callback: Callback, pruning_callback: Prun
         callback.on_run_start(
             RunInfo(
                 settings=to_record(writer.run),
+                folder=folder,
                 model_summary=writer.model_summary,
                 device=str(device),
                 train_images=len(writer.data.train),

@@ -13,7 +13,7 @@ from mnist_compact.search.branches import Branch, in_common
 from mnist_compact.search.grammar import read
 from mnist_compact.search.space import Known, SearchSpace, values_of
 
-UNSEARCHABLE = ("sweeps", "tracker")  # read once, before the first trial
+UNSEARCHABLE = ("sweeps", "callbacks")  # read once, before the first trial
 
 
 def check_space(space: SearchSpace, arguments: Sequence[str], known: Known) -> None:

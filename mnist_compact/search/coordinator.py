@@ -16,7 +16,7 @@ from mnist_compact.common.cpu import cores
 from mnist_compact.common.errors import EXIT_FAILED, EXIT_NO_COMPLETE_TRIAL, ConfigError, ExecutionError
 from mnist_compact.common.locks import lock_file
 from mnist_compact.common.signals import exit_on_signals
-from mnist_compact.config.conversion import machine_of, tracker_of
+from mnist_compact.config.conversion import callbacks_of, machine_of
 from mnist_compact.records.record import RunRecord
 from mnist_compact.search.builders import point_of, space_of
 from mnist_compact.search.counts import quieten, tally
@@ -171,7 +171,7 @@ class Coordinator:
         resolve_device(self.machine.device)
         with closing(Composer(self.snapshot, space_of(self.snapshot).fixed)) as composer:
             composer.run_config([])
-            tracker_of(composer.composed([])).check()
+            callbacks_of(composer.composed([]))
             self.known = composer.known()
             check_keys(composer, self.snapshot)
         preflight(self.snapshot, self.known)

@@ -1,5 +1,6 @@
-"""Studies that were snapshot by earlier versions, brought to the present form."""
+"""Config snapshots of studies that earlier versions began, brought to the present form."""
 
+import re
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,6 +14,11 @@ ROOT = "config.yaml"
 
 
 def migrate_snapshot(snapshot: ConfigSnapshot) -> ConfigSnapshot:
+    """Return a snapshot in the present form; one that has it already is returned itself."""
+    return _with_callbacks(_with_machine(snapshot))
+
+
+def _with_machine(snapshot: ConfigSnapshot) -> ConfigSnapshot:
     """From before there was a group for the machine: with one, and without what its files said of it elsewhere.
 
     Nothing of the question is lost: whoever goes on with the study computes it on a machine of their own. Its files say
@@ -22,13 +28,13 @@ def migrate_snapshot(snapshot: ConfigSnapshot) -> ConfigSnapshot:
         return snapshot
     files = {name: _of_the_question(name, text) for name, text in snapshot["files"].items()}
     files[f"{MACHINE}/auto.yaml"] = f"defaults: [/schema/{MACHINE}/{MACHINE}@_here_, _self_]\nname: auto\n"
-    files[ROOT] = _with_machine(files[ROOT])
+    files[ROOT] = _choosing_machine(files[ROOT])
     machine = [moved(word) for word in snapshot["arguments"] if moved(word) != word]
     question = [word for word in snapshot["arguments"] if moved(word) == word]
     return {**snapshot, "arguments": question, "machine": machine, "files": dict(sorted(files.items()))}
 
 
-def _with_machine(text: str) -> str:
+def _choosing_machine(text: str) -> str:
     parsed = OmegaConf.create(text)
     assert isinstance(parsed, DictConfig)
     place = [isinstance(default, DictConfig) and "train" in default for default in parsed.defaults].index(True)
@@ -53,3 +59,30 @@ def _of_the_question(name: str, text: str) -> str:
         return text
     header = [line for line in text.splitlines() if line.startswith("# @package")]
     return "\n".join([*header, OmegaConf.to_yaml(parsed)])
+
+
+def _with_callbacks(snapshot: ConfigSnapshot) -> ConfigSnapshot:
+    """Convert the former group `tracker`, of which a run had one option, to the group `callbacks`."""
+    if "callbacks/none.yaml" in snapshot["files"]:
+        return snapshot
+    files: dict[str, str] = {}
+    for name, text in snapshot["files"].items():
+        if name.startswith("tracker/"):
+            files[name.replace("tracker/", "callbacks/")] = _callback_option(text)
+        else:  # in a defaults list
+            files[name] = re.sub(r"(^\s*- |override /)tracker:", r"\1callbacks:", text, flags=re.MULTILINE)
+    arguments = [
+        re.sub(r"^tracker\.", "callbacks.mlflow.", re.sub(r"^tracker=", "callbacks=", word))
+        for word in snapshot["arguments"]
+    ]
+    return {**snapshot, "arguments": arguments, "files": dict(sorted(files.items()))}
+
+
+def _callback_option(text: str) -> str:
+    """The file of a tracker's option as one of `callbacks`, whose settings stand under the callback's name."""
+    settings: Any = OmegaConf.to_container(OmegaConf.create(text))
+    kind = settings.pop("defaults")[0].rpartition("/")[2].partition("@")[0]
+    del settings["name"]
+    if kind == "none":
+        return "{}\n"
+    return OmegaConf.to_yaml({"defaults": [f"/schema/callbacks/{kind}@{kind}", "_self_"], kind: settings})

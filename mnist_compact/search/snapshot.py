@@ -126,7 +126,7 @@ def _in_use(snapshot: ConfigSnapshot) -> set[str]:
         if name not in used:
             used.add(name)
             waiting += [other for _, names in _defaults(name, files) for other in names]
-    return {name for name in used if not name.startswith(("hydra/", f"{MACHINE}/"))}
+    return {name for name in used if not name.startswith(("hydra/", "callbacks/", f"{MACHINE}/"))}
 
 
 def _option(group: str, value: Any, files: dict[str, str]) -> tuple[str, list[str]]:

@@ -15,13 +15,14 @@ from typing import Any
 from optuna.trial import TrialState
 
 from mnist_compact.callbacks.base import Callback, CallbackList
+from mnist_compact.callbacks.config import build_callbacks
 from mnist_compact.callbacks.pruning import LeaseLost, PruningCallback
 from mnist_compact.common.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_WITHOUT_DATA, ConfigError
 from mnist_compact.common.orphans import end_with
 from mnist_compact.common.run_files import RECORD
 from mnist_compact.common.streams import prepare_streams
 from mnist_compact.common.wording import counted
-from mnist_compact.config.conversion import tracker_of
+from mnist_compact.config.conversion import callbacks_of
 from mnist_compact.config.schema import RunConfig
 from mnist_compact.data.datasets import Datasets
 from mnist_compact.records.record import NetworkFacts, RunRecord, Score, Status
@@ -65,7 +66,7 @@ class Worker:
         )
         self.snapshot = migrate_snapshot(self.leases.study.user_attrs["frozen"])
         self.proposer = Proposer(self.leases, self.snapshot)
-        self.tracker = tracker_of(self.proposer.composer.composed([]))
+        self.callbacks = callbacks_of(self.proposer.composer.composed([]))
         self.several = len(self.snapshot["settings"]["objectives"]) > 1
         self.leases.study.pruner = pruner_of(self.snapshot)  # samplers, too, go by its brackets
         self.trained = Trained(worker_spec.study_name, self.leases.study._storage)  # one cache for both
@@ -145,7 +146,7 @@ class Worker:
         return self.data[key]
 
     def _run(self, job: TrialJob, folder: Path, data: Datasets) -> RunRecord:
-        with closing(CallbackList(Log(), *self.tracker.callbacks(folder))) as callback:
+        with closing(CallbackList(Log(), *build_callbacks(self.callbacks, folder))) as callback:
             if (folder / RECORD).exists():
                 record = RunRecord.read(folder)
                 if record.overrides != job.overrides:

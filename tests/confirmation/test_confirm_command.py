@@ -35,7 +35,7 @@ def trained(monkeypatch):
     """Seeds are not trained but given these accuracies, one after another; None for one that diverged."""
 
     def accuracies(*values):
-        def train(wanted, jobs):
+        def train(wanted, jobs, callbacks):
             left = iter(values)
             for folder, seeds in wanted:
                 split = Confirmation.read(folder).split

@@ -97,7 +97,7 @@ def test_rank_sorts_by_mean_and_loss_and_halves_candidates(tmp_path, monkeypatch
         Confirmation.of(name, "a test", compose(), SPLIT, set()).write(folders[-1])
     trained = []
 
-    def train(wanted, jobs):
+    def train(wanted, jobs, callbacks):
         trained.append({folder.name: len(seeds) for folder, seeds in wanted})
         for folder, seeds in wanted:
             accuracy, loss = scores[folder.name]
@@ -132,7 +132,7 @@ def ranked(tmp_path, monkeypatch):
                     write_seed(tmp_path / name, seed, status=Status.DIVERGED)
                 else:
                     write_seed(tmp_path / name, seed, scored(accuracy))
-        monkeypatch.setattr(reranking.seed_pool, "train", lambda wanted, jobs: [])
+        monkeypatch.setattr(reranking.seed_pool, "train", lambda wanted, jobs, callbacks: [])
         first = next(reranking.rank([tmp_path / name for name in candidates], 2, jobs=1))
         return [folder.name for folder, _ in first.candidates]
 
@@ -146,7 +146,7 @@ def test_ranking_puts_diverged_seeds_behind_lower_means(ranked):
 
 
 def test_ranking_without_a_complete_candidate_fails(tmp_path, monkeypatch):
-    monkeypatch.setattr(reranking.seed_pool, "train", lambda wanted, jobs: [])
+    monkeypatch.setattr(reranking.seed_pool, "train", lambda wanted, jobs, callbacks: [])
     for name in ("a", "b"):
         Confirmation.of(name, "a test", compose(), SPLIT, set()).write(tmp_path / name)
         write_seed(tmp_path / name, 1000, scored(99.5))

@@ -6,7 +6,7 @@ ARTEFACTS = "mnist_compact/runs/artifacts.py"
 CACHE, READ = "mnist_compact/reports/cache.py", "tests/reports/test_loading.py"
 GROUPING, GROUPED = "mnist_compact/reports/grouping.py", "tests/reports/test_grouping.py"
 RANKING = "mnist_compact/confirmation/reranking.py"
-TENSORBOARD, TRACKED = "mnist_compact/callbacks/tensorboard.py", "tests/callbacks/test_trackers.py"
+TENSORBOARD, OBSERVED = "mnist_compact/callbacks/tensorboard.py", "tests/callbacks/test_callbacks.py"
 SUMMARY = "mnist_compact/common/statistics.py"
 EVIDENCE = "mnist_compact/confirmation/results.py"
 COMPARISON, PAIRED = "mnist_compact/confirmation/comparison.py", "tests/confirmation/test_comparison.py"
@@ -246,7 +246,7 @@ FAULTS = (
         "a confirmation goes on with another augmentation",
         "tests/confirmation/test_confirmation.py::test_confirmations_compare_all_but_seed_name_and_machine",
     ),
-    # The cache of a report, and trackers
+    # The cache of a report, and callbacks
     fault(
         CACHE,
         "digest.update(path.read_bytes())",
@@ -266,13 +266,27 @@ FAULTS = (
         "purge_step=epoch if self.folder.is_dir() else None",
         "purge_step=None",
         "TensorBoard shows epochs twice after a damaged checkpoint",
-        f"{TRACKED}::test_tensorboard_shows_epochs_once_after_a_damaged_checkpoint",
+        f"{OBSERVED}::test_tensorboard_shows_epochs_once_after_a_damaged_checkpoint",
     ),
     fault(
         TENSORBOARD,
         "purge_step=epoch if self.folder.is_dir() else None",
         "purge_step=epoch - 1",
         "TensorBoard loses an epoch of a continued run",
-        f"{TRACKED}::test_tensorboard_shows_epochs_once_after_a_damaged_checkpoint",
+        f"{OBSERVED}::test_tensorboard_shows_epochs_once_after_a_damaged_checkpoint",
+    ),
+    fault(
+        "mnist_compact/cli/resume.py",
+        "build_callbacks(stored_callbacks(folder), new)",
+        "[]",
+        "a rerun has no callbacks",
+        f"{OBSERVED}::test_own_callback_continues_in_resume_and_rerun",
+    ),
+    fault(
+        "mnist_compact/callbacks/config.py",
+        "built.append(SafeCallback(key, config.build(folder)))",
+        "built.append(config.build(folder))",
+        "an error of a callback aborts the run",
+        f"{OBSERVED}::test_error_of_own_callback_is_printed_once",
     ),
 )

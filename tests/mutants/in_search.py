@@ -22,7 +22,7 @@ FAULTS = (
     ),
     fault(
         FROZEN,
-        'return {name for name in used if not name.startswith(("hydra/", f"{MACHINE}/"))}',
+        'return {name for name in used if not name.startswith(("hydra/", "callbacks/", f"{MACHINE}/"))}',
         'return {"config.yaml"}',
         "edited options change a study in silence",
         FROZE,

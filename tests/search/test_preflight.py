@@ -71,10 +71,10 @@ def test_what_no_trial_could_train_with_is_refused(check, words, said):
         check(*words)
 
 
-def test_a_tracker_that_is_not_installed_is_refused(check, monkeypatch):
+def test_callback_that_is_not_installed_is_refused(check, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(ConfigError, match="pip install tensorboard"):
-        check("tracker=tensorboard")
+        check("callbacks=tensorboard")
 
 
 def test_a_sampler_whose_library_is_not_installed_is_refused_with_what_to_install(monkeypatch):

@@ -272,5 +272,5 @@ def test_help_lists_questions_and_no_other_folder(tmp_path):
     text = search(tmp_path, "--help", multirun=False).stdout
     groups = text.partition("== Groups ==")[2].partition("== Keys ==")[0]
     listed = dict(line.split(maxsplit=1) for line in groups.splitlines() if line and not line.startswith(" "))
-    assert set(listed) == {*GROUPS, "tracker", "experiment", "sweeps"}
+    assert set(listed) == {*GROUPS, "callbacks", "experiment", "sweeps"}
     assert "under_8k" in listed["sweeps"]

@@ -8,7 +8,9 @@ import pytest
 from hydra_plugins.hydra_optuna_sweeper.config import RandomSamplerConfig
 from omegaconf import OmegaConf
 
+from mnist_compact.callbacks.config import MLflowConfig
 from mnist_compact.common.errors import ConfigError
+from mnist_compact.config.conversion import callbacks_of
 from mnist_compact.config.sweeper import CONTINUABLE, BranchConfig, CompactSweeperConfig, NopPrunerConfig
 from mnist_compact.search.builders import space_of
 from mnist_compact.search.migrations import migrate_snapshot
@@ -197,6 +199,23 @@ def test_a_study_from_before_the_machine_had_a_group_goes_on(sweeper):
         config, slow = composer.run_config(["experiment=own"]), composer.run_config(["train=slow"])
     assert (config.train.epochs, config.machine) == (3, MachineConfig(name="auto"))
     assert (slow.train.name, slow.train.epochs) == ("slow", 15)
+
+
+def test_study_with_a_tracker_has_the_callback(sweeper):
+    now = take_snapshot(sweeper, ["sweeps=smoke", "callbacks=mlflow", "callbacks.mlflow.experiment=probe"])
+    then = deepcopy(now)
+    then["arguments"] = ["sweeps=smoke", "tracker=mlflow", "tracker.experiment=probe"]
+    then["files"] = {name: text for name, text in now["files"].items() if not name.startswith("callbacks/")}
+    for name in ("none", "mlflow"):
+        option = f"defaults: [/schema/tracker/{name}@_here_, _self_]\nname: {name}\n"
+        then["files"][f"tracker/{name}.yaml"] = option + ("uri: sqlite:///own.db\n" if name == "mlflow" else "")
+    then["files"]["config.yaml"] = now["files"]["config.yaml"].replace("- callbacks: none", "- tracker: none")
+    found = migrate_snapshot(then)
+    assert found["arguments"] == now["arguments"]
+    assert differences(found, now) == []
+    with closing(Composer(found, ["data=synthetic", *found["arguments"][1:]])) as composer:
+        callbacks = callbacks_of(composer.composed([]))
+    assert callbacks == {"mlflow": MLflowConfig(uri="sqlite:///own.db", experiment="probe")}
 
 
 def test_a_trial_of_an_exported_study_is_still_the_experiment_that_came_of_it(configure):
