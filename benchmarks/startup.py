@@ -26,13 +26,13 @@ def main(cfg):
 
 main()
 """
-# Ends the process where the display would hear of the first step.
+# Ends the process when the display receives the first step.
 FIRST_STEP = """
 import os
-from mnist_compact.terminal import display
-from mnist_compact.app import main
+from mnist_compact.cli import run_display
+from mnist_compact.cli.train import main
 
-display.TerminalCallback.on_step_end = lambda self, view: os._exit(0)
+run_display.TerminalCallback.on_step_end = lambda self, view: os._exit(0)
 main()
 """
 LIMIT = 2.0
