@@ -26,7 +26,7 @@ def main(cfg):
 
 main()
 """
-# Ends the process where the display would hear of the first step.
+# Ends the process when the display receives the first step.
 FIRST_STEP = """
 import os
 from mnist_compact.cli import run_display

@@ -77,7 +77,7 @@ def test_train_writes_a_run_folder(trained, capsys):
     assert record == RunRecord.read(folder)
     assert {"curves.png", "confusion.png", "mistakes.png", "correct.bits"} <= {path.name for path in folder.iterdir()}
     assert (folder / "correct.bits").stat().st_size == 5
-    with pytest.raises(ConfigError, match="holds a run already"):
+    with pytest.raises(ConfigError, match="already contains a run"):
         train(compose("model=m1", *SMALL), folder)
 
 

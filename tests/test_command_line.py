@@ -208,7 +208,7 @@ REFUSED = {
     "unknown device": (["machine.device=abacus"], ["machine.device must be auto, cpu", "'abacus'"]),
     "too many parameters": (["model.layers.conv4.width=200"], ["budget.parameters_below", "8,000", "38,508"]),
     "too many epochs": (["train.epochs=16"], ["train.epochs must be at most", "15", "got 16"]),
-    "no value": (["optim.lr"], ["'optim.lr' is not of the form key=value"]),
+    "no value": (["optim.lr"], ["'optim.lr' does not have the form key=value"]),
     "open bracket": (["model.order=[conv1"], ["'model.order=[conv1' cannot be read"]),
 }
 
@@ -239,7 +239,7 @@ def test_a_folder_with_a_run_is_not_run_into_again(single):
     cwd, folder, _ = single
     before = tree(cwd)
     message = refused(call(cwd, *SMALL, f"hydra.run.dir={folder}"))
-    assert message == f"the run folder must be new, got {folder}, which holds a run already"
+    assert message == f"the run folder must be new, got {folder}, which already contains a run"
     assert tree(cwd) == before
 
 
@@ -428,7 +428,7 @@ def test_ctrl_c_keeps_what_was_done_and_tells_how_to_go_on(whole, tmp_path):
     assert (done.returncode, done.stderr) == (130, "")
     assert record(folder)["status"] == "interrupted"
     assert 1 <= record(folder)["epochs_done"] < EPOCHS
-    assert done.stdout.splitlines()[-1] == "go on with: python -m mnist_compact resume=run"
+    assert done.stdout.splitlines()[-1] == "continue with: python -m mnist_compact resume=run"
 
     succeed(start(tmp_path, "resume=run"))
     assert_same_run(folder, whole)
@@ -438,7 +438,7 @@ def test_ctrl_c_keeps_what_was_done_and_tells_how_to_go_on(whole, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["optim.lr=0.1"], "resume takes no other change than train.epochs upwards and machine.*, got optim.lr"),
+        (["optim.lr=0.1"], "resume accepts only train.epochs (increased) and machine.*, got optim.lr"),
         (["train.epochs=11"], "train.epochs must be at least the run's 12, got 11"),
         (["train.epochs=16"], "train.epochs must be at most budget.max_epochs = 15, got 16"),
         (["train.epochs=more"], "train.epochs must be a whole number, got 'more'"),

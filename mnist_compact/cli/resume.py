@@ -1,4 +1,4 @@
-"""What lies on disk already, taken up: `resume=<folder>` of a run, a grid or a study, and `rerun=<run folder>`."""
+"""Commands on existing folders: `resume=<folder>` of a run, grid or study, and `rerun=<run folder>`."""
 
 import secrets
 from contextlib import closing
@@ -17,21 +17,26 @@ if TYPE_CHECKING:
     from mnist_compact.config.schema import RunConfig
 
 STORAGE = "hydra.sweeper.storage"
-GRID = "multirun.yaml"  # Hydra leaves it in the folder of a grid
+GRID = "multirun.yaml"  # Hydra writes it to the folder of a grid
 
 
 def resume(folder: Path, given: dict[str, str]) -> RunRecord | None:
-    """Go on with the run in `folder`: up to `train.epochs`, on what `machine.*` names, if they are given.
+    """Continue the run in a folder.
 
-    Returns its record, or None where nothing was left to do, which is announced.
-    Raises ConfigError for any other change.
+    Args:
+        folder: The run folder.
+        given: Changes by key: `train.epochs` and `machine.*` are allowed.
+
+    Returns:
+        The record of the run; None if there was nothing left to do, which is announced.
+
+    Raises:
+        ConfigError: `given` contains another change or a wrong value.
     """
     epochs = given.get("train.epochs")
     others = sorted(key for key in given if key != "train.epochs" and not key.startswith("machine."))
     if others:
-        raise ConfigError(
-            [f"resume takes no other change than train.epochs upwards and machine.*, got {', '.join(others)}"]
-        )
+        raise ConfigError([f"resume accepts only train.epochs (increased) and machine.*, got {', '.join(others)}"])
     if epochs is not None and not epochs.isdigit():
         raise ConfigError([f"train.epochs must be a whole number, got {epochs!r}"])
     from mnist_compact.callbacks.base import CallbackList
@@ -39,9 +44,9 @@ def resume(folder: Path, given: dict[str, str]) -> RunRecord | None:
     from mnist_compact.cli.run_display import on_terminal
     from mnist_compact.runs import trainer
 
-    elsewhere = {key: value for key, value in given.items() if key != "train.epochs"}
+    changes = {key: value for key, value in given.items() if key != "train.epochs"}
     before = RunRecord.read(folder)
-    machine = _changed(before.config, elsewhere).machine if elsewhere else None
+    machine = _changed(before.config, changes).machine if changes else None
     callbacks = build_callbacks(stored_callbacks(folder), folder)
     with closing(CallbackList(on_terminal(), *callbacks)) as callback:
         record = trainer.resume(folder, callback, epochs=None if epochs is None else int(epochs), machine=machine)
@@ -49,29 +54,35 @@ def resume(folder: Path, given: dict[str, str]) -> RunRecord | None:
 
 
 def is_study(folder: Path, given: dict[str, str]) -> bool:
-    """Whether the folder is that of a search: its database lies in it, or `given` names another storage."""
+    """Whether the folder belongs to a study: it contains the database, or `given` names another storage."""
     return (folder / DATABASE).is_file() or STORAGE in given
 
 
 def is_grid(folder: Path) -> bool:
+    """Whether the folder belongs to a grid or a search that Hydra has started."""
     return (folder / GRID).is_file() and not (folder / RECORD).exists()
 
 
 def grid_line(folder: Path, given: dict[str, str]) -> list[str]:
-    """The arguments that finish the grid in `folder`: what was interrupted goes on, what is missing is run.
+    """Return the arguments that finish a grid: interrupted runs are continued and missing runs are started.
 
-    Raises ConfigError for a search, which its own line continues, and for changes.
+    Args:
+        folder: The folder of the grid.
+        given: Changes by key; none are allowed.
+
+    Raises:
+        ConfigError: The folder belongs to a search, or `given` is not empty.
     """
     from hydra.core.override_parser.types import Quote, QuotedString
     from omegaconf import OmegaConf
 
     if given:
-        raise ConfigError([f"resume of a grid takes no changes, got {', '.join(given)}"])
-    saved: Any = OmegaConf.to_container(OmegaConf.load(folder / GRID), resolve=False)  # ${…} is each member's own
+        raise ConfigError([f"resume of a grid accepts no changes, got {', '.join(given)}"])
+    saved: Any = OmegaConf.to_container(OmegaConf.load(folder / GRID), resolve=False)  # ${…} differs between the runs
     hydra = saved["hydra"]
     sweeper = hydra["runtime"]["choices"]["hydra/sweeper"]
     if sweeper != "basic":
-        raise ConfigError([f"{folder} is not a grid: hydra/sweeper={sweeper} goes on when its line is typed again"])
+        raise ConfigError([f"{folder} is not a grid: to continue it, rerun the command with hydra/sweeper={sweeper}"])
     replaced = ("hydra.mode=", "hydra.sweep.dir=", "hydra.launcher.go_on=")
     sources = [source["path"] for source in hydra["runtime"]["config_sources"] if source["provider"] == "command-line"]
     return [
@@ -85,10 +96,20 @@ def grid_line(folder: Path, given: dict[str, str]) -> list[str]:
 
 
 def rerun(folder: Path, given: dict[str, str]) -> tuple[Path, RunRecord]:
-    """Run the configuration of the run in `folder` once more, with the settings in `given` changed, in a folder anew.
+    """Train the configuration of a run again, in a new folder.
 
-    The configuration is the record's: what conf/ says by now does not count. The callbacks are those of the run.
-    Raises ConfigError for keys it lacks.
+    The configuration is that of the record. Later changes in conf/ have no effect. The callbacks are those of
+    the run.
+
+    Args:
+        folder: The run folder.
+        given: Changed settings by key.
+
+    Returns:
+        The new run folder and the record of the new run.
+
+    Raises:
+        ConfigError: `given` contains a key that the configuration does not have, or the run is not possible.
     """
     config = _changed(RunRecord.read(folder).config, given)
     from mnist_compact.callbacks.base import CallbackList
@@ -98,10 +119,10 @@ def rerun(folder: Path, given: dict[str, str]) -> tuple[Path, RunRecord]:
 
     trainer.check(config)
     overrides = [f"rerun={folder}", *(f"{key}={value}" for key, value in given.items())]
-    new = _run_folder(config)
-    callbacks = build_callbacks(stored_callbacks(folder), new)
+    new_folder = _run_folder(config)
+    callbacks = build_callbacks(stored_callbacks(folder), new_folder)
     with closing(CallbackList(on_terminal(), *callbacks)) as callback:
-        return new, trainer.run(config, new, callback, overrides=overrides)
+        return new_folder, trainer.run(config, new_folder, callback, overrides=overrides)
 
 
 def _changed(recorded: dict[str, Any], given: dict[str, str]) -> "RunConfig":
@@ -112,16 +133,13 @@ def _changed(recorded: dict[str, Any], given: dict[str, str]) -> "RunConfig":
     unknown = [key for key in given if OmegaConf.select(tree, key, default=missing) is missing]
     if unknown:
         raise ConfigError(
-            [
-                f"{key} is not a setting of the run, and settings alone can be changed.{new_place(key)}"
-                for key in unknown
-            ]
+            [f"{key} is not a setting of the run; only settings can be changed.{new_place(key)}" for key in unknown]
         )
     settings = OmegaConf.merge(tree, OmegaConf.from_dotlist([f"{key}={value}" for key, value in given.items()]))
     return from_record(OmegaConf.to_container(settings))  # type: ignore[arg-type]
 
 
 def _run_folder(config: "RunConfig") -> Path:
-    """As hydra.run.dir of conf/config.yaml has it."""
+    """A new run folder, named as by hydra.run.dir in conf/config.yaml."""
     names = (config.model.name, config.optim.name, f"seed{config.seed}", secrets.token_hex(3))
     return Path(f"outputs/runs/{datetime.now():%Y-%m-%d/%H-%M-%S}_{'_'.join(names)}")

@@ -1,4 +1,4 @@
-"""What a run shows on the terminal: layer table, live bar, a line an epoch, the end."""
+"""Terminal output of a run: layer table, live progress bar, one line per epoch, summary."""
 
 import shlex
 import time
@@ -23,27 +23,27 @@ from mnist_compact.records.record import RunRecord, Status
 from mnist_compact.training.loop import StepView
 
 REFRESH_S = 0.2
-QUIET_S = 10.0  # without a live bar, after which a line tells how far the first epoch is
-WIDEST = 1_000  # characters
+QUIET_S = 10.0  # without a live bar: time between lines with the progress of the first epoch
+WIDEST = 1_000  # largest width of the layer table, characters
 
 
 class TerminalConsole(Console):
-    """Whose reader may leave, as `head` does: nothing more is shown then, and nobody is disturbed."""
+    """A console whose reader may close the pipe, as `head` does. Nothing more is shown then, and there is no error."""
 
     def on_broken_pipe(self) -> None:
-        with suppress(SystemExit):  # rich makes this process's stdout lead nowhere, and would end the process too
+        with suppress(SystemExit):  # rich redirects this process's stdout to /dev/null and would also end the process
             super().on_broken_pipe()
 
 
 class RunningFigures(ProgressColumn):
-    """Loss, accuracy, images/s and learning rate so far in the epoch."""
+    """Progress column with loss, accuracy, images/s and learning rate so far in the epoch."""
 
     def render(self, task: Task) -> Text:
         return Text(task.fields["figures"], style="cyan", no_wrap=True, overflow="ellipsis")
 
 
 class TerminalCallback(Callback):
-    """Shows one run. On a terminal with a live bar; elsewhere, such as in a file, only whole lines."""
+    """Shows one run: on a terminal with a live progress bar, elsewhere (such as in a file) with whole lines only."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or on_paper_or_terminal(TerminalConsole)
@@ -54,7 +54,7 @@ class TerminalCallback(Callback):
         self.epoch_start = 0.0
         self.refreshed = 0.0
         self.printed = 0.0
-        self.knows_pace = False  # whether an epoch was shown
+        self.epoch_was_shown = False
 
     def on_message(self, message: str) -> None:
         self.console.print(message, markup=False, soft_wrap=True)
@@ -63,7 +63,7 @@ class TerminalCallback(Callback):
         table, options = layer_table(info.model_summary), self.console.options
         needed = Measurement.get(self.console, options.update(max_width=WIDEST), table).maximum
         lines = self.console.render_lines(table, options.update(width=needed), pad=False)
-        self.console.print(SegmentLines(lines, new_lines=True), crop=False)  # squeezed it would be dots
+        self.console.print(SegmentLines(lines, new_lines=True), crop=False)  # a narrower table would contain dots
         for line in (*totals(info.model_summary), *recipe(info)):
             self.console.print(line, markup=False, soft_wrap=True)
         self.epochs = info.settings["train"]["epochs"]
@@ -85,7 +85,7 @@ class TerminalCallback(Callback):
         if view.step == 1:
             self.epoch_start = self.printed = now
         if self.bar is None:
-            if not self.knows_pace and now - self.printed >= QUIET_S:
+            if not self.epoch_was_shown and now - self.printed >= QUIET_S:
                 self.printed = now
                 self.on_message(f"epoch {view.epoch}/{self.epochs}: {view.seen:,} of {self.images:,} images")
             return
@@ -98,7 +98,7 @@ class TerminalCallback(Callback):
         self.bar.update(self.task_id, completed=view.seen, description=description, figures=figures)
 
     def on_epoch_end(self, row: dict[str, Any], *, new_best: bool) -> None:
-        self.knows_pace = True
+        self.epoch_was_shown = True
         self.console.print(epoch_line(row, self.epochs, new_best=new_best), markup=False, soft_wrap=True)
         if self.bar is not None:
             self.bar.reset(self.task_id, total=self.images, figures="")
@@ -115,12 +115,12 @@ class TerminalCallback(Callback):
 
 
 def on_terminal() -> Callback:
-    """What a run is shown by: a terminal that fails, in whatever way, costs the run nothing."""
+    """Return the callback that shows a run. Display errors never abort a run."""
     return SafeCallback("the display", TerminalCallback())
 
 
 def scores_so_far(view: StepView) -> str:
-    """Of the epoch under way; nothing on a GPU, which reading them would hold up."""
+    """Return loss and accuracy of the running epoch; nothing on a GPU, where reading them would delay training."""
     if view.loss_sum.device.type != "cpu":
         return ""
     loss, accuracy = view.loss_sum.item() / view.seen, 100 * view.correct.item() / view.seen
@@ -128,6 +128,7 @@ def scores_so_far(view: StepView) -> str:
 
 
 def layer_table(model_summary: ModelSummary) -> Table:
+    """Return the table of layers; k/s/p are kernel, stride and padding, RF is the receptive field, all in px."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("layer")
     for heading in ("output", "k/s/p", "parameters", "MACs", "jump", "RF"):
@@ -148,6 +149,7 @@ def layer_table(model_summary: ModelSummary) -> Table:
 
 
 def totals(model_summary: ModelSummary) -> list[str]:
+    """Return the lines below the layer table: parameters, multiply-accumulates, receptive field and memory."""
     side = model_summary.receptive_field
     field = "unknown" if side is None else f"{side}×{side} before the final pooling"
     return [
@@ -160,6 +162,7 @@ def totals(model_summary: ModelSummary) -> list[str]:
 
 
 def recipe(info: RunInfo) -> list[str]:
+    """Return the lines that describe device, optimizer, scheduler and data of a run."""
     import torch
 
     settings, train = info.settings, info.settings["train"]
@@ -175,13 +178,16 @@ def recipe(info: RunInfo) -> list[str]:
 
 
 def _settings(part: Mapping[str, Any]) -> str:
-    """The option and its settings; those that are null are left out."""
+    """The option and its settings, except those that are null."""
     values = {key: value for key, value in part.items() if key not in ("kind", "name") and value is not None}
     return f"{part['name']}({', '.join(f'{key} {value}' for key, value in values.items())})"
 
 
 def epoch_line(row: dict[str, Any], epochs: int, *, new_best: bool) -> str:
-    """Such as: epoch  3/15  train 0.0821 97.41 %  test 0.0524 9832/10000 98.32 %  lr 0.0041  11.2 s  * best"""
+    """Return the line of an epoch.
+
+    Example: epoch  3/15  train 0.0821 97.41 %  test 0.0524 9832/10000 98.32 %  lr 0.0041  11.2 s  * best
+    """
     split = next(key.removesuffix("_total") for key in row if key.endswith("_total") and key != "train_total")
     parts = [
         f"epoch {row['epoch']:>2}/{epochs}",
@@ -199,6 +205,7 @@ def epoch_line(row: dict[str, Any], epochs: int, *, new_best: bool) -> str:
 
 
 def closing_lines(record: RunRecord, folder: Path) -> list[str]:
+    """Return the summary at the end of a run: scores, status and the next command."""
     lines = []
     for score in record.scores:
         if score.split != "train":
@@ -211,13 +218,13 @@ def closing_lines(record: RunRecord, folder: Path) -> list[str]:
     if record.reason and record.status is not Status.INTERRUPTED:
         lines.append(record.reason)
     if record.status is Status.INTERRUPTED:
-        lines.append(f"go on with: python -m mnist_compact {shlex.quote(f'resume={folder}')}")
+        lines.append(f"continue with: python -m mnist_compact {shlex.quote(f'resume={folder}')}")
     else:
-        lines.append(f"compare with: python -m mnist_compact.report {shlex.quote(_with_its_like(folder))}")
+        lines.append(f"compare with: python -m mnist_compact.report {shlex.quote(_comparison_folder(folder))}")
     return lines
 
 
-def _with_its_like(folder: Path) -> str:
-    """`outputs`, or the folder beside whose others this run's stands where that is elsewhere."""
+def _comparison_folder(folder: Path) -> str:
+    """The first folder of a relative path, such as `outputs`; for a path elsewhere, the parent folder."""
     elsewhere = folder.is_absolute() or ".." in folder.parts
     return str(folder.parent) if elsewhere else folder.parts[0] if folder.parts else "."

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 
 ABOUT_GROUPS = {
-    "data": "which images are trained on and scored on",
+    "data": "training and evaluation images",
     "model": "the network",
-    "augment": "random changes of the training images",
+    "augment": "augmentation of the training images",
     "optim": "the optimizer",
     "scheduler": "the learning-rate schedule",
     "train": "epochs, batch size, label smoothing, weight averaging, precision",
@@ -46,17 +46,19 @@ ABOUT_GROUPS = {
     "experiment": "named configurations: changes to the other groups",
     "sweeps": "search questions, for use with -m",
 }
-TAKE_UP = ("resume", "rerun")  # what begins in a folder that is there
+FOLDER_COMMANDS = ("resume", "rerun")  # commands that take an existing folder
 
 
 def main() -> None:
-    """Entry of `python -m mnist_compact` and of the console script."""
+    """Entry point of `python -m mnist_compact` and of the console script."""
     with plain_errors(), interrupted_by_signals():
         _check_working_folder()
         if "--version" in sys.argv[1:]:
             print(f"mnist_compact {mnist_compact.__version__}")
-        elif verbs := [verb for verb in TAKE_UP if any(word.startswith(f"{verb}=") for word in sys.argv[1:])]:
-            _take_up(verbs[0], sys.argv[1:])
+        elif commands := [
+            name for name in FOLDER_COMMANDS if any(word.startswith(f"{name}=") for word in sys.argv[1:])
+        ]:
+            _run_folder_command(commands[0], sys.argv[1:])
         else:
             _check_saved(sys.argv[1:])
             check_options(sys.argv[1:])
@@ -67,28 +69,28 @@ def _check_working_folder() -> None:
     try:
         os.getcwd()
     except FileNotFoundError as error:
-        raise ConfigError(["the working folder does not exist any more"]) from error
+        raise ConfigError(["the working folder no longer exists"]) from error
 
 
 def _check_saved(arguments: list[str]) -> None:
-    """Raises ConfigError for a run's folder or its saved configuration, which Hydra would pass over for conf/'s own."""
+    """Raise ConfigError for a run's folder or saved configuration: Hydra would ignore it and use conf/ instead."""
     for word in arguments:
         path = word.partition("=")[2] if word.startswith("--config-") and "=" in word else word
         folder = os.path.dirname(path) if os.path.basename(path) == CONFIG else path
         if os.path.isfile(os.path.join(folder, RECORD)):
             line = shlex.join(["python", "-m", "mnist_compact", f"rerun={folder or '.'}"])
-            raise ConfigError([f"{path} is of a run; to run its configuration again: {line}"])
+            raise ConfigError([f"{path} belongs to a run; to run its configuration again: {line}"])
 
 
 class _PastHydra(BaseException):
-    """Carries the error of a single run past Hydra, which would print a line of its own before ours."""
+    """Carries the error of a single run through Hydra, which would otherwise print a line of its own."""
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """One message instead of a traceback for errors that people make; HYDRA_FULL_ERROR=1 shows all of it."""
+    """Context manager: print user errors as one message. HYDRA_FULL_ERROR=1 shows the traceback instead."""
     wants_all = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints its own version and exits before we see the error
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints the error in its own form and exits
     prepare_streams()
     try:
         try:
@@ -98,7 +100,7 @@ def plain_errors() -> Iterator[None]:
                 print(f"{PREFIX}{fault}", file=sys.stderr)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:  # the reader, `head` say, has seen enough; nothing must be flushed at exit
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe; nothing may be flushed at exit
         sys.stdout = None
     except (Exception, _PastHydra) as caught:
         error = caught.args[0] if isinstance(caught, _PastHydra) else caught
@@ -120,7 +122,9 @@ def _launch(arguments: list[str]) -> None:
     search_sweeper.register(_search_view)
     launcher.register()
     grid_sweeper.register()
-    token = secrets.token_hex(3)  # one for all: Hydra asks anew for each run of a grid, which share a folder
+    token = secrets.token_hex(
+        3
+    )  # one token for all runs of a grid, which share a folder; Hydra resolves it once per run
     OmegaConf.register_resolver("token", lambda: token, replace=True)
     OmegaConf.register_resolver("describe_groups", describe_groups, replace=True)
     launch = hydra.main(
@@ -143,7 +147,7 @@ def _search_view() -> "type[View]":
 
 
 def describe_groups() -> str:
-    """A line a group for --help: its options and what it decides."""
+    """Return the list of groups for --help: their options and what they determine."""
     from mnist_compact.config.sweeps_source import sweeps_folder
 
     conf = configuration_folder()
@@ -156,7 +160,7 @@ def describe_groups() -> str:
 
 
 def _task(cfg: "DictConfig") -> float | None:
-    """What Hydra calls for each of its jobs."""
+    """The function that Hydra calls for each job."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -170,7 +174,7 @@ def _task(cfg: "DictConfig") -> float | None:
 
 
 def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
-    """A run in its own folder. Returns the objective, for sweepers."""
+    """Train one run in its folder; return the objective, for sweepers."""
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
 
@@ -181,7 +185,7 @@ def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
     try:
         check_question(job.runtime.choices, GlobalHydra.instance().config_loader())
         if job.runtime.choices.get("sweeps") and alone:
-            raise ConfigError([f"sweeps={job.runtime.choices['sweeps']} is a question for a search: add -m"])
+            raise ConfigError([f"sweeps={job.runtime.choices['sweeps']} is a search question: add -m"])
         run = to_run_config(cfg)
         check_names(run, job.runtime.choices)
         callbacks = callbacks_of(cfg)
@@ -195,7 +199,7 @@ def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
         with closing(CallbackList(on_terminal(), *build_callbacks(callbacks, folder))) as callback:
             record = train(run, folder, callback, overrides=list(job.overrides.task))
     except BaseException:
-        remove_if_empty(folder)  # Hydra made it before anyone could look at the configuration
+        remove_if_empty(folder)  # Hydra created it before the configuration was checked
         raise
     _draw(folder, record)
     _exit_unless_done(record, alone=alone)
@@ -205,17 +209,17 @@ def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
 
 
 def _draw(folder: Path, record: "RunRecord") -> None:
-    """The pictures. They adorn a run that has ended: what goes wrong with them is said, and no more."""
+    """Draw the plots of a run that has ended. Plotting errors are printed and never abort a run."""
     if not record.epochs_done:
         return
-    os.environ.pop("MPLBACKEND", None)  # of a notebook that started this process; matplotlib may not know it here
+    os.environ.pop("MPLBACKEND", None)  # may come from a notebook that started this process; it may not exist here
     try:
         from mnist_compact.reports.plots import draw_run
 
-        logging.getLogger("matplotlib").setLevel(logging.WARNING)  # its first use would tell of fonts
+        logging.getLogger("matplotlib").setLevel(logging.WARNING)  # at its first use it prints messages about fonts
         draw_run(folder)
     except Exception as error:
-        print(f"{PREFIX}the pictures in {folder} could not be drawn: {error}", file=sys.stderr)
+        print(f"{PREFIX}the plots in {folder} could not be drawn: {error}", file=sys.stderr)
 
 
 def _exit_unless_done(record: "RunRecord", *, alone: bool) -> None:
@@ -227,23 +231,23 @@ def _exit_unless_done(record: "RunRecord", *, alone: bool) -> None:
         sys.exit(EXIT_DIVERGED)
 
 
-def _take_up(verb: str, arguments: list[str]) -> None:
-    """`resume=…` and `rerun=…`: not Hydra's, for the configuration lies in the folder already."""
+def _run_folder_command(command: str, arguments: list[str]) -> None:
+    """Run `resume=…` or `rerun=…`. They do not use Hydra, because the folder already contains the configuration."""
     from mnist_compact.cli import resume
 
     given = {key: value for key, _, value in (argument.partition("=") for argument in arguments)}
-    folder = Path(given.pop(verb))
-    if verb == "resume" and resume.is_study(folder, given):
+    folder = Path(given.pop(command))
+    if command == "resume" and resume.is_study(folder, given):
         from mnist_compact.cli.search_display import View
         from mnist_compact.search.resuming import resume_study
 
         resume_study(folder, given, View)
         return
-    if verb == "resume" and resume.is_grid(folder):
+    if command == "resume" and resume.is_grid(folder):
         _launch(resume.grid_line(folder, given))
         return
     record: RunRecord | None
-    if verb == "resume":
+    if command == "resume":
         record = resume.resume(folder, given)
     else:
         folder, record = resume.rerun(folder, given)

@@ -1,4 +1,4 @@
-"""Many compositions that choose the same options: Hydra reads and joins the files once, nearly all of its work."""
+"""A cache for many compositions with the same options. Hydra's work is mostly to read and merge their files."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -9,10 +9,14 @@ from omegaconf import DictConfig
 
 
 class ComposeCache:
-    """Composes with `compose`, whose files must not change, once for each choice of options.
+    """Composes once for each choice of options, and applies values to a copy of the result.
 
-    Values are put into a copy by Hydra's own hand, so they mean and are refused as what they would be otherwise; only
-    the list of them that Hydra keeps under `hydra.overrides` lacks them.
+    Hydra's own code applies the values, so they have the usual meaning and errors. Only the list under
+    `hydra.overrides` does not contain them.
+
+    Args:
+        compose: Composes a configuration from overrides. The files that it reads must not change.
+        is_group: Whether a key is a config group.
     """
 
     def __init__(self, compose: Callable[[list[str]], DictConfig], is_group: Callable[[str], bool]) -> None:
@@ -21,6 +25,7 @@ class ComposeCache:
         self.chosen: dict[tuple[str, ...], DictConfig] = {}
 
     def __call__(self, overrides: Sequence[str]) -> DictConfig:
+        """Return the configuration of these overrides."""
         options = tuple(override for override in overrides if self._chooses(override))
         if options not in self.chosen:
             self.chosen[options] = self.compose(list(options))

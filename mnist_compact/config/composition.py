@@ -1,4 +1,4 @@
-"""Run configurations out of conf/, composed as the command line does but within a program."""
+"""Composition of run configurations from conf/ in Python, as on the command line."""
 
 from functools import cache
 from typing import Any
@@ -9,12 +9,16 @@ from mnist_compact.config.schema import GROUPS, RunConfig, configuration_folder
 
 
 def compose(*overrides: str) -> RunConfig:
-    """What `python -m mnist_compact <overrides>` would run. Raises ConfigError in the command line's words."""
+    """Return the configuration of `python -m mnist_compact <overrides>`.
+
+    Raises:
+        ConfigError: The overrides are wrong. The message is that of the command line.
+    """
     return _composition(overrides)[0]
 
 
 def options_of(*overrides: str) -> dict[str, Any]:
-    """Group → the option that `overrides` choose of it, defaults among them."""
+    """Return the option of each group for these overrides, including defaults."""
     choices = _composition(overrides)[1]
     return {group: choices[group] for group in GROUPS}
 
@@ -29,7 +33,7 @@ def _composition(overrides: tuple[str, ...]) -> tuple[RunConfig, dict[str, Any]]
     from mnist_compact.config.error_messages import check_options, explain
 
     _register_once()
-    before = GlobalHydra.instance().hydra  # the application's own, while it runs
+    before = GlobalHydra.instance().hydra  # that of a running application
     GlobalHydra.instance().clear()
     try:
         check_options(overrides)

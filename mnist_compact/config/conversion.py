@@ -1,4 +1,4 @@
-"""Conversion of a composed configuration to plain dataclasses, and of those to and from a run record."""
+"""Conversion of composed configurations and of run records to plain dataclasses."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 
 def to_run_config(cfg: DictConfig) -> RunConfig:
-    """Plain dataclasses from a composed configuration. Raises ConfigError naming every fault of every group."""
+    """Convert a composed configuration to plain dataclasses.
+
+    Raises:
+        ConfigError: The configuration is wrong. The message names every error of every group.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import MissingMandatoryValue
 
-    # Any of them would make the conversion below fail in words of its own.
+    # With such errors the conversion below would fail with a less helpful message.
     if faults := _missing_groups(cfg) or unknown_keys(cfg):
         raise ConfigError(faults)
     parts: dict[str, Any] = {"seed": cfg.seed, "experiment": cfg.experiment}
@@ -83,7 +87,11 @@ def _callback(key: str, node: Any) -> CallbackConfig:
 
 
 def machine_of(cfg: DictConfig) -> MachineConfig:
-    """What the run of a composed configuration is computed on. Raises ConfigError for what is out of range."""
+    """Return the machine settings of a composed configuration.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
     from omegaconf import OmegaConf
 
     machine: MachineConfig = OmegaConf.to_object(cfg.machine)  # type: ignore[assignment]
@@ -91,26 +99,36 @@ def machine_of(cfg: DictConfig) -> MachineConfig:
 
 
 def _missing_groups(cfg: DictConfig) -> list[str]:
-    """What `~group` has taken away."""
+    """Errors for groups that `~group` has removed."""
     from omegaconf import OmegaConf
 
     return [f"{options_rule(group)}, got nothing" for group in SCHEMAS if OmegaConf.is_missing(cfg, group)]
 
 
 def check_names(run: RunConfig, choices: Mapping[str, Any]) -> None:
-    """An option's file must carry its own name: it is how records and reports tell options apart."""
+    """Check that every option's file contains its own name, by which records and reports distinguish options.
+
+    Args:
+        run: The configuration.
+        choices: The option of each group, as Hydra records them.
+
+    Raises:
+        ConfigError: A name differs from the option, or a group has several options.
+    """
     faults = []
     for group in (*GROUPS, "experiment"):
         part = getattr(run, group)
         name = part if group == "experiment" else part.name
         choice = choices.get(group)
-        if group == "experiment" and name is None and choice is not None:  # Hydra passes over an optional file
+        if (
+            group == "experiment" and name is None and choice is not None
+        ):  # Hydra ignores an optional file that is missing
             named = [path.stem for path in (configuration_folder() / group).glob("*.yaml")]
             faults.append(
-                f"experiment={choice} does not exist, or its file does not say 'experiment: {choice}'."
+                f"experiment={choice} does not exist, or its file lacks the line 'experiment: {choice}'."
                 f"{nearest(choice, named)}"
             )
-        elif choice is None and group != "experiment":  # which Hydra says of a list
+        elif choice is None and group != "experiment":  # Hydra's value for a list of options
             faults.append(f"{options_rule(group)}, got several")
         elif name != choice:
             key = "experiment" if group == "experiment" else f"{group}.name"
@@ -120,9 +138,10 @@ def check_names(run: RunConfig, choices: Mapping[str, Any]) -> None:
 
 
 def from_record(record: Mapping[str, Any]) -> RunConfig:
-    """The run a record describes, of whatever version, without conf/, Hydra or network.
+    """Return the configuration in a run record of any version. This needs neither conf/ nor Hydra.
 
-    Raises ConfigError for one that is not whole.
+    Raises:
+        ConfigError: The record is incomplete or wrong.
     """
     record = with_machine(record)
     parts: dict[str, Any] = {}
@@ -143,7 +162,7 @@ def from_record(record: Mapping[str, Any]) -> RunConfig:
 
 
 def part_from_record(group: str, recorded: Mapping[str, Any]) -> Any:
-    """One group's config, as `from_record`."""
+    """Return the config of one group, as `from_record` does for all groups."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 

@@ -1,4 +1,4 @@
-"""Errors that people make, as one clear message: key, rule, value, and the nearest valid choice."""
+"""Messages for user errors: key, rule, value, and the nearest valid choice."""
 
 import re
 import shlex
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def explain(error: Exception) -> str | None:
-    """The message for people, or None for an error that is not theirs."""
+    """Return the message for a user error; None for any other error."""
     from hydra.errors import HydraException, MissingConfigException, OverrideParseException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -34,7 +34,10 @@ def explain(error: Exception) -> str | None:
 
 
 def check_options(arguments: Iterable[str]) -> None:
-    """Check that every group=value names an option, before Hydra merges a list of options or stumbles over a number.
+    """Check that every group=value names an option. Hydra would merge a list of options, or fail for a number.
+
+    Args:
+        arguments: Command-line arguments.
 
     Raises:
         ConfigError: A value is a number, null or a list. `experiment` and `sweeps` accept null, which means none, and
@@ -73,20 +76,22 @@ def _as_typed(value: object) -> str:
 
 
 def _several_in_a_grid(group: str, value: object) -> str:
-    """What to type instead of a list of options."""
+    """Advice for a list of options: the grid that runs each of them."""
     if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
         return ""
-    return f". A grid runs each of several: -m {group}={','.join(value)}"
+    return f". To run each of them, use a grid: -m {group}={','.join(value)}"
 
 
-PLAIN = re.compile(r"[A-Za-z0-9_/\-+.$%*@?|,:=\[\]{}()'\"\\ ]")  # what a value may hold without quotes, and its syntax
+PLAIN = re.compile(
+    r"[A-Za-z0-9_/\-+.$%*@?|,:=\[\]{}()'\"\\ ]"
+)  # characters of a value that needs no quotes, and of the syntax
 
 
 def _grammar_fault(override: str) -> str:
-    """What to change in an argument that Hydra cannot parse, whose own message is its parser's."""
+    """The message for an argument that Hydra cannot parse. Hydra's own message is that of its parser."""
     key, equals, value = override.partition("=")
     if not key or not equals:
-        return f"{override!r} is not of the form key=value"
+        return f"{override!r} does not have the form key=value"
     special = sorted({character for character in value if not PLAIN.match(character)})
     open_brackets = any(value.count(left) != value.count(right) for left, right in ("[]", "{}", "()"))
     if open_brackets or value.count("'") % 2 or value.count('"') % 2:
@@ -98,19 +103,27 @@ def _grammar_fault(override: str) -> str:
 
 
 def check_question(choices: Mapping[str, Any], loader: "ConfigLoader") -> None:
-    """Raises ConfigError for a question without a file, which Hydra passes over: the group `sweeps` is optional."""
+    """Check that the chosen search question has a file. Hydra ignores a missing one: the group `sweeps` is optional.
+
+    Args:
+        choices: The option of each group, as Hydra records them.
+        loader: Hydra's loader of configurations.
+
+    Raises:
+        ConfigError: The file does not exist.
+    """
     name, options = choices.get("sweeps"), loader.get_group_options("sweeps")
     if name is not None and name not in options:
         raise ConfigError([_unknown_option(f"sweeps/{name}", options)])
 
 
 def _interval_in_a_grid(arguments: list[str]) -> str:
-    """An interval has no members to run one by one; a search takes it as it stands."""
+    """The message for an interval in a grid, with the command of a search instead."""
     intervals = [argument for argument in arguments if re.match(r"[^=]+=.*\binterval\(", argument)]
     rest = [a for a in arguments if a not in ("-m", "--multirun") and not a.startswith("hydra/sweeper=")]
     line = shlex.join(["python", "-m", "mnist_compact", "-m", "hydra/sweeper=compact", *rest])
     named = " and ".join(intervals) or "hydra.sweeper.params"
-    return f"{named}: a grid cannot run through an interval. A search can: {line}"
+    return f"{named}: a grid cannot enumerate an interval. A search can sample it: {line}"
 
 
 def _unknown_option(missing: str, options: list[str]) -> str:
@@ -124,7 +137,7 @@ def _unknown_option(missing: str, options: list[str]) -> str:
 
 
 def _unfit_key(error: Exception) -> str:
-    """An unknown key or a wrong type, as Hydra and OmegaConf report them."""
+    """The message for an unknown key or a wrong type, which Hydra or OmegaConf reported."""
     from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
     cause: BaseException | None = error
@@ -133,10 +146,10 @@ def _unfit_key(error: Exception) -> str:
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         key = str(cause.key)
         siblings = [str(name) for name in cause.parent_node] if cause.parent_node is not None else []
-        place = cause.full_key or key
-        if re.fullmatch(r"callbacks\.\w+", place):
-            return f"{unknown_key(place, siblings)} To add a callback of your own: +{place}.path=<module>.<class>"
-        return f"{unknown_key(place, siblings)} Keys there: {', '.join(siblings)}."
+        path = cause.full_key or key
+        if re.fullmatch(r"callbacks\.\w+", path):
+            return f"{unknown_key(path, siblings)} To add a callback of your own: +{path}.path=<module>.<class>"
+        return f"{unknown_key(path, siblings)} Valid keys: {', '.join(siblings)}."
     if isinstance(cause, OmegaConfBaseException):
         first = (cause.msg or str(cause)).splitlines()[0]
         if missing := re.search(r"Missing mandatory value: (\w+)$", first):
@@ -157,7 +170,7 @@ KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or f
 
 
 def _plain_rule(message: str) -> str | None:
-    """The rule and the value of a message of OmegaConf's about a value of a wrong kind; None for another message."""
+    """The rule and value of OmegaConf's message about a value of a wrong type; None for any other message."""
     if found := re.match(r"Value '(.*)' of type '\w+' (?:could not be converted to|is not a valid) (\w+)$", message):
         value, kind = found.groups()
         return f"must be {KINDS[kind]}, got {value!r}" if kind in KINDS else None
@@ -168,7 +181,7 @@ def _plain_rule(message: str) -> str | None:
 
 
 def _no_new_layer(message: str) -> str:
-    """OmegaConf makes a mapping of what is added, which no layer is."""
+    """The message for a layer that is added on the command line: OmegaConf makes a mapping of it, not a layer."""
     typed = re.search(r"Error merging override (\S+?)=", message)
     return (
         f"{typed.group(1).lstrip('+') if typed else 'model.layers'} is not a key of this model's layers, and the "

@@ -1,7 +1,7 @@
-"""What an experiment sets for an option goes when another option takes that one's place.
+"""Overriding an option drops the experiment's settings for it.
 
-Otherwise `experiment=m3_logged optim=sgd` keeps Adam's rate, and `experiment=m3_logged scheduler=none` is not composed:
-Hydra knows which option an experiment has chosen, not that the values beside it are meant for it.
+Otherwise `experiment=m3_logged optim=sgd` would keep Adam's learning rate, and `experiment=m3_logged scheduler=none`
+would be an error: Hydra knows which option an experiment chooses, but not that the experiment's values belong to it.
 """
 
 import copy
@@ -15,8 +15,8 @@ from omegaconf import open_dict
 from mnist_compact.config.schema import GROUPS
 
 
-class _Fitting:
-    """A repository of configurations, whose experiments set nothing for options that are not theirs."""
+class _FilteredRepository:
+    """A repository of configurations in which experiments set values only for the options that they choose."""
 
     def __init__(self, repository: Any, chosen: dict[str, str]) -> None:
         self.repository = repository
@@ -30,16 +30,16 @@ class _Fitting:
         if loaded is None or not config_path.startswith("experiment/"):
             return loaded
         meant = _options(self.repository.load_config("config")) | _options(loaded)
-        fitting = copy.deepcopy(loaded)  # the repository keeps its own for the next member of a grid
-        with open_dict(fitting.config):
+        filtered = copy.deepcopy(loaded)  # the repository caches the original for the next run of a grid
+        with open_dict(filtered.config):
             for group, option in self.chosen.items():
                 if option != meant.get(group, option):
-                    fitting.config.pop(group, None)
-        return fitting
+                    filtered.config.pop(group, None)
+        return filtered
 
 
 def _options(loaded: Any) -> dict[str, str]:
-    """Group → option, of a defaults list."""
+    """The option of each group in a defaults list."""
     defaults = (loaded.defaults_list if loaded else None) or []
     return {
         default.group.removeprefix("/"): default.value
@@ -49,7 +49,7 @@ def _options(loaded: Any) -> dict[str, str]:
 
 
 def register() -> None:
-    """Let every composition heed it; Hydra has no other door for that."""
+    """Apply this rule to every composition. Hydra has no public hook for it, so a method is replaced."""
     compose = ConfigLoaderImpl._compose_config_from_defaults_list
     if compose.__module__ == __name__:
         return
@@ -57,6 +57,6 @@ def register() -> None:
     def composed(self: ConfigLoaderImpl, defaults: list[ResultDefault], repo: Any) -> Any:
         options = [default.config_path.split("/") for default in defaults if default.config_path]
         chosen = {option[0]: option[1] for option in options if len(option) == 2 and option[0] in GROUPS}
-        return compose(self, defaults=defaults, repo=cast("IConfigRepository", _Fitting(repo, chosen)))
+        return compose(self, defaults=defaults, repo=cast("IConfigRepository", _FilteredRepository(repo, chosen)))
 
     ConfigLoaderImpl._compose_config_from_defaults_list = composed  # type: ignore[method-assign]

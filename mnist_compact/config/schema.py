@@ -1,4 +1,4 @@
-"""The tree of all configs, its registration with Hydra, and the ways between Hydra, plain dataclasses and records."""
+"""The schema of the whole configuration, its registration with Hydra, and its form in a run record."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mnist_compact.training.config import BUDGETS, MACHINES, TRAINS, BudgetConfi
 if TYPE_CHECKING:
     from mnist_compact.data.datasets import Datasets
 
-# Group → kind → class. An option names its kind by the schema in its defaults list; several options may share one.
+# Group → kind → class. The schema in an option's defaults list names its kind; several options may share a kind.
 GROUPS: dict[str, dict[str, type[Any]]] = {
     "data": dict(DATA),
     "model": dict(MODELS),
@@ -35,18 +35,18 @@ SCHEMAS: dict[str, dict[str, type[Any]]] = {**GROUPS, "callbacks": dict(CALLBACK
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class RunConfig:
-    """Everything one run is determined by, versions aside; `machine` says where it is computed."""
+    """Everything that determines a run, except software versions. `machine` only determines where it is computed."""
 
-    data: DataConfig
-    model: ModelConfig
-    augment: AugmentConfig
-    optim: OptimConfig
-    scheduler: SchedulerConfig
-    train: TrainConfig
-    budget: BudgetConfig
-    machine: MachineConfig
-    seed: int = 0
-    experiment: str | None = None  # name of the delta in conf/experiment, if one was used
+    data: DataConfig  # training and evaluation images
+    model: ModelConfig  # the network
+    augment: AugmentConfig  # augmentation of the training images
+    optim: OptimConfig  # the optimizer
+    scheduler: SchedulerConfig  # the learning-rate schedule
+    train: TrainConfig  # epochs, batch size, label smoothing, weight averaging, precision
+    budget: BudgetConfig  # limits of the run
+    machine: MachineConfig  # device, threads and folder of the images
+    seed: int = 0  # seed of weights, order, augmentation and dropout, at least 0
+    experiment: str | None = None  # name of the file in conf/experiment; null = none
 
     def __post_init__(self) -> None:
         faults = []
@@ -71,7 +71,11 @@ class RunConfig:
             raise ConfigError(faults)
 
     def load_data(self, announce: Callable[[str], None]) -> Datasets:
-        """The images, from where this machine has them."""
+        """Load the images from this machine's folder.
+
+        Args:
+            announce: Receives a sentence when something takes time, such as a download.
+        """
         return self.data.load(announce, self.machine.data_root)
 
     def _repr_html_(self) -> str:
@@ -89,7 +93,7 @@ class Composition(RunConfig):
 
 
 def configuration_folder() -> Path:
-    """conf/ of the checkout or, in an installed wheel, the copy inside the package."""
+    """Return conf/ of the checkout or, in an installed wheel, the copy inside the package."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "conf", package.parent / "conf"):
         if (folder / "config.yaml").is_file():
@@ -98,7 +102,7 @@ def configuration_folder() -> Path:
 
 
 def register() -> None:
-    """Tell Hydra the schemas: /schema for the tree and /schema/<group>/<kind> for the options to build on."""
+    """Register the schemas with Hydra: /schema for the whole, and /schema/<group>/<kind> for the options."""
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
@@ -109,13 +113,13 @@ def register() -> None:
 
 
 def options_rule(group: str) -> str:
-    """Which options a group has, in the words of a refusal."""
+    """Return the rule of an error message that lists the options of a group."""
     folder = configuration_folder() / group
     return f"{group} must be one of {', '.join(sorted(path.stem for path in folder.glob('*.yaml')))}"
 
 
 def to_record(run: RunConfig) -> dict[str, Any]:
-    """Plain JSON values; each group carries its kind beside its settings."""
+    """Convert a configuration to plain JSON values. Each group contains its kind and its settings."""
     record: dict[str, Any] = {}
     for group, kinds in GROUPS.items():
         part = getattr(run, group)

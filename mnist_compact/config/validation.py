@@ -1,4 +1,4 @@
-"""What a composed configuration may hold that no run can have, and Hydra lets pass."""
+"""Checks of a composed configuration that Hydra does not make."""
 
 from __future__ import annotations
 
@@ -13,38 +13,48 @@ from mnist_compact.records.migrations import new_place
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-LARGEST = 2**63 - 1  # whole number in a table
+LARGEST = 2**63 - 1  # largest whole number in a table
 
 
-def beyond_tables(place: str, value: Any) -> list[str]:
-    """Numbers that the record, or a column of a table of records, cannot hold."""
+def beyond_tables(key: str, value: Any) -> list[str]:
+    """Return errors for numbers that a record, or a column of a table of records, cannot store.
+
+    Args:
+        key: Key of the value.
+        value: A value, or a mapping or list of values.
+    """
     if isinstance(value, dict | list):
         entries = value.items() if isinstance(value, dict) else enumerate(value)
-        return [fault for key, entry in entries for fault in beyond_tables(f"{place}.{key}", entry)]
+        return [fault for name, entry in entries for fault in beyond_tables(f"{key}.{name}", entry)]
     if isinstance(value, int) and abs(value) > LARGEST:
         rule = f"at most {LARGEST}" if value > 0 else f"at least {-LARGEST}"
-        return [f"{place} must be {rule}, got {value}"]
+        return [f"{key} must be {rule}, got {value}"]
     if isinstance(value, float) and not math.isfinite(value):
-        return [f"{place} must be finite, got {value}"]
+        return [f"{key} must be finite, got {value}"]
     return []
 
 
-def unknown_key(place: str, known: Iterable[str]) -> str:
-    """The words for a key that is none, with what may have been meant."""
-    meant = new_place(place) or nearest(place.rpartition(".")[2], known)
-    return f"{place} is not a key of the configuration.{meant}"
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """Return the error message for an unknown key, with the most similar known key."""
+    meant = new_place(key) or nearest(key.rpartition(".")[2], known)
+    return f"{key} is not a key of the configuration.{meant}"
 
 
-def unknown_keys(node: DictConfig, place: str = "") -> list[str]:
-    """What `+` has added to a schema that has no such key."""
+def unknown_keys(node: DictConfig, prefix: str = "") -> list[str]:
+    """Return errors for keys that `+` has added and that the schema does not have.
+
+    Args:
+        node: A composed configuration, or a part of it.
+        prefix: Path of this part, with a final dot.
+    """
     from omegaconf import DictConfig, OmegaConf
 
     cls = OmegaConf.get_type(node)
     keys = [str(key) for key in node]
     known = [field.name for field in dataclasses.fields(cls)] if dataclasses.is_dataclass(cls) else keys
     unknown = [key for key in keys if key not in known]
-    faults = [unknown_key(f"{place}{key}", known) for key in unknown]
+    faults = [unknown_key(f"{prefix}{key}", known) for key in unknown]
     for key, child in node.items_ex(resolve=False):
         if isinstance(child, DictConfig) and not child._is_none():
-            faults += unknown_keys(child, f"{place}{key!s}.")
+            faults += unknown_keys(child, f"{prefix}{key!s}.")
     return faults

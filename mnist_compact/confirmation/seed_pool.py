@@ -82,7 +82,7 @@ def _attempt(requested: list[tuple[Path, list[int]]], jobs: int, total: int, cal
     pending = [
         ProcessJob(
             number=total - len(missing) + index,
-            told=f"{folder.name}, seed {seed}" if several else f"seed {seed}",
+            label=f"{folder.name}, seed {seed}" if several else f"seed {seed}",
             command=[sys.executable, "-m", SEED, str(folder), str(seed), str(threads), str(os.getpid()), *callbacks],
             folder=seed_folder(folder, seed),
             threads=threads,
@@ -90,4 +90,4 @@ def _attempt(requested: list[tuple[Path, list[int]]], jobs: int, total: int, cal
         for index, (folder, seed) in enumerate(missing)
     ]
     outcomes = run_all(pending, workers, total)
-    return [f"{job.told}: {outcomes[job.number].fault}" for job in pending if outcomes[job.number].fault]
+    return [f"{job.label}: {outcomes[job.number].fault}" for job in pending if outcomes[job.number].fault]

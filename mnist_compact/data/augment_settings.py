@@ -1,4 +1,4 @@
-"""The strengths and probabilities of the augmentation, with their ranges. Torch-free."""
+"""The strengths and probabilities of the augmentation, with their ranges. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -10,32 +10,30 @@ from mnist_compact.common.shapes import SIDE
 
 
 def _within(low: int, high: int, default: float = 0.0, *, below: bool = False) -> Any:
-    """A field whose values lie in [low, high], or with `below` in [low, high)."""
+    """A dataclass field with values in [low, high], or in [low, high) if `below` is true."""
     return field(default=default, metadata={"range": (low, high, below)})
 
 
 @dataclass(kw_only=True, slots=True)
 class AugmentSettings:
-    """How far each training image is moved and changed: drawn uniformly, anew for every image each time; 0 = off.
+    """How strongly training images are augmented.
 
-    Of each kind of change a probability says how many images have it: 1 = all, 0 = none.
+    Each change is drawn uniformly and independently for every image in every epoch. A strength of 0 turns a change off.
     """
 
-    name: str  # of the option, as typed
-    rotation_deg: float = _within(0, 180)  # within ± this
-    shift_fraction: float = _within(0, 1, below=True)  # along each axis within ± this part of the image's side
-    scale_fraction: float = _within(0, 1, below=True)  # zoom factor within 1 ± this
-    shear: float = _within(0, 1)  # tangent of the shear angle within ± this
-    affine_probability: float = _within(0, 1, 1.0)  # of the four above
-    brightness: float = _within(0, 1, below=True)  # brightness factor within 1 ± this
-    contrast: float = _within(0, 1, below=True)  # contrast factor about the image's mean within 1 ± this
-    jitter_probability: float = _within(0, 1, 1.0)  # of the two above
-    elastic_px: float = _within(
-        0, SIDE // 2
-    )  # smooth distortion: nodes of a field are moved within ± this on each axis
-    elastic_nodes: int = _within(2, SIDE, 8)  # a side of that field, from edge to edge; fewer = smoother
-    elastic_probability: float = _within(0, 1, 1.0)  # of the elastic distortion
-    ease_off_epochs: int = 0  # over so many last epochs all strengths decline linearly, to none in the very last
+    name: str  # name of the option, as typed
+    rotation_deg: float = _within(0, 180)  # largest rotation in degrees, either way, in [0, 180]; 0 = off
+    shift_fraction: float = _within(0, 1, below=True)  # largest shift per axis, in image sides, in [0, 1); 0 = off
+    scale_fraction: float = _within(0, 1, below=True)  # zoom factor is drawn from 1 ± this, in [0, 1); 0 = off
+    shear: float = _within(0, 1)  # largest tangent of the shear angle, either way, in [0, 1]; 0 = off
+    affine_probability: float = _within(0, 1, 1.0)  # fraction of images that are rotated, shifted, scaled and sheared
+    brightness: float = _within(0, 1, below=True)  # brightness factor is drawn from 1 ± this, in [0, 1); 0 = off
+    contrast: float = _within(0, 1, below=True)  # contrast factor is drawn from 1 ± this, in [0, 1); 0 = off
+    jitter_probability: float = _within(0, 1, 1.0)  # fraction of images whose brightness and contrast change
+    elastic_px: float = _within(0, SIDE // 2)  # largest elastic shift of a node per axis, px, in [0, 14]; 0 = off
+    elastic_nodes: int = _within(2, SIDE, 8)  # nodes per side of the elastic field, in [2, 28]; fewer = smoother
+    elastic_probability: float = _within(0, 1, 1.0)  # fraction of images that are distorted elastically, in [0, 1]
+    ease_off_epochs: int = 0  # last epochs over which all strengths decline linearly to 0; 0 = constant strengths
 
     def __post_init__(self) -> None:
         validator = Validator("augment")
@@ -48,7 +46,15 @@ class AugmentSettings:
         validator.raise_if_any()
 
     def strength(self, epoch: int, epochs: int) -> float:
-        """The part of every strength that acts in `epoch` (1 … `epochs`): 1, or less while easing off, 0 at the end."""
+        """Return the factor of all strengths in an epoch.
+
+        Args:
+            epoch: The epoch, counted from 1.
+            epochs: Number of epochs of the run.
+
+        Returns:
+            1 before the last `ease_off_epochs` epochs; then a linear decline to 0 in the last epoch.
+        """
         if self.ease_off_epochs == 0:
             return 1.0
         return min(1.0, (epochs - epoch) / self.ease_off_epochs)

@@ -1,4 +1,4 @@
-"""Which images are trained on and scored on, and how they are augmented. Torch-free."""
+"""Data and augmentation options: training images, evaluation images, augmentation. Does not import torch."""
 
 from __future__ import annotations
 
@@ -15,35 +15,50 @@ if TYPE_CHECKING:
     from mnist_compact.data.augmentation import Augmentation
     from mnist_compact.data.datasets import Datasets
 
-MOST_IMAGES = 500_000  # of either part; all are made in one go, as numbers of four bytes a pixel
+MOST_IMAGES = 500_000  # per split; all are made at once, with four bytes per pixel
 
 
 @dataclass(kw_only=True, slots=True)
 class DataConfig:
     """Base of every data option."""
 
-    published: ClassVar[Published | None] = None  # the files that the images are from, where there are any
-    evaluated_split: ClassVar[str]  # the images that a run is scored on, as records and reports name them
-    role: ClassVar[str]  # of these images: test (no choice is made by them), holdout or synthetic
+    published: ClassVar[Published | None] = None  # the published data set; None for generated images
+    evaluated_split: ClassVar[str]  # name of the evaluation split in records and reports
+    role: ClassVar[str]  # role of the evaluation split: test (nothing is chosen by it), holdout or synthetic
 
-    name: str  # of the option, as typed
+    name: str  # name of the option, as typed
 
     @property
     def train_size(self) -> int:
-        """Images to train on, known without reading them."""
+        """Number of training images, known without reading any file."""
         raise NotImplementedError
 
     def load(self, announce: Callable[[str], None], root: str | None = None) -> Datasets:
-        """The images in memory, from files in `root` (None = the default place) where it has any.
+        """Load the images into memory.
 
-        `announce` is told in a sentence when something takes time.
+        Args:
+            announce: Receives a sentence when something takes time, such as a download.
+            root: Folder of all data sets; None for the default folder.
+
+        Returns:
+            The training and evaluation splits.
+
+        Raises:
+            DataUnavailable: The files are missing and could not be downloaded.
         """
         raise NotImplementedError
 
     def scored_on(self, role: str) -> DataConfig:
-        """The option of the same images whose part to be scored on is of `role`: this one, or another as it comes.
+        """Return the option for the same data set whose evaluation split has the given role.
 
-        Raises ConfigError where there is none.
+        Args:
+            role: test, holdout or synthetic.
+
+        Returns:
+            This option if its role fits, otherwise another option with its defaults.
+
+        Raises:
+            ConfigError: The data set has no split with this role.
         """
         if role == self.role:
             return self
@@ -55,7 +70,7 @@ class DataConfig:
 
 @dataclass(kw_only=True, slots=True)
 class MnistConfig(DataConfig):
-    """Train on the 60,000 training images, evaluate on the 10,000 test images."""
+    """MNIST: train on the 60,000 training images and evaluate on the 10,000 test images."""
 
     published: ClassVar[Published] = MNIST
     evaluated_split: ClassVar[str] = "test"
@@ -73,7 +88,7 @@ class MnistConfig(DataConfig):
 
 @dataclass(kw_only=True, slots=True)
 class FashionConfig(MnistConfig):
-    """The same of Fashion-MNIST."""
+    """Fashion-MNIST: train on its 60,000 training images and evaluate on its 10,000 test images."""
 
     published: ClassVar[Published] = FASHION
     evaluated_split: ClassVar[str] = "fashion_test"
@@ -81,15 +96,15 @@ class FashionConfig(MnistConfig):
 
 @dataclass(kw_only=True, slots=True)
 class HoldoutConfig(DataConfig):
-    """Hold out a class-balanced part of the 60,000 training images; the test images are not even read."""
+    """MNIST: evaluate on a class-balanced part of the 60,000 training images. The test images are not read."""
 
     published: ClassVar[Published] = MNIST
     evaluated_split: ClassVar[str] = "holdout"
     role: ClassVar[str] = "holdout"
 
-    held_out: int = 10_000  # images, a multiple of 10: as many of each class
-    train_images: int = 0  # trained on, out of the others, a multiple of 10: as many of each class; 0 = all others
-    split_seed: int = 0  # fixes which images; independent of the run's seed
+    held_out: int = 10_000  # number of evaluation images, a multiple of 10 in [10, 50000], balanced over the classes
+    train_images: int = 0  # number of training images, a multiple of 10, balanced over the classes; 0 = all others
+    split_seed: int = 0  # seed of the split, at least 0; independent of the run's seed
 
     def __post_init__(self) -> None:
         validator = Validator("data")
@@ -129,7 +144,7 @@ class HoldoutConfig(DataConfig):
 
 @dataclass(kw_only=True, slots=True)
 class FashionHoldoutConfig(HoldoutConfig):
-    """The same of Fashion-MNIST."""
+    """Fashion-MNIST: evaluate on a class-balanced part of its training images. The test images are not read."""
 
     published: ClassVar[Published] = FASHION
     evaluated_split: ClassVar[str] = "fashion_holdout"
@@ -137,14 +152,14 @@ class FashionHoldoutConfig(HoldoutConfig):
 
 @dataclass(kw_only=True, slots=True)
 class SyntheticConfig(DataConfig):
-    """Ten noisy, shifted glyphs, made on the spot: learnable within an epoch, for tests and first looks."""
+    """Generated images of ten noisy, shifted glyphs, for tests and first trials. A network learns them in one epoch."""
 
     evaluated_split: ClassVar[str] = "synthetic"
     role: ClassVar[str] = "synthetic"
 
-    train_images: int  # in [10, 500000]
-    evaluation_images: int  # in [10, 500000]
-    data_seed: int = 0  # draws the images; at least 0; independent of the run's seed
+    train_images: int  # number of training images, in [10, 500000]
+    evaluation_images: int  # number of evaluation images, in [10, 500000]
+    data_seed: int = 0  # seed of the images, at least 0; independent of the run's seed
 
     def __post_init__(self) -> None:
         validator = Validator("data")
@@ -169,12 +184,13 @@ class AugmentConfig(AugmentSettings):
     """Base of every augmentation option."""
 
     def build(self) -> Augmentation:
+        """Return the augmentation with these settings."""
         from mnist_compact.data.augmentation import Augmentation
 
         return Augmentation(self)
 
 
-DATA: dict[str, type[DataConfig]] = {  # by the name of the option that is it as it comes, too
+DATA: dict[str, type[DataConfig]] = {  # each key is also the name of the option with the class's defaults
     "mnist": MnistConfig,
     "holdout": HoldoutConfig,
     "fashion": FashionConfig,

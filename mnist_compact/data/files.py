@@ -1,8 +1,8 @@
-"""The four files of a data set on disk: found or fetched, and proved by SHA-256 before anyone reads them.
+"""The four files of a data set on disk: located or downloaded, and verified by SHA-256 before they are read.
 
-They lie uncompressed under their classic names in one folder. A file that is there is never replaced. Processes that
-start together on an empty folder fetch once: one holds the lock file, the others wait and find the work done. The
-kernel drops the lock of a killed process.
+The files are stored uncompressed in one folder, under their usual names. An existing file is never replaced. If several
+processes start with an empty folder, one of them holds the lock file and downloads; the others wait and then find the
+files. The operating system releases the lock of a killed process.
 """
 
 import gzip
@@ -36,13 +36,19 @@ _TEMPORARY = ".fetching-"
 
 
 class DataUnavailable(UserError):
-    """The files could not be had; the message says what was tried, why it failed, and what to put where by hand."""
+    """The files are missing. The message lists the sources with their errors, and the files to put into the folder."""
 
 
 def folder_of(published: Published, root: str | None) -> Path:
-    """The absolute path, its own in that of all data sets: `root`, else MNIST_COMPACT_DATA, else in the user's cache.
+    """Return the absolute path of a data set's folder.
 
-    Raises `DataUnavailable` for the home of a user that does not exist.
+    Args:
+        published: The data set; it may have a subfolder of its own.
+        root: Folder of all data sets. None means the environment variable MNIST_COMPACT_DATA, or the user's cache
+            folder if the variable is not set.
+
+    Raises:
+        DataUnavailable: The path names the home folder of a user that does not exist.
     """
     return _folder_of_all(root) / published.subfolder
 
@@ -53,12 +59,14 @@ def _folder_of_all(root: str | None) -> Path:
             return Path(chosen).expanduser().absolute()
         except RuntimeError as error:
             key = "machine.data_root" if root else "MNIST_COMPACT_DATA"
-            raise DataUnavailable(f"{key} must begin with the home of a user, got {chosen!r}") from error
+            raise DataUnavailable(
+                f"{key} names the home folder of a user that does not exist, got {chosen!r}"
+            ) from error
     try:
         return _user_cache().absolute() / "mnist_compact"
     except RuntimeError as error:
         raise DataUnavailable(
-            "this user has no home folder to keep data in: give machine.data_root or MNIST_COMPACT_DATA a folder"
+            "this user has no home folder to store data in: set machine.data_root or MNIST_COMPACT_DATA to a folder"
         ) from error
 
 
@@ -77,16 +85,24 @@ def obtain(
     announce: Callable[[str], None] = lambda line: None,
     published: Published = MNIST,
 ) -> dict[MnistFile, Path]:
-    """Paths of the named files, uncompressed and verified at this call; fetched into its folder if need be.
+    """Return the paths of verified, uncompressed files, and download missing files.
 
-    A folder that already holds them, plainly or in torchvision's layout, is only read. `announce` gets a line for each
-    thing that may take long. Raises `DataUnavailable`, also for a `root` that does not exist, because it may be
-    mistyped, and for files of these names with other contents, because they may be the user's own.
+    A folder that already contains the files, directly or in torchvision's layout, is only read.
+
+    Args:
+        root: Folder of all data sets; None for the default folder.
+        names: The files that are needed.
+        announce: Receives a sentence when something takes time.
+        published: The data set that the files belong to.
+
+    Raises:
+        DataUnavailable: No source provides the files; or `root` does not exist, because it may be mistyped; or files
+            with these names have other contents, because they may be the user's own.
     """
     folder = folder_of(published, root)
     if root and not _folder_of_all(root).is_dir():
         raise DataUnavailable(
-            f"machine.data_root must be a folder that exists, got {root!r}; make it to have {published.title} put there"
+            f"machine.data_root must be a folder that exists, got {root!r}; create it to store {published.title} there"
         )
     if len(found := _verified(folder, names, published)) == len(set(names)):
         return found
@@ -96,21 +112,21 @@ def obtain(
             return _fill(folder, names, announce, published)
     except OSError as error:
         raise DataUnavailable(
-            f"{published.title} is not in {folder}, and it cannot be put there: {error.strerror or error}. "
-            f"Give machine.data_root or MNIST_COMPACT_DATA a folder that can be written to, or one that already "
-            f"{published.held}: {', '.join(names)}"
+            f"{published.title} is not in {folder}, and it cannot be stored there: {error.strerror or error}. "
+            f"Set machine.data_root or MNIST_COMPACT_DATA to a folder that can be written to, or to one that already "
+            f"{published.contained}: {', '.join(names)}"
         ) from error
 
 
-def _places(folder: Path, published: Published) -> tuple[Path, Path]:
-    """Where in a folder the files may lie: plainly, or as torchvision lays them."""
+def _locations(folder: Path, published: Published) -> tuple[Path, Path]:
+    """The folders that may contain the files: the folder itself, or torchvision's layout in it."""
     return folder, folder / published.torchvision / "raw"
 
 
 def _verified(folder: Path, names: Sequence[MnistFile], published: Published) -> dict[MnistFile, Path]:
     found = {}
     for name in names:
-        for path in (place / name for place in _places(folder, published)):
+        for path in (location / name for location in _locations(folder, published)):
             try:
                 good = hashlib.sha256(read_bytes(path)).hexdigest() == published.sha256[name]
             except OSError:
@@ -127,11 +143,11 @@ def _sole_writer(folder: Path, announce: Callable[[str], None], title: str) -> I
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        announce(f"waiting for another process that is fetching {title} into {folder}")
+        announce(f"waiting for another process that is downloading {title} into {folder}")
         lock.acquire()
     try:
-        for left_by_the_killed in folder.glob(f"{_TEMPORARY}*"):
-            shutil.rmtree(left_by_the_killed, ignore_errors=True)
+        for left_by_killed_process in folder.glob(f"{_TEMPORARY}*"):
+            shutil.rmtree(left_by_killed_process, ignore_errors=True)
         yield
     finally:
         lock.release()
@@ -143,46 +159,51 @@ def _fill(
     announce: Callable[[str], None],
     published: Published,
 ) -> dict[MnistFile, Path]:
-    found = _verified(folder, names, published)  # again: the wait for the lock may have brought them
+    found = _verified(
+        folder, names, published
+    )  # again: another process may have downloaded them while this one waited for the lock
     missing = [name for name in names if name not in found]
     _check_no_other_data(folder, missing, published)
-    by_hand = Source(name="the folder itself", fetch=partial(unpack, _places(folder, published), missing))
+    by_hand = Source(name="the folder itself", fetch=partial(unpack, _locations(folder, published), missing))
     reasons = []
     for source in (by_hand, *published.sources):
         if source is not by_hand:
-            announce(f"fetching {published.title} into {folder}: {source.name}")
+            announce(f"downloading {published.title} into {folder}: {source.name}")
         reasons.append(f"  {source.name}: {_take(source, folder, published)}")
         found = _verified(folder, names, published)
         missing = [name for name in names if name not in found]
         if not missing:
             return found
     raise DataUnavailable(
-        f"{published.title} is not in {folder}, and no source gave {', '.join(missing)}:\n"
+        f"{published.title} is not in {folder}, and no source provided {', '.join(missing)}:\n"
         + "\n".join(reasons)
-        + f"\nPut {', '.join(missing)} into {folder} by hand, as they are or with .gz, "
-        f"or name a folder that {published.held} with machine.data_root or MNIST_COMPACT_DATA."
+        + f"\nPut {', '.join(missing)} into {folder} yourself, uncompressed or as .gz files, "
+        f"or set machine.data_root or MNIST_COMPACT_DATA to a folder that {published.contained}."
     )
 
 
 def _check_no_other_data(folder: Path, names: Sequence[MnistFile], published: Published) -> None:
-    """Raises `DataUnavailable` for files of these names with other contents: they are the user's own, or damaged."""
-    places = _places(folder, published)
-    other = [path for name in names for place in places if os.path.lexists(path := place / name)]
+    """Raise DataUnavailable if files of these names have other contents: they are the user's own, or damaged."""
+    locations = _locations(folder, published)
+    other = [path for name in names for location in locations if os.path.lexists(path := location / name)]
     other += [
-        path for name in names for place in places if _unpacks_to_other(path := place / f"{name}.gz", name, published)
+        path
+        for name in names
+        for location in locations
+        if _unpacks_to_other(path := location / f"{name}.gz", name, published)
     ]
     if other:
         raise DataUnavailable(
             f"these files are not the published ones of {published.title} (their SHA-256 differs, or they cannot be "
             f"read), and they are never replaced: {', '.join(map(str, other))}. If they are damaged, delete them and "
-            f"run the command again. If they are your own images, name another folder for {published.title} with "
-            f"machine.data_root or MNIST_COMPACT_DATA; to train on your own, pass them from Python as the `data` of "
-            f"mnist_compact.runs.trainer.run"
+            f"rerun the command. If they are your own images, set machine.data_root or MNIST_COMPACT_DATA to another "
+            f"folder for {published.title}; to train on your own images, pass them from Python as the `data` argument "
+            f"of mnist_compact.runs.trainer.run"
         )
 
 
 def _unpacks_to_other(archive: Path, name: MnistFile, published: Published) -> bool:
-    """Whether the archive is whole, with other contents than the published ones."""
+    """Whether the archive is intact but has other contents than the published file."""
     try:
         with gzip.open(archive) as packed:
             return hashlib.file_digest(packed, "sha256").hexdigest() != published.sha256[name]
@@ -191,11 +212,11 @@ def _unpacks_to_other(archive: Path, name: MnistFile, published: Published) -> b
 
 
 def _take(source: Source, folder: Path, published: Published) -> str:
-    """Put every good file of the source in its place; return why the source did not suffice, should it not have."""
+    """Move every verified file of the source into the folder; return why the source may not suffice."""
     with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=folder, ignore_cleanup_errors=True) as temporary:
         try:
             source.fetch(Path(temporary))
-            reason = "it gave files that are incomplete or not the published ones"
+            reason = "its files are incomplete or differ from the published ones"
         except (SourceFailed, OSError) as error:
             reason = " ".join(str(error).split())
         for name, path in _verified(Path(temporary), tuple(MnistFile), published).items():
@@ -205,11 +226,15 @@ def _take(source: Source, folder: Path, published: Published) -> str:
 
 
 def read_idx(path: Path) -> npt.NDArray[np.uint8]:
-    """The array of an uncompressed IDX file of bytes, in its own shape: (N,) for labels, (N, 28, 28) for images.
+    """Read an uncompressed IDX file of bytes.
 
-    Raises `ValueError` if the header is not one of bytes or does not agree with the file's length.
+    Returns:
+        The array in its stored shape: (N,) for labels, (N, 28, 28) for images.
+
+    Raises:
+        ValueError: The file has no IDX header for bytes, or its length does not match the header.
     """
-    content = np.fromfile(path, dtype=np.uint8)  # not frombuffer: torch warns of arrays that cannot be written to
+    content = np.fromfile(path, dtype=np.uint8)  # not frombuffer: torch warns about read-only arrays
     if content[:3].tolist() != [0, 0, 8] or content.size < 4 or content[3] == 0:
         raise ValueError(
             f"{path} is not an IDX file of bytes: it starts with {content[:4].tobytes().hex() or 'nothing'}"

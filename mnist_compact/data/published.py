@@ -1,4 +1,4 @@
-"""The data sets as published: four files each, under the same names, what they must be and where they can be had."""
+"""The published data sets: names, classes, checksums and download sources of their four files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from mnist_compact.data.sources import (
     fetch_by_torchvision,
 )
 
-TRAIN_IMAGES = 60_000  # of each
+TRAIN_IMAGES = 60_000  # number of training images of each data set
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Published:
-    """Grey images in ten classes, as four IDX files."""
+    """A data set of grey images in ten classes, published as four IDX files."""
 
     title: str
-    subfolder: str  # of the folder of all data sets; "" = that one itself
-    torchvision: str  # its class there, which names the folder that torchvision keeps it in, too
-    classes: tuple[str, ...]  # names by label
+    subfolder: str  # in the folder of all data sets; "" = that folder itself
+    torchvision: str  # its class in torchvision, which is also the name of torchvision's folder for it
+    classes: tuple[str, ...]  # class names, indexed by label
     sha256: Mapping[MnistFile, str]  # of the uncompressed files
-    sources: tuple[Source, ...]  # in the order they are asked
+    sources: tuple[Source, ...]  # in the order in which they are tried
 
     @property
-    def held(self) -> str:
-        """What a folder of all data sets has, in words."""
-        return f"holds them in {self.subfolder}/" if self.subfolder else "holds them"
+    def contained(self) -> str:
+        """The part of an error message that describes a folder with the files."""
+        return f"contains them in {self.subfolder}/" if self.subfolder else "contains them"
 
 
 MNIST = Published(

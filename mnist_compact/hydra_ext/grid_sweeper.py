@@ -1,4 +1,4 @@
-"""Hydra's sweeper of grids, checked as a whole before anything is made or trained."""
+"""Hydra's grid sweeper with a check of all jobs before any folder is created or any job starts."""
 
 import math
 import sys
@@ -25,20 +25,26 @@ from mnist_compact.hydra_ext.launcher import folder_of, shared
 from mnist_compact.records.record import RecordError, RunRecord
 from mnist_compact.records.settings import MACHINE
 
-MOST_MEMBERS = 5_000  # each is composed and checked before the first is trained
-MANY_MEMBERS = 200  # from here on the check takes so long that it is announced
+MOST_JOBS = 5_000  # all are composed and checked before the first is trained
+MANY_JOBS = 200  # from this number on, the check takes so long that it is announced
 
 
 @dataclass
 class GridSweeperConfig(BasicSweeperConf):
+    """Hydra's configuration of the grid sweeper."""
+
     _target_: str = "mnist_compact.hydra_ext.grid_sweeper.GridSweeper"
 
 
 class GridSweeper(BasicSweeper):
-    """Hydra's own, but every member that cannot run is named before the first begins, and then none does."""
+    """Hydra's grid sweeper. If any job cannot run, it names all of these jobs and starts none."""
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Raises ConfigError before the grid's folder is made."""
+        """Run the grid.
+
+        Raises:
+            ConfigError: A job cannot run. The grid's folder was not created.
+        """
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
@@ -49,19 +55,19 @@ class GridSweeper(BasicSweeper):
         return super().sweep(arguments)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
-        """Done for all batches by `sweep`."""
+        """Do nothing: `sweep` checks all batches."""
 
     def _check_no_question(self, overrides: Sequence[Override]) -> None:
-        """Raises ConfigError for a grid of questions, and for a question that does not choose the search's sweeper."""
+        """Raise ConfigError for several search questions, and for one that does not choose the search sweeper."""
         assert self.hydra_context is not None
         assert self.config is not None
         for override in overrides:
             if override.key_or_group == "sweeps" and override.is_sweep_override():
-                raise ConfigError([f"sweeps must name one question at a time, got {override.get_value_string()}"])
+                raise ConfigError([f"sweeps must name one search question, got {override.get_value_string()}"])
         choices = self.config.hydra.runtime.choices
         check_question(choices, self.hydra_context.config_loader)
         if choices.get("sweeps") is not None:
-            question = f"sweeps={choices.sweeps} is a question for a search"
+            question = f"sweeps={choices.sweeps} is a search question"
             raise ConfigError([f"{question}: its file must have 'override /hydra/sweeper: compact' among its defaults"])
 
     def _check(self, jobs: Sequence[Sequence[str]]) -> None:
@@ -75,27 +81,27 @@ class GridSweeper(BasicSweeper):
                 message = explain(error)
                 if message is None:
                     raise
-                told = " ".join(override for override in overrides if override not in alike)
-                faults.append(": ".join(filter(None, [told, "; ".join(message.splitlines())])))
+                label = " ".join(override for override in overrides if override not in alike)
+                faults.append(": ".join(filter(None, [label, "; ".join(message.splitlines())])))
         if faults:
-            preface = [f"{len(faults)} of {len(jobs)} jobs cannot run, so none does:"] if len(jobs) > 1 else []
+            preface = [f"{len(faults)} of {len(jobs)} jobs cannot run, so none was started:"] if len(jobs) > 1 else []
             raise ConfigError([*preface, *faults])
 
 
 def _check_size(overrides: Sequence[Override]) -> None:
-    """Raises ConfigError for a grid of more than MOST_MEMBERS, before its members are made."""
+    """Raise ConfigError for a grid of more than MOST_JOBS jobs, before they are created."""
     sweeps = [override for override in overrides if override.is_discrete_sweep()]
-    counts = [sum(1 for _ in islice(sweep.sweep_iterator(), MOST_MEMBERS + 1)) for sweep in sweeps]
-    members = math.prod(counts)
-    if members > MOST_MEMBERS:
+    counts = [sum(1 for _ in islice(sweep.sweep_iterator(), MOST_JOBS + 1)) for sweep in sweeps]
+    jobs = math.prod(counts)
+    if jobs > MOST_JOBS:
         keys = ", ".join(sweep.key_or_group for sweep in sweeps)
-        raise ConfigError([f"a grid must have at most {MOST_MEMBERS:,} members, got more, of {keys}; a search samples"])
-    if members >= MANY_MEMBERS:
-        print(f"checking the configurations of {members:,} members", file=sys.stderr, flush=True)
+        raise ConfigError([f"a grid must have at most {MOST_JOBS:,} jobs, got more, of {keys}; use a search instead"])
+    if jobs >= MANY_JOBS:
+        print(f"checking the configurations of {jobs:,} jobs", file=sys.stderr, flush=True)
 
 
 def _check_job(config: DictConfig, number: int) -> None:
-    """What a job does before it trains."""
+    """Check a job as it checks itself before it trains."""
     from mnist_compact.runs.trainer import check
 
     choices = config.hydra.runtime.choices
@@ -111,13 +117,13 @@ def _check_job(config: DictConfig, number: int) -> None:
 
 
 def _check_unchanged(run: RunConfig, folder: Path) -> None:
-    """Raises ConfigError where the member that was begun in `folder` had another configuration than `run`.
+    """Raise ConfigError if the run in `folder` was started with another configuration than `run`.
 
-    Options' files may have been edited since: members with and without the changes would be one grid.
+    The files of the options may have been edited since then. The grid would mix runs with and without the changes.
     """
     try:
         record = RunRecord.read(folder)
-    except RecordError:  # it was not begun, or is refused when it is continued
+    except RecordError:  # it has not started, or it is refused when it is continued
         return
     then, now = to_record(from_record(record.config)), to_record(run)
     if record.lengthened is not None:
@@ -125,16 +131,22 @@ def _check_unchanged(run: RunConfig, folder: Path) -> None:
     if found := changes(then | {MACHINE: None}, now | {MACHINE: None}):
         raise ConfigError(
             [
-                f"{folder} was begun with another configuration ({'; '.join(found)}); undo these changes of the "
+                f"{folder} was started with another configuration ({'; '.join(found)}); undo these changes in the "
                 "options' files to finish the grid, or start a new grid"
             ]
         )
 
 
 def for_each_member(arguments: list[str]) -> list[str]:
-    """A grid's command line: beside several options of `optim`, `optim.lr=0.8` becomes `optim.lr=choice(0.8)`.
+    """Rewrite a grid's command line: with several options of `optim`, `optim.lr=0.8` becomes `optim.lr=choice(0.8)`.
 
-    What all members share Hydra puts first into a configuration without the grid's options, which may lack the key.
+    Hydra applies values that all jobs share to a configuration without the grid's options, which may lack the key.
+
+    Args:
+        arguments: Command-line arguments.
+
+    Returns:
+        The arguments for Hydra; unchanged for other commands than a grid.
     """
     if not {"-m", "--multirun"} & {*arguments} or any(
         argument.lstrip("+").startswith("sweeps=")
@@ -145,7 +157,7 @@ def for_each_member(arguments: list[str]) -> list[str]:
     typed = {argument: argument for argument in arguments if "=" in argument and not argument.startswith(("-", "~"))}
     try:
         parsed = OverridesParser.create().parse_overrides([*typed])
-    except OverrideParseException:  # Hydra meets it next, and says so
+    except OverrideParseException:  # Hydra reports it next
         return arguments
     several = {override.key_or_group for override in parsed if override.is_sweep_override()}
     groups = {*GROUPS} if "experiment" in several else several & {*GROUPS}
@@ -158,7 +170,7 @@ def for_each_member(arguments: list[str]) -> list[str]:
 
 
 def register() -> None:
-    """Tell Hydra the class, in place of its own sweeper `basic`."""
+    """Register this class with Hydra in place of its sweeper `basic`."""
     Plugins.instance().register(GridSweeper)
     ConfigStore.instance().store(
         group="hydra/sweeper", name="basic", node=GridSweeperConfig, provider="mnist_compact", replace=True

@@ -1,4 +1,4 @@
-"""Hydra's launcher `processes`: turns the jobs of a grid into command lines, and their ends into Hydra's results."""
+"""The Hydra launcher `processes`, which runs the jobs of a grid as processes."""
 
 import copy
 import os
@@ -23,12 +23,16 @@ from mnist_compact.runs.jobs import JobError, JobResult, ProcessJob, ended_befor
 
 
 class ProcessLauncher(Launcher):
-    """At most `n_jobs` jobs at a time, each in a process of its own; 0 = one a core. Jobs side by side share the cores
-    evenly, unless machine.threads says otherwise. What a job prints is in log.txt in its folder; here it gets one line,
-    as it ends. A job that is refused, fails or is killed costs only itself: reading its `return_value` raises JobError.
-    With `fail_fast` the first such job ends the grid instead. With `go_on` a job that has ended in its folder before
-    counts as it did, and one that was cut off there is resumed. Ctrl-C interrupts the jobs under way, which keep what
-    they have done.
+    """Runs each job in a process of its own.
+
+    Parallel jobs share the cores evenly, unless machine.threads is set. The output of a job is in log.txt in its
+    folder; one line is printed when it ends. A job that is refused, fails or is killed does not affect the others;
+    reading its `return_value` raises JobError. Ctrl-C interrupts the running jobs, which keep their finished epochs.
+
+    Args:
+        n_jobs: Largest number of jobs at a time; 0 = one per core.
+        go_on: Whether to continue a grid: jobs that have ended are not repeated, and interrupted jobs are resumed.
+        fail_fast: Whether the first job that fails or is refused ends the grid.
     """
 
     def __init__(self, n_jobs: int, go_on: bool = False, fail_fast: bool = False) -> None:
@@ -38,7 +42,11 @@ class ProcessLauncher(Launcher):
         self.fail_fast = fail_fast
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Raises ConfigError for options out of range; raised in __init__, Hydra would wrap it."""
+        """Check the arguments. Hydra would wrap an error that is raised in __init__.
+
+        Raises:
+            ConfigError: An argument is out of range.
+        """
         if not isinstance(self.n_jobs, int) or self.n_jobs < 0:
             raise ConfigError([f"hydra.launcher.n_jobs must be a whole number of at least 0, got {self.n_jobs!r}"])
         if not isinstance(self.fail_fast, bool):
@@ -47,8 +55,9 @@ class ProcessLauncher(Launcher):
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs; see Hydra's Launcher."""
         workers = min(self.n_jobs or cores(), len(job_overrides))
-        threads = threads_each(workers) if workers > 1 else None  # None: torch's own number, as without a grid
+        threads = threads_each(workers) if workers > 1 else None  # None: torch's default, as without a grid
         alike = shared(job_overrides)
         composed = [
             self._compose(number, list(overrides), threads, alike)
@@ -65,17 +74,19 @@ class ProcessLauncher(Launcher):
     def _compose(
         self, number: int, overrides: list[str], threads: int | None, alike: set[str]
     ) -> tuple[ProcessJob, DictConfig]:
-        told = " ".join(override for override in overrides if override not in alike)
+        label = " ".join(override for override in overrides if override not in alike)
         config = self.loader.load_sweep_config(self.config, overrides)
-        asked = any(override.lstrip("+").startswith("machine.threads=") for override in overrides)
-        if threads is not None and not asked and not config.machine.threads:
+        given = any(override.lstrip("+").startswith("machine.threads=") for override in overrides)
+        if threads is not None and not given and not config.machine.threads:
             overrides = [*overrides, f"machine.threads={threads}"]
             config.machine.threads = threads
             config.hydra.overrides.task.append(overrides[-1])
         folder = folder_of(config, number)
         with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
             config.hydra.runtime.output_dir = str(folder.absolute())
-        quoted = QuotedString(str(folder), Quote.single).with_quotes()  # names may hold what the grammar does not
+        quoted = QuotedString(
+            str(folder), Quote.single
+        ).with_quotes()  # folder names may contain characters that the grammar does not allow
         command = [
             *(sys.executable, "-m", "mnist_compact"),
             *self._of_the_grid(),
@@ -85,10 +96,10 @@ class ProcessLauncher(Launcher):
         ]
         if self.go_on and (folder / RECORD).exists():
             command = [*command[:3], f"resume={folder}"]
-        return ProcessJob(number, told or folder.name, command, folder, threads), config
+        return ProcessJob(number, label or folder.name, command, folder, threads), config
 
     def _of_the_grid(self) -> list[str]:
-        """What a job needs of the grid's own command line."""
+        """The arguments of the grid's command line that each job needs."""
         hydra = self.config.hydra
         folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
         return [
@@ -99,21 +110,21 @@ class ProcessLauncher(Launcher):
 
 
 def folder_of(config: DictConfig, number: int) -> Path:
-    """The run folder of a grid's member, whose number is noted in its configuration."""
+    """Return the run folder of a job of a grid, and store its number in its configuration."""
     with open_dict(config):
         config.hydra.job.id = str(number)
         config.hydra.job.num = number
-    with _as_hydra_config(config):  # where `${hydra:…}` looks
+    with _as_hydra_config(config):  # the source of `${hydra:…}`
         return Path(config.hydra.sweep.dir, str(config.hydra.sweep.subdir))
 
 
 def shared(jobs: Sequence[Sequence[str]]) -> set[str]:
-    """Overrides that several jobs share, which do not tell them apart."""
+    """Return the overrides that all of several jobs share; they do not distinguish the jobs."""
     return set.intersection(*map(set, jobs)) if len(jobs) > 1 else set()
 
 
 class _Returned(JobReturn):
-    """Raises the fault of its job without a line of Hydra's own before it."""
+    """Raises the error of its job without Hydra's own line before it."""
 
     @property
     def return_value(self) -> Any:
@@ -133,8 +144,8 @@ def _returned(job: ProcessJob, config: DictConfig, outcome: JobResult, preface: 
     with _as_hydra_config(config):
         hydra_config = copy.deepcopy(HydraConfig.instance().cfg)
     assert isinstance(hydra_config, DictConfig)
-    verb = "was refused" if outcome.refused else "failed"
-    fault = JobError(f"{preface}job {job.number + 1} ({job.told}) {verb}: {outcome.fault}", status)
+    ending = "was refused" if outcome.refused else "failed"
+    fault = JobError(f"{preface}job {job.number + 1} ({job.label}) {ending}: {outcome.fault}", status)
     return _Returned(
         overrides=list(config.hydra.overrides.task),
         cfg=task_config,
@@ -158,5 +169,5 @@ def _as_hydra_config(config: DictConfig) -> Iterator[None]:
 
 
 def register() -> None:
-    """Tell Hydra the class. The launcher's option is a file in conf/: whoever composes conf/ finds it there."""
+    """Register this class with Hydra. Its option is the file conf/hydra/launcher/processes.yaml."""
     Plugins.instance().register(ProcessLauncher)

@@ -1,4 +1,4 @@
-"""Folders that Hydra makes before anyone has looked at the configuration: a refused run leaves none of them."""
+"""Removal of the folders of refused runs. Hydra creates them before the configuration is checked."""
 
 import os
 from contextlib import suppress
@@ -9,39 +9,41 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-_found: list[Path] = []  # absolute; the deepest folder on the way to the run's that was there before
+_existing: list[Path] = []  # absolute path of the deepest folder above the run's that existed before
 
 
 class NoteExistingFolders(Callback):
-    """Notes, before Hydra makes any, which folders are the user's."""
+    """Hydra callback: notes which folders exist before Hydra creates any."""
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        with suppress(OmegaConfBaseException):  # Hydra meets it next, and says so
+        """Note the folders above the run's."""
+        with suppress(OmegaConfBaseException):  # Hydra reports it next
             _note(config.hydra.run.dir)
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Note the folders above the grid's."""
         _note(config.hydra.sweep.dir)
 
 
 def _note(folder: str) -> None:
     path = Path(folder).absolute()
-    _found[:] = [next(place for place in (path, *path.parents) if place.exists())]
+    _existing[:] = [next(each for each in (path, *path.parents) if each.exists())]
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Remove the run's folder, and those above that were made for it, as far as nothing is in them."""
+    """Remove the run's folder, and the folders above that were created for it, if they are empty."""
     path = folder.absolute()
-    for place in (path, *path.parents):
-        if not _found or _found[0].is_relative_to(place):
+    for each in (path, *path.parents):
+        if not _existing or _existing[0].is_relative_to(each):
             return
         try:
-            place.rmdir()
+            each.rmdir()
         except OSError:
-            return  # something else is in it
+            return  # it is not empty
 
 
 def as_shown(folder: str) -> Path:
-    """Relative to where the user stands, unless it lies on another drive."""
+    """Return the path relative to the working folder, unless it is on another drive."""
     try:
         return Path(os.path.relpath(folder))
     except ValueError:

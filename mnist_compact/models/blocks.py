@@ -23,7 +23,20 @@ DROPOUTS: dict[DropoutKind, type[nn.Module]] = {DropoutKind.element: Dropout, Dr
 def convolution(
     kind: LayerKind, channels: int, width: int, *, kernel: int, padding: int, stride: int, bias: bool
 ) -> list[nn.Module]:
-    """(N, channels, H, W) → (N, width, H', W')."""
+    """Return the convolutions of one layer.
+
+    Args:
+        kind: A plain or a separable convolution.
+        channels: Input channels.
+        width: Output channels.
+        kernel: Side of the kernel, px.
+        padding: Zeros on each side, px.
+        stride: Distance between neighbouring windows, px.
+        bias: Whether the last convolution has a bias.
+
+    Returns:
+        Modules that together map (N, channels, H, W) to (N, width, H', W').
+    """
     if kind is LayerKind.conv:
         return [nn.Conv2d(channels, width, kernel, stride=stride, padding=padding, bias=bias)]
     return [
@@ -35,7 +48,16 @@ def convolution(
 def after_convolution(
     width: int, *, activation: Activation, norm: Norm, order: BlockOrder, dropout: float, dropout_kind: DropoutKind
 ) -> list[nn.Module]:
-    """What every convolution is followed by; keeps the shape."""
+    """Return the normalisation, activation and dropout after a convolution. They keep the shape (N, width, H, W).
+
+    Args:
+        width: Channels of the convolution's output.
+        activation: The activation function.
+        norm: The normalisation.
+        order: Whether the normalisation or the activation comes first.
+        dropout: Dropout probability, in [0, 1); 0 = off.
+        dropout_kind: Whether single activations or whole channels are dropped.
+    """
     first = order is BlockOrder.activation_first
     if norm is Norm.batch and activation is Activation.relu and dropout_kind is DropoutKind.element:
         return [NormDropout(width, dropout, ReluPosition.before if first else ReluPosition.after)]
@@ -48,7 +70,10 @@ def after_convolution(
 
 
 class Residual(nn.Module):
-    """The input added to what `body` makes of it: (N, channels, H, W) → (N, width, H, W)."""
+    """A residual connection: body(x) + shortcut(x), (N, channels, H, W) → (N, width, H, W).
+
+    The shortcut is the identity, or a 1×1 convolution if the widths differ.
+    """
 
     def __init__(self, body: nn.Module, channels: int, width: int) -> None:
         super().__init__()

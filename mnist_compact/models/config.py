@@ -1,4 +1,4 @@
-"""The family of compact networks as data. Torch-free; `build` imports what it builds."""
+"""Model options. This module does not import torch; `build` imports what it builds."""
 
 from __future__ import annotations
 
@@ -25,30 +25,31 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, slots=True)
 class ModelConfig:
-    """Base of every model option. `build` returns any module from (N, 1, 28, 28) to (N, 10) logits.
+    """Base of every model option."""
 
-    Weights are drawn from torch's global random state, and every one of them that is trained takes part in the logits.
-    """
-
-    name: str  # of the option, as typed
+    name: str  # name of the option, as typed
 
     def build(self) -> nn.Module:
+        """Return a network from images (N, 1, 28, 28) to logits (N, 10).
+
+        Its weights are drawn from torch's global random state. Every trainable weight must contribute to the logits.
+        """
         raise NotImplementedError
 
 
 @dataclass(kw_only=True, slots=True)
 class CompactConfig(ModelConfig):
-    """Named layers in an explicit order, global average pooling, a head. m1, m2 and m3 are points of this family."""
+    """Named layers in an explicit order, global average pooling and a head. m1, m2 and m3 belong to this family."""
 
-    layers: dict[str, LayerConfig]  # name → layer; the names are free
-    order: list[str]  # names in `layers`, from input to output; every enabled layer must be in it
-    activation: Activation = Activation.relu  # after every convolution
-    norm: Norm = Norm.batch  # of every convolution
-    block_order: BlockOrder = BlockOrder.norm_first  # order of normalisation and activation
-    conv_bias: bool = False  # give every convolution a bias
-    dropout: float = 0.0  # probability in [0, 1) after every layer; 0 = off
-    dropout_kind: DropoutKind = DropoutKind.element  # what one draw of dropout removes
-    head: HeadConfig = field(default_factory=HeadConfig)  # from pooled features to logits
+    layers: dict[str, LayerConfig]  # layer name → layer; names have no dots
+    order: list[str]  # names of the layers, first to last; each enabled layer appears once
+    activation: Activation = Activation.relu  # activation function of every layer
+    norm: Norm = Norm.batch  # normalisation of every layer
+    block_order: BlockOrder = BlockOrder.norm_first  # whether normalisation or activation follows the convolution
+    conv_bias: bool = False  # whether convolutions have a bias
+    dropout: float = 0.0  # dropout probability after every layer, in [0, 1); 0 = off
+    dropout_kind: DropoutKind = DropoutKind.element  # whether dropout drops single activations or whole channels
+    head: HeadConfig = field(default_factory=HeadConfig)  # how the pooled features become ten logits
 
     def __post_init__(self) -> None:
         validator = Validator("model")
@@ -75,7 +76,11 @@ class CompactConfig(ModelConfig):
         validator.raise_if_any()
 
     def build(self) -> CompactNetwork:
-        """Raises ConfigError where a layer does not fit the image it gets."""
+        """Return the network.
+
+        Raises:
+            ConfigError: A layer does not fit the size of its input.
+        """
         from mnist_compact.models.network import build_compact
 
         specs = {name: self.layers[name] for name in self.order if self.layers[name].enabled}

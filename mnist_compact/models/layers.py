@@ -1,27 +1,22 @@
-"""One layer and the head as plain data: kinds, sizes and options. Torch-free."""
+"""Layers and the head as plain data: kinds, sizes and options. This module does not import torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    pass
-
-
-MOST = 1_000_000  # channels or units, so that what they multiply to can be counted
+MOST = 1_000_000  # largest number of channels or units; their products can still be counted
 
 
 class LayerKind(Enum):
     """What a layer computes."""
 
     conv = "conv"  # one k×k convolution
-    separable = "separable"  # k×k depthwise, then 1×1 across channels; activation and norm only after the second
+    separable = "separable"  # k×k depthwise, then 1×1 across channels; activation and norm follow only the second
 
 
 class Pool(Enum):
-    """What follows a layer, always 2×2 with stride 2 (an odd last row or column is dropped)."""
+    """The pooling after a layer: 2×2 with stride 2. An odd last row or column is dropped."""
 
     none = "none"
     max = "max"
@@ -29,6 +24,8 @@ class Pool(Enum):
 
 
 class Activation(Enum):
+    """The activation function of all layers, as in torch.nn."""
+
     relu = "relu"
     leaky_relu = "leaky_relu"
     silu = "silu"
@@ -37,18 +34,22 @@ class Activation(Enum):
 
 
 class Norm(Enum):
+    """The normalisation of all layers; batch is BatchNorm2d."""
+
     none = "none"
     batch = "batch"
 
 
 class BlockOrder(Enum):
-    """Where the normalisation stands relative to the activation."""
+    """The order of normalisation and activation."""
 
     norm_first = "norm_first"  # conv, norm, activation: the usual order
-    activation_first = "activation_first"  # conv, activation, norm: the reference programme's order
+    activation_first = "activation_first"  # conv, activation, norm: the order of the reference project
 
 
 class DropoutKind(Enum):
+    """What dropout drops."""
+
     element = "element"  # single activations
     channel = "channel"  # whole feature maps
 
@@ -62,32 +63,34 @@ class HeadKind(Enum):
 
 @dataclass(kw_only=True, slots=True)
 class LayerConfig:
-    """One convolution with what follows it: norm, activation, dropout and, last, an optional pool."""
+    """One layer: convolution, normalisation, activation, dropout and optional pooling."""
 
-    width: int  # output channels
-    kernel: int = 3  # px: 1, 3 or 5
-    padding: int = 0  # px of zeros on each side
-    stride: int = 1  # px
-    kind: LayerKind = LayerKind.conv  # what the layer computes
-    residual: bool = False  # add the layer's input to its output; a 1×1 projection where the widths differ
-    pool: Pool = Pool.none  # pooling after the layer, 2×2 with stride 2
-    enabled: bool = True  # false leaves the layer, and its pool, out
+    width: int  # output channels, in [1, 1000000]
+    kernel: int = 3  # side of the kernel, px: 1, 3 or 5
+    padding: int = 0  # zeros on each side, px, in [0, kernel // 2]
+    stride: int = 1  # distance between neighbouring windows, px: 1 or 2
+    kind: LayerKind = LayerKind.conv  # plain or separable convolution
+    residual: bool = False  # whether the layer's input is added to its output; by a 1×1 projection if widths differ
+    pool: Pool = Pool.none  # 2×2 pooling after the layer
+    enabled: bool = True  # false removes the layer and its pooling
 
 
 @dataclass(kw_only=True, slots=True)
 class HeadConfig:
-    kind: HeadKind = HeadKind.linear  # both kinds compute the same functions
-    hidden: int = 0  # width of a hidden layer before the logits; 0 = none
-    bias: bool = True  # give the logits a bias
+    """The head: how pooled features become ten logits."""
+
+    kind: HeadKind = HeadKind.linear  # linear layers or 1×1 convolutions
+    hidden: int = 0  # width of a hidden layer before the logits, in [0, 1000000]; 0 = none
+    bias: bool = True  # whether the head's layers have a bias
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class BlockOptions:
-    """What all layers of a network share: how a convolution is normalised, activated and regularised."""
+    """Settings that all layers of a network share."""
 
     activation: Activation
     norm: Norm
     order: BlockOrder
     conv_bias: bool
-    dropout: float  # probability in [0, 1) after every layer; 0 = off
+    dropout: float  # dropout probability after every layer, in [0, 1); 0 = off
     dropout_kind: DropoutKind

@@ -1,4 +1,4 @@
-"""The compact network, and how it is built from its layers."""
+"""The compact network and its construction from layers. N images, C channels, height H and width W in px."""
 
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -35,11 +35,11 @@ def build_compact(specs: Mapping[str, LayerConfig], block: BlockOptions, head: H
 
     Args:
         specs: The layers by name, first to last.
-        block: What all layers share.
+        block: Settings that all layers share.
         head: How the pooled features become ten logits.
 
     Raises:
-        ConfigError: A layer does not fit the image it gets. The message names every such layer.
+        ConfigError: A layer does not fit the size of its input, or a name cannot be used.
     """
     channels, side, _ = INPUT_SHAPE
     layers: OrderedDict[str, nn.Module] = OrderedDict()
@@ -48,7 +48,7 @@ def build_compact(specs: Mapping[str, LayerConfig], block: BlockOptions, head: H
         reached = side_after(layer, side)
         faults += layer_faults(name, layer, side, reached)
         if faults:
-            break  # what follows a layer that does not fit has no size to be judged by
+            break  # the sizes after a layer that does not fit are unknown
         layers[name] = build_layer(layer, block, channels)
         channels, side = layer.width, reached if layer.pool is Pool.none else reached // 2
     if faults:
@@ -59,42 +59,47 @@ def build_compact(specs: Mapping[str, LayerConfig], block: BlockOptions, head: H
         build_head(head, channels, block.activation),
         flatten_first=head.kind is HeadKind.linear,
     )
-    # Convolutions of few channels run faster this way on CPUs and GPUs (see benchmarks/README.md).
+    # Convolutions with few channels are faster in this layout on CPUs and GPUs (see benchmarks/README.md).
     return network.to(memory_format=torch.channels_last)
 
 
 def name_faults(names: list[str]) -> list[str]:
-    """Layers become attributes of a torch.nn.Sequential, which has its own already."""
+    """Return an error for names that torch.nn.Sequential cannot take: each layer becomes an attribute of it."""
     taken = [name for name in names if not name or "." in name or hasattr(nn.Sequential, name)]
-    rule = "must have names without dots that no attribute of torch.nn.Sequential has"
+    rule = "must have names without dots that are no attributes of torch.nn.Sequential"
     return [f"model.layers {rule}, got {', '.join(map(repr, taken))}"] if taken else []
 
 
 def side_after(layer: LayerConfig, side: int) -> int:
-    """Height and width after the layer's convolution, before its pool."""
+    """Return height and width (px) after the layer's convolution and before its pooling."""
     return (side + 2 * layer.padding - layer.kernel) // layer.stride + 1
 
 
 def layer_faults(name: str, layer: LayerConfig, side: int, reached: int) -> list[str]:
+    """Return what is wrong with a layer's sizes.
+
+    Args:
+        name: Name of the layer.
+        layer: The layer.
+        side: Height and width of its input, px.
+        reached: Height and width after its convolution, px.
+    """
     key = f"model.layers.{name}"
     if side + 2 * layer.padding < layer.kernel:
-        return [
-            f"{key}.kernel must fit the {side}×{side} image it gets, got {layer.kernel} with padding {layer.padding}"
-        ]
+        return [f"{key}.kernel must fit its {side}×{side} input, got {layer.kernel} with padding {layer.padding}"]
     faults = []
     if layer.pool is not Pool.none and reached < 2:
-        faults.append(
-            f"{key}.pool must leave something of the {reached}×{reached} image it gets, got {layer.pool.value}"
-        )
+        faults.append(f"{key}.pool must be none for a {reached}×{reached} map, got {layer.pool.value}")
     if layer.residual and reached != side:
         faults.append(
-            f"{key}.residual must keep the image's size (stride 1, padding {layer.kernel // 2}), "
+            f"{key}.residual requires a layer that keeps its input's size (stride 1, padding {layer.kernel // 2}), "
             f"got {side}×{side} → {reached}×{reached}"
         )
     return faults
 
 
 def build_layer(layer: LayerConfig, block: BlockOptions, channels: int) -> nn.Sequential:
+    """Return one layer for an input of `channels` channels: (N, channels, H, W) → (N, layer.width, H', W')."""
     modules: list[nn.Module] = [
         *convolution(
             layer.kind,
@@ -122,7 +127,7 @@ def build_layer(layer: LayerConfig, block: BlockOptions, channels: int) -> nn.Se
 
 
 def build_head(head: HeadConfig, channels: int, activation: Activation) -> nn.Sequential:
-    """Ten logits from `channels` features, by way of `head.hidden` units if there are any."""
+    """Return the head from `channels` features to ten logits, with a hidden layer if `head.hidden` is above 0."""
     modules: list[nn.Module] = []
     for width in (head.hidden, CLASSES):
         if width == 0:

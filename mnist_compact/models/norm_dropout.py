@@ -1,8 +1,10 @@
-"""BatchNorm, ReLU and dropout as one layer, by the kernels of `batch_norm.py` on CPUs.
+"""BatchNorm, ReLU and dropout as one layer, which runs on CPUs with the kernels of `kernels/batch_norm.py`.
 
-On a CPU a compact network's time goes into moving activations, not into arithmetic, and into drawing a random number
-for every one of them. `benchmarks/README.md` has the figures. On other devices and in other precisions torch's own
+On a CPU, a compact network spends most of its time on moving activations and on drawing a random number for each of
+them, not on arithmetic. `benchmarks/README.md` has the figures. On other devices and in other precisions, torch's own
 layers run.
+
+N is the number of images, C the number of channels, H and W are the height and width in px.
 """
 
 import math
@@ -22,18 +24,18 @@ from mnist_compact.models.kernels.thread_pool import BLOCKS, Array
 
 
 class ReluPosition(Enum):
-    """Where the rectification stands in a `NormDropout`."""
+    """The position of the ReLU in a `NormDropout`."""
 
     none = "none"
-    before = "before"  # the norm
-    after = "after"  # the norm, before dropout
+    before = "before"  # before the norm
+    after = "after"  # after the norm and before dropout
 
 
 Draws = tuple[int, Array, float]
 
 
 def _draws(p: float) -> Draws:
-    """Seed (from torch's global random state), guide and log(1 - p): what the kernels drop by. p = 0 drops nothing."""
+    """Return what the kernels need for dropout: a seed from torch's global random state, the guide and log(1 - p)."""
     if not p:
         return 0, NO_GUIDE, 0.0
     return int(torch.randint(2**63 - 1, ()).item()), drop_guide(p), math.log1p(-p)
@@ -43,7 +45,7 @@ NO_GUIDE = np.empty(0, np.int32)
 
 
 class _NormDropout(torch.autograd.Function):
-    """(N, C, H, W) → the same, in training; moves the norm's running statistics."""
+    """The layer in training, (N, C, H, W) → (N, C, H, W). It updates the norm's running statistics."""
 
     @staticmethod
     def forward(
@@ -54,7 +56,7 @@ class _NormDropout(torch.autograd.Function):
         n, channels, height, width = x.shape
         x = x.contiguous(memory_format=torch.channels_last)
         y = torch.empty_like(x)
-        # mean, variance; then a row a block of rows, of sums and of products
+        # Rows: mean, variance, then the sums and then the products of each block of rows.
         sums = torch.empty(2 + 2 * BLOCKS, channels, dtype=torch.float64)
         mean, row = sums.data_ptr(), 8 * channels
         seed, guide, log_keep = _draws(p)
@@ -73,8 +75,8 @@ class _NormDropout(torch.autograd.Function):
         )
         running = (norm.running_mean.data_ptr(), norm.running_var.data_ptr(), norm.momentum)
         batch_norm.forward(x.dtype, *known, bias.data_ptr(), *running)
-        # Beside the graph, not in it: `save_for_backward` costs more than the smaller layers' work. The tensors are
-        # kept for their memory; y itself would keep its own graph alive.
+        # The tensors are stored on the context: `save_for_backward` takes longer than the work of the smaller layers.
+        # They are stored to keep their memory alive. y itself would keep its own graph alive, so it is detached.
         ctx.known, ctx.kept = known, (x, y.detach(), weight, sums, guide)
         ctx.versions = [tensor._version for tensor in ctx.kept[:3]]
         return y
@@ -83,9 +85,11 @@ class _NormDropout(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         if [tensor._version for tensor in ctx.kept[:3]] != ctx.versions:
-            raise RuntimeError("input, output or weight of a NormDropout changed in place before its backward pass")
+            raise RuntimeError(
+                "the input, output or weight of a NormDropout was changed in place before its backward pass"
+            )
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        of_x = torch.empty_like(gradient)  # others may read the gradient too
+        of_x = torch.empty_like(gradient)  # other code may read the gradient too
         of_weight, of_bias = torch.empty(2, gradient.shape[1], dtype=gradient.dtype)
         given_and_wanted = (gradient, of_x, of_weight, of_bias)
         batch_norm.backward(gradient.dtype, *ctx.known, *(tensor.data_ptr() for tensor in given_and_wanted))
@@ -93,9 +97,12 @@ class _NormDropout(torch.autograd.Function):
 
 
 class NormDropout(nn.Module):
-    """BatchNorm2d, then dropout of single activations with probability `p` (0 = off), and where `relu` says, a ReLU.
+    """BatchNorm2d, an optional ReLU, and dropout of single activations; keeps the shape (N, C, H, W).
 
-    Keeps the shape (N, C, H, W).
+    Args:
+        channels: Number of channels, C.
+        p: Dropout probability, in [0, 1); 0 = off.
+        relu: Position of the ReLU.
     """
 
     def __init__(self, channels: int, p: float = 0.0, relu: ReluPosition = ReluPosition.none) -> None:
@@ -107,7 +114,7 @@ class NormDropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         norm = self.norm
-        if not fits(x) or norm.momentum is None:  # None: a cumulative mean is being taken
+        if not fits(x) or norm.momentum is None:  # None: BatchNorm computes a cumulative mean
             return self._plain(x)
         if not norm.training:
             return self._plain(x) if torch.is_grad_enabled() else self._evaluate(x)
@@ -118,7 +125,7 @@ class NormDropout(nn.Module):
         return y
 
     def _plain(self, x: Tensor) -> Tensor:
-        """By torch's own layers."""
+        """Compute the layer with torch's own layers."""
         if self.rectifier is not None and self.relu is ReluPosition.before:
             x = self.rectifier(x)
         x = self.norm(x)
@@ -127,7 +134,7 @@ class NormDropout(nn.Module):
         return x if self.dropout is None else self.dropout(x)
 
     def _evaluate(self, x: Tensor) -> Tensor:
-        """With the running statistics, in one pass."""
+        """Normalise with the running statistics in one pass."""
         norm, rows = self.norm, rows_of(x)
         assert norm.running_mean is not None
         assert norm.running_var is not None
@@ -151,7 +158,7 @@ class _Dropout(torch.autograd.Function):
 
 
 def _dropped(x: Tensor, p: float, draws: Draws) -> Tensor:
-    """x / (1 - p) with zeros at places counted in channels-last order, so that both passes count alike."""
+    """x / (1 - p) with zeros at positions in channels-last order, so that both passes drop the same activations."""
     seed, guide, log_keep = draws
     if x.dim() == 4:
         rows = rows_of(x) / np.float32(1 - p)
@@ -163,7 +170,7 @@ def _dropped(x: Tensor, p: float, draws: Draws) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """nn.Dropout that draws only what it drops. `p` in (0, 1)."""
+    """nn.Dropout that draws random numbers only for the activations that it drops; `p` is in (0, 1)."""
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not fits(x):

@@ -1,6 +1,7 @@
-"""Max-pooling by compiled loops on CPUs: torch's writes an eight-byte index for every maximum, and is slow at it.
+"""Max-pooling by compiled loops on CPUs. torch's own stores an eight-byte index for every maximum, which is slow.
 
-Half of what a compact network spends outside its convolutions and norms (`benchmarks/README.md`).
+Pooling takes half of the time that a compact network spends outside its convolutions and norms
+(`benchmarks/README.md`).
 """
 
 from typing import Any
@@ -24,7 +25,7 @@ from mnist_compact.models.kernels.thread_pool import (
 
 
 class MaxPool(nn.MaxPool2d):
-    """The largest of each 2×2 window: (N, C, H, W) → (N, C, H/2, W/2), an odd last row or column left out."""
+    """Max-pooling of 2×2 windows: (N, C, H, W) → (N, C, H // 2, W // 2). An odd last row or column is dropped."""
 
     def __init__(self) -> None:
         super().__init__(2)
@@ -59,7 +60,7 @@ class _MaxPool(torch.autograd.Function):
 
 @compiled
 def _pool_row(top: Array, low: Array, out: Array, place: Array, channels: int) -> None:
-    """The first of equal values wins, and what is not a number always: as in torch."""
+    """As in torch, the first of equal values is chosen, and NaN always wins."""
     for pair in range(out.size // channels):
         left, right, at = 2 * pair * channels, (2 * pair + 1) * channels, pair * channels
         for c in range(channels):
@@ -79,7 +80,7 @@ def _pool_row(top: Array, low: Array, out: Array, place: Array, channels: int) -
 
 @compiled
 def _unpool_row(given: Array, which: Array, top: Array, low: Array, channels: int) -> None:
-    """Each gradient to where its maximum stood. Products with 0 and 1, since choices are not vectorised here."""
+    """Copy each gradient to the position of its maximum. Products with 0 and 1: branches would not be vectorised."""
     number = given.dtype.type
     for pair in range(given.size // channels):
         left, right, at = 2 * pair * channels, (2 * pair + 1) * channels, pair * channels

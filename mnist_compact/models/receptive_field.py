@@ -1,18 +1,28 @@
-"""How a layer widens what a unit sees of the image, as far as its kind tells."""
+"""The effect of a layer on the receptive field of its units, as far as it follows from the layer's class."""
 
 from typing import Any
 
 from torch import Tensor, nn
 
-Place = tuple[int, int]  # jump and receptive field, px
+JumpAndField = tuple[int, int]  # jump and receptive field, px
 
 _POOLS = nn.MaxPool2d | nn.AvgPool2d
 _APART = ("torch.nn.modules.activation", "torch.nn.modules.batchnorm", "torch.nn.modules.dropout")
 _TOGETHER = nn.MultiheadAttention | nn.Softmax | nn.Softmin | nn.LogSoftmax
 
 
-def after(module: nn.Module, given: Tensor, output: Tensor, before: Place) -> Place | None:
-    """Jump and field of what a layer makes of units with `before`."""
+def after(module: nn.Module, given: Tensor, output: Tensor, before: JumpAndField) -> JumpAndField | None:
+    """Return jump and receptive field of a layer's output.
+
+    Args:
+        module: The layer.
+        given: Its input.
+        output: Its output.
+        before: Jump and receptive field of the input's units, px.
+
+    Returns:
+        Jump and receptive field in px, or None if they do not follow from the layer's class.
+    """
     jump, field = before
     if isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d) and output.shape[2:] == (1, 1):
         side = max(given.shape[2:])
@@ -27,11 +37,11 @@ def after(module: nn.Module, given: Tensor, output: Tensor, before: Place) -> Pl
 
 
 def torch_class(module: nn.Module) -> type[nn.Module]:
-    """The class of torch.nn that it is, or is a faster kind of."""
+    """Return the nearest class of torch.nn that the module is an instance of."""
     return next(cls for cls in type(module).__mro__ if cls.__module__.startswith("torch.nn"))
 
 
 def square(size: Any) -> int | None:
-    """torch keeps 3 or (3, 3), of padding also a word; None for what is no one number."""
+    """Return the side of a window that torch stores as 3 or (3, 3); None if it is not square or not a number."""
     sides = {*size} if isinstance(size, tuple | list) else {size}
     return side if len(sides) == 1 and isinstance(side := sides.pop(), int) else None

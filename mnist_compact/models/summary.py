@@ -1,4 +1,4 @@
-"""Summary of a network: for every layer its output, parameters, multiply-accumulates and receptive field."""
+"""Summary of a network: output, parameters, multiply-accumulates and receptive field of every layer."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -11,29 +11,29 @@ from torch import Tensor, nn
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.common.shapes import CLASSES
 from mnist_compact.models.blocks import Residual
-from mnist_compact.models.receptive_field import Place, after, square, torch_class
+from mnist_compact.models.receptive_field import JumpAndField, after, square, torch_class
 
 MIB = 2**20
 
 
 @dataclass(slots=True, frozen=True)
 class LayerRow:
-    """One call of a layer for one image. Shapes are (channels, height, width), lengths in px of the network's input.
+    """One call of a layer for one image.
 
-    An output of fewer axes has its own, in their order, and 1 for the others.
+    Shapes are (channels, height, width); missing axes are 1. Lengths are in px of the network's input.
 
-    `jump` is the distance between neighbouring units and `receptive_field` the side of what one unit sees:
+    `jump` is the distance between neighbouring units and `receptive_field` the side of the region that one unit sees:
     RF(l) = RF(l-1) + (k-1)·jump(l-1), jump(l) = jump(l-1)·s (Araujo et al. 2019, doi:10.23915/distill.00021).
-    None is unknown: they are followed through square windows and what keeps places apart, from one layer into the next.
+    They are known for square windows and for layers that treat each position separately, and None after other layers.
     """
 
     index: int
-    path: str  # of the module in the network
+    path: str  # path of the module in the network
     layer: str  # class and kernel, such as "Conv2d 3x3"
     out_channels: int
     out_height: int
     out_width: int
-    kernel: int | None  # None: not square, or no number
+    kernel: int | None  # px; None if it is not square or not a number, as for stride and padding
     stride: int | None
     padding: int | None
     parameters: int
@@ -44,71 +44,76 @@ class LayerRow:
 
 @dataclass(slots=True, frozen=True)
 class ModelSummary:
+    """All layers of a network and their totals for one image."""
+
     rows: list[LayerRow]
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, int, int]  # channels, height, width
     trainable_parameters: int
     frozen_parameters: int
-    receptive_field: int | None  # before the final pooling; None is unknown
+    receptive_field: int | None  # before the final pooling, px; None = unknown
 
     @property
     def parameters(self) -> int:
-        """Every learned or frozen weight; running statistics are buffers and do not count."""
+        """Number of trainable and frozen weights. Running statistics are buffers and do not count."""
         return self.trainable_parameters + self.frozen_parameters
 
     @property
     def macs(self) -> int:
+        """Multiply-accumulates of all layers for one image."""
         return sum(row.macs for row in self.rows)
 
     @property
     def input_mib(self) -> float:
+        """Size of one image in float32, MiB."""
         channels, height, width = self.input_shape
         return 4 * channels * height * width / MIB
 
     @property
     def pass_mib(self) -> float:
-        """All outputs of one image, forward and backward, in float32."""
+        """Size of all outputs for one image, forward and backward, in float32, MiB."""
         return 2 * 4 * sum(row.out_channels * row.out_height * row.out_width for row in self.rows) / MIB
 
     @property
     def parameters_mib(self) -> float:
+        """Size of all parameters in float32, MiB."""
         return 4 * self.parameters / MIB
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
-    """(trainable, frozen)."""
+    """Return the numbers of trainable and of frozen parameters."""
     sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
     return sum(n for n, trained in sizes if trained), sum(n for n, trained in sizes if not trained)
 
 
 def planned(build: Callable[[], nn.Module]) -> nn.Module:
-    """The network that `build` would make, without the memory for it: it may be far over its budget."""
+    """Return the network that `build` makes, without allocating its weights: it may be far over its budget."""
     with torch.device("meta"):
         return build()
 
 
 @dataclass(slots=True)
 class _Followed:
-    """The image on its way: what is known of each tensor's units, and the rows so far."""
+    """The state while an image passes through the network: jump and field of each tensor, and the rows so far."""
 
     rows: list[LayerRow]
-    known: dict[int, Place]  # by the tensor's id
-    kept: list[Tensor]  # so that no id is given away again
-    counted: set[int]  # parameters, by id
+    known: dict[int, JumpAndField]  # by id of the tensor
+    kept: list[Tensor]  # keeps tensors alive, so that no id is used twice
+    counted: set[int]  # ids of the parameters counted so far
 
-    def know(self, tensor: Tensor, place: Place | None) -> None:
+    def remember(self, tensor: Tensor, of_tensor: JumpAndField | None) -> None:
         self.kept.append(tensor)
-        if place is not None:
-            self.known[id(tensor)] = place
+        if of_tensor is not None:
+            self.known[id(tensor)] = of_tensor
 
-    def note(self, path: str, module: nn.Module, arguments: tuple[Any, ...], result: Any) -> None:
+    def add_row(self, path: str, module: nn.Module, arguments: tuple[Any, ...], result: Any) -> None:
         given, output = next(_tensors(arguments), None), next(_tensors(result), None)
         if output is None:
             raise ConfigError([f"model: {path or 'the network'} must return a tensor, got {type(result).__name__}"])
         before = None if given is None else self.known.get(id(given))
         if given is not None and given.dim() == 2 and self.rows and _is_point(self.rows[-1]):  # a flattened 1×1 map
-            before = _place(self.rows[-1])
-        place = None if given is None or before is None else after(module, given, output, before)
-        self.know(output, place)
+            before = _jump_and_field(self.rows[-1])
+        reached = None if given is None or before is None else after(module, given, output, before)
+        self.remember(output, reached)
         fresh = {
             id(parameter): parameter.numel() for parameter in module.parameters() if id(parameter) not in self.counted
         }
@@ -128,26 +133,35 @@ class _Followed:
                 padding=padding,
                 parameters=sum(fresh.values()),
                 macs=_macs(module, output),
-                jump=place and place[0],
-                receptive_field=place and place[1],
+                jump=reached and reached[0],
+                receptive_field=reached and reached[1],
             )
         )
 
 
 def summarize(model: nn.Module, input_shape: tuple[int, int, int]) -> ModelSummary:
-    """Follow one blank image through the network, whatever its modules are.
+    """Summarize any network by passing one blank image through it.
 
-    A layer is a module that has no others in it, or parameters of its own; called twice, it has two rows, and its
-    parameters stand in the first. The layers of a shortcut count, but do not widen the field. Raises ConfigError for
-    a network that does not make logits, and for a layer that makes no tensor.
+    A layer is a module without submodules, or with parameters of its own. A layer that is called twice has two rows;
+    its parameters are in the first. The layers of a shortcut count, but do not enlarge the receptive field.
+
+    Args:
+        model: The network.
+        input_shape: Channels, height and width of its input.
+
+    Returns:
+        The summary; the model is left in the mode it was in.
+
+    Raises:
+        ConfigError: The network does not return logits (1, 10), or a layer does not return a tensor.
     """
     followed = _Followed([], {}, [], set())
     image = torch.zeros(1, *input_shape)
-    followed.know(image, (1, 1))
+    followed.remember(image, (1, 1))
     hooks = [hook for path, module in model.named_modules() for hook in _hooks(followed, path, module)]
     was_training = model.training
     try:
-        with torch.enable_grad():  # without, layers that fuse their parts would not call them one by one
+        with torch.enable_grad():  # without gradients, layers that fuse their parts would not call them one by one
             logits = model.eval()(image)
     finally:
         model.train(was_training)
@@ -155,33 +169,33 @@ def summarize(model: nn.Module, input_shape: tuple[int, int, int]) -> ModelSumma
             hook.remove()
     if not isinstance(logits, Tensor) or logits.shape != (1, CLASSES):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ConfigError([f"model must make logits (N, {CLASSES}) of N images, got {got} of one"])
+        raise ConfigError([f"model must return logits (N, {CLASSES}) for N images, got {got} for one image"])
     trainable, frozen = count_parameters(model)
     return ModelSummary(followed.rows, input_shape, trainable, frozen, _before_pooling(followed.rows))
 
 
 def _hooks(followed: _Followed, path: str, module: nn.Module) -> Iterator[Any]:
-    if isinstance(module, Residual):  # its sum is made by no layer
+    if isinstance(module, Residual):  # no layer computes its sum
 
         def added(_: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> None:
-            followed.know(result, places.pop())
+            followed.remember(result, body_outputs.pop())
 
         def through(_: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> None:
-            places.append(followed.known.get(id(result)))
+            body_outputs.append(followed.known.get(id(result)))
 
-        places: list[Place | None] = []
+        body_outputs: list[JumpAndField | None] = []
         yield module.body.register_forward_hook(through)
         yield module.register_forward_hook(added)
     alone = not any(module.children()) and not isinstance(module, nn.Identity)
     if alone or any(True for _ in module.parameters(recurse=False)):
         yield module.register_forward_hook(
-            lambda module, arguments, result: followed.note(path, module, arguments, result)
+            lambda module, arguments, result: followed.add_row(path, module, arguments, result)
         )
 
 
 def _before_pooling(rows: list[LayerRow]) -> int | None:
-    """The field of a unit of the last map; unknown as soon as that of any layer before is."""
-    pooled = [place for place, row in enumerate(rows) if "Pool" in row.layer and row.out_height * row.out_width == 1]
+    """The receptive field of a unit of the last map; None if that of any earlier layer is unknown."""
+    pooled = [index for index, row in enumerate(rows) if "Pool" in row.layer and row.out_height * row.out_width == 1]
     before = rows[: pooled[-1]] if pooled else [row for row in rows if not _is_point(row)]
     fields = [row.receptive_field for row in before]
     known = [field for field in fields if field is not None]
@@ -192,7 +206,7 @@ def _is_point(row: LayerRow) -> bool:
     return row.out_height * row.out_width == 1
 
 
-def _place(row: LayerRow) -> Place | None:
+def _jump_and_field(row: LayerRow) -> JumpAndField | None:
     return None if row.jump is None or row.receptive_field is None else (row.jump, row.receptive_field)
 
 
@@ -213,7 +227,7 @@ _WINDOW = (("kernel_size", 1), ("stride", 1), ("padding", 0))
 
 
 def _named(module: nn.Module) -> str:
-    """Such as Conv2d 3x3; a class that is none of torch's, by its own name."""
+    """For example "Conv2d 3x3". A class that does not derive from one of torch's layers has its own name."""
     known = torch_class(module)
     name = type(module).__name__ if known is nn.Module else known.__name__
     kernel = getattr(module, "kernel_size", None)
@@ -224,7 +238,7 @@ def _named(module: nn.Module) -> str:
 
 
 def _macs(module: nn.Module, output: Tensor) -> int:
-    """Multiply-accumulates of convolutions and, at every position, linear layers; the rest is not counted, as usual."""
+    """Multiply-accumulates of convolutions and linear layers, at every position. As usual, no other layer counts."""
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
         return output.numel() * module.weight[0].numel()
     return 0

@@ -1,4 +1,4 @@
-"""Optimizers as options. Torch-free until `build`; a learning rate here is the peak that a schedule scales."""
+"""Optimizer options. Only `build` imports torch. A learning rate is the peak that a schedule scales."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Optimizer(Protocol):
-    """What the loop and the checkpoint need; every torch.optim.Optimizer has it, but for `set_momentum`."""
+    """The interface that the loop and the checkpoint use: torch.optim.Optimizer's and `set_momentum`."""
 
     @property
     def param_groups(self) -> list[dict[str, Any]]: ...
@@ -29,24 +29,31 @@ class Optimizer(Protocol):
 class OptimConfig:
     """Base of every optimizer option."""
 
-    name: str  # of the option, as typed
+    name: str  # name of the option, as typed
     lr: float  # peak learning rate, above 0
-    weight_decay: float = 0.0  # at least 0; sgd, adam, nadam and rmsprop add it to the gradient, the rest decouple it
+    weight_decay: float = 0.0  # at least 0; 0 = off; sgd, adam, nadam and rmsprop add it to the gradient (L2)
 
     def build(self, model: nn.Module) -> Optimizer:
+        """Return the optimizer of a network's trainable parameters.
+
+        Args:
+            model: The network, already on its device and in its memory format.
+        """
         raise NotImplementedError
 
     def own_momentum(self) -> float:
-        """What a schedule may move at every step, by `Optimizer.set_momentum`; 0 = nothing."""
+        """Return the momentum that a schedule may change at every step; 0 if there is none."""
         return 0.0
 
     def flat(self, model: nn.Module, rule: Rule) -> FlatOptimizer:
+        """Return an optimizer that applies `rule` to the trainable parameters."""
         from mnist_compact.optim.flat import FlatOptimizer
 
         return FlatOptimizer([each for each in model.parameters() if each.requires_grad], rule, self.lr)
 
     def shared_checks(self) -> Validator:
-        # super().__post_init__() does not work in slotted dataclasses on Python 3.11: each leaf calls this instead.
+        """Check the fields of this base class and return the validator, so that all errors are reported at once."""
+        # super().__post_init__() does not work in slotted dataclasses on Python 3.11: each subclass calls this instead.
         validator = Validator("optim")
         validator.check(self.lr > 0, "lr", "must be above 0", self.lr)
         validator.check(self.weight_decay >= 0, "weight_decay", "must be at least 0", self.weight_decay)
@@ -55,8 +62,10 @@ class OptimConfig:
 
 @dataclass(kw_only=True, slots=True)
 class SgdConfig(OptimConfig):
-    momentum: float  # in [0, 1); 0 = none, with or without Nesterov
-    nesterov: bool = True  # Nesterov's form of the momentum
+    """Stochastic gradient descent with momentum."""
+
+    momentum: float  # in [0, 1); 0 = off
+    nesterov: bool = True  # Nesterov momentum; without effect if momentum is 0
 
     def __post_init__(self) -> None:
         validator = self.shared_checks()
@@ -76,9 +85,9 @@ class SgdConfig(OptimConfig):
 class AdaptiveConfig(OptimConfig):
     """Base of the Adam family."""
 
-    beta1: float = 0.9  # in [0, 1)
-    beta2: float = 0.999  # in [0, 1)
-    eps: float = 1e-8  # above 0
+    beta1: float = 0.9  # decay of the mean of the gradients per step, in [0, 1)
+    beta2: float = 0.999  # decay of the mean of their squares per step, in [0, 1)
+    eps: float = 1e-8  # added to the denominator, above 0
 
     def __post_init__(self) -> None:
         validator = self.shared_checks()
@@ -88,7 +97,7 @@ class AdaptiveConfig(OptimConfig):
         validator.raise_if_any()
 
     def settings(self) -> dict[str, float]:
-        """What the rules of this family have in common."""
+        """Return the arguments that the update rules of this family share."""
         return {"beta1": self.beta1, "beta2": self.beta2, "eps": self.eps, "weight_decay": self.weight_decay}
 
     def own_momentum(self) -> float:
@@ -97,6 +106,8 @@ class AdaptiveConfig(OptimConfig):
 
 @dataclass(kw_only=True, slots=True)
 class AdamConfig(AdaptiveConfig):
+    """Adam; weight decay is added to the gradient."""
+
     def build(self, model: nn.Module) -> Optimizer:
         from mnist_compact.optim.update_rules import Adam
 
@@ -105,6 +116,8 @@ class AdamConfig(AdaptiveConfig):
 
 @dataclass(kw_only=True, slots=True)
 class AdamWConfig(AdaptiveConfig):
+    """Adam with decoupled weight decay."""
+
     def build(self, model: nn.Module) -> Optimizer:
         from mnist_compact.optim.update_rules import Adam
 
@@ -113,6 +126,8 @@ class AdamWConfig(AdaptiveConfig):
 
 @dataclass(kw_only=True, slots=True)
 class NAdamConfig(AdaptiveConfig):
+    """Adam with Nesterov momentum; weight decay is added to the gradient."""
+
     def build(self, model: nn.Module) -> Optimizer:
         from mnist_compact.optim.update_rules import NAdam
 
@@ -121,9 +136,11 @@ class NAdamConfig(AdaptiveConfig):
 
 @dataclass(kw_only=True, slots=True)
 class RmsPropConfig(OptimConfig):
-    alpha: float = 0.99  # decay of the mean square, in [0, 1)
-    momentum: float = 0.0  # in [0, 1)
-    eps: float = 1e-8  # above 0
+    """RMSprop; weight decay is added to the gradient."""
+
+    alpha: float = 0.99  # decay of the mean square of the gradients per step, in [0, 1)
+    momentum: float = 0.0  # in [0, 1); 0 = off
+    eps: float = 1e-8  # added to the denominator, above 0
 
     def __post_init__(self) -> None:
         validator = self.shared_checks()
@@ -144,14 +161,14 @@ class RmsPropConfig(OptimConfig):
 
 @dataclass(kw_only=True, slots=True)
 class MuonConfig(OptimConfig):
-    """Muon on the convolutions' weights as matrices, AdamW on all else (norms, biases, a linear head).
+    """Muon on the weights of the convolutions, AdamW on all other weights (norms, biases, a linear head).
 
-    In a network without convolutions Muon is on the linear layers but the last.
+    In a network without convolutions, Muon updates all linear layers except the last. Weight decay is decoupled.
     """
 
-    momentum: float  # in [0, 1)
-    nesterov: bool = True  # Nesterov's form of the momentum
-    adamw_lr: float  # peak learning rate of the rest, above 0
+    momentum: float  # momentum of Muon, in [0, 1); 0 = off
+    nesterov: bool = True  # Nesterov momentum in Muon
+    adamw_lr: float  # peak learning rate of AdamW, above 0
 
     def __post_init__(self) -> None:
         validator = self.shared_checks()

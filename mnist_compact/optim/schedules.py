@@ -1,8 +1,7 @@
-"""Learning-rate schedules: pure functions from progress to a factor of `optim.lr`. Torch-free.
+"""Learning-rate schedules: pure functions from the step to a factor of `optim.lr`. This module does not import torch.
 
-Progress counts steps from 0; a schedule knows how many steps an epoch and a run have. The loop sets each step's rate
-before the step is taken. With `peak_momentum` the momentum moves against the rate; else it is the
-optimizer's own all along.
+Steps count from 0. A schedule knows the number of steps of an epoch and of a run. The loop sets the rate before each
+step. With `peak_momentum`, the momentum moves as the rate does; otherwise it stays at the optimizer's own value.
 """
 
 import math
@@ -12,24 +11,38 @@ from itertools import pairwise
 
 from mnist_compact.common.errors import ConfigError, Validator
 
-Schedule = Callable[[int], float]  # step, from 0 → factor of the optimizer's learning rate
+Schedule = Callable[[int], float]  # step, counted from 0 → factor of the optimizer's learning rate
 
 
 def step_decay(epoch: int, *, gamma: float, every_epochs: int, first_epoch: int) -> float:
-    """`gamma` once more for every `every_epochs` whole epochs behind `first_epoch`; epochs count from 1."""
+    """Return the factor of a step schedule.
+
+    Args:
+        epoch: The epoch, counted from 1.
+        gamma: Factor of each decay, in (0, 1].
+        every_epochs: Epochs between two decays.
+        first_epoch: The epoch from which the epochs are counted; the first decay is `every_epochs` later.
+    """
     return gamma ** (max(0, epoch - first_epoch) // every_epochs)
 
 
 def cosine_between(start: float, end: float, progress: float) -> float:
-    """Half a cosine wave from `start` at progress 0 to `end` at progress 1."""
+    """Return half a cosine wave from `start` at progress 0 to `end` at progress 1."""
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def one_cycle(step: int, steps: int, *, warmup_fraction: float, start_factor: float, end_factor: float) -> float:
-    """Up from `start_factor` to 1 and down to `end_factor` at the last step, each half a cosine wave.
+    """Return the factor of the one-cycle schedule: half a cosine wave up to 1, then half a cosine wave down.
 
-    The learning-rate curve of torch.optim.lr_scheduler.OneCycleLR (Smith & Topin 2018, arXiv:1708.07120), whose
-    div_factor is 1 / start_factor and whose final_div_factor is start_factor / end_factor.
+    This is the learning-rate curve of torch.optim.lr_scheduler.OneCycleLR (Smith & Topin 2018, arXiv:1708.07120) with
+    div_factor = 1 / start_factor and final_div_factor = start_factor / end_factor.
+
+    Args:
+        step: The step, counted from 0.
+        steps: Number of steps of the run.
+        warmup_fraction: Fraction of the steps in which the factor rises, in (0, 1).
+        start_factor: Factor at the first step.
+        end_factor: Factor at the last step.
     """
     peak = warmup_fraction * steps - 1
     last = steps - 1
@@ -39,9 +52,15 @@ def one_cycle(step: int, steps: int, *, warmup_fraction: float, start_factor: fl
 
 
 def warmup_then(step: int, steps: int, warmup_fraction: float, decay: Callable[[float], float]) -> float:
-    """Linear from near 0 to 1 over the first part of the steps, then `decay` of the progress through the rest.
+    """Return the factor of a linear warm-up from near 0 to 1, followed by `decay`.
 
-    The last step still moves: it stands one step before progress 1.
+    The last step is one step before progress 1, so its factor is not the end of `decay`.
+
+    Args:
+        step: The step, counted from 0.
+        steps: Number of steps of the run.
+        warmup_fraction: Fraction of the steps in the warm-up, in [0, 1).
+        decay: Factor as a function of the progress through the other steps, in [0, 1).
     """
     warmup_steps = round(warmup_fraction * steps)
     if step < warmup_steps:
@@ -50,7 +69,12 @@ def warmup_then(step: int, steps: int, warmup_fraction: float, decay: Callable[[
 
 
 def piecewise(progress: float, knots: Sequence[tuple[float, float]]) -> float:
-    """Straight from knot to knot, pairs of (progress, factor) in order; even before the first and behind the last."""
+    """Interpolate linearly between knots; the factor is constant before the first and after the last knot.
+
+    Args:
+        progress: Fraction of the run that is done, in [0, 1).
+        knots: Pairs of progress and factor, in order of progress.
+    """
     if progress <= knots[0][0]:
         return knots[0][1]
     for (start, before), (end, after) in pairwise(knots):
@@ -63,39 +87,50 @@ def piecewise(progress: float, knots: Sequence[tuple[float, float]]) -> float:
 class SchedulerConfig:
     """Base of every scheduler option."""
 
-    name: str  # of the option, as typed
-    peak_momentum: float | None = None  # the optimizer's, beta1 of Adam's family, at the peak rate, in [0, 1);
-    # towards rate 0 it goes back to what optim has; null = that all along
+    name: str  # name of the option, as typed
+    peak_momentum: float | None = None  # momentum (beta1 of Adam) at the peak rate, in [0, 1); null = constant
 
     def shared_checks(self) -> Validator:
-        """Of what a schedule has from its bases; its own are added, so that all are reported at once."""
+        """Check the fields of the base classes and return the validator, so that all errors are reported at once."""
         validator, peak = Validator("scheduler"), self.peak_momentum
         validator.check(peak is None or 0 <= peak < 1, "peak_momentum", "must be in [0, 1) or null", peak)
         return validator
 
     def build(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
+        """Return the schedule of a run with this many steps per epoch and this many epochs."""
         raise NotImplementedError
 
     def risen(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
-        """How far the momentum has gone from one end, 0, to the other, 1; as far as the rate has."""
+        """Return how far the momentum has moved to `peak_momentum`, from 0 to 1: as far as the rate has risen."""
         return self.build(steps_per_epoch=steps_per_epoch, epochs=epochs)
 
     def momentum(self, own: float, *, steps_per_epoch: int, epochs: int) -> Callable[[int], float] | None:
-        """Step, from 0 → momentum; None where it stays at the optimizer's `own`, which is 0 for one that has none.
+        """Return the momentum as a function of the step.
 
-        Raises ConfigError where there is none to be moved.
+        Args:
+            own: The optimizer's own momentum; 0 if it has none.
+            steps_per_epoch: Steps of an epoch.
+            epochs: Epochs of the run.
+
+        Returns:
+            A function from the step, counted from 0, to the momentum; None if the momentum is constant.
+
+        Raises:
+            ConfigError: `peak_momentum` is set, but the optimizer has no momentum.
         """
         peak = self.peak_momentum
         if peak is None:
             return None
         if own == 0:
-            raise ConfigError([f"scheduler.peak_momentum needs an optimizer with momentum above 0, got {peak!r}"])
+            raise ConfigError([f"scheduler.peak_momentum requires an optimizer with momentum above 0, got {peak!r}"])
         risen = self.risen(steps_per_epoch=steps_per_epoch, epochs=epochs)
         return lambda step: own + (peak - own) * risen(step)
 
 
 @dataclass(kw_only=True, slots=True)
 class ConstantConfig(SchedulerConfig):
+    """A constant learning rate."""
+
     def __post_init__(self) -> None:
         self.shared_checks().raise_if_any()
 
@@ -105,9 +140,11 @@ class ConstantConfig(SchedulerConfig):
 
 @dataclass(kw_only=True, slots=True)
 class StepConfig(SchedulerConfig):
-    gamma: float  # factor of each decay, in (0, 1]
-    every_epochs: int  # epochs from one decay to the next, at least 1
-    first_epoch: int = 1  # from which epochs are counted, so that the first decay comes `every_epochs` later
+    """Multiply the learning rate by `gamma` every `every_epochs` epochs."""
+
+    gamma: float  # factor of each decay, in (0, 1]; 1 = constant
+    every_epochs: int  # epochs between two decays, at least 1
+    first_epoch: int = 1  # epoch from which epochs are counted, at least 1; the first decay is `every_epochs` later
 
     def __post_init__(self) -> None:
         validator = self.shared_checks()
@@ -127,11 +164,11 @@ class StepConfig(SchedulerConfig):
 
 @dataclass(kw_only=True, slots=True)
 class OneCycleConfig(SchedulerConfig):
-    """With `peak_momentum` 0.85 and a momentum of 0.95 torch's OneCycleLR as it is by default."""
+    """One cycle of half cosine waves. With momentum 0.95 and `peak_momentum` 0.85 it is torch's OneCycleLR."""
 
-    warmup_fraction: float  # part of all steps spent rising, in (0, 1)
-    start_factor: float  # of optim.lr at the first step, in (0, 1]
-    end_factor: float  # of optim.lr at the last step, in [0, 1]
+    warmup_fraction: float  # fraction of all steps in which the rate rises, in (0, 1)
+    start_factor: float  # factor of optim.lr at the first step, in (0, 1]
+    end_factor: float  # factor of optim.lr at the last step, in [0, 1]
 
     def __post_init__(self) -> None:
         validator = self.shared_checks()
@@ -157,12 +194,13 @@ class OneCycleConfig(SchedulerConfig):
 
 @dataclass(kw_only=True, slots=True)
 class DecayConfig(SchedulerConfig):
-    """Base of the schedules that warm up linearly and then decay towards `end_factor`."""
+    """Base of the schedules with a linear warm-up and a decay towards `end_factor`."""
 
-    warmup_fraction: float = 0.0  # part of all steps, in [0, 1); 0 = none
-    end_factor: float = 0.0  # of optim.lr, approached at the end, in [0, 1]
+    warmup_fraction: float = 0.0  # fraction of all steps in the warm-up, in [0, 1); 0 = no warm-up
+    end_factor: float = 0.0  # factor of optim.lr approached at the end, in [0, 1]
 
     def shared_checks(self) -> Validator:
+        """Check the fields of the base classes and return the validator."""
         validator = SchedulerConfig.shared_checks(self)  # super() does not work in slotted dataclasses on Python 3.11
         validator.check(0 <= self.warmup_fraction < 1, "warmup_fraction", "must be in [0, 1)", self.warmup_fraction)
         validator.check(0 <= self.end_factor <= 1, "end_factor", "must be in [0, 1]", self.end_factor)
@@ -174,6 +212,8 @@ class DecayConfig(SchedulerConfig):
 
 @dataclass(kw_only=True, slots=True)
 class CosineConfig(DecayConfig):
+    """A decay along half a cosine wave, after a linear warm-up."""
+
     def build(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
         def decay(progress: float) -> float:
             return cosine_between(1.0, self.end_factor, progress)
@@ -183,6 +223,8 @@ class CosineConfig(DecayConfig):
 
 @dataclass(kw_only=True, slots=True)
 class LinearConfig(DecayConfig):
+    """A linear decay, after a linear warm-up."""
+
     def build(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
         def decay(progress: float) -> float:
             return 1.0 + (self.end_factor - 1.0) * progress
@@ -192,20 +234,21 @@ class LinearConfig(DecayConfig):
 
 @dataclass(kw_only=True, slots=True)
 class Knot:
-    """A point that the rate passes."""
+    """A point of a piecewise linear schedule."""
 
-    progress: float  # part of all steps, in [0, 1]; after e of n epochs: e / n
-    factor: float  # of optim.lr, in [0, 1]
+    progress: float  # fraction of all steps, in [0, 1]; after e of n epochs it is e / n
+    factor: float  # factor of optim.lr, in [0, 1]
 
 
 @dataclass(kw_only=True, slots=True)
 class PiecewiseConfig(SchedulerConfig):
-    """Knots by name, so that one of them can be set or searched, and in order of their progress.
+    """A piecewise linear schedule.
 
-    Two at the same place make a jump, from the one named first to the other.
+    Knots have names, so that a single knot can be set or searched. They are sorted by progress. Two knots with the same
+    progress make a jump from the knot that is named first to the other.
     """
 
-    knots: dict[str, Knot]  # name → point; at least one
+    knots: dict[str, Knot]  # knot name → knot; at least one
 
     def __post_init__(self) -> None:
         validator = self.shared_checks()

@@ -1,4 +1,4 @@
-"""Update rules as functions of vectors (see `flat.py`). torch.optim's formulas; the tests hold them to it."""
+"""Update rules on vectors (see `flat.py`), with the formulas of torch.optim. Tests compare them with torch.optim."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -10,7 +10,7 @@ from mnist_compact.optim.flat import Scalar
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Sgd:
-    """Momentum as torch.optim.SGD has it, without dampening."""
+    """SGD with momentum, as torch.optim.SGD without dampening."""
 
     momentum: float
     nesterov: bool
@@ -32,7 +32,7 @@ class Sgd:
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Adam:
-    """Kingma & Ba 2015; decoupled = AdamW, Loshchilov & Hutter 2019."""
+    """Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) if `decoupled` is true."""
 
     beta1: float
     beta2: float
@@ -58,7 +58,7 @@ class Adam:
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class NAdam:
-    """Dozat 2016, with the momentum's schedule 1 - 0.96**(0.004 t) / 2."""
+    """NAdam (Dozat 2016), with the momentum schedule beta1 · (1 - 0.96**(0.004 t) / 2) at step t."""
 
     beta1: float
     beta2: float
@@ -87,6 +87,8 @@ class NAdam:
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class RmsProp:
+    """RMSprop, as torch.optim.RMSprop without centring."""
+
     alpha: float
     momentum: float
     eps: float
@@ -109,6 +111,6 @@ class RmsProp:
 
 
 def root_mean_square(square: Tensor, gradient: Tensor, beta: float, step: Scalar) -> Tensor:
-    """Take the gradient's squares into their moving average; its root, freed of the start at zero."""
+    """Update the moving average of the squared gradient and return its root, corrected for the start at zero."""
     square.mul_(beta).addcmul_(gradient, gradient, value=1 - beta)
     return square.sqrt().div_((1 - beta**step) ** 0.5)

@@ -1,4 +1,4 @@
-"""What a run leaves in its folder besides the record: written by the experiment, read by `mnist_compact.reports`."""
+"""The files of a run folder besides the record. `mnist_compact.reports` reads them."""
 
 import csv
 import json
@@ -19,13 +19,20 @@ from mnist_compact.records.record import NetworkFacts, RunRecord, Score
 from mnist_compact.training.evaluation import Evaluation
 from mnist_compact.training.loop import EpochResult
 
-MOST_MISTAKES = 64  # kept with their pixels
+MOST_MISTAKES = 64  # misclassified images that are stored with their pixels
 
-Row = dict[str, Any]  # a line of metrics.csv
+Row = dict[str, Any]  # a row of metrics.csv
 
 
 def metrics_row(result: EpochResult, split: str) -> Row:
-    """One line of metrics.csv; accuracies in per cent."""
+    """Return the row of metrics.csv for an epoch.
+
+    Accuracies are in per cent, losses in nats and times in seconds.
+
+    Args:
+        result: The results of the epoch.
+        split: Name of the evaluation split, which prefixes its columns.
+    """
     row: Row = {
         "epoch": result.epoch,
         "learning_rate": result.learning_rate,
@@ -42,7 +49,15 @@ def metrics_row(result: EpochResult, split: str) -> Row:
 
 
 def scores_of(rows: list[Row], split: str) -> list[Score]:
-    """Of every split and kind of weights: at their best epoch, and at the last if that has them; one is final."""
+    """Return the scores of a run.
+
+    Each split and kind of weights has a score at its best epoch, and a score at the last epoch if that was measured.
+    Exactly one score is final: the evaluation split at the last epoch, with averaged weights if there are any.
+
+    Args:
+        rows: The rows of metrics.csv.
+        split: Name of the evaluation split.
+    """
     scores: list[Score] = []
     averaged = bool(rows) and rows[-1][f"{split}_averaged_correct"] is not None
     for name, weights, prefix in (
@@ -53,9 +68,9 @@ def scores_of(rows: list[Row], split: str) -> list[Score]:
         measured = [row for row in rows if row[f"{prefix}_correct"] is not None]
         if not measured:
             continue
-        told = [("best", max(measured, key=lambda row: row[f"{prefix}_correct"]))]  # the first of equals
-        if measured[-1] is rows[-1]:  # of a lengthened run the averages of its former last epochs are none
-            told.insert(0, ("last", measured[-1]))
+        reported = [("best", max(measured, key=lambda row: row[f"{prefix}_correct"]))]  # the first of equal epochs
+        if measured[-1] is rows[-1]:  # after more epochs were added, an earlier average is not that of the last epoch
+            reported.insert(0, ("last", measured[-1]))
         scores += [
             Score(
                 split=name,
@@ -68,12 +83,13 @@ def scores_of(rows: list[Row], split: str) -> list[Score]:
                 total=row[f"{name}_total"],
                 final=(name, weights, at) == (split, "averaged" if averaged else "raw", "last"),
             )
-            for at, row in told
+            for at, row in reported
         ]
     return scores
 
 
 def network_facts(model_summary: ModelSummary) -> NetworkFacts:
+    """Return the part of the record that describes the network."""
     return NetworkFacts(
         parameters=model_summary.parameters,
         trainable_parameters=model_summary.trainable_parameters,
@@ -84,12 +100,14 @@ def network_facts(model_summary: ModelSummary) -> NetworkFacts:
 
 
 def confusion_matrix(data: Datasets, evaluation: Evaluation) -> list[list[int]]:
+    """Return the number of evaluation images for each label (row) and prediction (column)."""
     pairs = data.evaluation.labels.cpu() * CLASSES + evaluation.predicted
     counts: list[list[int]] = torch.bincount(pairs, minlength=CLASSES**2).view(CLASSES, CLASSES).tolist()
     return counts
 
 
 def write_mistakes(folder: Path, data: Datasets, evaluation: Evaluation) -> None:
+    """Write the misclassified evaluation images, those with the highest confidence first, to mistakes.npz."""
     wrong = (evaluation.predicted != data.evaluation.labels.cpu()).nonzero().flatten()
     surest = wrong[evaluation.confidence[wrong].argsort(descending=True, stable=True)][:MOST_MISTAKES]
     with replacing(folder / MISTAKES) as path:
@@ -104,28 +122,29 @@ def write_mistakes(folder: Path, data: Datasets, evaluation: Evaluation) -> None
 
 
 def write_correct(folder: Path, data: Datasets, evaluation: Evaluation) -> None:
-    """Which evaluation images were got right, a bit each."""
+    """Write one bit per evaluation image: whether it was classified correctly."""
     right = (evaluation.predicted == data.evaluation.labels.cpu()).numpy()
     with replacing(folder / CORRECT) as path:
         path.write_bytes(np.packbits(right).tobytes())
 
 
 def write_config(folder: Path, record: RunRecord) -> None:
-    """The resolved configuration for people; programs read it in result.json."""
-    told = " ".join(record.overrides) or "none"
+    """Write the resolved configuration to config.yaml for people. Programs read it in result.json."""
+    overrides = " ".join(record.overrides) or "none"
     with replacing(folder / CONFIG) as path:
-        # A comment ends with its line, and YAML has no place for control codes.
-        told = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in told)
-        header = f"# overrides: {told}\n# run it again: python -m mnist_compact rerun=<this folder>\n"
+        # A YAML comment is a single line without control codes.
+        overrides = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in overrides)
+        header = f"# overrides: {overrides}\n# run it again: python -m mnist_compact rerun=<this folder>\n"
         path.write_text(header + yaml.safe_dump(record.config, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def weights_about(record: RunRecord, data: Datasets) -> str:
-    """What a file of weights says of itself: the network's configuration, mean and standard deviation of its input."""
+    """Return the JSON text for a weights file: the network's configuration, and the statistics of its input."""
     return json.dumps({"model": record.config["model"], "mean": data.mean, "std": data.std})
 
 
 def write_layers(folder: Path, rows: list[LayerRow]) -> None:
+    """Write the layer table to layers.csv."""
     with replacing(folder / LAYERS) as path, path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(LayerRow)])
         writer.writeheader()
@@ -133,7 +152,7 @@ def write_layers(folder: Path, rows: list[LayerRow]) -> None:
 
 
 def write_metrics(folder: Path, rows: list[Row]) -> None:
-    """The whole file anew: a run killed between row and checkpoint has a row too many."""
+    """Rewrite metrics.csv: a run that was killed between writing a row and the checkpoint has a row too many."""
     with replacing(folder / METRICS) as path, path.open("w", newline="", encoding="utf-8") as file:
         if rows:
             writer = csv.DictWriter(file, list(rows[0]))
@@ -142,6 +161,7 @@ def write_metrics(folder: Path, rows: list[Row]) -> None:
 
 
 def append_metrics(folder: Path, rows: list[Row]) -> None:
+    """Append the last of the rows to metrics.csv."""
     with (folder / METRICS).open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[-1]))
         if len(rows) == 1:

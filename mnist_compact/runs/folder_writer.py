@@ -1,4 +1,4 @@
-"""A run in progress: what is trained, on what, and what stands in its folder, to which one process writes at a time."""
+"""A run in progress and the files in its folder. Only one process writes to a run folder at a time."""
 
 import os
 import shlex
@@ -39,13 +39,17 @@ from mnist_compact.training.checkpoint import Progress
 from mnist_compact.training.loop import EpochResult
 from mnist_compact.training.step import TrainState, WeightAverage
 
-LOCK = ".lock"  # in the folder of a run, for as long as a process is at it; says which
-PATIENCE_S = 3.0  # with one that is about to end
+LOCK = ".lock"  # exists in the run folder while a process trains there, and names the process
+PATIENCE_S = 3.0  # how long to wait for a process that is about to end
 
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder. Raises ConfigError, which names the holder, where another process does."""
+    """Context manager: lock a run folder for this process.
+
+    Raises:
+        ConfigError: Another process uses the folder. The message names the process if it is known.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
     lock = lock_file(path, timeout=PATIENCE_S)
@@ -54,25 +58,25 @@ def sole_writer(folder: Path) -> Iterator[None]:
     except Timeout as error:
         with suppress(OSError):
             holder = " ".join(path.read_text(encoding="utf-8", errors="replace").split())
-            raise ConfigError([f"{folder} is in use by {holder}: one process at a time writes there"]) from error
-        raise ConfigError([f"{folder} is in use by another process: one at a time writes there"]) from error
+            raise ConfigError([f"{folder} is in use by {holder}: only one process may write to it"]) from error
+        raise ConfigError([f"{folder} is in use by another process: only one process may write to it"]) from error
     try:
-        with suppress(OSError):  # where a lock keeps others from reading and writing, nobody is told who has it
-            if not isinstance(lock, SoftFileLock):  # which names its holder itself, and is removed when released
+        with suppress(OSError):  # some locks prevent reading and writing; then the file does not name the process
+            if not isinstance(lock, SoftFileLock):  # a SoftFileLock names its process itself and is removed on release
                 path.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")
-        for place in (folder, folder / WEIGHTS):
-            sweep(place)
+        for each in (folder, folder / WEIGHTS):
+            sweep(each)
         yield
     finally:
         with suppress(OSError):
             if not isinstance(lock, SoftFileLock):
-                path.unlink()  # while it is held: whoever waits for it notices
+                path.unlink()  # while the lock is held, so that waiting processes notice
         lock.release()
 
 
 @dataclass(slots=True)
 class RunFolderWriter:
-    """A run in progress. `progress` is what its checkpoint holds, and all else in its folder follows from that."""
+    """A run in progress. `progress` is the content of its checkpoint; all other files follow from it."""
 
     run: RunConfig
     folder: Path
@@ -84,7 +88,11 @@ class RunFolderWriter:
     progress: Progress
 
     def begin(self) -> None:
-        """Write a new run or what the checkpoint holds into the folder, and nothing else. Raises ExecutionError."""
+        """Write the files of a new run, or those that follow from the checkpoint.
+
+        Raises:
+            ExecutionError: The folder cannot be written to.
+        """
         with self._writing():
             self._begin()
 
@@ -104,10 +112,18 @@ class RunFolderWriter:
             self._publish(progress.best)
 
     def keep(self, result: EpochResult) -> bool:
-        """Put an epoch on disk, whose row is the last in `progress`: the checkpoint first, and what follows from it.
+        """Write an epoch to disk: first the checkpoint, then the files that follow from it.
 
-        True for the best epoch so far. An epoch that is cut off before its checkpoint is done and reported again, the
-        same. Raises ExecutionError.
+        An epoch that is interrupted before its checkpoint is repeated with equal results.
+
+        Args:
+            result: The results of the epoch; its row is the last in `progress`.
+
+        Returns:
+            Whether this is the best epoch so far.
+
+        Raises:
+            ExecutionError: The folder cannot be written to.
         """
         with self._writing():
             return self._keep(result)
@@ -130,7 +146,7 @@ class RunFolderWriter:
         return bool(best)
 
     def end(self) -> None:
-        """Write the record as it stands, despite Ctrl-C once more, a full disk, or a folder that takes no new files."""
+        """Write the record, despite another Ctrl-C, a full disk, or a folder that does not accept new files."""
         try:
             self.record.write(self.folder)
         except KeyboardInterrupt:
@@ -141,7 +157,7 @@ class RunFolderWriter:
                 self.record.write_in_place(self.folder)
         except OSError:
             with suppress(OSError):
-                (self.folder / MISTAKES).unlink(missing_ok=True)  # makes room; the checkpoint has all of it
+                (self.folder / MISTAKES).unlink(missing_ok=True)  # frees space; the checkpoint contains the data
                 self.record.write(self.folder)
 
     @contextmanager
@@ -150,13 +166,13 @@ class RunFolderWriter:
             yield
         except OSError as error:
             raise ExecutionError(
-                f"{self.folder} cannot be written to ({error.strerror or error}); the run goes on after its last kept "
+                f"{self.folder} cannot be written to ({error.strerror or error}); continue after the last saved "
                 f"epoch with: python -m mnist_compact resume={shlex.quote(str(self.folder))}",
                 EXIT_FAILED,
             ) from error
 
     def _networks(self) -> dict[str, nn.Module]:
-        """raw or averaged → the network that was scored in the last epoch."""
+        """The networks that were evaluated in the last epoch: raw and, if there is an average, averaged."""
         networks = {"raw": self.train_state.model}
         if (
             self.train_state.average is not None
@@ -166,7 +182,7 @@ class RunFolderWriter:
         return networks
 
     def _publish(self, best: Collection[str]) -> None:
-        """What the checkpoint says, for everyone; of the best weights those named in `best` are new."""
+        """Write the files that follow from the checkpoint. `best` names the kinds of weights with a new best epoch."""
         record, progress = self.record, self.progress
         assert progress.final is not None
         record.scores = scores_of(progress.rows, record.evaluated)
@@ -182,14 +198,24 @@ class RunFolderWriter:
             if weights in networks:
                 checkpoint.save_weights(last, checkpoint.weights_of(networks[weights]), about)
             else:
-                last.unlink(missing_ok=True)  # of a lengthened run the average of its former last epochs is none
+                last.unlink(
+                    missing_ok=True
+                )  # after more epochs were added, an earlier average is not that of the last epoch
             if weights in best:
                 checkpoint.save_weights(at_best, progress.best[weights], about)
         record.write(self.folder)
 
 
 def untrained(run: RunConfig, data: Datasets) -> tuple[TrainState, ModelSummary, Batches]:
-    """What a run begins with, on the device where its data lies."""
+    """Return the initial state of a run.
+
+    Args:
+        run: The configuration.
+        data: The images, already on the device of the run.
+
+    Returns:
+        The untrained network with its optimizer, the model summary, and the batches.
+    """
     torch.manual_seed(derive_seed(run.seed, "weights"))
     model = run.model.build()
     model_summary = summarize(model, INPUT_SHAPE)

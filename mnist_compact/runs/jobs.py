@@ -1,4 +1,4 @@
-"""Jobs side by side, each a process of its own: whatever ends one of them leaves the others alone."""
+"""Jobs in parallel, each in a process of its own. A job that fails does not affect the others."""
 
 import os
 import signal
@@ -14,49 +14,49 @@ from mnist_compact.common.signals import exit_on_signals
 from mnist_compact.records.record import RecordError, RunRecord, Status, objective
 
 POLL_S = 0.05
-HEARD_S = 1.0  # a terminal's Ctrl-C reaches every process within it; twice could cut short what the first has begun
-ENDING_S = 120.0  # for interrupted runs to write their records and draw their curves, on however busy a machine
-QUIET_S = 10.0  # after which a line tells how far the first job is; twice as long before the next line
-LAST_WORDS_BYTES = 20_000
-# Colours and bars are for terminals; HYDRA_FULL_ERROR is set by app.plain_errors, for this process alone.
+CTRL_C_S = 1.0  # a terminal's Ctrl-C reaches every process in this time; a second signal could disturb its work
+ENDING_S = 120.0  # time for interrupted runs to write their records and draw their plots, even on a busy machine
+QUIET_S = 10.0  # time until a line shows the progress of the first job; the time doubles after each line
+LOG_END_BYTES = 20_000  # the end of a log that is read for error messages
+# Colours and bars are for terminals. cli.train.plain_errors sets HYDRA_FULL_ERROR for its own process only.
 NOT_FOR_JOBS = {"FORCE_COLOR", "TTY_COMPATIBLE", "HYDRA_FULL_ERROR"}
 
 
 class JobError(ExecutionError):
-    """A job was refused or has failed. `status` is what its whole grid should exit with."""
+    """A job was refused or failed. `status` is the exit status of the whole grid."""
 
 
 @dataclass(slots=True, frozen=True)
 class ProcessJob:
-    """A command that leaves a run in `folder`."""
+    """A command that trains a run in `folder`."""
 
-    number: int  # from 0; people count from 1
-    told: str  # what tells it from the others
+    number: int  # counted from 0; messages count from 1
+    label: str  # the overrides that distinguish it from the other jobs
     command: list[str]
     folder: Path
-    threads: int | None  # None = whatever the environment says
+    threads: int | None  # CPU threads; None = as the environment sets them
 
 
 @dataclass(slots=True, frozen=True)
 class JobResult:
-    """How a job ended: with a value, or with a fault."""
+    """The result of a job: a value or an error."""
 
-    said: str  # to the user, as it ended
+    message: str  # shown to the user when the job ends
     value: float | None = None  # the objective; None for a run that diverged
-    fault: str = ""
-    refused: bool = False  # the fault is in the configuration
+    fault: str = ""  # the error; "" = none
+    refused: bool = False  # whether the configuration is wrong
 
 
 def import_path() -> dict[str, str]:
-    """The environment variable by which a process of our own finds every module that this one can import.
+    """Return the environment variable that lets a child process import every module that this process can import.
 
-    A script may have put this package, or a module that holds a user's network, on `sys.path` alone.
+    A script may have added this package, or a module with a user's network, only to `sys.path`.
     """
     return {"PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path if isinstance(entry, str))}
 
 
 def how_ended(code: int) -> str:
-    """Of a process with this exit code, such as: ended by signal 9 (Killed: out of memory?)"""
+    """Describe an exit code, for example: ended by signal 9 (Killed: out of memory?)."""
     if code >= 0:
         return f"ended with exit status {code}"
     memory = ": out of memory?" if -code == signal.SIGKILL else ""
@@ -64,21 +64,27 @@ def how_ended(code: int) -> str:
 
 
 def run_all(jobs: list[ProcessJob], workers: int, total: int, *, fail_fast: bool = False) -> dict[int, JobResult]:
-    """Number → outcome, at most `workers` at a time; prints a line for each job as it ends.
+    """Run jobs in parallel and print a line when each ends.
 
-    Until the first ends it prints now and then the last line of a job's log.
+    Until the first job ends, the last line of a job's log is printed from time to time. If this call ends early, for
+    example by Ctrl-C or SIGTERM, it interrupts the running jobs and waits for them.
 
-    With `fail_fast` the first job that fails or is refused ends them all: those under way are interrupted, and no other
-    is started. Their outcomes name the job that failed.
+    Args:
+        jobs: The jobs.
+        workers: Largest number of jobs at a time.
+        total: Number of jobs of the whole grid, for the printed lines.
+        fail_fast: Whether the first job that fails or is refused ends all others: running jobs are interrupted, and no
+            other job starts. Their results name the job that failed.
 
-    Whatever ends this call early, Ctrl-C and SIGTERM too, interrupts the jobs under way and waits for them.
+    Returns:
+        The result of each job by its number.
     """
     assert workers > 0 or not jobs
     outcomes: dict[int, JobResult] = {}
 
     def ended(job: ProcessJob, outcome: JobResult) -> None:
         outcomes[job.number] = outcome
-        print(f"{job.number + 1}/{total}  {job.told}   {outcome.said}", flush=True)
+        print(f"{job.number + 1}/{total}  {job.label}   {outcome.message}", flush=True)
 
     waiting, running = jobs[::-1], list[_Process]()
     printed, patience = time.monotonic(), QUIET_S
@@ -94,7 +100,7 @@ def run_all(jobs: list[ProcessJob], workers: int, total: int, *, fail_fast: bool
                 time.sleep(POLL_S)
                 if running and not outcomes and time.monotonic() - printed >= patience:
                     printed, patience = time.monotonic(), 2 * patience
-                    print(f"{running[0].job.told}   {running[0].last_line()}", flush=True)
+                    print(f"{running[0].job.label}   {running[0].last_line()}", flush=True)
                 for process in [process for process in running if process.popen.poll() is not None]:
                     running.remove(process)
                     ended(process.job, process.outcome())
@@ -111,18 +117,18 @@ def run_all(jobs: list[ProcessJob], workers: int, total: int, *, fail_fast: bool
 
 
 def ended_before(folder: Path) -> JobResult | None:
-    """How the run in `folder` has ended; None for one that was cut off, has failed or is not there."""
+    """Return the result of a run that has ended; None if it was interrupted, failed or does not exist."""
     try:
         record = RunRecord.read(folder)
     except RecordError:
         return None
     if record.status in (Status.COMPLETED, Status.STOPPED, Status.DIVERGED):
-        return JobResult(f"{record.status} before", objective(record))
+        return JobResult(f"already {record.status}", objective(record))
     return None
 
 
 class _Process:
-    """A job under way."""
+    """A running job."""
 
     def __init__(self, job: ProcessJob) -> None:
         self.job = job
@@ -131,7 +137,7 @@ class _Process:
             environment["OMP_NUM_THREADS"] = str(job.threads)
         self.made_folder = not job.folder.exists()
         job.folder.mkdir(parents=True, exist_ok=True)
-        with (job.folder / LOG).open("ab") as log:  # a folder that holds a run already keeps that run's log
+        with (job.folder / LOG).open("ab") as log:  # append: a folder with an earlier run keeps that run's log
             self.log_start = log.tell()
             self.popen = subprocess.Popen(
                 job.command,
@@ -142,11 +148,14 @@ class _Process:
             )
 
     def outcome(self) -> JobResult:
-        """How it ended. The exit status comes first: a refused or killed job's folder may hold another run's record."""
+        """Return the result of the ended process.
+
+        The exit status is checked first: the folder of a refused or killed job may contain another run's record.
+        """
         code = self.popen.returncode
         if code == EXIT_REFUSED:
             message = "; ".join(self._log().rpartition(PREFIX)[2].strip().splitlines())
-            self._leave_nothing()
+            self._remove_log()
             return JobResult(f"refused: {message}", fault=message, refused=True)
         if code < 0:
             return self._failed(how_ended(code))
@@ -154,7 +163,7 @@ class _Process:
             record = RunRecord.read(self.job.folder)
         except RecordError as error:
             return self._failed(self.last_line() or str(error))
-        value, took = objective(record), f"{record.seconds:.1f} s"  # as the table of runs has it
+        value, took = objective(record), f"{record.seconds:.1f} s"  # the same precision as in the table of runs
         if record.status is Status.DIVERGED:
             return JobResult(f"diverged: {record.reason}   {took}", value)
         if code or value is None:
@@ -166,14 +175,15 @@ class _Process:
 
     def _log(self) -> str:
         with (self.job.folder / LOG).open("rb") as log:
-            log.seek(max(self.log_start, log.seek(0, os.SEEK_END) - LAST_WORDS_BYTES))
+            log.seek(max(self.log_start, log.seek(0, os.SEEK_END) - LOG_END_BYTES))
             return log.read().decode(errors="replace")
 
     def last_line(self) -> str:
+        """Return the last line of the job's log."""
         return next(iter(self._log().strip().splitlines()[-1:]), "")
 
-    def _leave_nothing(self) -> None:
-        """After a refusal, as without a grid."""
+    def _remove_log(self) -> None:
+        """Remove the log and the folder of a refused job if they contain nothing else."""
         if not self.log_start and [path.name for path in self.job.folder.iterdir()] == [LOG]:
             (self.job.folder / LOG).unlink()
             if self.made_folder:
@@ -181,13 +191,13 @@ class _Process:
 
 
 def _interrupt(running: list[subprocess.Popen[bytes]]) -> None:
-    """End them all, gently if they let us."""
+    """Interrupt all processes, and kill those that do not end in time."""
     try:
-        # Jobs started in the background of a script ignore SIGINT, as this process does.
+        # Jobs that are started from a background process ignore SIGINT, as this process does.
         ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        _wait(running, 0 if ignored else HEARD_S)
+        _wait(running, 0 if ignored else CTRL_C_S)
         for process in running:
-            process.send_signal(signal.SIGTERM if ignored else signal.SIGINT)  # does nothing to one that has ended
+            process.send_signal(signal.SIGTERM if ignored else signal.SIGINT)  # no effect on a process that has ended
         _wait(running, ENDING_S)
     finally:
         for process in running:

@@ -1,4 +1,4 @@
-"""One run, top to bottom: from a configuration to a run folder."""
+"""One run from its configuration to its run folder."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -24,13 +24,21 @@ from mnist_compact.training.config import MachineConfig
 from mnist_compact.training.device import autocast, describe_environment, memory_faults, prepared, resolve_device
 from mnist_compact.training.loop import Diverged, TrainingPlan, fit
 
-MOST_PARAMETERS = 100_000_000  # with gradients and the moments of an optimizer 1.6 GB
+MOST_PARAMETERS = 100_000_000  # 1.6 GB with gradients and an optimizer's moments
 
 
 def check(run: RunConfig) -> int:
-    """Refuse, before any data is touched, what cannot run or is over its budget; returns the network's parameters.
+    """Check that a run is possible and within its budget, before any data is read.
 
-    Raises ConfigError, which is OverBudgetError for too many parameters.
+    Args:
+        run: The configuration.
+
+    Returns:
+        The number of the network's parameters.
+
+    Raises:
+        OverBudgetError: The network has too many parameters.
+        ConfigError: The run is not possible for another reason.
     """
     resolve_device(run.machine.device)
     model = planned(run.model.build)
@@ -38,7 +46,7 @@ def check(run: RunConfig) -> int:
     run.budget.check(parameters=parameters, epochs=run.train.epochs)
     if parameters > MOST_PARAMETERS:
         raise ConfigError([f"model must have at most {MOST_PARAMETERS:,} parameters, got {parameters:,}"])
-    run.optim.build(model)  # which may not fit the network
+    run.optim.build(model)  # raises ConfigError if the optimizer does not fit the network
     run.scheduler.momentum(run.optim.own_momentum(), steps_per_epoch=1, epochs=run.train.epochs)
     return parameters
 
@@ -52,9 +60,22 @@ def run(
     pruning_callback: PruningCallback = never_prune,
     data: Datasets | None = None,
 ) -> RunRecord:
-    """Train from the start into `folder`; `data`, if given, is what the configuration would load.
+    """Train a network from the start.
 
-    Raises ConfigError before anything is written, ExecutionError where the folder can no longer be written to.
+    Args:
+        config: The configuration.
+        folder: The run folder, which must not contain a run.
+        callback: Receives the events of the run.
+        overrides: The overrides that led to the configuration, for the record.
+        pruning_callback: Decides after each epoch whether to stop the run.
+        data: Images to use instead of those that the configuration names.
+
+    Returns:
+        The record of the run.
+
+    Raises:
+        ConfigError: The run is not possible. Nothing was written.
+        ExecutionError: The folder can no longer be written to.
     """
     check(config)
     _check_is_new(folder)
@@ -62,7 +83,7 @@ def run(
     with prepared(config.machine.threads, device), memory_faults():
         data = (data or config.load_data(callback.on_message)).to(device)
         with sole_writer(folder):
-            _check_is_new(folder)  # by now
+            _check_is_new(folder)  # again: another process may have used it before the lock
             train_state, model_summary, batches = untrained(config, data)
             record = RunRecord(
                 status=Status.RUNNING,
@@ -81,10 +102,11 @@ def run(
 
 def _check_is_new(folder: Path) -> None:
     if (folder / RECORD).exists():
-        raise ConfigError([f"the run folder must be new, got {folder}, which holds a run already"])
-    if there := [name for name in OVERWRITTEN if os.path.lexists(folder / name)]:
+        raise ConfigError([f"the run folder must be new, got {folder}, which already contains a run"])
+    if existing := [name for name in OVERWRITTEN if os.path.lexists(folder / name)]:
+        files = ", ".join(existing)
         raise ConfigError(
-            [f"the run folder must be new, got {folder}, which holds {', '.join(there)}: the run would overwrite them"]
+            [f"the run folder must be new, got {folder}, which contains {files}: the run would overwrite these files"]
         )
 
 
@@ -97,14 +119,29 @@ def resume(
     pruning_callback: PruningCallback = never_prune,
     data: Datasets | None = None,
 ) -> RunRecord:
-    """Go on in `folder` after its last finished epoch, up to `epochs` or as many as planned.
+    """Continue the run in a folder after its last finished epoch.
 
-    On `machine` or as it began: the record keeps what was asked for first, and what each part was computed on. Ends
-    with the weights an uninterrupted run would have had, bit for bit, on the same machine with the same threads.
-    With more epochs the new ones are scheduled anew, which is announced, and an average that has begun goes on.
-    Of a completed run with no more epochs to train nothing is changed, which is announced.
-    Raises RecordError where there is no run, CheckpointError where it cannot go on, ConfigError for fewer epochs than
-    planned, in each case before anything is written; ExecutionError as `run`.
+    On the same machine with the same number of threads, the final weights are bitwise equal to those of an
+    uninterrupted run. With more epochs, the rest follows the schedule of the larger number, which is announced, and an
+    average that has begun continues. A completed run without more epochs is not changed, which is announced.
+
+    Args:
+        folder: The run folder.
+        callback: Receives the events of the run.
+        epochs: Total number of epochs, at least as many as planned; None = as planned.
+        machine: The machine to continue on; None = as recorded. The record keeps the first machine, and the environment
+            of each part.
+        pruning_callback: Decides after each epoch whether to stop the run.
+        data: Images to use instead of those that the configuration names.
+
+    Returns:
+        The record of the run.
+
+    Raises:
+        RecordError: The folder contains no run. Nothing was written.
+        CheckpointError: The run cannot be continued. Nothing was written.
+        ConfigError: `epochs` is below the planned number. Nothing was written.
+        ExecutionError: The folder can no longer be written to.
     """
     record = RunRecord.read(folder)
     planned = from_record(record.config).train.epochs
@@ -113,7 +150,7 @@ def resume(
     if record.status is Status.COMPLETED and epochs in (None, planned):
         callback.on_message(
             f"there is nothing to do: {folder} is completed (epoch {planned} of {planned}); "
-            "train.epochs=<more> continues it"
+            "add train.epochs=<more> to continue it"
         )
         return record
     with sole_writer(folder):
@@ -121,7 +158,7 @@ def resume(
         config = from_record(record.config)
         config.train.epochs = epochs or config.train.epochs
         config.machine = machine or config.machine
-        if not config.machine.threads:  # sums in another order give other bits
+        if not config.machine.threads:  # another number of threads changes the order of sums, and so the bits
             config.machine.threads = record.latest_environment.get("threads", 0)
         check(config)
         device = resolve_device(config.machine.device)
@@ -175,7 +212,7 @@ def _conduct(writer: RunFolderWriter, callback: Callback, pruning_callback: Prun
                 evaluated_split=record.evaluated,
             )
         )
-        with memory_faults():  # here too, so that the record's reason is in words
+        with memory_faults():  # here too, so that the record contains the plain message
             finished = _train(writer, callback, pruning_callback)
         record.status = Status.COMPLETED if finished else Status.STOPPED
     except Diverged as error:
@@ -185,11 +222,11 @@ def _conduct(writer: RunFolderWriter, callback: Callback, pruning_callback: Prun
         raise
     except BaseException as error:
         cause: BaseException | None = error
-        while isinstance(cause, SystemError):  # which Numba's C code makes of a Ctrl-C that meets a kernel at work
+        while isinstance(cause, SystemError):  # Numba's C code raises it for a Ctrl-C while a kernel runs
             cause = cause.__cause__
         if not isinstance(cause, KeyboardInterrupt):
-            told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            record.status, record.reason = Status.FAILED, told
+            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            record.status, record.reason = Status.FAILED, reason
             raise
         record.status, record.reason = Status.INTERRUPTED, str(cause) or "interrupted by the user"
     finally:
@@ -201,7 +238,7 @@ def _conduct(writer: RunFolderWriter, callback: Callback, pruning_callback: Prun
 
 
 def _train(writer: RunFolderWriter, callback: Callback, pruning_callback: PruningCallback) -> bool:
-    """True when every planned epoch was done, False when the pruning callback ended it before."""
+    """Train; return True if every planned epoch was done, and False if the pruning callback stopped the run."""
     train, progress, device = writer.run.train, writer.progress, writer.data.train.images.device
     scheduler, length = writer.run.scheduler, {"steps_per_epoch": len(writer.batches), "epochs": train.epochs}
     plan = TrainingPlan(

@@ -1,4 +1,4 @@
-"""All that a continuation needs, in one file written whole or not at all, and sealed: a bit that flips is noticed."""
+"""Checkpoints: everything that `resume` needs, in one file that is replaced atomically and has a checksum."""
 
 import hashlib
 import io
@@ -19,32 +19,36 @@ from mnist_compact.common.run_files import CHECKPOINT, CHECKPOINT_BEFORE
 from mnist_compact.training.evaluation import Evaluation
 from mnist_compact.training.step import TrainState
 
-METADATA = "mnist_compact"  # key in a file of weights: what the network is and which input it takes, as JSON
-SEAL = b"sha256:"  # and the digest of all before it, at the end of the file, where torch.load passes over it
-ZIP_END = b"PK\x05\x06"  # and 18 bytes more: how torch's own part of the file ends
+METADATA = "mnist_compact"  # key in a weights file: the network's configuration and input statistics, as JSON
+CHECKSUM = b"sha256:"  # then the digest of everything before it, at the end of the file; torch.load ignores it
+ZIP_END = b"PK\x05\x06"  # then 18 more bytes: the end of the part that torch wrote
 
 Weights = dict[str, Tensor]
 
 
 class CheckpointError(UserError):
-    """No whole checkpoint, or one of another network."""
+    """There is no intact checkpoint, or it belongs to another network."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """What has been done."""
+    """The results of a run so far."""
 
-    rows: list[dict[str, Any]] = field(default_factory=list)  # one an epoch, as in metrics.csv
-    final: Evaluation | None = None  # of the last epoch, under the weights that count
-    best: dict[str, Weights] = field(default_factory=dict)  # raw or averaged → those of their best epoch
+    rows: list[dict[str, Any]] = field(default_factory=list)  # one row per epoch, as in metrics.csv
+    final: Evaluation | None = None  # evaluation of the last epoch, of the averaged weights if there are any
+    best: dict[str, Weights] = field(default_factory=dict)  # raw or averaged → weights of their best epoch
 
     @property
     def epoch(self) -> int:
+        """Number of finished epochs."""
         return len(self.rows)
 
 
 def save(folder: Path, train_state: TrainState, progress: Progress) -> None:
-    """Random states are not in it: each epoch's follow from the seed (see `mnist_compact.common.seeds`)."""
+    """Write a checkpoint and keep the previous one.
+
+    Random states are not stored: those of each epoch follow from the seed (see `mnist_compact.common.seeds`).
+    """
     state = {
         "model": train_state.model.state_dict(),
         "optimizer": train_state.optimizer.state_dict(),
@@ -57,50 +61,60 @@ def save(folder: Path, train_state: TrainState, progress: Progress) -> None:
     torch.save(state, buffer)
     content = buffer.getvalue()
     with replacing(folder / CHECKPOINT) as path:
-        path.write_bytes(content + SEAL + hashlib.sha256(content).digest())
+        path.write_bytes(content + CHECKSUM + hashlib.sha256(content).digest())
         if (folder / CHECKPOINT).exists():
             os.replace(folder / CHECKPOINT, folder / CHECKPOINT_BEFORE)
 
 
 def load(folder: Path, train_state: TrainState, device: torch.device, announce: Callable[[str], None]) -> Progress:
-    """Restore the state after the last epoch that was saved whole; without a checkpoint, the initial state.
+    """Restore the state after the last epoch with an intact checkpoint; without a checkpoint, the initial state.
 
-    Where that is not where the run had come to, it is announced. Raises CheckpointError.
+    Args:
+        folder: The run folder.
+        train_state: Receives the weights and the state of the optimizer.
+        device: Device to load tensors to.
+        announce: Receives a sentence if the last finished epoch cannot be restored.
+
+    Returns:
+        The results up to the restored epoch.
+
+    Raises:
+        CheckpointError: No checkpoint is intact, or it belongs to another network.
     """
     path, previous = folder / CHECKPOINT, folder / CHECKPOINT_BEFORE
     if not path.exists() and not previous.exists():
-        announce(f"there is no {CHECKPOINT} in {folder}: the run begins again with its first epoch")
+        announce(f"there is no {CHECKPOINT} in {folder}: the run starts again from its first epoch")
         return Progress()
-    content = _whole(path)
+    content = _verified(path)
     if content is None:
-        content = _whole(previous)
+        content = _verified(previous)
         if content is None:
             raise CheckpointError(
-                f"{path} {_fault_of(path)}, and there is no whole {CHECKPOINT_BEFORE}: "
-                "remove the two, and the run begins again with its first epoch"
+                f"{path} {_damage_of(path)}, and there is no intact {CHECKPOINT_BEFORE}: "
+                "delete both files to start the run again from its first epoch"
             )
-        announce(f"{path} {_fault_of(path)}: the run goes on from the epoch before")
-        os.replace(previous, path)  # or the next would take the place of the only whole one
+        announce(f"{path} {_damage_of(path)}: the run continues from the previous epoch")
+        os.replace(previous, path)  # otherwise the next checkpoint would replace the only intact one
     try:
         return _restored(torch.load(io.BytesIO(content), map_location=device, weights_only=True), train_state)
     except (RuntimeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is not of this run: {error}") from error
+        raise CheckpointError(f"{path} does not belong to this run: {error}") from error
 
 
-def _whole(path: Path) -> bytes | None:
-    """What was sealed, or None where the file is missing or not as it was written."""
+def _verified(path: Path) -> bytes | None:
+    """The content before the checksum, or None if the file is missing or damaged."""
     content = read_bytes(path, LARGE) if path.exists() else b""
-    end = len(content) - len(SEAL) - hashlib.sha256().digest_size
-    sealed = content[:end] if end > 0 else b""
-    return sealed if sealed and content[end:] == SEAL + hashlib.sha256(sealed).digest() else None
+    end = len(content) - len(CHECKSUM) - hashlib.sha256().digest_size
+    verified = content[:end] if end > 0 else b""
+    return verified if verified and content[end:] == CHECKSUM + hashlib.sha256(verified).digest() else None
 
 
-def _fault_of(path: Path) -> str:
-    """Of a file that is not as it was sealed."""
+def _damage_of(path: Path) -> str:
+    """Why a checkpoint cannot be used, for a message."""
     if not path.exists():
         return "is missing"
-    whole = read_bytes(path, LARGE)[-len(ZIP_END) - 18 :].startswith(ZIP_END)
-    return "was written by an earlier version, without a checksum" if whole else "is damaged"
+    without_checksum = read_bytes(path, LARGE)[-len(ZIP_END) - 18 :].startswith(ZIP_END)
+    return "was written by an earlier version, without a checksum" if without_checksum else "is damaged"
 
 
 def _restored(state: dict[str, Any], train_state: TrainState) -> Progress:
@@ -115,15 +129,19 @@ def _restored(state: dict[str, Any], train_state: TrainState) -> Progress:
 
 
 def weights_of(model: nn.Module) -> Weights:
-    """A copy that further training leaves as it is: weights and BatchNorm statistics under the network's own names."""
+    """Return a copy of a network's weights and BatchNorm statistics, under the network's own names."""
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state_dict().items()}
 
 
 def save_weights(path: Path, weights: Weights, about: str) -> None:
-    """As safetensors; `about` is its one metadatum.
+    """Write weights as a safetensors file.
 
-    One, since safetensors keeps several in no order: equal weights shall be equal files.
+    Args:
+        path: The file.
+        weights: Tensors by name.
+        about: JSON text that describes the network. It is the only metadata entry: safetensors does not keep an order
+            of several entries, and equal weights must give equal files.
     """
-    # Not by safetensors' save_file, whose files nobody else may read.
-    with replacing(path) as beside:
-        beside.write_bytes(as_safetensors(weights, {METADATA: about}))
+    # safetensors' save_file is not used: it makes files that only their owner can read.
+    with replacing(path) as temporary:
+        temporary.write_bytes(as_safetensors(weights, {METADATA: about}))

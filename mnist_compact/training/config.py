@@ -1,4 +1,4 @@
-"""How long, on which machine and within which limits a network is trained. Torch-free."""
+"""Options for training, the machine and the budget. This module does not import torch."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -7,19 +7,23 @@ from mnist_compact.common.errors import ConfigError, OverBudgetError, Validator
 
 
 class Precision(Enum):
+    """Precision of the forward and backward pass in training. Evaluation always uses float32."""
+
     float32 = "float32"
     bfloat16 = "bfloat16"  # autocast: convolutions and the head in bfloat16, weights and the loss in float32
 
 
 @dataclass(kw_only=True, slots=True)
 class TrainConfig:
-    name: str  # of the option, as typed
+    """How long and how a network is trained."""
+
+    name: str  # name of the option, as typed
     epochs: int  # passes over the training images, at least 1
-    batch_size: int  # images in a step, at least 2
-    label_smoothing: float = 0.0  # part of the target spread over all ten classes, in [0, 1); 0 = off
-    average_epochs: int = 0  # over so many last epochs an average of the weights is kept and scored too; 0 = off
-    average_decay: float = 0.998  # of that exponential moving average, per step, in (0, 1)
-    precision: Precision = Precision.float32  # number format of the forward pass
+    batch_size: int  # images per step, at least 2
+    label_smoothing: float = 0.0  # fraction of the target that is spread over all ten classes, in [0, 1); 0 = off
+    average_epochs: int = 0  # last epochs in which averaged weights are kept and scored, at least 0; 0 = off
+    average_decay: float = 0.998  # decay of the exponential moving average of the weights per step, in (0, 1)
+    precision: Precision = Precision.float32  # precision of the forward and backward pass
 
     def __post_init__(self) -> None:
         validator = Validator("train")
@@ -33,12 +37,12 @@ class TrainConfig:
 
 @dataclass(kw_only=True, slots=True)
 class MachineConfig:
-    """What a run is computed on: nothing that a configuration is told apart by."""
+    """The machine that computes a run. It is not part of what distinguishes configurations."""
 
-    name: str  # of the option, as typed
-    device: str = "auto"  # cpu, cuda, cuda:1, mps; auto = a GPU if there is one
-    threads: int = 0  # of the CPU; 0 = torch's own number, as OMP_NUM_THREADS or taskset have it
-    data_root: str | None = None  # folder of the images; null = environment variable or the user's cache folder
+    name: str  # name of the option, as typed
+    device: str = "auto"  # cpu, cuda, cuda:1 or mps; auto = a GPU if there is one, otherwise the CPU
+    threads: int = 0  # CPU threads, in [0, 1024]; 0 = torch's default, which respects OMP_NUM_THREADS and taskset
+    data_root: str | None = None  # folder of the images; null = MNIST_COMPACT_DATA, or the user's cache folder
 
     def __post_init__(self) -> None:
         validator = Validator("machine")
@@ -50,11 +54,11 @@ class MachineConfig:
 
 @dataclass(kw_only=True, slots=True)
 class BudgetConfig:
-    """The limits of the question that is asked; null = no limit."""
+    """Limits of a run. A run that exceeds them is refused."""
 
-    name: str  # of the option, as typed
-    parameters_below: int | None = None  # at least 1; every learned or frozen weight counts; null = no limit
-    max_epochs: int | None = None  # at least 1; null = no limit
+    name: str  # name of the option, as typed
+    parameters_below: int | None = None  # trainable and frozen weights must be fewer than this; null = no limit
+    max_epochs: int | None = None  # largest number of epochs, at least 1; null = no limit
 
     def __post_init__(self) -> None:
         validator = Validator("budget")
@@ -64,12 +68,21 @@ class BudgetConfig:
         validator.raise_if_any()
 
     def check(self, *, parameters: int, epochs: int) -> None:
-        """Raises ConfigError for a run that is over the budget, and OverBudgetError for too many parameters."""
+        """Check a run against the limits.
+
+        Args:
+            parameters: Trainable and frozen weights of the network.
+            epochs: Epochs of the run.
+
+        Raises:
+            OverBudgetError: The network has too many parameters.
+            ConfigError: The run has too many epochs.
+        """
         below, faults = self.parameters_below, []
         if below is not None and parameters >= below:
             faults.append(
                 f"budget.parameters_below must exceed the network's parameters, got {below:,} for {parameters:,} "
-                "(budget=none lifts it)"
+                "(budget=none removes the limit)"
             )
         if self.max_epochs is not None and epochs > self.max_epochs:
             faults.append(f"train.epochs must be at most budget.max_epochs = {self.max_epochs}, got {epochs}")

@@ -1,4 +1,4 @@
-"""What a run is computed on: device, threads, memory, and how to name them in a record."""
+"""Device, threads and memory of a run, and their description for the record."""
 
 import ctypes
 import os
@@ -21,13 +21,23 @@ PACKAGES = ("torch", "torchvision", "hydra-core", "optuna", "numpy", "numba")
 
 
 def resolve_device(name: str) -> torch.device:
-    """A GPU with its number, also where it was named without. Raises ConfigError for what this machine lacks."""
+    """Return a device by its name.
+
+    Args:
+        name: auto, cpu, cuda, cuda:1 or mps.
+
+    Returns:
+        The device; a GPU always has its index.
+
+    Raises:
+        ConfigError: This machine has no such device.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.empty(0, device=name).device
         if device.type == "meta":
-            raise RuntimeError("it holds no numbers")
+            raise RuntimeError("it cannot compute")
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(
@@ -38,27 +48,32 @@ def resolve_device(name: str) -> torch.device:
 
 @contextmanager
 def memory_faults() -> Iterator[None]:
-    """Turn a lack of memory, which torch reports in several ways, into a ExecutionError that says what takes less."""
+    """Turn out-of-memory errors, which torch reports in several ways, into a message with advice.
+
+    Raises:
+        ExecutionError: There is not enough memory.
+    """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
             raise
         raise ExecutionError(
-            "there is not enough memory: a smaller train.batch_size, narrower layers or fewer images take less",
+            "there is not enough memory: use a smaller train.batch_size, narrower layers or fewer images",
             EXIT_FAILED,
         ) from error
 
 
 @contextmanager
 def prepared(threads: int, device: torch.device) -> Iterator[None]:
-    """As `prepare`, and undone at the end, when freed memory goes back to the kernel as well.
+    """Context manager: `prepare`, and restore the previous settings at the end.
 
-    The number of threads, the random states, the current GPU, cuDNN's settings and the flush-to-zero mode of this
-    thread are then what they were. torch's other threads keep the mode that they were started with.
+    It restores the number of threads, the random states, the current GPU, cuDNN's settings and this thread's
+    flush-to-zero mode, and returns freed memory to the operating system. torch's other threads keep the mode in which
+    they were started.
     """
     before, flushed = torch.get_num_threads(), _flushes_denormals()
-    # Seeding reseeds every GPU; one that is not in use yet has no state to keep.
+    # Seeding affects every GPU. A GPU that is not in use yet has no state to restore.
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(gpus), _same_cudnn(device):
         prepare(threads, device)
@@ -72,7 +87,7 @@ def prepared(threads: int, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def _same_cudnn(device: torch.device) -> Iterator[None]:
-    """The current GPU and cuDNN's settings are in the end what they were."""
+    """Restore the current GPU and cuDNN's settings at the end."""
     if device.type != "cuda":
         yield
         return
@@ -86,46 +101,50 @@ def _same_cudnn(device: torch.device) -> Iterator[None]:
 
 
 def _flushes_denormals() -> bool:
-    """Whether the calling thread takes a denormal number for zero; torch can set this, and not tell."""
+    """Whether the calling thread treats denormal numbers as zero. torch can set this mode, but not report it."""
     return bool((torch.tensor([1e-40]) * 1 == 0).item())
 
 
 def prepare(threads: int, device: torch.device) -> None:
-    """Set the threads, treat denormals as zero, and let the allocator keep what a step frees.
+    """Set the number of threads, treat denormals as zero, and let the allocator keep memory that a step frees.
 
-    0 threads leave torch's own number, which follows OMP_NUM_THREADS, within the cores that this process may use.
-
-    A GPU becomes the current one, and computes convolutions in full float32 by algorithms that repeat themselves.
+    Args:
+        threads: CPU threads; 0 = torch's default, which follows OMP_NUM_THREADS, but at most the cores that this
+            process may use.
+        device: Device of the run. A GPU becomes the current one and computes convolutions in full float32 with
+            deterministic algorithms.
     """
     if device.type == "cuda":
-        torch.cuda.set_device(device)  # streams and captured graphs are the current device's
+        torch.cuda.set_device(device)  # streams and captured graphs belong to the current device
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.allow_tf32 = False
     torch.set_flush_denormal(True)  # before the first parallel work: threads inherit it
     torch.set_num_threads(threads or min(torch.get_num_threads(), cores()))
     libc = ctypes.CDLL(None) if os.name == "posix" else None
     if libc is not None and hasattr(libc, "mallopt"):
-        # glibc hands large freed blocks back to the kernel at every step, which then has to clear them again.
+        # By default glibc returns large freed blocks to the kernel at every step, which then has to clear them again.
         if not libc.mallopt(M_MMAP_THRESHOLD, 1 << 30):
-            libc.mallopt(M_MMAP_THRESHOLD, 1 << 25)  # the most that older versions take
+            libc.mallopt(M_MMAP_THRESHOLD, 1 << 25)  # the largest value that older versions accept
         libc.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
         libc.mallopt(M_TOP_PAD, 1 << 24)
 
 
 def release_memory() -> None:
-    """Give what training has freed back to the kernel, which the settings of `prepare` put off until told."""
+    """Return freed memory to the operating system. The settings of `prepare` delay this until it is requested."""
     libc = ctypes.CDLL(None) if os.name == "posix" else None
     if libc is not None and hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    # Without the cache of converted weights, which would outlive a captured step; each is used once a step anyway.
+    """Return the autocast context of a training step; it does nothing for float32."""
+    # Converted weights are not cached: the cache would outlive a captured step, and each is used only once per step.
     enabled = precision is Precision.bfloat16
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)
 
 
 def describe_environment(device: torch.device) -> dict[str, Any]:
+    """Return versions, platform, processor, threads, device and git state, as JSON values for the record."""
     commit, dirty = _git_state()
     return {
         "versions": {package: version(package) for package in ("mnist-compact", *PACKAGES)},
@@ -149,7 +168,7 @@ def _processor() -> str:
 
 
 def _git_state() -> tuple[str | None, bool | None]:
-    """Commit and whether tracked or new files differ from it; (None, None) outside a checkout of this project."""
+    """The commit, and whether tracked or new files differ from it; (None, None) outside a checkout of this project."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None, None

@@ -1,4 +1,4 @@
-"""Scoring a network on a split, and BatchNorm statistics that belong to its weights."""
+"""Evaluation of a network on a split, and estimation of the BatchNorm statistics of given weights."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -9,37 +9,43 @@ from torch import Tensor, nn
 
 from mnist_compact.data.datasets import Datasets, Split
 
-BATCH = 500  # images: activations of a few MB stay in the processor's cache
+BATCH = 500  # images per batch: activations of a few MB fit into the processor's cache
 
 
 @dataclass(slots=True, frozen=True)
 class Evaluation:
-    """One pass over a split: mean cross-entropy in nats, and (N,) predictions with their probabilities."""
+    """The result of one pass over a split of N images."""
 
-    loss: float
-    correct: int
-    predicted: Tensor
-    confidence: Tensor
+    loss: float  # mean cross-entropy, nats
+    correct: int  # correctly classified images
+    predicted: Tensor  # predicted labels, (N,)
+    confidence: Tensor  # their probabilities, (N,)
 
     @property
     def total(self) -> int:
+        """Number of images, N."""
         return len(self.predicted)
 
     @property
     def accuracy(self) -> float:
-        """In per cent."""
+        """Accuracy in per cent."""
         return 100 * self.correct / self.total
 
 
 def evaluate(model: nn.Module, data: Datasets) -> Evaluation:
-    """Score on the evaluation part. In float32, whatever the training's precision. Leaves the model in eval mode."""
+    """Evaluate a network on the evaluation split, always in float32. The model is left in eval mode."""
     model.eval()
     return score(lambda images: model(data.normalised(images)), data.evaluation)
 
 
 @torch.inference_mode()
 def score(classify: Callable[[Tensor], Tensor], split: Split) -> Evaluation:
-    """Score what makes logits (N, 10) of uint8 images (N, 28, 28)."""
+    """Evaluate a function on a split.
+
+    Args:
+        classify: Maps uint8 images (n, 28, 28) to logits (n, 10).
+        split: The images and labels.
+    """
     log_probabilities = torch.cat([classify(part).log_softmax(1) for part in split.images.split(BATCH)])
     confidence, predicted = log_probabilities.exp().max(1)
     return Evaluation(
@@ -52,10 +58,14 @@ def score(classify: Callable[[Tensor], Tensor], split: Split) -> Evaluation:
 
 @torch.no_grad()
 def estimate_batchnorm(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Set every BatchNorm's running statistics to the mean over `batches` of the batch statistics under these weights.
+    """Set every BatchNorm's running statistics to the mean of the batch statistics of the current weights.
 
-    Only the BatchNorms run in training mode: what they see is what they will normalise in evaluation, so dropout stays
-    off and the images are not augmented.
+    Only the BatchNorms run in training mode. Dropout is off, so that the inputs are those that will be normalised in
+    evaluation.
+
+    Args:
+        model: The network; it is left in eval mode.
+        batches: Network inputs (n, 1, 28, 28) without augmentation.
     """
     norms = [
         module

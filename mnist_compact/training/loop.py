@@ -1,4 +1,4 @@
-"""The training loop. No configuration, no disk, no Hydra: everything it needs is handed in."""
+"""The training loop. It uses no configuration, disk or Hydra: all inputs are arguments."""
 
 import math
 import time
@@ -18,46 +18,48 @@ from mnist_compact.training.step import Step, TrainState, fastest_step
 
 
 class Diverged(ArithmeticError):
-    """A loss was not finite, in training or in evaluation."""
+    """A loss in training or evaluation was not finite."""
 
 
 @dataclass(slots=True, frozen=True)
 class StepView:
-    """The running state of an epoch, as a live display wants it. Reading a tensor waits for the device."""
+    """The state of an epoch after a step, for live displays. Reading a tensor waits for the device."""
 
-    epoch: int
-    step: int  # done in this epoch
-    seen: int  # images
-    loss_sum: Tensor
-    correct: Tensor
-    learning_rate: float
+    epoch: int  # counted from 1
+    step: int  # steps done in this epoch
+    seen: int  # images seen in this epoch
+    loss_sum: Tensor  # sum of the cross-entropy over these images, nats, ()
+    correct: Tensor  # correctly classified images among them, ()
+    learning_rate: float  # learning rate of this step
 
 
 @dataclass(slots=True, frozen=True)
 class EpochResult:
-    epoch: int
-    train_loss: float  # running mean over the epoch, in training mode
-    train_correct: int
-    train_total: int
-    learning_rate: float  # of the last step
-    evaluation: Evaluation
-    averaged: Evaluation | None  # of the averaged weights, in the epochs that have them
-    seconds: float  # training and evaluation
+    """The results of one epoch."""
+
+    epoch: int  # counted from 1
+    train_loss: float  # mean over the epoch in training mode, nats
+    train_correct: int  # correctly classified training images, in training mode
+    train_total: int  # number of training images
+    learning_rate: float  # learning rate of the last step
+    evaluation: Evaluation  # evaluation of the raw weights
+    averaged: Evaluation | None  # evaluation of the averaged weights; None in epochs without an average
+    seconds: float  # time of training and evaluation
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class TrainingPlan:
-    """How a network is trained."""
+    """All settings of the training loop."""
 
-    epochs: int
-    schedule: Schedule
-    momentum: Callable[[int], float] | None = None  # step → momentum; None = as the optimizer has it
-    strength: Callable[[int], float]  # epoch → part of the augmentation's strengths
-    average_from: int  # the first epoch with averaged weights
-    label_smoothing: float
-    autocast: torch.autocast
-    watch_loss: bool  # look for divergence at every step: a GPU would make the host wait for it each time
-    seed: int
+    epochs: int  # number of epochs
+    schedule: Schedule  # step → factor of the learning rate
+    momentum: Callable[[int], float] | None = None  # step → momentum; None = the optimizer's own
+    strength: Callable[[int], float]  # epoch → factor of the augmentation's strengths
+    average_from: int  # first epoch with averaged weights
+    label_smoothing: float  # fraction of the target that is spread over all classes, in [0, 1)
+    autocast: torch.autocast  # precision of the forward pass
+    watch_loss: bool  # whether to check for divergence at every step; on a GPU, the host would wait each time
+    seed: int  # the run's seed
 
 
 def fit(
@@ -68,9 +70,23 @@ def fit(
     first_epoch: int,
     on_step: Callable[[StepView], None],
 ) -> Iterator[EpochResult]:
-    """Train and evaluate epoch after epoch; the caller may stop between two of them. Raises Diverged."""
+    """Train and evaluate, one epoch at a time. The caller may stop after any epoch.
+
+    Args:
+        train_state: The network, its optimizer and its average; changed in place.
+        batches: The data.
+        plan: The settings.
+        first_epoch: Epoch to start with, counted from 1.
+        on_step: Called after every step.
+
+    Yields:
+        The results of each epoch.
+
+    Raises:
+        Diverged: A loss was not finite.
+    """
     settings = plan.label_smoothing, plan.autocast
-    captured = plan.momentum is None  # a captured step would keep the momentum of its capture
+    captured = plan.momentum is None  # a captured step always uses the momentum of its capture
     step = fastest_step(train_state, batches.size, *settings) if captured else Step(train_state, *settings)
     for epoch in range(first_epoch, plan.epochs + 1):
         start = time.perf_counter()
@@ -96,7 +112,18 @@ def fit(
 def train_epoch(
     step: Step, batches: Batches, plan: TrainingPlan, epoch: int, on_step: Callable[[StepView], None]
 ) -> None:
-    """One pass over the training images. Raises Diverged: at once on a CPU, at the end of the epoch elsewhere."""
+    """Train for one pass over the training images.
+
+    Args:
+        step: The training step.
+        batches: The data.
+        plan: The settings.
+        epoch: The epoch, counted from 1.
+        on_step: Called after every step.
+
+    Raises:
+        Diverged: The loss was not finite; detected at the step if `plan.watch_loss`, otherwise at the epoch's end.
+    """
     model, optimizer, average = step.train_state.model, step.train_state.optimizer, step.train_state.average
     averaging = average is not None and epoch >= plan.average_from
     torch.manual_seed(derive_seed(plan.seed, "dropout", epoch))
@@ -119,7 +146,7 @@ def train_epoch(
 
 
 def set_rate(optimizer: Optimizer, factor: float) -> float:
-    """Set every group to `factor` of its peak rate; returns the first group's."""
+    """Set the rate of every parameter group to `factor` times its peak rate; return the rate of the first group."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor
     first: float = optimizer.param_groups[0]["lr"]

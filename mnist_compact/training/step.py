@@ -1,4 +1,4 @@
-"""One training step: forward, backward, update, average, tally. On a GPU its kernels are captured once and replayed."""
+"""One training step: forward, backward, update, average, counts. On a GPU, it is captured once and replayed."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -15,11 +15,16 @@ from mnist_compact.optim.flat import FlatOptimizer
 from mnist_compact.optim.optimizers import Optimizer
 
 Work = Callable[[], None]
-WARM_UP = 3  # steps before a capture, as torch.cuda.graph wants: libraries choose their kernels in them
+WARM_UP = 3  # steps before a capture, as torch.cuda.graph requires: libraries choose their kernels in them
 
 
 class WeightAverage:
-    """Exponential moving average of a network's weights, in a network of its own. The first update copies them."""
+    """Exponential moving average of a network's weights, stored in a copy of the network.
+
+    Args:
+        model: The network to copy.
+        decay: Decay per step, in (0, 1).
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.module = deepcopy(model)
@@ -28,6 +33,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
+        """Add the weights of `model` to the average. The first update copies them."""
         averaged: list[Tensor] = list(self.module.parameters())
         weights: list[Tensor] = list(model.parameters())
         if self.begun:
@@ -37,16 +43,18 @@ class WeightAverage:
         self.begun = True
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the averaged weights and whether the average has begun."""
         return {"module": self.module.state_dict(), "begun": self.begun}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore a state that `state_dict` has returned."""
         self.module.load_state_dict(state_dict["module"])
         self.begun = state_dict["begun"]
 
 
 @dataclass(slots=True)
 class TrainState:
-    """What training changes, and so what a checkpoint holds."""
+    """Everything that training changes and that a checkpoint contains."""
 
     model: nn.Module
     optimizer: Optimizer
@@ -54,24 +62,35 @@ class TrainState:
 
 
 class Step:
-    """The work of a step, kernel by kernel. `loss_sum` and `correct` add up until `clear`, on the device."""
+    """A training step that runs kernel by kernel.
+
+    `loss_sum` and `correct` accumulate on the device until `clear`.
+
+    Args:
+        train_state: The network, its optimizer and its average.
+        label_smoothing: Fraction of the target that is spread over all classes, in [0, 1).
+        autocast: Precision of the forward pass.
+    """
 
     def __init__(self, train_state: TrainState, label_smoothing: float, autocast: torch.autocast) -> None:
         self.train_state, self.label_smoothing, self.autocast = train_state, label_smoothing, autocast
         for group in train_state.optimizer.param_groups:
-            group.setdefault("initial_lr", group["lr"])  # the peak, which a schedule scales
+            group.setdefault("initial_lr", group["lr"])  # the peak rate, which a schedule scales
         device = next(train_state.model.parameters()).device
         self.loss_sum = torch.zeros((), device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
 
     def clear(self) -> None:
+        """Reset `loss_sum` and `correct`."""
         self.loss_sum.zero_()
         self.correct.zero_()
 
     def __call__(self, images: Tensor, labels: Tensor, *, averaging: bool) -> None:
+        """Do a step on images (n, 1, 28, 28) and labels (n,); update the average if `averaging`."""
         self.work(images, labels, averaging=averaging, update=self.train_state.optimizer.step)
 
     def work(self, images: Tensor, labels: Tensor, *, averaging: bool, update: Work) -> None:
+        """Do the computations of a step; `update` changes the weights from their gradients."""
         model, average = self.train_state.model, self.train_state.average
         with self.autocast:
             logits = model(images)
@@ -84,39 +103,40 @@ class Step:
         self.tally(logits.detach(), loss.detach(), labels)
 
     def tally(self, logits: Tensor, loss: Tensor, labels: Tensor) -> None:
+        """Add a batch to `loss_sum` and `correct`."""
         self.loss_sum += loss * len(labels)
         self.correct += (logits.argmax(1) == labels).sum()
 
 
 @runtime_checkable
 class Capturable(Protocol):
-    """An optimizer whose step is its parts' `update`s, one after the other."""
+    """An optimizer whose step consists of the `update` of each of its parts."""
 
     @property
     def parts(self) -> list[FlatOptimizer]: ...
 
 
 class GraphCapture(Protocol):
-    """How work becomes something that can be replayed."""
+    """A way to record work and replay it."""
 
     def warm_up(self, work: Work) -> None:
-        """Do the work, as it has to be done a few times before it is recorded."""
+        """Do the work without recording it. This is required a few times before a capture."""
         ...
 
     def capture(self, work: Work) -> Work:
-        """Take down the work without doing it; returns what does it."""
+        """Record the work without doing it; return a function that replays it."""
         ...
 
 
 class CudaGraphs:
-    """As torch's notes on CUDA graphs have it: warm up on a side stream, then capture."""
+    """CUDA graphs as in torch's notes: warm up on a side stream, then capture."""
 
     def warm_up(self, work: Work) -> None:
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
+        side_stream = torch.cuda.Stream()
+        side_stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side_stream):
             work()
-        torch.cuda.current_stream().wait_stream(aside)
+        torch.cuda.current_stream().wait_stream(side_stream)
 
     def capture(self, work: Work) -> Work:
         graph = torch.cuda.CUDAGraph()
@@ -126,9 +146,15 @@ class CudaGraphs:
 
 
 class CapturedStep(Step):
-    """The same from tensors that stay in their places, so that whole batches can replay what one of them recorded.
+    """A step that is recorded for one full batch and replayed for the others, with inputs at fixed addresses.
 
-    The short last batch, and the first update of an average, which differs from all others, run kernel by kernel.
+    A shorter last batch runs kernel by kernel, and so does the first update of an average, which differs from the
+    others.
+
+    Args:
+        step: The step to capture.
+        batch_size: Images of a full batch.
+        graph_capture: How to record and replay.
     """
 
     def __init__(self, step: Step, batch_size: int, graph_capture: GraphCapture) -> None:
@@ -169,7 +195,7 @@ class CapturedStep(Step):
 
 
 def fastest_step(train_state: TrainState, batch_size: int, label_smoothing: float, autocast: torch.autocast) -> Step:
-    """On a GPU a captured step, if the optimizer's arithmetic can be captured; elsewhere a plain one."""
+    """Return a captured step on a GPU if the optimizer can be captured, otherwise a plain step."""
     step = Step(train_state, label_smoothing, autocast)
     if step.loss_sum.device.type == "cuda" and isinstance(train_state.optimizer, Capturable):
         return CapturedStep(step, batch_size, CudaGraphs())

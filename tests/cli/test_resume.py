@@ -57,7 +57,7 @@ def test_a_grid_is_finished_what_was_cut_off_goes_on_and_what_is_missing_is_run(
         (number, [f"resume={begun[number].folder}"]) for number in (1, 3, 4)
     ]
     (missing,) = resumed[3:]
-    assert (missing.folder, missing.told) == (begun[5].folder, begun[5].told)
+    assert (missing.folder, missing.label) == (begun[5].folder, begun[5].label)
     assert {*begun[5].command} - {"hydra.sweep.dir=my grid"} <= {*missing.command}
 
 
@@ -74,18 +74,18 @@ def test_grid_is_not_finished_with_another_configuration(type_in, jobs_of, tmp_p
     record.write(begun[0].folder)
     status, _, told = type_in("resume=grid")
     assert status == 2
-    assert "1 of 2 jobs cannot run, so none does:" in told
+    assert "1 of 2 jobs cannot run, so none was started:" in told
     width = config["model"]["layers"]["conv1"]["width"]
-    assert f"grid/0 was begun with another configuration (model.layers.conv1.width: {width} → {width - 1}); " in told
+    assert f"grid/0 was started with another configuration (model.layers.conv1.width: {width} → {width - 1}); " in told
 
 
 def test_a_grid_takes_no_changes_and_a_search_is_no_grid(type_in, jobs_of, tmp_path):
     jobs_of("-m", *SHORT, "hydra.sweep.dir=grid", "seed=0,1")
-    told = "mnist_compact: resume of a grid takes no changes, got optim.lr\n"
+    told = "mnist_compact: resume of a grid accepts no changes, got optim.lr\n"
     assert type_in("resume=grid", "optim.lr=1") == (2, "", told)
     saved = tmp_path / "grid" / "multirun.yaml"
     saved.write_text(saved.read_text().replace("hydra/sweeper: basic", "hydra/sweeper: compact"))
-    told = "mnist_compact: grid is not a grid: hydra/sweeper=compact goes on when its line is typed again\n"
+    told = "mnist_compact: grid is not a grid: to continue it, rerun the command with hydra/sweeper=compact\n"
     assert type_in("resume=grid") == (2, "", told)
 
 
@@ -125,17 +125,17 @@ def test_a_saved_configuration_is_not_passed_over_for_the_programs_own(
     before = sorted(tmp_path.rglob("*"))
     status, shown, message = type_in(*typed.split())
     assert (status, shown) == (2, "")
-    assert message.endswith("is of a run; to run its configuration again: python -m mnist_compact rerun=first\n")
+    assert message.endswith("belongs to a run; to run its configuration again: python -m mnist_compact rerun=first\n")
     assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ("optim.momentun=0.5", "optim.momentun is not a setting of the run, and settings alone can be changed."),
+        ("optim.momentun=0.5", "optim.momentun is not a setting of the run; only settings can be changed."),
         (
             "train.threads=1",
-            "train.threads is not a setting of the run, and settings alone can be changed. It is machine.threads now.",
+            "train.threads is not a setting of the run; only settings can be changed. It is machine.threads now.",
         ),
         ("optim.lr=-1", "optim.lr must be above 0, got -1.0"),
         ("optim=adam", "optim must be a mapping, got 'adam'"),
@@ -189,7 +189,7 @@ def test_what_ends_a_run_with_a_signal_is_recorded_as_who_pressed_ctrl_c(type_in
     monkeypatch.setattr("mnist_compact.runs.trainer.fit", ended)
     status, said, told = type_in(*SHORT, "hydra.run.dir=run")
     assert (status, told) == (130, "")
-    assert "go on with: python -m mnist_compact resume=run" in said
+    assert "continue with: python -m mnist_compact resume=run" in said
     record = RunRecord.read(tmp_path / "run")
     assert (record.status, record.reason) == (Status.INTERRUPTED, "ended by SIGTERM")
     assert signal.getsignal(signal.SIGTERM) is before

@@ -128,4 +128,4 @@ def test_the_line_to_type_next_can_be_typed(folder, told):
     assert closing_lines(record, Path(folder))[-1] == f"compare with: {told}"
     record.status = Status.INTERRUPTED
     ended = closing_lines(record, Path(folder))[-1]
-    assert shlex.split(ended.removeprefix("go on with: ")) == ["python", "-m", "mnist_compact", f"resume={folder}"]
+    assert shlex.split(ended.removeprefix("continue with: ")) == ["python", "-m", "mnist_compact", f"resume={folder}"]

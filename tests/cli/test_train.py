@@ -72,7 +72,7 @@ def test_pictures_that_cannot_be_drawn_are_only_missed(monkeypatch, tmp_path, ca
 
     monkeypatch.setattr("mnist_compact.reports.plots.draw_run", fail)
     train._draw(tmp_path, SimpleNamespace(epochs_done=1))
-    assert capsys.readouterr().err == f"mnist_compact: the pictures in {tmp_path} could not be drawn: no font\n"
+    assert capsys.readouterr().err == f"mnist_compact: the plots in {tmp_path} could not be drawn: no font\n"
 
 
 @pytest.mark.process

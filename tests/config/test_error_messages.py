@@ -30,10 +30,10 @@ MODELS, SCHEDULERS, OPTIMIZERS = (
     [
         ("model=1", f"{MODELS}1"),
         ("model=[1,2]", f"{MODELS}[1,2]"),
-        ("model=[m1,m3]", f"{MODELS}[m1,m3]. A grid runs each of several: -m model=m1,m3"),
+        ("model=[m1,m3]", f"{MODELS}[m1,m3]. To run each of them, use a grid: -m model=m1,m3"),
         ("scheduler=null", f"{SCHEDULERS}null"),
         ("experiment=[m1_reference,m2_reference]", "experiment must be the name of one option, got "
-            "[m1_reference,m2_reference]. A grid runs each of several: -m experiment=m1_reference,m2_reference"),
+            "[m1_reference,m2_reference]. To run each of them, use a grid: -m experiment=m1_reference,m2_reference"),
         ("-m optim=adam,1", f"{OPTIMIZERS}1"),
         ("model.activation=релу", "'model.activation=релу' cannot be read: a value with е л р у must be in quotes: "
             "'model.activation='\"'\"'релу'\"'\"''"),
@@ -52,7 +52,7 @@ MODELS, SCHEDULERS, OPTIMIZERS = (
         ("optim.lr=${nope}", "optim.lr: Interpolation key 'nope' not found"),
         (
             "train.threads=1",
-            "train.threads is not a key of the configuration. It is machine.threads now. Keys there: name, epochs, "
+            "train.threads is not a key of the configuration. It is machine.threads now. Valid keys: name, epochs, "
             "batch_size, label_smoothing, average_epochs, average_decay, precision.",
         ),
         ("+data.root=/x", "data.root is not a key of the configuration. It is machine.data_root now."),
@@ -63,7 +63,7 @@ MODELS, SCHEDULERS, OPTIMIZERS = (
         (
             "model.layers.conv1.width=1000000 model.layers.conv2.width=1000000",
             "budget.parameters_below must exceed the network's parameters, got 8,000 for 9,000,021,003,020 "
-            "(budget=none lifts it)",
+            "(budget=none removes the limit)",
         ),
     ],
 )  # fmt: skip
@@ -95,7 +95,9 @@ def test_a_layer_named_as_torch_names_its_own_is_refused(type_in, tmp_path, name
     )
     status, _, told = type_in(f"--config-dir={tmp_path}", *TINY, "model=mine")
     assert status == 2
-    assert told.startswith("mnist_compact: model.layers must have names without dots that no attribute of torch.nn.")
+    assert told.startswith(
+        "mnist_compact: model.layers must have names without dots that are no attributes of torch.nn."
+    )
     assert told.endswith(f"got {name!r}\n")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
@@ -119,7 +121,7 @@ def test_a_working_folder_that_is_gone_is_named(type_in, tmp_path, monkeypatch):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    assert type_in(*TINY) == (2, "", "mnist_compact: the working folder does not exist any more\n")
+    assert type_in(*TINY) == (2, "", "mnist_compact: the working folder no longer exists\n")
 
 
 def test_the_version_is_ours(type_in):

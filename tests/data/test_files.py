@@ -179,7 +179,7 @@ def test_a_folder_of_the_environment_is_made_filled_and_left_tidy(
     found = obtain(None, TEST_FILES, said.append, published(GOOD))
     assert contents(found) == {name: CONTENT[name] for name in TEST_FILES}
     assert {path.name for path in root.iterdir()} == {*MnistFile, ".lock"}
-    assert said == [f"fetching MNIST into {root}: good"]
+    assert said == [f"downloading MNIST into {root}: good"]
 
 
 # Sources that disappoint
@@ -202,7 +202,7 @@ def test_the_next_source_makes_up_for_a_bad_one(bad: Callable[[Path], None], tmp
 
 
 def test_the_good_part_of_a_broken_fetch_is_kept(tmp_path: Path) -> None:
-    with pytest.raises(DataUnavailable, match=r"no source gave t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte:"):
+    with pytest.raises(DataUnavailable, match=r"no source provided t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte:"):
         get(tmp_path, Source(name="broken", fetch=break_off))
     assert {path.name for path in tmp_path.iterdir()} == {*TRAINING_FILES, ".lock"}
     assert set(get(tmp_path, FORBIDDEN, names=TRAINING_FILES)) == set(TRAINING_FILES)
@@ -216,13 +216,13 @@ def test_the_refusal_names_each_source_its_reason_and_what_to_put_where(tmp_path
         get(tmp_path, first, Source(name="third", fetch=break_off))
     # `break_off` brings what is good of it, so the labels for training no longer lack.
     assert str(caught.value).splitlines() == [
-        f"MNIST is not in {tmp_path}, and no source gave t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte:",
+        f"MNIST is not in {tmp_path}, and no source provided t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte:",
         "  the folder itself: train-labels-idx1-ubyte is absent, t10k-images-idx3-ubyte.gz is damaged, "
         "t10k-labels-idx1-ubyte is absent",
         "  first: no network",
         "  third: connection lost",
-        f"Put t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte into {tmp_path} by hand, as they are or with .gz, "
-        "or name a folder that holds them with machine.data_root or MNIST_COMPACT_DATA.",
+        f"Put t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte into {tmp_path} yourself, uncompressed or as .gz files, "
+        "or set machine.data_root or MNIST_COMPACT_DATA to a folder that contains them.",
     ]
     assert contents(get(tmp_path, second)) == CONTENT
 
@@ -230,7 +230,7 @@ def test_the_refusal_names_each_source_its_reason_and_what_to_put_where(tmp_path
 def test_a_mistyped_root_is_refused_and_not_made(tmp_path: Path) -> None:
     root = str(tmp_path / "typo")
     with pytest.raises(
-        DataUnavailable, match=rf"^machine.data_root must be a folder that exists, got '{root}'; make it to"
+        DataUnavailable, match=rf"^machine.data_root must be a folder that exists, got '{root}'; create it to"
     ):
         obtain(root, published=published(FORBIDDEN))
     assert list(tmp_path.iterdir()) == []
@@ -238,7 +238,8 @@ def test_a_mistyped_root_is_refused_and_not_made(tmp_path: Path) -> None:
 
 def test_the_home_of_nobody_is_refused() -> None:
     with pytest.raises(
-        DataUnavailable, match=r"^machine.data_root must begin with the home of a user, got '~nosuchuser/x'$"
+        DataUnavailable,
+        match=r"^machine.data_root names the home folder of a user that does not exist, got '~nosuchuser/x'$",
     ):
         obtain("~nosuchuser/x", published=published(FORBIDDEN))
 
@@ -246,7 +247,9 @@ def test_the_home_of_nobody_is_refused() -> None:
 def test_a_folder_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("MNIST_COMPACT_DATA", str(tmp_path / "file" / "below"))
-    with pytest.raises(DataUnavailable, match=r"is not in .*file/below, and it cannot be put there: Not a directory"):
+    with pytest.raises(
+        DataUnavailable, match=r"is not in .*file/below, and it cannot be stored there: Not a directory"
+    ):
         obtain(None, published=published(FORBIDDEN))
 
 
@@ -430,7 +433,7 @@ def test_one_who_waits_is_told_so(tmp_path: Path) -> None:
     other = threading.Thread(target=obtain, args=(str(tmp_path), TEST_FILES, said.append, published()))
     get(tmp_path, Source(name="slow", fetch=fetch))
     other.join(60)
-    assert said == [f"waiting for another process that is fetching MNIST into {tmp_path}"]
+    assert said == [f"waiting for another process that is downloading MNIST into {tmp_path}"]
 
 
 # The reader
@@ -510,7 +513,7 @@ def test_what_debian_has_installed_is_unpacked_and_left_as_it_is(tmp_path: Path)
         obtain(str(root), published=fashion)
     assert f"Fashion-MNIST is not in {root / 'fashion'}" in str(caught.value)
     assert str(caught.value).endswith(
-        "or name a folder that holds them in fashion/ with machine.data_root or MNIST_COMPACT_DATA."
+        "or set machine.data_root or MNIST_COMPACT_DATA to a folder that contains them in fashion/."
     )
     assert "Debian: it is not installed\n  last: no network\n" in str(caught.value)
     installed.mkdir()
@@ -518,7 +521,7 @@ def test_what_debian_has_installed_is_unpacked_and_left_as_it_is(tmp_path: Path)
         (installed / f"{name}.gz").write_bytes(gzip.compress(content))
     before = snapshot(installed)
     assert contents(obtain(str(root), TEST_FILES, said.append, fashion)) == {name: CONTENT[name] for name in TEST_FILES}
-    assert said == [f"fetching Fashion-MNIST into {root / 'fashion'}: Debian"]
+    assert said == [f"downloading Fashion-MNIST into {root / 'fashion'}: Debian"]
     assert snapshot(installed) == before
     (installed / f"{MnistFile.TEST_LABELS}.gz").write_bytes(b"damaged")
     with pytest.raises(SourceFailed, match=r"^t10k-labels-idx1-ubyte.gz is damaged$"):

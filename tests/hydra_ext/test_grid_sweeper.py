@@ -15,7 +15,7 @@ def test_every_member_that_cannot_run_is_named_before_any_does(type_in, tmp_path
     status, out, told = type_in("-m", *SHORT, "optim=sgd", "optim.lr=0.1,-1,1e30,inf,0.2", "model.dropout=0,1.5")
     assert (status, out) == (2, "")
     assert told == (
-        "mnist_compact: 7 of 10 jobs cannot run, so none does:\n"
+        "mnist_compact: 7 of 10 jobs cannot run, so none was started:\n"
         "optim.lr=0.1 model.dropout=1.5: model.dropout must be in [0, 1), got 1.5\n"
         "optim.lr=-1 model.dropout=0: optim.lr must be above 0, got -1.0\n"
         "optim.lr=-1 model.dropout=1.5: model.dropout must be in [0, 1), got 1.5; optim.lr must be above 0, got -1.0\n"
@@ -30,8 +30,9 @@ def test_every_member_that_cannot_run_is_named_before_any_does(type_in, tmp_path
 def test_a_member_over_the_budget_refuses_the_grid(type_in, tmp_path):
     _, _, told = type_in("-m", *SHORT, "hydra.sweeper.max_batch_size=1", "model.layers.conv4.width=10,200")
     assert told == (
-        "mnist_compact: 1 of 2 jobs cannot run, so none does:\nmodel.layers.conv4.width=200: budget.parameters_below "
-        "must exceed the network's parameters, got 8,000 for 38,508 (budget=none lifts it)\n"
+        "mnist_compact: 1 of 2 jobs cannot run, so none was started:\n"
+        "model.layers.conv4.width=200: budget.parameters_below must "
+        "exceed the network's parameters, got 8,000 for 38,508 (budget=none removes the limit)\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -73,14 +74,14 @@ def test_a_value_that_every_member_has_a_key_for_reaches_them_all(type_in, monke
 
     assert type_in("-m", *SHORT, "optim=sgd,muon", "optim.momentum=0.8")[0] == 130
     assert all("optim.momentum=0.8" in job.command for job in told)
-    assert [job.told for job in told] == ["optim=sgd", "optim=muon"]
+    assert [job.label for job in told] == ["optim=sgd", "optim=muon"]
 
 
 def test_an_interval_in_a_grid_is_refused_with_the_line_that_searches_it(type_in, tmp_path):
     given = ["-m", *SHORT, "optim.lr=interval(1e-3,1e-1)", "hydra/sweeper=basic", "model.dropout=tag(a,interval(0,1))"]
     told = (
-        "mnist_compact: optim.lr=interval(1e-3,1e-1) and model.dropout=tag(a,interval(0,1)): a grid cannot run through "
-        "an interval. A search can: python -m mnist_compact -m hydra/sweeper=compact "
+        "mnist_compact: optim.lr=interval(1e-3,1e-1) and model.dropout=tag(a,interval(0,1)): a grid cannot "
+        "enumerate an interval. A search can sample it: python -m mnist_compact -m hydra/sweeper=compact "
         f"{' '.join(SHORT)} 'optim.lr=interval(1e-3,1e-1)' 'model.dropout=tag(a,interval(0,1))'\n"
     )
     assert type_in(*given) == (2, "", told)
@@ -90,7 +91,7 @@ def test_an_interval_in_a_grid_is_refused_with_the_line_that_searches_it(type_in
 def test_an_interval_of_a_file_is_named_by_its_place(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["mnist_compact", "-m", "seed=0"])
     error = HydraException("BasicSweeper does not support sweep type : INTERVAL_SWEEP")
-    assert explain(error).startswith("hydra.sweeper.params: a grid cannot run through an interval.")
+    assert explain(error).startswith("hydra.sweeper.params: a grid cannot enumerate an interval.")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def test_an_interval_of_a_file_is_named_by_its_place(monkeypatch):
         ("-m sweeps=smokee", "sweeps=smokee does not exist. Did you mean 'smoke'? Options of sweeps: fast, "),
         ("sweeps=smokee", "sweeps=smokee does not exist. Did you mean 'smoke'?"),
         ("-m hydra/sweeper=compact sweeps=smokee", "sweeps=smokee does not exist. Did you mean 'smoke'?"),
-        ("-m sweeps=smoke,fast", "sweeps must name one question at a time, got smoke,fast"),
+        ("-m sweeps=smoke,fast", "sweeps must name one search question, got smoke,fast"),
     ],
 )
 def test_question_that_does_not_exist_is_named(type_in, tmp_path, typed, told):
@@ -113,19 +114,19 @@ def test_question_without_the_search_sweeper_is_refused(type_in, tmp_path):
     (tmp_path / "mine/sweeps").mkdir(parents=True)
     (tmp_path / "mine/sweeps/own.yaml").write_text("# @package _global_\nseed: 1\n")
     _, _, told = type_in(f"--config-dir={tmp_path}/mine", "-m", "sweeps=own")
-    assert "sweeps=own is a question for a search: its file must have 'override /hydra/sweeper: compact'" in told
+    assert "sweeps=own is a search question: its file must have 'override /hydra/sweeper: compact'" in told
 
 
 def test_grid_above_the_limit_is_refused_at_once(type_in, tmp_path):
     status, out, told = type_in("-m", *SHORT, "seed=range(0,1000)", "optim.beta1=range(0.1,0.9,0.0001)")
     assert (status, out) == (2, "")
     assert told == (
-        "mnist_compact: a grid must have at most 5,000 members, got more, of seed, optim.beta1; a search samples\n"
+        "mnist_compact: a grid must have at most 5,000 jobs, got more, of seed, optim.beta1; use a search instead\n"
     )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_check_of_a_large_grid_is_announced(type_in, monkeypatch):
-    monkeypatch.setattr(grid_sweeper, "MANY_MEMBERS", 2)
+    monkeypatch.setattr(grid_sweeper, "MANY_JOBS", 2)
     _, _, told = type_in("-m", *SHORT, "seed=0,-1")
-    assert told.startswith("checking the configurations of 2 members\nmnist_compact: 1 of 2 jobs cannot run")
+    assert told.startswith("checking the configurations of 2 jobs\nmnist_compact: 1 of 2 jobs cannot run")

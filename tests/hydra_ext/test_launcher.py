@@ -137,10 +137,10 @@ def test_every_end_is_told_and_costs_no_other_job(act):
     outcomes, lines, folders = act(*ENDS)
     for number, (said, fault, value, refused) in enumerate(ENDS.values()):
         outcome = outcomes[number]
-        assert outcome.said.startswith(said)
+        assert outcome.message.startswith(said)
         assert (fault in outcome.fault) if fault else outcome.fault == ""
         assert (outcome.value, outcome.refused) == (value, refused)
-        assert f"{number + 1}/7  deed={number}   {outcome.said}" in lines
+        assert f"{number + 1}/7  deed={number}   {outcome.message}" in lines
     assert [folder.name for folder in folders if not (folder / LOG).exists()] == ["1_refuse"]
     assert not folders[1].exists(), "a refusal leaves nothing behind"
     assert "Traceback" in (folders[2] / LOG).read_text()
@@ -189,7 +189,7 @@ def test_the_record_and_log_of_an_earlier_run_are_not_taken_for_the_jobs(act):
         folder = folders[0]
         (outcome,) = run_all([ProcessJob(0, "", line(folder, deed), folder, None)], 1, total=1).values()
         said, fault, value, refused = ENDS[deed]
-        assert outcome.said.startswith(said)
+        assert outcome.message.startswith(said)
         assert fault in outcome.fault
         assert (outcome.value, outcome.refused) == (value, refused)
         assert (folder / LOG).read_bytes().startswith(log)
@@ -258,7 +258,7 @@ def test_jobs_are_told_their_folder_and_what_the_grid_was_told(stage):
     set_up = stage("hydra.verbose=false", "machine.threads=1", "hydra.mode=MULTIRUN")
     set_up.launch("model=m1 seed=0 machine.threads=1", "model=m3 seed=1 machine.threads=1", first=4)
     assert [str(job.folder) for job in set_up.jobs] == ["grid/4_m1_adam_seed0", "grid/5_m3_adam_seed1"]
-    assert [job.told for job in set_up.jobs] == ["model=m1 seed=0", "model=m3 seed=1"]
+    assert [job.label for job in set_up.jobs] == ["model=m1 seed=0", "model=m3 seed=1"]
     assert set_up.jobs[1].command == [
         *PROGRAM,
         "--config-name=config",

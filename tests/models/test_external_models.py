@@ -137,8 +137,11 @@ def test_layers_that_return_tuples_are_described_by_their_first_tensor():
 @pytest.mark.parametrize(
     ("network", "complaint"),
     [
-        (nn.Sequential(nn.Flatten(), nn.Linear(784, 12)), r"logits \(N, 10\) of N images, got \(1, 12\) of one"),
-        (nn.Sequential(nn.Flatten(1, 2), nn.GRU(28, 10)), r"logits \(N, 10\) of N images, got tuple of one"),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(784, 12)),
+            r"logits \(N, 10\) for N images, got \(1, 12\) for one image",
+        ),
+        (nn.Sequential(nn.Flatten(1, 2), nn.GRU(28, 10)), r"logits \(N, 10\) for N images, got tuple for one image"),
     ],
 )
 def test_what_makes_no_logits_is_refused(network, complaint):
@@ -189,7 +192,7 @@ def test_frozen_weights_stay_and_idle_ones_are_named(mixed, monkeypatch, recordi
         return mixer
 
     monkeypatch.setattr(MixerConfig, "build", idle)
-    with pytest.raises(ConfigError, match=r"weights of shape \(2, 3\), \(2,\) take no part in the logits"):
+    with pytest.raises(ConfigError, match=r"weights of shape \(2, 3\), \(2,\) do not contribute to the logits"):
         run(asked, tmp_path / "idle", recording_callback())
 
 

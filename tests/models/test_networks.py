@@ -106,7 +106,7 @@ def test_multiply_accumulates_agree_with_torchs_counter(configure, overrides):
     [
         (
             ("model=m3", "model.layers.conv7.kernel=5"),
-            "model.layers.conv7.kernel must fit the 4×4 image it gets, got 5",
+            "model.layers.conv7.kernel must fit its 4×4 input, got 5",
         ),
         (
             (
@@ -121,7 +121,7 @@ def test_multiply_accumulates_agree_with_torchs_counter(configure, overrides):
         ),
         (
             ("model=compact", "model.layers.conv3.residual=true"),
-            "model.layers.conv3.residual must keep the image's size",
+            "model.layers.conv3.residual requires a layer that keeps its input's size",
         ),
         (("model=compact", "model.layers.conv6.pool=max", "model.layers.conv5.pool=max"), "must fit the 2×2 image"),
     ],

@@ -187,5 +187,5 @@ def test_a_saved_state_is_the_parameters_numbers_alone(configure, optim):
 def test_a_parameter_outside_the_loss_is_told(configure):
     model = small_model()
     optimizer = configure("optim=sgd").optim.build(model)
-    with pytest.raises(ConfigError, match=r"weights of shape \(4, 3, 3, 3\), .* take no part in the logits"):
+    with pytest.raises(ConfigError, match=r"weights of shape \(4, 3, 3, 3\), .* do not contribute to the logits"):
         optimizer.step()

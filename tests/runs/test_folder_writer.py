@@ -17,7 +17,7 @@ from mnist_compact.runs.artifacts import MISTAKES
 from mnist_compact.runs.folder_writer import LOCK, RunFolderWriter, sole_writer
 from mnist_compact.runs.trainer import resume, run
 from mnist_compact.training import checkpoint
-from mnist_compact.training.checkpoint import SEAL, CheckpointError
+from mnist_compact.training.checkpoint import CHECKSUM, CheckpointError
 
 
 class Killed(BaseException):
@@ -83,14 +83,17 @@ def test_ctrl_c_before_the_first_step_is_an_interruption(configure, recording_ca
 def test_a_continuation_that_fails_before_its_first_step_changes_nothing(cut, recording_callback):
     before = (cut / "result.json").read_bytes()
     content = (cut / CHECKPOINT).read_bytes()
-    faults = {b"damaged": "is damaged", content[: content.rindex(SEAL)]: "was written by an earlier version, without a"}
+    faults = {
+        b"damaged": "is damaged",
+        content[: content.rindex(CHECKSUM)]: "was written by an earlier version, without a",
+    }
     (cut / CHECKPOINT_BEFORE).write_bytes(b"damaged")
     for written, fault in faults.items():
         (cut / CHECKPOINT).write_bytes(written)
-        with pytest.raises(CheckpointError, match=rf"checkpoint\.pt {fault}.*: remove the two, and the run begins"):
+        with pytest.raises(CheckpointError, match=rf"checkpoint\.pt {fault}.*: delete both files to start the run"):
             resume(cut, recording_callback())
     (cut / CHECKPOINT).unlink()
-    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is missing, and there is no whole"):
+    with pytest.raises(CheckpointError, match=r"checkpoint\.pt is missing, and there is no intact"):
         resume(cut, recording_callback())
     assert (cut / "result.json").read_bytes() == before
 
@@ -170,7 +173,7 @@ def test_a_flipped_bit_costs_an_epoch_and_not_the_weights(whole, cut, heard, pla
     content[int(place * len(content))] ^= 4
     (cut / CHECKPOINT).write_bytes(content)
     assert resume(cut, heard).status == "completed"
-    assert heard.said == [f"{cut / CHECKPOINT} is damaged: the run goes on from the epoch before"]
+    assert heard.said == [f"{cut / CHECKPOINT} is damaged: the run continues from the previous epoch"]
     assert [row["epoch"] for row in heard.rows] == [2, 3]
     assert same(last_weights(cut), last_weights(whole))
 
@@ -179,7 +182,7 @@ def test_without_a_checkpoint_a_run_begins_again_and_says_so(whole, cut, heard):
     for name in (CHECKPOINT, CHECKPOINT_BEFORE):
         (cut / name).unlink()
     assert resume(cut, heard).status == "completed"
-    assert heard.said == [f"there is no {CHECKPOINT} in {cut}: the run begins again with its first epoch"]
+    assert heard.said == [f"there is no {CHECKPOINT} in {cut}: the run starts again from its first epoch"]
     assert [row["epoch"] for row in heard.rows] == [1, 2, 3]
     assert same(last_weights(cut), last_weights(whole))
 
@@ -187,7 +190,7 @@ def test_without_a_checkpoint_a_run_begins_again_and_says_so(whole, cut, heard):
 def test_a_checkpoint_of_another_network_is_refused(cut, configure, recording_callback, tmp_path):
     run(configure("model=m1"), tmp_path / "other", recording_callback())
     (cut / CHECKPOINT).write_bytes((tmp_path / "other" / CHECKPOINT).read_bytes())
-    with pytest.raises(CheckpointError, match="is not of this run"):
+    with pytest.raises(CheckpointError, match="does not belong to this run"):
         resume(cut, recording_callback())
 
 
@@ -285,7 +288,9 @@ def test_of_two_runs_into_one_folder_the_second_is_refused(configure, recording_
 def test_run_overwrites_nothing_in_a_folder_of_the_user(configure, recording_callback, tmp_path, name):
     (tmp_path / name).symlink_to("nowhere")
     (tmp_path / "notes.txt").write_text("not in the way")
-    with pytest.raises(ConfigError, match=f"must be new, got {tmp_path}, which holds {name}: the run would overwrite"):
+    with pytest.raises(
+        ConfigError, match=f"must be new, got {tmp_path}, which contains {name}: the run would overwrite"
+    ):
         run(configure(), tmp_path, recording_callback())
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "notes.txt"])
 
@@ -301,7 +306,7 @@ def test_a_second_run_that_waited_in_vain_finds_the_first(configure, recording_c
         return genuine(*arguments, **options)
 
     monkeypatch.setattr(folder_writer, "lock_file", overtaken)
-    with pytest.raises(ConfigError, match="holds a run already"):
+    with pytest.raises(ConfigError, match="already contains a run"):
         run(configure(), tmp_path, recording_callback())
     assert begin is not RunFolderWriter.begin
 

@@ -253,7 +253,7 @@ def test_the_budget_can_be_lifted(configure):
 
 def test_a_folder_with_a_run_is_not_written_over(whole, configure, recording_callback):
     before = json.loads((whole[0] / "result.json").read_text())
-    with pytest.raises(ConfigError, match="holds a run already"):
+    with pytest.raises(ConfigError, match="already contains a run"):
         run(configure(*FULL), whole[0], recording_callback())
     assert json.loads((whole[0] / "result.json").read_text()) == before
 
@@ -312,7 +312,7 @@ def test_lack_of_memory_is_told_in_words(configure, recording_callback, tmp_path
     def out_of_memory(view):
         raise error
 
-    with pytest.raises(ExecutionError, match="not enough memory: a smaller") as fault:
+    with pytest.raises(ExecutionError, match="not enough memory: use a smaller") as fault:
         run(configure(), tmp_path, recording_callback(out_of_memory))
     assert fault.value.status == EXIT_FAILED
     record = RunRecord.read(tmp_path)

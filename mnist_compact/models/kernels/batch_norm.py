@@ -1,8 +1,8 @@
-"""Loops over activations on a CPU, each pass over memory doing all that can be done in it.
+"""BatchNorm, ReLU and dropout on a CPU in as few passes over the activations as possible.
 
-A matrix here is a batch in channels-last order, (N·H, W·C): long rows are what vector units like, and entry j of a row
-belongs to channel j % C. The work is dealt out in blocks of rows (see `team.py`). Compiled at the first call, then kept
-on disk beside this file, or in the user's cache where that cannot be written.
+A matrix in this module is a batch in channels-last order, (N·H, W·C): long rows suit vector units, and entry j of a row
+belongs to channel j % C. The threads share the work in blocks of rows (see `thread_pool.py`). Functions are compiled at
+the first call and then cached on disk beside this file, or in the user's cache folder if this folder is read-only.
 """
 
 import math
@@ -39,7 +39,7 @@ def affine(
     start: int,
     end: int,
 ) -> None:
-    """out = scale · (rows - centre) + shift by channel, for rows `start` up to `end`; `out` may be `rows`."""
+    """Compute out = scale · (rows - centre) + shift per channel, for rows `start` to `end`; `out` may be `rows`."""
     middle, a, b = along(rows, centre), along(rows, scale), along(rows, shift)
     for i in range(start, end):
         for j in range(rows.shape[1]):
@@ -67,7 +67,7 @@ def _gradient_of_rows(
     start: int,
     end: int,
 ) -> None:
-    """`of_rows` may be `gradient`."""
+    """Compute the gradient of the rows `start` to `end` into `of_rows`, which may be `gradient`."""
     middle, a, b, c = along(rows, centre), along(rows, scale), along(rows, slope), along(rows, constant)
     for i in range(start, end):
         for j in range(rows.shape[1]):
@@ -108,7 +108,7 @@ def _forward(at: Any) -> None:
         affine(rows, out, centre, scale, shift, call.relu_before, call.relu_after, start, end)
         if call.log_keep != 0:
             drop_block(out, block, call.seed, guide, call.log_keep)
-    if first == 0 and last > 0:  # with more threads than blocks some have none, and begin at 0 too
+    if first == 0 and last > 0:  # with more threads than blocks, threads without a block also start at 0
         of_mean, of_variance = vector(call.mean, channels, 1.0), vector(call.variance, channels, 1.0)
         running_mean = vector(call.running_mean, channels, call.one)
         running_variance = vector(call.running_variance, channels, call.one)
@@ -131,7 +131,7 @@ def _backward(at: Any) -> None:
     for c in range(channels):
         centre[c] = rows.dtype.type(mean[c])
     guide = vector(call.guide, GUIDE_SIZE, np.int32(1))
-    draws = call.log_keep != 0 and not call.relu_after  # else nothing was dropped, or a zero in `out` says it
+    draws = call.log_keep != 0 and not call.relu_after  # otherwise nothing was dropped, or a zero in `out` marks it
     given = matrix(call.gradient, height, width, call.one)
     gradient = of_rows if draws else given
     first, last = my_blocks()
@@ -185,10 +185,10 @@ _NORM = [
     *[("relu_before", np.bool_), ("relu_after", np.bool_)],
     *[("seed", np.uint64), *addresses("guide"), ("log_keep", np.float64)],
 ]
-# BatchNorm with the batch's statistics, rectified where told, then dropout (none for log_keep = 0). Fills out, mean and
-# variance (C,), the latter in double precision, and moves the running ones towards them.
+# BatchNorm with the batch's statistics, a ReLU before or after it if requested, then dropout (none if log_keep = 0).
+# Fills out, mean (C,) and variance (C,) in double precision, and updates the running statistics.
 forward = ThreadPoolFunction(
     _forward, [*_NORM, *addresses("bias", "running_mean", "running_variance"), ("momentum", np.float64)]
 )
-# Makes of the gradient of forward's out that of its rows, and those of weight and bias (C,).
+# Computes the gradients of rows, weight (C,) and bias (C,) from the gradient of forward's `out`.
 backward = ThreadPoolFunction(_backward, [*_NORM, *addresses("gradient", "of_rows", "of_weight", "of_bias")])

@@ -1,6 +1,6 @@
-"""Compiled functions kept on disk, as Numba keeps them, but without trusting what lies there.
+"""Numba's on-disk cache of compiled functions, with a check of the files that are read.
 
-Damaged files are compiled anew and replaced, and a folder that cannot be written to costs only time.
+Damaged files are compiled again and replaced. A read-only folder only costs time.
 """
 
 import hashlib
@@ -15,13 +15,14 @@ from typing import Any
 from numba import config
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 
-DIGEST_BYTES = 32  # of SHA-256, at the start of a file of machine code
+DIGEST_BYTES = 32  # a SHA-256 digest, at the start of each file of machine code
 
 
 def cache_of(function: Callable[..., Any]) -> Any:
-    """The cache of `function`: beside its source, else the user's, else in the folder for temporary files, else none.
+    """Return the cache of `function`, an object that Numba reads before and writes after compiling.
 
-    A cache is an object that Numba asks before and tells after it has compiled.
+    The cache is beside the function's source file, otherwise in the user's cache folder, otherwise in the folder for
+    temporary files. Without any of these, nothing is cached.
     """
     try:
         return KernelCache(function)
@@ -34,9 +35,12 @@ def cache_of(function: Callable[..., Any]) -> Any:
 
 
 def temporary_folder() -> Path:
-    """A folder for this user's compiled functions that no other user can have filled. Raises OSError if there is none.
+    """Return a folder for this user's compiled functions that no other user can write to.
 
-    The next process finds it again, unless another user has taken the name.
+    The next process uses the same folder, unless another user has created a folder of this name.
+
+    Raises:
+        OSError: The folder cannot be created.
     """
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     folder = Path(tempfile.gettempdir(), f"mnist_compact-kernels-{user}")
@@ -47,7 +51,11 @@ def temporary_folder() -> Path:
 
 
 class KernelCache(FunctionCache):
-    """Numba's cache of one function. Raises RuntimeError where no folder can be written to."""
+    """Numba's cache of one function.
+
+    Raises:
+        RuntimeError: No folder can be written to.
+    """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
@@ -55,20 +63,20 @@ class KernelCache(FunctionCache):
         self._cache_file = _CheckedFile(self._cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, signature: Any, target: Any) -> Any:
-        """What was compiled before; None where there is nothing, or nothing that can be read."""
+        """Return the cached function; None if there is none or it cannot be read."""
         try:
             return super().load_overload(signature, target)
         except Exception:  # unpickling damaged bytes may raise anything
             return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
-        """Keep what was compiled, if the disk takes it."""
+        """Cache a compiled function if the disk allows it."""
         with suppress(OSError):
             super().save_overload(signature, compiled)
 
 
 class _CheckedFile(IndexDataCacheFile):
-    """An index and its files of machine code, each of which begins with a digest of the rest."""
+    """An index and its files of machine code. Each file starts with a digest of its content."""
 
     def _load_index(self) -> Any:
         try:

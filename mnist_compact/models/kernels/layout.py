@@ -1,4 +1,4 @@
-"""Batches of images as the matrices that `kernels.py` works on."""
+"""Conversion between batches of images and the matrices of the kernels."""
 
 import torch
 from torch import Tensor
@@ -7,17 +7,17 @@ from mnist_compact.models.kernels.thread_pool import Array
 
 
 def fits(x: Tensor) -> bool:
-    """Whether the kernels take it."""
+    """Whether the kernels can process this tensor."""
     return x.device.type == "cpu" and x.dtype is torch.float32
 
 
 def rows_of(images: Tensor) -> Array:
-    """(N, C, H, W) as a matrix (N·H, W·C); the same memory for channels-last images, a copy for others."""
+    """Convert images (N, C, H, W) to a matrix (N·H, W·C). Channels-last images share its memory, others are copied."""
     n, channels, height, width = images.shape
     return images.detach().permute(0, 2, 3, 1).reshape(n * height, width * channels).contiguous().numpy()
 
 
 def images_of(rows: Array, shape: torch.Size) -> Tensor:
-    """A matrix as channels-last images (N, C, H, W) on the same memory."""
+    """Convert a matrix (N·H, W·C) to channels-last images (N, C, H, W) that share its memory."""
     n, channels, height, width = shape
     return torch.from_numpy(rows).view(n, height, width, channels).permute(0, 3, 1, 2)

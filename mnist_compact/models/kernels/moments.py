@@ -1,23 +1,23 @@
-"""Sums over a batch by channel that keep their digits, in compiled loops.
+"""Numerically stable sums per channel over a batch, in compiled loops.
 
-They go through short runs in the matrix's own precision into double precision, and are of distances from a centre of
-the channel: E[x²] - E[x]² of the values themselves loses all digits of a spread much smaller than the mean (Chan, Golub
-& LeVeque 1983, Algorithms for Computing the Sample Variance). Matrices are those of `kernels.py`.
+Short runs are summed in the matrix's own precision and added up in double precision. The summands are distances from a
+value near the channel's mean: E[x²] - E[x]² of the values themselves loses all digits if the spread is much smaller
+than the mean (Chan, Golub & LeVeque 1983, Algorithms for Computing the Sample Variance). Matrices are those of
+`batch_norm.py`.
 
-Loops over numbers throughout: an expression over arrays brings its error messages along, and compiling those took more
-time than all else.
+All loops are over numbers: expressions over arrays include error messages, which took most of the compile time.
 """
 
 import numpy as np
 
 from mnist_compact.models.kernels.thread_pool import BLOCKS, Array, compiled, rows_of_block
 
-RUN = 32  # rows summed up before they are added to the double-precision totals
+RUN = 32  # rows that are summed before they are added to the double-precision totals
 
 
 @compiled
 def along(rows: Array, by_channel: Array) -> Array:
-    """Values by channel, in the precision of `rows` and as long as one of them."""
+    """Repeat values per channel (C,) along a row (W·C,), in the precision of `rows`."""
     values = np.empty(rows.shape[1], rows.dtype)
     for j in range(values.size):
         values[j] = by_channel[j % by_channel.size]
@@ -26,7 +26,7 @@ def along(rows: Array, by_channel: Array) -> Array:
 
 @compiled
 def fold(totals: Array, by_channel: Array) -> None:
-    """Add those of a row up by channel, into `by_channel` (C,)."""
+    """Sum the totals of a row (W·C,) per channel into `by_channel` (C,)."""
     for j in range(by_channel.size):
         by_channel[j] = 0
     for j in range(totals.size):
@@ -35,7 +35,7 @@ def fold(totals: Array, by_channel: Array) -> None:
 
 @compiled
 def over_blocks(by_block: Array, channel: int) -> float:
-    """What the blocks have added up in sums (BLOCKS, C), together."""
+    """Sum one channel of `by_block` (BLOCKS, C) over the blocks."""
     total = 0.0
     for block in range(BLOCKS):
         total += by_block[block, channel]
@@ -44,7 +44,7 @@ def over_blocks(by_block: Array, channel: int) -> float:
 
 @compiled
 def near_mean(rows: Array, channels: int, rectify: bool) -> Array:
-    """By channel near the mean, in the precision of `rows`: the mean of the first row of every block."""
+    """Estimate the mean per channel (C,) from the first row of every block, in the precision of `rows`."""
     totals = np.zeros(rows.shape[1])
     for block in range(BLOCKS):
         first = rows_of_block(block, len(rows))[0]
@@ -60,7 +60,7 @@ def near_mean(rows: Array, channels: int, rectify: bool) -> Array:
 
 @compiled
 def add_moments(rows: Array, start: int, end: int, rectify: bool, centre: Array, sums: Array, squares: Array) -> None:
-    """Of the distances of rows `start` up to `end` from `centre`, by channel, into `sums` and `squares` (C,)."""
+    """Sum the distances of rows `start` to `end` from `centre`, and their squares, into `sums` and `squares` (C,)."""
     width = rows.shape[1]
     middle = along(rows, centre)
     totals, totals_of_squares = np.zeros(width), np.zeros(width)
@@ -94,7 +94,7 @@ def add_gradient(
     sums: Array,
     products: Array,
 ) -> None:
-    """Of the gradient and its products with the distances that were normalised, as `add_moments`."""
+    """Sum the gradient, and its products with the distances from `centre`, into `sums` and `products` (C,)."""
     width = rows.shape[1]
     middle = along(rows, centre)
     totals, totals_of_products = np.zeros(width), np.zeros(width)

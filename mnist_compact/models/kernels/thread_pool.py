@@ -1,8 +1,8 @@
-"""Compiled functions on torch's own team of threads.
+"""Compiled functions that run on torch's own thread pool.
 
-On Linux torch keeps its threads in an OpenMP library. A second pool beside it fights for the same cores; the team
-itself, asked by the entry that compilers turn `#pragma omp parallel` into, works on activations where the convolutions'
-threads have just left them. Where there is no such library in the process, one thread does all.
+On Linux, torch's threads belong to an OpenMP library. A second pool would compete for the same cores. torch's pool is
+reached through the function that compilers generate for `#pragma omp parallel`, and its threads find the activations
+in the caches where the convolutions left them. Without this library, one thread does all the work.
 """
 
 import ctypes
@@ -25,13 +25,13 @@ OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}  # 
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Decorator: compile `function` at its first call, then keep it on disk."""
+    """Decorator that compiles a function at its first call and caches it on disk."""
     dispatcher = njit(nogil=True, **OPTIONS)(function)
     dispatcher._cache = cache_of(function)
     return dispatcher
 
 
-BLOCKS = 16  # the rows of a matrix are dealt out in so many parts, so that no result depends on the number of threads
+BLOCKS = 16  # a matrix's rows are always split into this many parts: results do not depend on the number of threads
 
 _process = ctypes.CDLL(None) if os.name == "posix" else None
 HAS_THREAD_POOL = all(hasattr(_process, name) for name in ("GOMP_parallel", "GOMP_barrier", "omp_get_thread_num"))
@@ -46,7 +46,7 @@ if HAS_THREAD_POOL:
 
     @compiled
     def my_blocks() -> tuple[int, int]:
-        """First and one past the last of the blocks that this thread works on."""
+        """First block of this thread, and one past its last."""
         number, size = _number(), _size()
         return BLOCKS * number // size, BLOCKS * (number + 1) // size
 
@@ -67,13 +67,13 @@ else:
 
 @compiled
 def rows_of_block(block: int, height: int) -> tuple[int, int]:
-    """First and one past the last."""
+    """First row of a block, and one past its last."""
     return height * block // BLOCKS, height * (block + 1) // BLOCKS
 
 
 @compiled
 def record_at(at: Any) -> Any:
-    """What a team function was called with."""
+    """The record of arguments at address `at`."""
     return carray(at, 1)[0]
 
 
@@ -88,29 +88,35 @@ def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
 
 @compiled
 def matrix(address: int, height: int, width: int, like: Any) -> Array:
-    """The numbers at `address`, of the type of `like`."""
+    """The matrix at `address`, with numbers of the type of `like`."""
     return carray(_pointer(address, like), (height, width))  # type: ignore[call-arg]
 
 
 @compiled
 def vector(address: int, size: int, like: Any) -> Array:
+    """The vector at `address`, with numbers of the type of `like`."""
     return carray(_pointer(address, like), (size,))  # type: ignore[call-arg]
 
 
 def addresses(*names: str) -> list[tuple[str, type]]:
-    """Fields of a call that hold tensors' `data_ptr`."""
+    """Return the fields of a call's record that hold tensors' `data_ptr`."""
     return [(name, np.uintp) for name in names]
 
 
 class ThreadPoolFunction:
-    """`body`, called by every thread of the team with a record of `fields`, where "one" is a 1 of the numbers' type."""
+    """A compiled function that every thread of the pool calls.
+
+    Args:
+        body: The function; its argument is the address of a record.
+        fields: Names and types of the record's fields. A first field `one`, a 1 of the numbers' type, is added.
+    """
 
     def __init__(self, body: Callable[[Any], None], fields: list[tuple[str, type]]) -> None:
         self.body, self.fields = body, fields
         self.known: dict[torch.dtype, tuple[Any, np.dtype[Any]]] = {}
 
     def __call__(self, dtype: torch.dtype, *values: Any) -> None:
-        """Compiled at the first call for `dtype`, then kept on disk as `compiled` functions are."""
+        """Call the function with the values of `fields`; it is compiled at the first call for `dtype`."""
         if dtype not in self.known:
             self.known[dtype] = self._compile(dtype)
         function, layout = self.known[dtype]
