@@ -208,11 +208,11 @@ def test_tables_can_be_written_by_pandas(trained, tmp_path, writer):
     for name, table in {"runs": load_runs(trained[0]), "study": load_study(EXPORTED)}.items():
         if writer == "stata":  # has no column without a value, and no dot in a name
             table = table.dropna(axis="columns", how="all").rename(columns=lambda column: column.replace(".", "_"))
-        place = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/{name}.db") if writer == "sql" else None
-        arguments = (name, place) if place else (tmp_path / f"{name}.xlsx",)
+        engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/{name}.db") if writer == "sql" else None
+        arguments = (name, engine) if engine else (tmp_path / f"{name}.xlsx",)
         getattr(table, f"to_{writer}")(*arguments, **options)
-        if place:
-            place.dispose()
+        if engine:
+            engine.dispose()
 
 
 def test_times_of_runs_are_in_utc_without_a_time_zone(trained):

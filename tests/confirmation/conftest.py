@@ -1,4 +1,4 @@
-"""Confirmations by hand, without training."""
+"""Confirmations that are written without training."""
 
 from functools import cache
 
@@ -18,7 +18,7 @@ def defaults():
 
 @pytest.fixture
 def seed_results(tmp_path):
-    """SeedResults of these accuracies, one a seed from 1000 on; None for a seed that diverged."""
+    """SeedResults of these accuracies, one for each seed from 1000; None for a seed that diverged."""
 
     def made(*accuracies, name="probe", first=1000, run=None, threshold=99.4):
         folder = tmp_path / name

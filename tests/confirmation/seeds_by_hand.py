@@ -1,4 +1,4 @@
-"""Seeds of a confirmation by hand: records, and the bits of the images that each got right."""
+"""Seeds of a confirmation without training: records, and the bits of the images that were classified correctly."""
 
 import dataclasses
 from functools import cache
@@ -18,12 +18,12 @@ FACTS = NetworkFacts(
 
 @cache
 def configuration():
-    """What all of them were trained with, but for their seed."""
+    """The configuration of all seeds, except the seed."""
     return to_record(compose("model=m3"))
 
 
 def scored(accuracy, weights="raw", loss=0.02, total=10_000, split=SPLIT):
-    """At the last epoch, with the accuracy that is nearest among `total` images."""
+    """A score at the last epoch, with the nearest accuracy that `total` images allow."""
     correct = round(accuracy * total / 100)
     return Score(
         split=split,
@@ -40,7 +40,7 @@ def scored(accuracy, weights="raw", loss=0.02, total=10_000, split=SPLIT):
 def write_seed(
     folder, seed, *scores, status=Status.COMPLETED, started_at="2030-01-01T00:00:00+00:00", right=None, on=()
 ):
-    """A run folder; `right` says of every image whether it was got right, `on` how its machine differs."""
+    """Write a run folder; `right` states which images were classified correctly, `on` how the machine differs."""
     home = seed_folder(folder, seed)
     home.mkdir(parents=True)
     best = "averaged" if any(score.weights == "averaged" for score in scores) else "raw"

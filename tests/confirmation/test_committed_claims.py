@@ -12,7 +12,7 @@ from mnist_compact.reports.tables import load_runs
 from mnist_compact.search import transfer
 
 ROOT = Path(__file__).parents[2]
-# Published results that contradicted what the documents of this project said before.
+# Published results that contradicted earlier claims of this project.
 CONTRADICTING = {(3762, 99.52), (4838, 99.42), (6128, 99.44), (6720, 99.50), (6750, 99.50), (7496, 99.56)}
 
 

@@ -109,7 +109,7 @@ def test_significant_difference_is_described(seed_results):
     ("ps", "corrected"),
     [
         ((0.03,), (0.03,)),
-        ((0.01, 0.04, 0.03), (0.03, 0.06, 0.06)),  # by hand: 3 × 0.01, 2 × 0.03, and 0.04 is no surer than that
+        ((0.01, 0.04, 0.03), (0.03, 0.06, 0.06)),  # 3 × 0.01, 2 × 0.03, and at least the value before
         ((0.6, 0.5), (1.0, 1.0)),
         ((0.02, 0.02), (0.04, 0.04)),
         ((), ()),
@@ -148,7 +148,7 @@ def test_insignificant_difference_is_described(seed_results):
 
 @pytest.mark.parametrize("offset", [0.0, 0.01])
 def test_equal_differences_have_no_interval(seed_results, offset):
-    """Of two seeds, one more right image each is no evidence, whatever a division by nearly nothing gives."""
+    """Two equal differences have a standard deviation of zero, so there is no interval."""
     first = seed_results(99.41, 99.52, name="first")
     second = seed_results(99.41 - offset, 99.52 - offset, name="second")
     text = compare(first, second)[0].describe()

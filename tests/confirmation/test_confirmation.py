@@ -180,7 +180,7 @@ def test_best_trials_are_complete_and_sorted(study):
 
 
 def test_trial_added_by_optuna_is_not_among_the_best(study):
-    """No run of this program stands behind it."""
+    """It has no run of this program."""
     other = optuna.load_study(study_name="probe", storage=f"sqlite:///{study}/probe/study.db")
     other.add_trial(optuna.trial.create_trial(value=99.9))
     assert [source.name for source in sources.best_trials("probe", 1, study)] == ["probe-2"]

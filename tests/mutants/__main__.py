@@ -16,15 +16,14 @@ import time
 import traceback
 from pathlib import Path
 
-from tests.mutants.in_results import FAULTS as IN_RESULTS
-
 from tests.mutants.fault import Fault
 from tests.mutants.in_data import FAULTS as IN_DATA
 from tests.mutants.in_model import FAULTS as IN_MODEL
+from tests.mutants.in_reports import FAULTS as IN_REPORTS
 from tests.mutants.in_search import FAULTS as IN_SEARCH
 from tests.mutants.in_training import FAULTS as IN_TRAINING
 
-FAULTS = (*IN_TRAINING, *IN_DATA, *IN_MODEL, *IN_RESULTS, *IN_SEARCH)
+FAULTS = (*IN_TRAINING, *IN_DATA, *IN_MODEL, *IN_REPORTS, *IN_SEARCH)
 ROOT = Path(__file__).parents[2]
 COMPILED = "mnist_compact/models"  # its kernels are kept on disk, by the file of the function called
 PATIENCE_S = 900  # for one fault: one that makes the tests wait for ever is noticed too
