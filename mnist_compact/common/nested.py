@@ -1,14 +1,20 @@
-"""Trees of settings: their dotted keys, and what differs between two."""
+"""Nested settings: their dotted keys, and the differences between two of them."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def changes(then: Any, now: Any, place: str = "") -> list[str]:
-    """Lines `key: then → now`, keys dotted below `place`; what one tree lacks counts as None.
+    """The differences between two nested mappings as lines `key: then → now`; a missing key counts as None.
 
-    >>> changes({"optim": {"lr": 0.1}, "seed": 0}, {"optim": {"lr": 0.2}})
-    ['optim.lr: 0.1 → 0.2', 'seed: 0 → None']
+    Args:
+        then: The earlier value.
+        now: The later value.
+        place: The dotted key of both.
+
+    Example:
+        >>> changes({"optim": {"lr": 0.1}, "seed": 0}, {"optim": {"lr": 0.2}})
+        ['optim.lr: 0.1 → 0.2', 'seed: 0 → None']
     """
     if isinstance(then, Mapping) and isinstance(now, Mapping):
         keys = list(dict.fromkeys((*then, *now)))
@@ -17,10 +23,15 @@ def changes(then: Any, now: Any, place: str = "") -> list[str]:
 
 
 def flat(tree: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-    """Every leaf under its dotted key; an empty mapping is one.
+    """Flatten a nested mapping to dotted keys; an empty mapping counts as a leaf.
 
-    >>> flat({"optim": {"lr": 0.1, "groups": {}}, "seed": 0})
-    {'optim.lr': 0.1, 'optim.groups': {}, 'seed': 0}
+    Args:
+        tree: The mapping.
+        place: The prefix of every key, with its dot.
+
+    Example:
+        >>> flat({"optim": {"lr": 0.1, "groups": {}}, "seed": 0})
+        {'optim.lr': 0.1, 'optim.groups': {}, 'seed': 0}
     """
     leaves: dict[str, Any] = {}
     for key, value in tree.items():

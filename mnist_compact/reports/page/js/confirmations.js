@@ -21,7 +21,7 @@ function showConfirmations() {
     figure.style.minHeight = `${confirmationHeight(members)}px`;
     const about =
       `A dot a seed; the diamond is their mean, with Student's ${confidence} % interval, which may go on beyond the edge; ` +
-      `dashed: ${data.bar} %.`;
+      `dashed: ${data.threshold} %.`;
     const ranked = members[0].kind === "ranking" ? [element("p", {}, RANKED)] : [];
     host.append(
       element("h3", {}, title),
@@ -69,11 +69,11 @@ function confirmationFigure(now, members) {
   // By the seeds: the interval of two may be so wide, and end above 100 %, that nothing else could be told apart.
   const margin = Math.max(0.05, 0.35 * (Math.max(...values) - Math.min(...values)));
   const range = [Math.min(...values) - margin, Math.min(100, Math.max(...values) + margin)];
-  const near = data.bar > Math.min(...values) - 0.5 && data.bar < Math.max(...values) + 0.5;
+  const near = data.threshold > Math.min(...values) - 0.5 && data.threshold < Math.max(...values) + 0.5;
   const line = {
     type: "line",
-    x0: data.bar,
-    x1: data.bar,
+    x0: data.threshold,
+    x1: data.threshold,
     yref: "y domain",
     y0: 0,
     y1: 1,

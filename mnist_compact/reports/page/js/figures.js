@@ -150,7 +150,7 @@ function footnotes(now, text) {
 }
 
 /** A dashed line across a panel, at the accuracy that is asked for. */
-function barLine(now, yref = "y") {
+function thresholdLine(now, yref = "y") {
   const line = { color: now.quiet, width: 1, dash: "dash" };
   return {
     type: "line",
@@ -158,8 +158,8 @@ function barLine(now, yref = "y") {
     x0: 0,
     x1: 1,
     yref,
-    y0: data.bar,
-    y1: data.bar,
+    y0: data.threshold,
+    y1: data.threshold,
     line,
     layer: "below",
   };
@@ -187,7 +187,7 @@ function panels(host, now, list, { wide = 380, high = 300, legend = true } = {})
     });
     const at = { xref: "paper", yref: "paper", x: left, y: top, xanchor: "left", yanchor: "bottom", showarrow: false };
     layout.annotations.push({ ...at, text: plain(panel.title), font: { size: 13, color: now.text } });
-    if (panel.bar) layout.shapes.push(barLine(now, `y${number}`));
+    if (panel.threshold) layout.shapes.push(thresholdLine(now, `y${number}`));
     return panel.traces.map((trace) => ({ ...trace, xaxis: `x${number}`, yaxis: `y${number}` }));
   });
   const height = rows * high + 100;

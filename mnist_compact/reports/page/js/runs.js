@@ -91,7 +91,7 @@ function curvePanel(now, runs, [name, averaged, title], inLegend) {
   return {
     title: below ? `${title} (${below})` : title,
     traces,
-    bar: accuracy && range.range?.[0] < data.bar && data.bar < range.range[1],
+    threshold: accuracy && range.range?.[0] < data.threshold && data.threshold < range.range[1],
     x: { title: "epoch", rangemode: "tozero" },
     y,
   };

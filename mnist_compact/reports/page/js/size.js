@@ -121,7 +121,7 @@ function sizeLayout(now, runs, others) {
     ...others.map(({ parameters }) => parameters),
     data.corner_below,
   ];
-  const [low, high] = accuracies.length ? accuracyLimits([...accuracies, data.bar]) : [98, 100];
+  const [low, high] = accuracies.length ? accuracyLimits([...accuracies, data.threshold]) : [98, 100];
   const x = [Math.log10(Math.min(...sizes)) - 0.06, Math.log10(Math.max(...sizes)) + 0.06];
   const ticks =
     byId("size-figure").clientWidth < 700
@@ -131,14 +131,14 @@ function sizeLayout(now, runs, others) {
     type: "rect",
     x0: 1,
     x1: data.corner_below,
-    y0: data.bar,
+    y0: data.threshold,
     y1: 100,
     fillcolor: now.good,
     line: { width: 0 },
     layer: "below",
   };
-  const top = Math.max(high, data.bar + 0.1);
-  const told = `fewer than ${data.corner_below.toLocaleString("en")} parameters,<br>more than ${data.bar} %`;
+  const top = Math.max(high, data.threshold + 0.1);
+  const told = `fewer than ${data.corner_below.toLocaleString("en")} parameters,<br>more than ${data.threshold} %`;
   const at = {
     x: x[0],
     y: top,
