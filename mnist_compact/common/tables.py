@@ -165,8 +165,8 @@ def _as_json(value: Any) -> Any:
 
 def to_html(frame: "pd.DataFrame", title: str, notes: Sequence[str] = ()) -> str:
     """Convert a frame to a self-contained HTML page with the notes below the table."""
-    right = [place for place, name in enumerate(frame.columns, 1) if _is_number(frame, name)]
-    aligned = f"{', '.join(f'td:nth-child({place})' for place in right)} {NUMBERS}\n" if right else ""
+    right = [position for position, name in enumerate(frame.columns, 1) if _is_number(frame, name)]
+    aligned = f"{', '.join(f'td:nth-child({position})' for position in right)} {NUMBERS}\n" if right else ""
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
         f"<style>\n{STYLE}\n{aligned}</style>\n</head>\n"

@@ -50,7 +50,7 @@ def epochs_to_converge(folder: Path, evaluated: str) -> int | None:
 def read_columns(folder: Path) -> Columns:
     """Read metrics.csv like `read_metrics`, but into lists, which saves the 60 MB of memory that pandas takes."""
     header, rows = read_rows(folder)
-    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+    return {name: [row[position] for row in rows] for position, name in enumerate(header)}
 
 
 def read_metrics(folder: Path | str) -> "pd.DataFrame":
