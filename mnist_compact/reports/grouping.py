@@ -95,10 +95,8 @@ def _table(
     groups: dict[tuple[Any, ...], list[int]] = {}
     for position, key in enumerate(_keys(completed, names)):
         groups.setdefault(key, []).append(position)
-    columns_by_name = {name: completed[name] for name in completed.columns}
-    measured = {
-        score: column for name, column in columns_by_name.items() if (score := evaluated(name)) and score.at == "last"
-    }
+    series = {name: completed[name] for name in completed.columns}
+    measured = {score: column for name, column in series.items() if (score := evaluated(name)) and score.at == "last"}
     scores = {score: column.tolist() for score, column in measured.items() if column.notna().any()}
     rows = []
     for positions in groups.values():

@@ -32,7 +32,7 @@ function start() {
 }
 
 function showControls() {
-  byId("score").append(...data.runs.scores.map((one, position) => element("option", { value: position }, scoreShown(one))));
+  byId("score").append(...data.runs.scores.map((one, index) => element("option", { value: index }, scoreShown(one))));
   byId("score").disabled = data.runs.scores.length < 2;
   byId("score").addEventListener("change", (event) => {
     const byScore = runsTable.sorted?.name === score.column;

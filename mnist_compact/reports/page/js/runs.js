@@ -47,8 +47,8 @@ function curveOf(run, name) {
   const names = data.details.curves.heads[header];
   if (!names.includes(name)) return null;
   const [epochs, measured] = [values[names.indexOf("epoch")], values[names.indexOf(name)]];
-  const positions = [...epochs.keys()].filter((position) => measured[position] !== null);
-  return positions.length ? { x: positions.map((position) => epochs[position]), y: positions.map((position) => measured[position]) } : null;
+  const shown = [...epochs.keys()].filter((position) => measured[position] !== null);
+  return shown.length ? { x: shown.map((index) => epochs[index]), y: shown.map((index) => measured[index]) } : null;
 }
 
 /** One line per run; diamonds for averaged weights, which only the last epochs may have. */

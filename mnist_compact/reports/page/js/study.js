@@ -7,7 +7,7 @@ function showStudies() {
     host.append(element("p", { class: "quiet" }, "There are no studies under the searched folders."));
     return;
   }
-  host.append(...data.studies.map((study, position) => studyElement(study, position === 0 && data.studies.length === 1)));
+  host.append(...data.studies.map((study, index) => studyElement(study, index === 0 && data.studies.length === 1)));
 }
 
 function studyElement(study, open) {
