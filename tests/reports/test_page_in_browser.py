@@ -82,8 +82,8 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
 def outputs(make_run: MakeRun, settings: Callable[..., Any], score: Callable[..., Any], tmp_path: Path) -> Path:
     """Plain runs of two splits, with and without averaged weights, a failed one, names that are no words."""
     for place in range(6):
-        scores = [score("test", "raw", "last", 99 + place / 8), score("test", "raw", "best", 99.2 + place / 8)]
-        scores += [score("test", "averaged", "last", 99.1 + place / 8)] if place % 2 else []
+        scores = [score("test", "raw", "last", 99 + place / 10), score("test", "raw", "best", 99.2 + place / 10)]
+        scores += [score("test", "averaged", "last", 99.1 + place / 10)] if place % 2 else []
         config = settings(seed=place, optim__lr=0.1 / (place + 1), model__name="m1" if place < 3 else "m3")
         at = f"2025-11-2{place}T10:00:00+00:00"
         folder = make_run(
