@@ -1,9 +1,9 @@
-"""How soon 10,000 runs are a table: `python -m benchmarks.report [--quick] [--json] [--check]`.
+"""The time to load 10,000 runs into a table: `python -m benchmarks.report [--quick] [--json] [--check]`.
 
-Folders as searches leave them are made up in a temporary folder: every file is there, those that no table reads empty.
-Seconds of `load_runs` in a process that has imported pandas: cold, without the rows that it keeps and writing them, and
-warm, with them. The floor is the bytes alone: the folders listed, the two files of each run read and dropped. Beside it
-the whole command, a process that prints a report. For all of them the files lie in the system's cache.
+The run folders are generated in a temporary folder, as searches write them; files that no table reads are empty.
+It measures seconds of `load_runs` in a process that has imported pandas: cold, without its cache and including writing
+it, and warm, with the cache. The lower bound lists the folders and reads the two files of each run without parsing
+them. "command, warm" is a whole process that prints a report. In all cases the files are in the system's file cache.
 """
 
 import argparse
@@ -31,19 +31,19 @@ RUNS = 10_000
 LIMITS_S = {"cold": 5.0, "warm": 1.0}
 
 
-def make_up(folder: Path, runs: int) -> None:
-    """So many trials below `folder`, of which some were pruned, failed or are under way."""
+def make_runs(folder: Path, runs: int) -> None:
+    """Create the folders of `runs` trials below `folder`, some of them pruned, failed or running."""
     draw = random.Random(0)
     for number in range(runs):
-        place = folder / "sweeps" / f"study{number // 1000}" / "trials" / f"{number % 1000:04}"
-        (place / WEIGHTS).mkdir(parents=True)
+        run_folder = folder / "sweeps" / f"study{number // 1000}" / "trials" / f"{number % 1000:04}"
+        (run_folder / WEIGHTS).mkdir(parents=True)
         for name in OTHER_FILES:
-            (place / name).touch()
+            (run_folder / name).touch()
         rows = [_metrics(epoch, draw) for epoch in range(1, EPOCHS + 1)]
         lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
-        (place / METRICS).write_text("".join(f"{line}\n" for line in lines))
+        (run_folder / METRICS).write_text("".join(f"{line}\n" for line in lines))
         record = _record(number, rows, draw)
-        (place / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n")
+        (run_folder / RECORD).write_text(json.dumps(asdict(record), indent=1) + "\n")
 
 
 def _metrics(epoch: int, draw: random.Random) -> dict[str, float]:
@@ -97,7 +97,7 @@ def _record(number: int, rows: list[dict[str, float]], draw: random.Random) -> R
 
 
 def _confusion(correct: int, draw: random.Random) -> list[list[int]]:
-    """Of 10,000 images."""
+    """A confusion matrix of 10,000 images."""
     matrix = [[correct // 10 if column == row else 0 for column in range(10)] for row in range(10)]
     matrix[0][0] += correct % 10
     for _ in range(10_000 - correct):
@@ -107,7 +107,7 @@ def _confusion(correct: int, draw: random.Random) -> list[list[int]]:
 
 
 def _config(number: int, draw: random.Random) -> dict[str, Any]:
-    """Of the size that the `compact` family has."""
+    """A configuration of the size of the `compact` models."""
     layer = {"kernel": 3, "padding": 1, "stride": 1, "kind": "conv", "residual": False, "pool": "none", "enabled": True}
     names = [f"conv{i}" for i in range(1, 8)]
     return {
@@ -132,8 +132,8 @@ def _config(number: int, draw: random.Random) -> dict[str, Any]:
     }
 
 
-def floor(folder: Path) -> int:
-    """Bytes read."""
+def read_files(folder: Path) -> int:
+    """Read the two files of each run that a table needs; return the number of bytes."""
     size = 0
     for path, _, names in os.walk(folder):
         for name in {METRICS, RECORD}.intersection(names):
@@ -151,7 +151,7 @@ def contenders(folder: Path) -> dict[str, Callable[[], float]]:
         subprocess.run(line, check=True, stdout=subprocess.DEVNULL, timeout=300)
 
     turns: dict[str, Callable[[], object]] = {
-        "floor": lambda: floor(folder),
+        "lower bound": lambda: read_files(folder),
         "cold": cold,
         "warm": lambda: len(load_runs(folder)),
         "command, warm": command,
@@ -160,14 +160,16 @@ def contenders(folder: Path) -> dict[str, Callable[[], float]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="How soon runs are a table.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.report", description="The time to load runs into a table."
+    )
     parser.add_argument("--quick", action="store_true", help="2 rounds, not 9")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--check", action="store_true", help="exit with 1 where a limit is missed")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a limit is exceeded")
     options = parser.parse_args()
     rounds = 2 if options.quick else 9
     with tempfile.TemporaryDirectory() as name:
-        make_up(Path(name), RUNS)
+        make_runs(Path(name), RUNS)
         samples = interleave(contenders(Path(name)), rounds)
     import torch
 
@@ -181,7 +183,8 @@ def main() -> int:
     else:
         print(f"{machine_line(environment)}\n{rounds} rounds of {RUNS:,} runs; seconds, median [lowest–highest]")
         for key, times in samples.items():
-            ratio = "" if key == "floor" else f"   of the floor {paired(times, samples['floor']).text()}"
+            bound = samples["lower bound"]
+            ratio = "" if key == "lower bound" else f"   relative to the lower bound {paired(times, bound).text()}"
             print(f"{key:13} {Spread.of(times).text():>18}{ratio}")
         print(*(must.text() for must in limits), sep="\n")
     return verdict(limits, check=options.check)

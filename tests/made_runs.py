@@ -1,4 +1,4 @@
-"""Run folders of chosen figures: what one real run wrote, varied through the classes that wrote it."""
+"""Fixtures that make run folders with chosen figures: one real run, changed by the classes that wrote it."""
 
 import copy
 import csv
@@ -26,7 +26,7 @@ OVERRIDES = (
 
 
 def _confusion(final: Score) -> list[list[int]]:
-    """As many images and correct ones as the score has: five times a 4 is taken for a 9, once a 7 for a 2."""
+    """A matrix with the counts of the score: 4 is predicted as 9 five times, 7 as 2 once, the rest 0 as 6."""
     matrix = np.diag([final.correct // 10] * 10)
     matrix[0, 0] += final.correct % 10
     wrong = final.total - final.correct
@@ -56,7 +56,7 @@ SCORES = [
     _score("test", "raw", "last", 99.0),
     _score("test", "raw", "best", 99.05, epoch=2, loss=0.04),
 ]
-FIGURES = {  # of each epoch, in columns of metrics.csv
+FIGURES = {  # columns of metrics.csv, one value per epoch
     "learning_rate": (0.01, 0.02, 0.01),
     "train_loss": (0.5, 0.2, 0.1),
     "train_accuracy": (90.0, 98.5, 98.25),
@@ -69,7 +69,7 @@ FIGURES = {  # of each epoch, in columns of metrics.csv
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a real run: three epochs as of MNIST, scored on its test images, but of synthetic ones."""
+    """The folder of a real run: three epochs on synthetic images that are labelled as the MNIST test images."""
     folder = tmp_path_factory.mktemp("written") / "run"
     data = make_synthetic(128, 40, seed=0)
     images = dataclasses.replace(data, evaluation=dataclasses.replace(data.evaluation, name="test"))
@@ -79,7 +79,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def settings(written: Path) -> Callable[..., dict[str, Any]]:
-    """The run's with values replaced by their dotted keys, `__` search_status for the dot: settings(optim__lr=0.1)."""
+    """The run's configuration with replaced values; `__` stands for the dot of a key: settings(optim__lr=0.1)."""
     recorded = RunRecord.read(written).config
 
     def changed(**changes: Any) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def settings(written: Path) -> Callable[..., dict[str, Any]]:
 
 
 def _with_final(scores: list[Score], evaluated: str) -> list[Score]:
-    """The last one marked as final, that of averaged weights if there is one."""
+    """The scores, with the score at the last epoch marked as final, that of averaged weights if there is one."""
     ended = [score for score in scores if (score.split, score.at) == (evaluated, "last")]
     final = next((score for score in ended if score.weights == "averaged"), ended[0] if ended else None)
     return [dataclasses.replace(score, final=score is final) for score in scores]
@@ -110,9 +110,9 @@ def score() -> Callable[..., Score]:
 
 @pytest.fixture
 def make_run(tmp_path: Path, written: Path) -> Callable[..., Path]:
-    """make_run(name, metrics=…, mistakes=…, **fields of the record) -> the folder tmp_path/name.
+    """make_run(name, metrics=…, mistakes=…, **fields of the record) creates the run folder tmp_path/name.
 
-    `metrics` are the file's text, none or, if not given, of FIGURES.
+    `metrics` is the text of metrics.csv, None for no file; by default the file has FIGURES.
     """
 
     def make(name: str = "run", *, metrics: str | None = "", mistakes: int | None = None, **fields: Any) -> Path:
@@ -151,7 +151,7 @@ def _rows(written: Path) -> list[dict[str, Any]]:
 
 
 def _write_mistakes(folder: Path, count: int) -> None:
-    """`count` mistakes: image i is a block of brightness that no other shares, labelled 4 and taken for 9."""
+    """Write `count` mistakes: image i is a block of a unique brightness, labelled 4 and predicted as 9."""
     wrong = torch.arange(count) * 10
     image = torch.zeros(10 * count, 28, 28, dtype=torch.uint8)
     image[wrong, 4:24, 10:18] = (255 - torch.arange(count, dtype=torch.uint8)).view(-1, 1, 1)

@@ -117,10 +117,10 @@ def test_no_files_import_each_other():
     assert waiting == {}
 
 
-def test_only_two_report_modules_open_studies():
+def test_reports_read_studies_through_one_module():
     reports = [path for path in SOURCES if package_of(path) == "reports"]
-    opens = {path.stem for path in reports if any(name.split(".")[0] == "optuna" for name in imports_of(path))}
-    assert opens == {"studies", "study_table"}
+    imported = {name for path in reports for name in imports_of(path)}
+    assert {name for name in imported if name.startswith("mnist_compact.search")} == {"mnist_compact.search.reading"}
 
 
 @pytest.mark.parametrize(

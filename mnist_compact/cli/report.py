@@ -1,4 +1,4 @@
-"""`python -m mnist_compact.report`: tables of finished, running and failed runs."""
+"""The command `python -m mnist_compact.report`: tables and a page of finished, running and failed runs."""
 
 import argparse
 import sys
@@ -20,21 +20,24 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print a report on the run folders under the given paths.
 
-    Without options: the comparison of the reference programme. No run at all is no error: a line on stderr says so,
-    nothing is written, and the exit code is 0. What cannot be done (a path or column that does not exist, a file that
-    cannot be written) is one line on stderr and exit code 2.
+    Without options it prints the standard comparison. If there are no runs, it prints one line to stderr, writes
+    nothing and exits with 0. An error (a path or column that does not exist, a file that cannot be written) is one line
+    on stderr with the exit code 2.
+
+    Args:
+        argv: The arguments; None: those of the process.
     """
     run_command("mnist-compact-report", lambda: _run(parser().parse_args(argv)))
 
 
 def _run(arguments: argparse.Namespace) -> None:
     form = form_of(arguments)
-    from mnist_compact.reports.output import Report, deliver
+    from mnist_compact.reports.output import Report, write_report
 
     if arguments.diff:
         from mnist_compact.reports.difference import difference
 
-        deliver(Report(difference(*arguments.diff)), form, arguments.out)
+        write_report(Report(difference(*arguments.diff)), form, arguments.out)
         return
     frame = _found(arguments.paths)
     if frame is None:
@@ -45,13 +48,13 @@ def _run(arguments: argparse.Namespace) -> None:
     if not arguments.epochs:
         frame = _matching(frame, arguments.where)
         if frame.empty:
-            _say_that_nothing_matches(arguments)
+            _report_no_match(arguments)
             return
     report = _report(frame, arguments)
     if report.table.empty and arguments.where and not report.findings:
-        _say_that_nothing_matches(arguments)
+        _report_no_match(arguments)
         return
-    deliver(report, form, arguments.out)
+    write_report(report, form, arguments.out)
 
 
 def _names(listed: str) -> list[str]:
@@ -59,7 +62,7 @@ def _names(listed: str) -> list[str]:
 
 
 def _found(paths: list[str]) -> "pd.DataFrame | None":
-    """All runs, or None after a line that says there are none."""
+    """Load all runs. If there are none, print a line to stderr and return None."""
     from mnist_compact.reports.tables import load_runs
 
     if not paths and not Path(DEFAULT_PATH).exists():
@@ -74,25 +77,24 @@ def _found(paths: list[str]) -> "pd.DataFrame | None":
 
 def _page(frame: "pd.DataFrame", arguments: argparse.Namespace) -> None:
     from mnist_compact.reports.page.document import PageFilter, write_page
-    from mnist_compact.search.locate import from_file
 
     shown = _matching(frame, arguments.where)
     if shown.empty:
-        _say_that_nothing_matches(arguments)
+        _report_no_match(arguments)
         return
     paths = [Path(path) for path in arguments.paths or [DEFAULT_PATH]]
-    write_page(shown, paths, arguments.page, from_file, PageFilter(frame, arguments.where))
+    write_page(shown, paths, arguments.page, PageFilter(frame, arguments.where))
     print(f"{arguments.page}: {counted(len(shown), 'run')}, {arguments.page.stat().st_size / 1e6:.1f} MB")
 
 
 def _matching(frame: "pd.DataFrame", conditions: Sequence[str]) -> "pd.DataFrame":
-    """The rows for which all conditions hold."""
+    """The rows that satisfy all conditions."""
     from mnist_compact.reports.query import matching
 
     return reduce(matching, conditions, frame)
 
 
-def _say_that_nothing_matches(arguments: argparse.Namespace) -> None:
+def _report_no_match(arguments: argparse.Namespace) -> None:
     sys.stderr.write(f"Nothing matches {' and '.join(arguments.where)}.\n")
 
 
@@ -112,7 +114,7 @@ def _runs(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[st
     from mnist_compact.reports.tables import UNREADABLE, by_importance, common_folder, reference_comparison
 
     by = [arguments.sort] if arguments.sort else []
-    resolve_all(frame, [*columns, *by])  # names every fault at once
+    resolve_all(frame, [*columns, *by])  # reports all unknown names at once
     if by:
         frame = _sorted(frame, *resolve_all(frame, by), descending=arguments.descending)
     if columns:
@@ -123,7 +125,7 @@ def _runs(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[st
     if folder:
         legend.append(f"Run folders are under {folder}.")
     if unreadable:
-        legend.append(f"Unreadable records: {unreadable}; --columns run,reason tells why.")
+        legend.append(f"Unreadable records: {unreadable}. To see why, use --columns run,reason.")
     comparison = reference_comparison(frame)
     return Report(comparison, legend, ranked=by_importance(comparison))
 
@@ -138,16 +140,16 @@ def _groups(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[
     else:
         table, findings = grouping.grouped(frame, resolve_all(frame, _names(arguments.by)))
 
-    def meant(name: str) -> str:
+    def as_column(name: str) -> str:
         return grouping.mean_column(resolve(frame, name)) if name == "accuracy" else name
 
-    sort = meant(arguments.sort) if arguments.sort else None
-    chosen = _chosen(table, [*map(meant, columns)], sort, descending=arguments.descending)
+    sort = as_column(arguments.sort) if arguments.sort else None
+    chosen = _chosen(table, [*map(as_column, columns)], sort, descending=arguments.descending)
     return Report(chosen, [grouping.LEGEND], findings)
 
 
 def _epochs(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[str]) -> "Report":
-    """Conditions on the runs' columns alone choose runs, before any epoch is read; the others choose epochs."""
+    """Conditions that use only columns of runs select runs before epochs are read; the others select epochs."""
     from mnist_compact.reports.column_names import SHORT
     from mnist_compact.reports.output import Report
     from mnist_compact.reports.query import names_in
@@ -166,7 +168,7 @@ def _epochs(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[
 
 
 def _chosen(table: "pd.DataFrame", columns: list[str], sort: str | None, *, descending: bool) -> "pd.DataFrame":
-    """The table sorted and cut down as asked."""
+    """Sort the table and select its columns."""
     from mnist_compact.reports.column_names import check
 
     check(table.columns, [*columns, *([sort] if sort else [])])

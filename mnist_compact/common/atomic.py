@@ -1,4 +1,4 @@
-"""Files written whole or not at all: a reader, or a run that comes back after a kill, never meets half of one."""
+"""Atomic file writing: a reader, or a run that is resumed after a kill, never finds a half-written file."""
 
 import os
 import secrets
@@ -10,28 +10,39 @@ _PREFIX = ".writing."
 
 
 def sweep(folder: Path) -> None:
-    """Remove what writers killed in the middle left in `folder` itself. Only where no other writer is at work."""
+    """Remove the temporary files that killed writers left directly in `folder`.
+
+    Call it only while no other process writes there.
+    """
     for left in folder.glob(f"{_PREFIX}*"):
         left.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; on success it is flushed to disk and takes `path`'s place in one step.
+    """Yield a temporary path beside `path` to write to; on success it replaces `path` in one step.
 
-    On any exception the half-written file is removed and `path` stays as it was. A link stays a link, to a file that is
-    replaced. What is there and no file, such as /dev/null, is written to in place.
+    The content is flushed to disk before that. On any exception the temporary file is removed and `path` stays as it
+    was. If `path` is a link, the file it points to is replaced. If it is not a regular file, such as /dev/null, it is
+    written to directly.
+
+    Args:
+        path: The file to create or replace; missing parent folders are created.
+
+    Example:
+        >>> with replacing(Path("table.csv")) as temporary:  # doctest: +SKIP
+        ...     temporary.write_text("a,b")
     """
     path = Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         yield path
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The ending stays last: writers such as matplotlib choose the format by it.
+    # Keep the file extension: writers such as matplotlib choose the format by it.
     beside = path.with_name(f"{_PREFIX}{os.getpid()}.{secrets.token_hex(4)}.{path.name}")
     try:
         yield beside
-        with beside.open("rb+") as written:  # Windows flushes only what is open for writing
+        with beside.open("rb+") as written:  # Windows flushes only files that are open for writing
             os.fsync(written.fileno())
         os.replace(beside, path)
     finally:

@@ -1,4 +1,4 @@
-"""Reading files of unknown origin: only regular files, up to a stated size, nested no deeper than Python can follow."""
+"""Reading files of unknown origin safely: regular files only, with limits on their size and their nesting depth."""
 
 import errno
 import gzip
@@ -11,16 +11,22 @@ from pathlib import Path
 from typing import Any
 
 MIB = 2**20
-SMALL = 64 * MIB  # of records, tables and configurations
-LARGE = 1024 * MIB  # of checkpoints, exported studies and the reports' cache
+SMALL = 64 * MIB  # limit for records, tables and configurations
+LARGE = 1024 * MIB  # limit for checkpoints, exported studies and the cache of the reports
 
 
 def read_bytes(path: Path, limit: int = SMALL) -> bytes:
-    """The content of a regular file.
+    """Read a regular file.
 
-    Raises OSError for what is none (a named pipe or a device would hang or never end), and for more than `limit` bytes.
+    Args:
+        path: The file.
+        limit: The largest size in bytes that is accepted.
+
+    Raises:
+        OSError: If the file cannot be read, is larger than `limit`, or is not a regular file. A named pipe or a device
+            could block or never end.
     """
-    # Without O_NONBLOCK a pipe that nobody writes to would hold up the opening.
+    # Without O_NONBLOCK, opening a named pipe without a writer would block.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with open(os.open(path, flags), "rb") as file:
         mode = os.fstat(file.fileno()).st_mode
@@ -35,12 +41,17 @@ def read_bytes(path: Path, limit: int = SMALL) -> bytes:
 
 
 def read_json(path: Path, limit: int = SMALL) -> Any:
-    """The value in a JSON file. Raises OSError as `read_bytes`, ValueError for what is no JSON or nested too deeply."""
+    """Read a JSON file.
+
+    Raises:
+        OSError: As `read_bytes`.
+        ValueError: If the content is not JSON or is nested too deeply.
+    """
     return parse_json(read_bytes(path, limit))
 
 
 def parse_json(text: str | bytes) -> Any:
-    """As `json.loads`, but too deep a nesting is a ValueError."""
+    """Parse JSON like `json.loads`, but raise ValueError instead of RecursionError for deep nesting."""
     try:
         return json.loads(text)
     except RecursionError as error:
@@ -48,7 +59,11 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def gunzip(content: bytes, limit: int = LARGE) -> bytes:
-    """Uncompressed content. Raises ValueError for what is no gzip file, and for more than `limit` bytes."""
+    """Uncompress the content of a gzip file.
+
+    Raises:
+        ValueError: If the content is not a gzip file or is larger than `limit` bytes when uncompressed.
+    """
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
             plain = file.read(limit + 1)

@@ -1,4 +1,4 @@
-"""How every command but training ends: what went wrong in one line on stderr, and an exit code."""
+"""Common error handling of all commands except training: one line on stderr and an exit code."""
 
 import sys
 from collections.abc import Callable
@@ -8,18 +8,23 @@ from mnist_compact.common.streams import output_error, prepare_streams
 
 
 def run_command(name: str, work: Callable[[], int | None], *, interrupted: str = "interrupted") -> None:
-    """Do `work` for the command `name` and exit with its code, unless that is 0 or None.
+    """Run a command and exit with its code, unless that is 0 or None.
 
-    What cannot be done (UserError, OSError) gives 2, what was begun and cannot be finished the fault's own code;
-    Ctrl-C gives 130 and the words `interrupted`. Where stdout could not be written to, success becomes 1.
+    The exit code is 2 for a UserError or OSError, an ExecutionError's own `status`, 130 for Ctrl-C, and 1 if the
+    command succeeded but stdout could not be written to.
+
+    Args:
+        name: The name of the command, which begins every message.
+        work: The command; it returns its exit code.
+        interrupted: The message after Ctrl-C.
     """
     prepare_streams()
     try:
         status = work()
-        if fault := output_error():
-            sys.stderr.write(f"{name}: {fault}\n")
+        if problem := output_error():
+            sys.stderr.write(f"{name}: {problem}\n")
             status = status or EXIT_FAILED
-    except BrokenPipeError:  # the reader, `head` say, has seen enough; nothing must be flushed at exit
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe; nothing must be flushed at exit
         sys.stdout = None
         status = 0
     except (UserError, OSError) as error:

@@ -1,4 +1,4 @@
-"""How many cores there are to share."""
+"""The number of available CPU cores, and an equal share of them for each process."""
 
 import math
 import os
@@ -11,22 +11,25 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def cores() -> int:
-    """Those this process may use: by its affinity, and by the CPU quotas of its cgroups (v1 and v2), rounded up."""
+    """The number of cores this process may use.
+
+    It respects the CPU affinity and the CPU quotas of the cgroups (v1 and v2), which are rounded up.
+    """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([allowed, *(math.ceil(quota) for quota in _quotas())]))
 
 
 def threads_each(processes: int) -> int:
-    """For each of so many side by side: an even share of the cores, within what OMP_NUM_THREADS allows."""
-    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    """The number of threads for each of several parallel processes: an equal share, at most OMP_NUM_THREADS."""
+    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     share = max(1, cores() // processes)
-    return min(share, int(told)) if told.isdecimal() and int(told) else share
+    return min(share, int(limit)) if limit.isdecimal() and int(limit) else share
 
 
 def _quotas() -> Iterator[float]:
-    """CPUs' worth of time that this process's cgroups and those above them may have; none without limits."""
+    """The CPU quotas, in cores, of this process's cgroups and their parents; nothing without a quota."""
     for folder in _cgroup_folders():
-        with suppress(OSError, ValueError, ZeroDivisionError):  # not there, "max", or another format
+        with suppress(OSError, ValueError, ZeroDivisionError):  # missing file, "max", or another format
             quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()  # v2
             yield int(quota) / int(period)
         with suppress(OSError, ValueError, ZeroDivisionError):
@@ -38,9 +41,9 @@ def _quotas() -> Iterator[float]:
 
 
 def _cgroup_folders() -> Iterator[Path]:
-    """Of the process and of all above it.
+    """The cgroup folders of this process and all their parents.
 
-    In a container the path may be the host's, of which only the mount's root is there.
+    In a container the path may be the host's; then only the root of the mount exists.
     """
     try:
         lines = PROCESS_CGROUPS.read_text(encoding="ascii").splitlines()

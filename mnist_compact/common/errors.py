@@ -1,24 +1,24 @@
-"""What goes wrong: exit codes, and configuration faults gathered so that one refusal names them all."""
+"""Exit codes, errors for users, and a validator that reports all configuration errors at once."""
 
 import difflib
 from collections.abc import Iterable
 from importlib import import_module
 
-PREFIX = "mnist_compact: "  # of the one message on stderr; whoever started the process finds the message by it
-EXIT_FAILED = 1  # work that was begun did not come to its end, or did not come out
-EXIT_REFUSED = 2  # nothing was begun
+PREFIX = "mnist_compact: "  # begins the one error message on stderr; a parent process finds the message by it
+EXIT_FAILED = 1  # work that had begun was not completed, or its output could not be written
+EXIT_REFUSED = 2  # invalid request: no work was begun
 EXIT_DIVERGED = 3
-EXIT_WITHOUT_DATA = 4  # of a worker: the next would do no better
-EXIT_NO_COMPLETE_TRIAL = 5  # of a search: it ended without one complete trial
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+EXIT_WITHOUT_DATA = 4  # exit code of a worker: another worker would fail in the same way
+EXIT_NO_COMPLETE_TRIAL = 5  # a search ended without a complete trial
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, the convention of shells
 
 
 class UserError(ValueError):
-    """What people can mend, in words that say how: commands tell the words alone, and keep every other traceback."""
+    """An error that the user can correct: commands print only its message, without a traceback."""
 
 
 class ConfigError(UserError):
-    """The configuration cannot run. Each of `faults` names the key, the rule and the value."""
+    """The configuration is invalid. Each of `faults` names the key, the rule and the value."""
 
     def __init__(self, faults: Iterable[str]) -> None:
         self.faults = list(faults)
@@ -26,7 +26,7 @@ class ConfigError(UserError):
 
 
 class ExecutionError(UserError):
-    """Work that was begun cannot be finished. `status` is what the program should exit with."""
+    """Work that had begun cannot be completed. `status` is the exit code of the program."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class ExecutionError(UserError):
 
 
 class OverBudgetError(ConfigError):
-    """A network with `parameters` where fewer than `below` are allowed."""
+    """The network has `parameters` parameters, but must have fewer than `below`."""
 
     def __init__(self, faults: Iterable[str], *, parameters: int, below: int) -> None:
         super().__init__(faults)
@@ -43,13 +43,14 @@ class OverBudgetError(ConfigError):
 
 
 class Validator:
-    """Collects the broken rules of one config group.
+    """Collects the errors of one config group, so that one message reports all of them.
 
-    >>> validator = Validator("optim")
-    >>> validator.check(1.5 < 1, "momentum", "must be in [0, 1)", 1.5)
-    >>> validator.raise_if_any()
-    Traceback (most recent call last):
-    mnist_compact.common.errors.ConfigError: optim.momentum must be in [0, 1), got 1.5
+    Example:
+        >>> validator = Validator("optim")
+        >>> validator.check(1.5 < 1, "momentum", "must be in [0, 1)", 1.5)
+        >>> validator.raise_if_any()
+        Traceback (most recent call last):
+        mnist_compact.common.errors.ConfigError: optim.momentum must be in [0, 1), got 1.5
     """
 
     def __init__(self, group: str) -> None:
@@ -57,17 +58,35 @@ class Validator:
         self.found: list[str] = []
 
     def check(self, holds: bool, key: str, rule: str, value: object) -> None:
-        """Note a fault when the rule does not hold. NaN fails every comparison, so it is refused everywhere."""
+        """Record an error if a rule does not hold.
+
+        Args:
+            holds: Whether the rule holds. NaN fails every comparison, so it is always invalid.
+            key: The key within the group.
+            rule: The rule as a phrase, such as "must be in [0, 1)".
+            value: The value that was given.
+        """
         if not holds:
             self.found.append(f"{self.group}.{key} {rule}, got {value!r}")
 
     def raise_if_any(self) -> None:
+        """Raise ConfigError with all recorded errors, if there are any."""
         if self.found:
             raise ConfigError(self.found)
 
 
 def check_installed(what: str, module: str, *, package: str, extra: str) -> None:
-    """Raises ConfigError, saying what to install, where `what` needs a module that only one of our extras brings."""
+    """Check that an optional dependency is installed.
+
+    Args:
+        what: The option that needs it, for the message.
+        module: The module to import.
+        package: The package that provides the module.
+        extra: The extra of this project that installs the package.
+
+    Raises:
+        ConfigError: If the module cannot be imported; the message names the package and the extra.
+    """
     try:
         import_module(module)
     except ImportError as error:
@@ -77,6 +96,6 @@ def check_installed(what: str, module: str, *, package: str, extra: str) -> None
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """The words ` Did you mean …?` with the choice most like `word`, or none."""
+    """The suggestion ` Did you mean …?` with the most similar choice, or an empty string."""
     close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""

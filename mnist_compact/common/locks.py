@@ -1,4 +1,4 @@
-"""Locks between processes, also on file systems that have none, such as some network mounts and container volumes."""
+"""Locks between processes, also on file systems without lock support (some network mounts and container volumes)."""
 
 import errno
 import os
@@ -8,15 +8,19 @@ from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, SoftFileLock
 
-# What a system call for a lock gives where there are none. ENOSYS is known to filelock as well.
+# Errors of the lock system call on file systems without locks. filelock itself handles ENOSYS as well.
 UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 def lock_file(path: Path, timeout: float = -1) -> BaseFileLock:
-    """A lock at `path`, whose folder must exist; `timeout` in seconds, negative = none.
+    """Create a lock between processes.
 
-    The system takes it from a process that dies. Where the file system has no locks, the file names its holder instead,
-    and the next process on the same machine sees whether the holder is alive.
+    The operating system releases the lock when its process dies. On a file system without locks, the file names its
+    holder instead, and the next process on the same machine checks whether the holder is alive.
+
+    Args:
+        path: The lock file; its folder must exist.
+        timeout: The longest time to wait for the lock, in seconds; negative: no limit.
     """
     kind = FileLock if has_locks(path.parent) else SoftFileLock
     return kind(path, timeout=timeout)
@@ -24,7 +28,7 @@ def lock_file(path: Path, timeout: float = -1) -> BaseFileLock:
 
 @cache
 def has_locks(folder: Path) -> bool:
-    """Whether the file system of `folder` supports the locks that the system takes from the dead."""
+    """Whether the file system of `folder` supports locks that the operating system releases when a process dies."""
     if os.name != "posix":
         return True
     import fcntl
@@ -33,5 +37,5 @@ def has_locks(folder: Path) -> bool:
         with tempfile.TemporaryFile(dir=folder) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        return error.errno not in UNSUPPORTED  # of any other error the lock itself will tell
+        return error.errno not in UNSUPPORTED  # any other error appears again when the lock is taken
     return True

@@ -1,26 +1,28 @@
-"""Processes that must not outlive the one that started them."""
+"""Ending a process when its parent process ends."""
 
 import os
 import threading
 import time
 from collections.abc import Callable
 
-LOOK_S = 1.0
-LAST_S = 5.0
+CHECK_EVERY_S = 1.0
+CLEANUP_S = 5.0
 
 
 def end_with(parent: int, at_last: Callable[[], object] = lambda: None) -> None:
-    """End this process, at most about a second after its parent, whose process id is given, has gone.
+    """End this process at most about CHECK_EVERY_S after its parent has ended.
 
-    Before that `at_last` is called, in a thread of its own, and given LAST_S to come to its end.
+    Args:
+        parent: The process id of the parent.
+        at_last: Called in a separate thread before the end; it has CLEANUP_S to finish.
     """
 
     def watch() -> None:
         while os.getppid() == parent:
-            time.sleep(LOOK_S)
+            time.sleep(CHECK_EVERY_S)
         last = threading.Thread(target=at_last, daemon=True)
         last.start()
-        last.join(LAST_S)
+        last.join(CLEANUP_S)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -1,21 +1,19 @@
-"""The files of a run's folder: what they are called, and what is in them."""
+"""The names of the files in a run folder."""
 
-RECORD = "result.json"  # status, configuration, scores, facts of the network, timing, environment
-CONFIG = "config.yaml"  # the resolved configuration, for people
-METRICS = "metrics.csv"  # a row an epoch, flushed as it happens
+RECORD = "result.json"  # status, configuration, scores, size of the network, timing, environment
+CONFIG = "config.yaml"  # the resolved configuration, for human readers
+METRICS = "metrics.csv"  # one row per epoch, flushed after each
 LAYERS = "layers.csv"  # the layer table
-MISTAKES = "mistakes.npz"  # the evaluation images the final weights got wrong, surest first (see reports/plots.py)
-CORRECT = (
-    "correct.bits"  # which evaluation images the final weights got right, a bit each (see records/correct_bits.py)
-)
+MISTAKES = "mistakes.npz"  # evaluation images that the final weights misclassified (see reports/plots.py)
+CORRECT = "correct.bits"  # one bit per evaluation image: classified correctly? (see records/correct_bits.py)
 WEIGHTS_SUFFIX = ".safetensors"
-WEIGHTS = "weights"  # a folder: last, best, and with averaged weights averaged_last and averaged_best .safetensors
-CALLBACKS = "callbacks.json"  # the callbacks that the run had, for a continuation
-CHECKPOINT = "checkpoint.pt"  # all that a continuation needs
-CHECKPOINT_BEFORE = "checkpoint.previous.pt"  # that of the epoch before
+WEIGHTS = "weights"  # a folder: last, best, averaged_last and averaged_best .safetensors
+CALLBACKS = "callbacks.json"  # the callbacks of the run, for `resume` and `rerun`
+CHECKPOINT = "checkpoint.pt"  # everything that `resume` needs
+CHECKPOINT_BEFORE = "checkpoint.previous.pt"  # the checkpoint of the epoch before
 CURVES_PICTURE, CONFUSION_PICTURE, MISTAKES_PICTURE = "curves.png", "confusion.png", "mistakes.png"
-OVERWRITTEN = (  # what a new run writes, whatever is there
+OVERWRITTEN = (  # files that a new run replaces
     *(RECORD, CONFIG, METRICS, LAYERS, MISTAKES, CORRECT, CALLBACKS, WEIGHTS, CHECKPOINT, CHECKPOINT_BEFORE),
     *(CURVES_PICTURE, CONFUSION_PICTURE, MISTAKES_PICTURE),
 )
-LOG = "log.txt"  # what a run that is one of several has printed
+LOG = "log.txt"  # the output of a run that is one of several

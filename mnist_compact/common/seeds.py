@@ -1,12 +1,18 @@
-"""Seeds derived from the run's one seed, a purpose and an epoch.
+"""Seeds derived from the seed of the run, a purpose and an epoch.
 
-Every epoch starts from random states that depend on nothing but these, so a continued run draws what an uninterrupted
-one would have drawn, without any random state on disk.
+The random states of every epoch depend only on these three values. A resumed run therefore draws the same numbers as
+an uninterrupted run, and no random state has to be saved.
 """
 
 import random
 
 
 def derive_seed(seed: int, purpose: str, epoch: int = 0) -> int:
-    """A seed in [0, 2**63) that differs with each argument and is the same on every machine."""
+    """Derive a seed in [0, 2**63) that is the same on every machine.
+
+    Args:
+        seed: The seed of the run.
+        purpose: What the random numbers are for, such as "augment".
+        epoch: The epoch, 0 for anything that is drawn once per run.
+    """
     return random.Random(f"{seed}/{purpose}/{epoch}").getrandbits(63)

@@ -1,4 +1,4 @@
-"""What every data set gives and every network takes: images of this side, each of one of so many classes."""
+"""The image size and the number of classes of every data set and network."""
 
 SIDE = 28  # px
 CLASSES = 10

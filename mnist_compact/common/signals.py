@@ -1,4 +1,4 @@
-"""What `kill` sends, and a terminal that is closed: they unwind the stack, so that what was begun ends in order."""
+"""Handling of SIGTERM and SIGHUP: they raise an exception, so that the program cleans up before it ends."""
 
 import signal
 import sys
@@ -8,30 +8,30 @@ from contextlib import AbstractContextManager, contextmanager
 
 
 def exit_on_signals() -> AbstractContextManager[None]:
-    """Let SIGTERM and SIGHUP exit, so that no work outlives who has begun it."""
+    """Within this context, SIGTERM and SIGHUP raise SystemExit with the code 128 + signal number."""
 
     def leave(number: int) -> None:
         sys.exit(128 + number)
 
-    return _heard_by(leave)
+    return _handled_by(leave)
 
 
 def interrupted_by_signals() -> AbstractContextManager[None]:
-    """Let SIGTERM and SIGHUP be a Ctrl-C that says what it was."""
+    """Within this context, SIGTERM and SIGHUP raise KeyboardInterrupt with the name of the signal."""
 
     def interrupt(number: int) -> None:
         raise KeyboardInterrupt(f"ended by {signal.Signals(number).name}")
 
-    return _heard_by(interrupt)
+    return _handled_by(interrupt)
 
 
 @contextmanager
-def _heard_by(act: Callable[[int], None]) -> Iterator[None]:
-    """In the main thread, the only one that hears signals."""
+def _handled_by(act: Callable[[int], None]) -> Iterator[None]:
+    """Handlers can be set only in the main thread; in any other thread this does nothing."""
     main = threading.current_thread() is threading.main_thread()
     ours = (signal.SIGTERM, signal.SIGHUP) if main else ()
-    heard = [number for number in ours if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, lambda got, _: act(got)) for number in heard}  # not under nohup: SIGHUP
+    handled = [number for number in ours if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP
+    before = {number: signal.signal(number, lambda got, _: act(got)) for number in handled}
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Several runs of one configuration in a few numbers."""
+"""Summary statistics of several runs of one configuration."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -6,15 +6,23 @@ from dataclasses import dataclass
 from typing import Self
 
 CONFIDENCE = 0.95
-FEWEST = 5  # scores; an interval of fewer is only an indication, for their spread says little about the spread of all
-THRESHOLD = 99.4  # per cent: the mission is for more, which is at least 9,941 of 10,000
+FEWEST = 5  # scores; with fewer, the standard deviation is too uncertain and the interval is only an indication
+THRESHOLD = 99.4  # per cent; the aim is a higher accuracy: at least 9,941 of 10,000 images
 
 
 @dataclass(slots=True, frozen=True)
 class Summary:
-    """Of scores over seeds: standard deviation with n - 1, and Student's t-interval of the mean.
+    """Summary of scores over seeds.
 
-    The interval ends where scores do. One score alone has neither; both are None then.
+    Attributes:
+        n: The number of scores.
+        mean: Their mean.
+        sd: Their standard deviation with n - 1; None for a single score.
+        minimum: The lowest score.
+        maximum: The highest score.
+        low: The lower end of Student's t-interval of the mean, cut off at the lowest possible score; None for a single
+            score.
+        high: The upper end, likewise.
     """
 
     n: int
@@ -27,7 +35,16 @@ class Summary:
 
     @classmethod
     def of(cls, scores: Sequence[float], *, least: float = 0.0, most: float = 100.0) -> Self:
-        """Sum up scores that lie from `least` to `most` by their nature. Raises ValueError for no scores at all."""
+        """Summarize scores.
+
+        Args:
+            scores: At least one score.
+            least: The lowest possible score.
+            most: The highest possible score.
+
+        Raises:
+            ValueError: If there are no scores.
+        """
         if not scores:
             raise ValueError("a summary needs at least one score")
         n, mean = len(scores), statistics.fmean(scores)
@@ -41,28 +58,30 @@ class Summary:
 
     @property
     def caution(self) -> str:
-        """The words ` (only an indication …)` to stand behind an interval of few scores, or none."""
+        """The note ` (only an indication …)` that follows the interval of few scores, or an empty string."""
         return f" (only an indication: fewer than {FEWEST} seeds)" if self.n < FEWEST else ""
 
 
 def threshold_text(threshold: float) -> str:
-    """With two decimals, as accuracies have, or as many as it needs.
+    """A threshold with two decimals, like accuracies, or with more if it needs them.
 
-    >>> threshold_text(99.4), threshold_text(99.405)
-    ('99.40', '99.405')
+    Example:
+        >>> threshold_text(99.4), threshold_text(99.405)
+        ('99.40', '99.405')
     """
     return f"{threshold:.2f}" if round(threshold, 2) == threshold else f"{threshold:g}"
 
 
 def minutes_text(minutes: dict[str, float]) -> str:
-    """Of a run, by the machine it ran on.
+    """The minutes that a run takes on each machine, as text.
 
-    >>> minutes_text({"one core of X": 3.6, "a GPU": 0.4})
-    '3.6 minutes on one core of X, 0.4 on a GPU'
+    Example:
+        >>> minutes_text({"one core of X": 3.6, "a GPU": 0.4})
+        '3.6 minutes on one core of X, 0.4 on a GPU'
     """
     return ", ".join(f"{time:.1f} on {machine}" for machine, time in minutes.items()).replace(" on", " minutes on", 1)
 
 
 def above(accuracies: Iterable[float], threshold: float) -> int:
-    """How many accuracies (per cent) are above the threshold, rounding errors of binary numbers aside."""
+    """The number of accuracies (per cent) above the threshold, tolerant of binary rounding errors."""
     return sum(accuracy > threshold + 1e-9 for accuracy in accuracies)

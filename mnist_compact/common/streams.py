@@ -1,6 +1,6 @@
-"""Standard streams that do not abort a command: characters are degraded, closed and full outputs are noticed.
+"""Standard streams that do not abort a command: unsupported characters are replaced, write errors are reported once.
 
-Every command calls `prepare_streams` before it prints anything, and asks `output_error` at its end.
+Every command calls `prepare_streams` before it prints anything, and `output_error` at its end.
 """
 
 import codecs
@@ -13,18 +13,18 @@ from typing import Any
 
 DEGRADE = "mnist_compact.degrade"  # name of the error handler
 REPLACEMENTS = {"→": "->", "×": "x", "·": "-", "±": "+/-", "–": "-", "─": "-", "…": "...", "≤": "<=", "≥": ">="}
-DEFAULT_HANDLERS = ("strict", "surrogateescape")  # of Python; any other was chosen by the user
+DEFAULT_HANDLERS = ("strict", "surrogateescape")  # Python's defaults; any other handler was chosen by the user
 
 
 def degraded(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Codec error handler: write a similar ASCII text for characters that the output's encoding lacks.
+    """Codec error handler: write a similar ASCII text for a character that the encoding of the output lacks.
 
-    Bytes of file names that are no text are written as they are.
+    Bytes of file names that are not valid text are written unchanged.
     """
     if not isinstance(error, UnicodeEncodeError):
         raise error
     character = error.object[error.start]
-    if "\udc80" <= character <= "\udcff":  # as Python decodes such bytes
+    if "\udc80" <= character <= "\udcff":  # how Python decodes such bytes
         return bytes([ord(character) - 0xDC00]), error.start + 1
     similar = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
     return REPLACEMENTS.get(character) or similar or "?", error.start + 1
@@ -34,7 +34,7 @@ codecs.register_error(DEGRADE, degraded)
 
 
 class _KeepsError(io.FileIO):
-    """A file that keeps its first write error, and raises it only if it is a broken pipe, which ends a command."""
+    """A file that keeps its first write error and raises it only if it is a broken pipe, which ends a command."""
 
     error: OSError | None = None
 
@@ -50,9 +50,9 @@ class _KeepsError(io.FileIO):
 
 
 def prepare_streams() -> None:
-    """Make stdout and stderr safe to print to, whatever their encoding and wherever they lead.
+    """Make stdout and stderr safe to print to, whatever their encoding and destination.
 
-    A closed stream leads to the null device from here on, so that no file takes its number.
+    A closed stream is redirected to the null device, so that no other file gets its descriptor.
     """
     _open_closed_descriptors()
     sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
@@ -60,7 +60,7 @@ def prepare_streams() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if not isinstance(stream, io.TextIOWrapper):
-            continue  # a notebook's, or of a program that replaced it
+            continue  # replaced by a notebook or another program
         if stream.errors in DEFAULT_HANDLERS:
             stream.reconfigure(errors=DEGRADE)
         raw = getattr(stream.buffer, "raw", stream.buffer)
@@ -69,7 +69,11 @@ def prepare_streams() -> None:
 
 
 def output_error() -> str | None:
-    """Flush stdout and tell why it could not be written to; None for success and for a reader that left, as `head`."""
+    """Flush stdout.
+
+    Returns:
+        Why it could not be written to; None on success, and if the reader closed the pipe, as `head` does.
+    """
     if sys.stdout is None:
         return None
     with suppress(BrokenPipeError):
@@ -99,4 +103,4 @@ def _open_closed_descriptors() -> None:
             os.fstat(number)
         except OSError:
             with suppress(OSError):
-                os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+                os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor

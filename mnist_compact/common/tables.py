@@ -1,6 +1,6 @@
-"""Tables for people (terminal, Markdown, HTML) and for programs (CSV, JSON, Parquet).
+"""Tables for human readers (terminal, Markdown, HTML) and for programs (CSV, JSON, Parquet).
 
-Cells print literally: no markup, no control codes.
+Cells are printed literally: no markup and no control codes.
 """
 
 import html
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 MISSING = "–"
 DECIMALS = {
-    **{"accuracy": 2, "loss": 4, "seconds": 1},  # of results; 0.01 % is one image of 10,000
-    **{"mean": 3, "sd": 3, "low": 3, "high": 3, "min": 2, "max": 2, "over": 1},  # of summaries of accuracies
+    **{"accuracy": 2, "loss": 4, "seconds": 1},  # results; 0.01 % is one image of 10,000
+    **{"mean": 3, "sd": 3, "low": 3, "high": 3, "min": 2, "max": 2, "over": 1},  # summaries of accuracies
 }
 WITH_THOUSANDS = {"parameters", "trainable_parameters", "macs"}
 STYLE = """body { font: 14px/1.4 system-ui, sans-serif; margin: 2em }
@@ -27,25 +27,33 @@ table { border-collapse: collapse }
 th, td { padding: 0.25em 0.7em; border-bottom: 1px solid #ccc; text-align: left; vertical-align: top }
 th { position: sticky; top: 0; background: #fff }"""
 NUMBERS = "{ text-align: right; font-variant-numeric: tabular-nums }"
-_GAP = 3  # what a column takes beside its text: a space each side and the divider
+_GAP = 3  # width of a column beyond its text: a space on each side and the divider
 
 
 def on_paper_or_terminal(kind: "type[Console] | None" = None) -> "Console":
-    """A rich console for stdout: control codes for a terminal alone, whatever FORCE_COLOR says, for a file is read."""
+    """Create a rich console for stdout that writes control codes only to a terminal, whatever FORCE_COLOR is.
+
+    Args:
+        kind: The class of the console.
+    """
     from rich.console import Console
 
     terminal = sys.stdout is not None and sys.stdout.isatty()
     console = (kind or Console)(highlight=False, force_terminal=None if terminal else False)
-    if console.width < 1:  # COLUMNS=0, of a shell that has no terminal
+    if console.width < 1:  # COLUMNS=0 in a shell without a terminal
         console.width = 80
     return console
 
 
 def to_rich(frame: "pd.DataFrame", *, width: int | None = None) -> "Group":
-    """The frame for a rich console, nothing cut off.
+    """Convert a frame to rich tables without cutting anything off.
 
-    Where it is wider than `width` characters its columns go on in further tables below, each beginning with the first
-    column. Headers break at their spaces; a text too long even for a table of its own is folded.
+    Headers break at their spaces, and a text that is too long for a table of its own is folded.
+
+    Args:
+        frame: The table.
+        width: The width in characters. If the frame is wider, the remaining columns follow in further tables below,
+            each of which begins with the first column.
     """
     from rich.console import Group
     from rich.padding import Padding
@@ -57,12 +65,15 @@ def to_rich(frame: "pd.DataFrame", *, width: int | None = None) -> "Group":
 
 
 def columns_that_fit(frame: "pd.DataFrame", ranked: Sequence[str], width: int) -> list[str]:
-    """The columns of a table that is at most `width` characters wide, in the frame's order.
+    """Choose the columns that fit into a terminal.
 
     Args:
         frame: The whole table.
-        ranked: Its columns, the most important ones first; the first two are always among those that fit.
-        width: Of the terminal.
+        ranked: Its columns, the most important first; the first two are always chosen.
+        width: The width of the terminal in characters.
+
+    Returns:
+        The chosen columns in the order of the frame.
     """
     chosen: list[str] = []
     left = width
@@ -75,14 +86,14 @@ def columns_that_fit(frame: "pd.DataFrame", ranked: Sequence[str], width: int) -
 
 
 def _width(name: str, cells: Sequence[str]) -> int:
-    """What a column needs: its header breaks at its spaces."""
+    """The width of a column; its header breaks at its spaces."""
     from rich.cells import cell_len
 
     return max(cell_len(text) for text in [*cells, *str(name).split(), ""])
 
 
 def to_text(frame: "pd.DataFrame") -> str:
-    """The frame as plain text, as wide as it needs to be; headers break at their spaces."""
+    """Convert a frame to plain text of any width; headers break at their spaces."""
     columns = [_text_column(name, frame[name], to_right=_is_number(frame, name)) for name in frame.columns]
     height = max((len(head) for head, _, _ in columns), default=0)
     header = zip(*([" " * len(rule)] * (height - len(head)) + head for head, rule, _ in columns), strict=True)
@@ -94,7 +105,7 @@ def to_text(frame: "pd.DataFrame") -> str:
 
 
 def show_table(frame: "pd.DataFrame") -> None:
-    """On stdout: within a terminal's width, or whole where rich would squeeze it into 80 columns."""
+    """Print a frame to stdout: within the width of a terminal, otherwise at full width."""
     console = on_paper_or_terminal()
     if console.is_terminal:
         console.print(to_rich(frame, width=console.width))
@@ -103,7 +114,7 @@ def show_table(frame: "pd.DataFrame") -> None:
 
 
 def _text_column(name: str, values: "pd.Series[Any]", *, to_right: bool) -> tuple[list[str], str, list[str]]:
-    """Lines of the header, a blank of the column's width, the cells; all padded to that width."""
+    """The lines of the header, a blank line and the cells, all padded to the width of the column."""
     from rich.cells import cell_len
 
     def padded(text: str) -> str:
@@ -117,7 +128,7 @@ def _text_column(name: str, values: "pd.Series[Any]", *, to_right: bool) -> tupl
 
 
 def to_markdown(frame: "pd.DataFrame") -> str:
-    """The frame as a table of GitHub's Markdown, numbers to the right."""
+    """Convert a frame to a table in GitHub's Markdown, with numbers aligned to the right."""
     header = [_escaped(_clean(name)) for name in frame.columns]
     rule = ["---:" if _is_number(frame, name) else "---" for name in frame.columns]
     columns = [[_escaped(_shown(name, value)) for value in frame[name]] for name in frame.columns]
@@ -125,14 +136,14 @@ def to_markdown(frame: "pd.DataFrame") -> str:
 
 
 def to_csv(frame: "pd.DataFrame") -> str:
-    """The frame as CSV: full precision, missing values empty, times in ISO 8601."""
+    """Convert a frame to CSV: full precision, missing values empty, times in ISO 8601."""
     return str(_with_zone(frame).to_csv(index=False, lineterminator="\n"))
 
 
 def to_json(frame: "pd.DataFrame") -> str:
-    """The frame as a JSON array with an object for each row.
+    """Convert a frame to a JSON array with one object per row.
 
-    Numbers have full precision, times are in ISO 8601, and what is missing or not finite is null.
+    Numbers have full precision, times are in ISO 8601, and missing or non-finite values are null.
     """
     rows = [
         {str(name): _as_json(value) for name, value in zip(frame.columns, row, strict=True)}
@@ -148,15 +159,14 @@ def _as_json(value: Any) -> Any:
         return None
     if isinstance(value, pd.Timestamp):
         return value.isoformat()
-    value = value.item() if hasattr(value, "item") else value  # of NumPy
+    value = value.item() if hasattr(value, "item") else value  # a NumPy scalar
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def to_html(frame: "pd.DataFrame", title: str, notes: Sequence[str] = ()) -> str:
-    """The frame as a page that needs nothing else, the notes below it."""
-
-    right = [place for place, name in enumerate(frame.columns, 1) if _is_number(frame, name)]
-    aligned = f"{', '.join(f'td:nth-child({place})' for place in right)} {NUMBERS}\n" if right else ""
+    """Convert a frame to a self-contained HTML page with the notes below the table."""
+    right = [position for position, name in enumerate(frame.columns, 1) if _is_number(frame, name)]
+    aligned = f"{', '.join(f'td:nth-child({position})' for position in right)} {NUMBERS}\n" if right else ""
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
         f"<style>\n{STYLE}\n{aligned}</style>\n</head>\n"
@@ -165,7 +175,7 @@ def to_html(frame: "pd.DataFrame", title: str, notes: Sequence[str] = ()) -> str
 
 
 def to_html_fragment(frame: "pd.DataFrame", notes: Sequence[str] = ()) -> str:
-    """The frame as a table within a page or a notebook, the notes below it."""
+    """Convert a frame to an HTML table for a page or a notebook, with the notes below it."""
 
     def row(tag: str, cells: Sequence[str]) -> str:
         return f"<tr>{''.join(f'<{tag}>{html.escape(cell)}</{tag}>' for cell in cells)}</tr>\n"
@@ -179,32 +189,32 @@ def to_html_fragment(frame: "pd.DataFrame", notes: Sequence[str] = ()) -> str:
 
 
 def settings_to_html(config: Mapping[str, Any]) -> str:
-    """A record's configuration for a notebook: a row a group, with the option and its settings."""
+    """Convert the configuration of a record to an HTML table for a notebook: one row per group."""
     import yaml
 
     rows = [("group", "option", "settings"), ("seed", config["seed"], "")]
     for group, settings in config.items():
         if isinstance(settings, Mapping):
-            told = {key: value for key, value in settings.items() if key not in ("kind", "name")}
-            rows.append((group, settings["name"], yaml.safe_dump(told, sort_keys=False, allow_unicode=True)))
+            values = {key: value for key, value in settings.items() if key not in ("kind", "name")}
+            rows.append((group, settings["name"], yaml.safe_dump(values, sort_keys=False, allow_unicode=True)))
     lines = ["".join(f"<td><pre>{html.escape(str(cell))}</pre></td>" for cell in row) for row in rows]
     return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
 def write_parquet(frame: "pd.DataFrame", path: Path) -> None:
-    """The frame as Parquet, dtypes kept and columns of mixed kinds as text; needs pyarrow."""
+    """Write a frame as Parquet with its dtypes; columns of mixed types become text. Requires pyarrow."""
     mixed = frame.select_dtypes("object").columns
     _with_zone(frame).astype(dict.fromkeys(mixed, "string")).to_parquet(path, index=False)
 
 
 def _with_zone(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """The frame with times that say that they are in UTC."""
+    """The frame with the time zone UTC added to its times."""
     times = frame.select_dtypes("datetime").columns
     return frame.assign(**{name: frame[name].dt.tz_localize("UTC") for name in times})
 
 
 def _packed(widths: dict[str, int], width: int | None) -> list[list[str]]:
-    """The column names in as few tables as fit `width`, each led by the first column."""
+    """The column names distributed over as few tables as fit `width`, each beginning with the first column."""
     first, *rest = list(widths)
     tables = [[first]]
     for name in rest:
@@ -254,19 +264,22 @@ def _shown(name: str, value: Any) -> str:
 
 
 def decimals_of(name: str) -> int | None:
-    """Of the numbers in a column; None for a setting (its key has a dot), which is shown as it can be typed again."""
+    """The number of decimals that a column is shown with.
+
+    None for a setting (its key has a dot), which is shown exactly, so that it can be typed on a command line.
+    """
     words = [] if "." in name and " " not in name else name.replace("_", " ").split()
     return next((DECIMALS[word] for word in words if word in DECIMALS), None)
 
 
 def _clean(value: object) -> str:
-    """One line without control codes: what a record holds must not steer the terminal."""
+    """One line without control codes, so that the content of a record cannot control the terminal."""
     text = str(value)
     return text if text.isprintable() else "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _escaped(cell: str) -> str:
-    """`cell` with what Markdown would read as layout or HTML made literal."""
+    """`cell` with the characters escaped that Markdown would read as layout or HTML."""
     for character in "\\|`*_[]<>~$":
         cell = cell.replace(character, f"\\{character}")
     return cell

@@ -1,7 +1,7 @@
-"""Whether a record can be true: values of the right kind and range, and figures that agree with one another.
+"""Validation of a record: types and ranges of its values, and consistency of its figures.
 
-A record may have been edited, or damaged in a way that JSON does not notice. One that contradicts itself is not read at
-all: no reader has to decide which of its figures to believe.
+A record may have been edited, or damaged in a way that leaves valid JSON. An inconsistent record is not read at all, so
+that no reader has to decide which of its figures to trust.
 """
 
 import math
@@ -13,8 +13,8 @@ from typing import Any
 
 from mnist_compact.records.correct_bits import count_of_bits
 
-LARGEST = 2**63 - 1  # what a column of whole numbers holds
-ROUNDING = 1e-6  # per cent; accuracies are written with all their digits
+LARGEST = 2**63 - 1  # the largest value of an Int64 column
+ROUNDING = 1e-6  # percentage points; accuracies are written with all their digits
 
 
 def _is_whole(value: Any, least: int = 0) -> bool:
@@ -27,7 +27,7 @@ def _is_number(value: Any, most: float = math.inf) -> bool:
 
 @dataclass(slots=True, frozen=True)
 class _Rule:
-    told: str
+    description: str
     holds: Callable[[Any], bool]
 
 
@@ -47,7 +47,7 @@ _OF_SCORES = {
 
 
 def faults_of(record: Any) -> list[str]:
-    """The values of a wrong kind or range, each with its key and its rule."""
+    """List the values of a wrong type or range, each with its key and its rule."""
     checked = [
         *(
             (f"network.{key}", getattr(record.network, key), _COUNT)
@@ -56,16 +56,20 @@ def faults_of(record: Any) -> list[str]:
         ("epochs_done", record.epochs_done, _COUNT),
         ("seconds", record.seconds, _AMOUNT),
     ]
-    for place, score in enumerate(record.scores):
-        checked += [(f"scores[{place}].{key}", getattr(score, key), rule) for key, rule in _OF_SCORES.items()]
-    return [f"{key} must be {rule.told}, got {value!r}" for key, value, rule in checked if not rule.holds(value)]
+    for position, score in enumerate(record.scores):
+        checked += [(f"scores[{position}].{key}", getattr(score, key), rule) for key, rule in _OF_SCORES.items()]
+    return [f"{key} must be {rule.description}, got {value!r}" for key, value, rule in checked if not rule.holds(value)]
 
 
 def contradictions_of(record: Any, folder: Path) -> list[str]:
-    """What a record without `faults_of` says twice and differently.
+    """List the inconsistent figures of a record whose single values are valid (see `faults_of`).
 
-    Of each score the accuracy and the counts; of a completed run also the final score and the confusion matrix, and the
-    file that says which images were right. A run that was cut off may have written one of these and not yet the other.
+    The accuracy of each score must agree with its counts. For a completed run the final score must also agree with the
+    confusion matrix and with correct.bits; an interrupted run may have written only one of them.
+
+    Args:
+        record: The `RunRecord`.
+        folder: Its run folder.
     """
     found = []
     for score in record.scores:
@@ -82,7 +86,7 @@ def contradictions_of(record: Any, folder: Path) -> list[str]:
     counted = f"the final score's {final.correct:,} of {final.total:,}"
     matrix: Any = record.confusion
     if is_square_of_counts(matrix):
-        right, images = sum(row[place] for place, row in enumerate(matrix)), sum(map(sum, matrix))
+        right, images = sum(row[label] for label, row in enumerate(matrix)), sum(map(sum, matrix))
         if (right, images) != (final.correct, final.total):
             found.append(f"the confusion matrix has {right:,} correct of {images:,} images beside {counted}")
     bits = count_of_bits(folder)
@@ -92,7 +96,7 @@ def contradictions_of(record: Any, folder: Path) -> list[str]:
 
 
 def is_square_of_counts(matrix: Any) -> bool:
-    """Whether this can be a confusion matrix."""
+    """Whether a value can be a confusion matrix: a square list of lists of counts."""
     return (
         isinstance(matrix, list)
         and all(isinstance(row, list) and len(row) == len(matrix) for row in matrix)

@@ -1,6 +1,7 @@
-"""Which evaluation images a run's final weights got right: a bit an image, in the order of the split.
+"""correct.bits: one bit per evaluation image, 1 if the final weights of the run classified it correctly.
 
-Ten thousand of them take 1,250 bytes. They tell errors that every seed makes from those of one seed.
+The bits are in the order of the split; 10,000 images take 1,250 bytes. They distinguish errors that every seed makes
+from errors of a single seed.
 """
 
 from pathlib import Path
@@ -10,7 +11,7 @@ from mnist_compact.common.run_files import CORRECT
 
 
 def count_of_bits(folder: Path) -> tuple[int, int] | None:
-    """How many images the file marks as correct, and its size in bytes; None where there is none."""
+    """Return the number of correct images and the size of the file in bytes; None if the file cannot be read."""
     try:
         bits = (folder / CORRECT).read_bytes()
     except OSError:
@@ -19,9 +20,16 @@ def count_of_bits(folder: Path) -> tuple[int, int] | None:
 
 
 def read_bits(folder: Path, *, correct: int, total: int) -> bytes | None:
-    """Packed, first image in the highest bit; None unless they are of `total` images with `correct` right ones.
+    """Read correct.bits.
 
-    Runs of earlier versions have none.
+    Args:
+        folder: The run folder.
+        correct: The number of correct images that the file must have.
+        total: The number of images that the file must have.
+
+    Returns:
+        The packed bits, the first image in the highest bit; None if the file does not match or is missing, as in runs
+        of earlier versions.
     """
     try:
         bits = read_bytes(folder / CORRECT)

@@ -1,4 +1,4 @@
-"""Where run folders lie, what kind of run each is by its place, and what tells whether its files have changed."""
+"""Discovery of run folders: their paths, the kind of each run by its path, and stamps that show file changes."""
 
 import os
 from collections.abc import Iterator
@@ -9,35 +9,35 @@ from typing import Any
 from mnist_compact.common.bounded_read import read_json
 from mnist_compact.common.run_files import CHECKPOINT, CORRECT, LOG, METRICS, RECORD, WEIGHTS
 
-# Any of these makes a folder a run's: with no record beside it, one whose record is missing.
+# A folder with any of these files is a run folder, even if its record is missing.
 MARKS = {RECORD, METRICS, CHECKPOINT, LOG}
 READ = (RECORD, METRICS, CORRECT)
-CONFIRMED = "confirmation.json"  # in the folder of a confirmation: what is confirmed
+CONFIRMED = "confirmation.json"  # in the folder of a confirmation: the confirmed configuration
 DATABASE = "study.db"  # in the folder of a study
-TRIALS = "trials"  # there too: the trials' folders by number
-SEEDS = "seeds"  # in the folder of a confirmation: the seeds' folders by number
-EXPORTED = ".study.json.gz"  # how the names of exported studies end
+TRIALS = "trials"  # in the folder of a study: the run folders of the trials by number
+SEEDS = "seeds"  # in the folder of a confirmation: the run folders by seed
+EXPORTED = ".study.json.gz"  # the ending of exported studies
 
-Stamp = tuple[int, ...]  # of each file in READ: time written and time changed in ns, bytes, inode; zeros if missing
+Stamp = tuple[int, ...]  # for each file in READ: mtime and ctime in ns, size in bytes, inode; zeros if missing
 ABSENT = (0, 0, 0, 0)
 
 
 @dataclass(slots=True, frozen=True)
 class Origin:
-    """Which command left a run: `python -m mnist_compact`, alone or as a grid, a search, or `confirm`."""
+    """The command that created a run: a single run, a grid, a search or a confirmation."""
 
-    kind: str = "run"  # run, grid, trial, ranking (a candidate's part in one) or confirmation
+    kind: str = "run"  # run, grid, trial, ranking (a run of a ranking's candidate) or confirmation
     study: str | None = None
     trial: int | None = None
-    confirmation: str | None = None  # its name, or that of the part in a ranking
+    confirmation: str | None = None  # its name, or the candidate's name within a ranking
 
     @classmethod
     def of(cls, path: str) -> "Origin":
-        """By the place of a run folder, an absolute path:
+        """Derive the origin of a run from the absolute path of its folder.
 
-        …/sweeps/<study>/trials/<number>, …/confirmations/<name>/seeds/<seed> or …/grids/<date>/<time>/<run>. A search
-        told to keep its studies elsewhere has them in <study>/trials/<number> there; a confirmation elsewhere is known
-        by its CONFIRMED, which also tells a ranking.
+        The paths are …/sweeps/<study>/trials/<number>, …/confirmations/<name>/seeds/<seed> and
+        …/grids/<date>/<time>/<run>. A search with another output folder uses <folder>/<study>/trials/<number>. A
+        confirmation in another folder is recognised by its file CONFIRMED, which also marks rankings.
         """
         *above, parent, name = ["", "", *path.split(os.sep)]
         if parent == TRIALS and name.isdecimal():
@@ -50,11 +50,11 @@ class Origin:
         return cls("grid") if above[-2] == "grids" else cls()
 
 
-def _below(landmark: str, parts: list[str]) -> str:
-    """The path from the last folder of that name on, "" without one."""
-    if landmark not in parts:
+def _below(folder: str, parts: list[str]) -> str:
+    """The path below the last folder of that name; "" if there is none."""
+    if folder not in parts:
         return ""
-    return "/".join(parts[len(parts) - parts[::-1].index(landmark) :])
+    return "/".join(parts[len(parts) - parts[::-1].index(folder) :])
 
 
 def _kind_of(home: str) -> str:
@@ -62,33 +62,40 @@ def _kind_of(home: str) -> str:
 
 
 def confirmed(home: Path | str) -> dict[str, Any]:
-    """What the folder of a confirmation says of it; nothing where that cannot be read."""
+    """Read the file CONFIRMED in the folder of a confirmation; an empty dictionary if it cannot be read."""
     try:
-        told = read_json(Path(home, CONFIRMED))
+        content = read_json(Path(home, CONFIRMED))
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def is_below(name: str) -> bool:
-    """Whether something of this name has a folder of its own in that of all."""
+    """Whether a name, used as a path, is a direct subfolder."""
     return len(Path(name).parts) == 1 and name not in ("..", "/")
 
 
 @dataclass(slots=True, frozen=True)
 class RunFolder:
-    """`label` is the folder as reached from the path given, `path` the absolute one without links."""
+    """A run folder that was found.
+
+    Attributes:
+        label: The folder relative to the path that was searched.
+        path: The absolute path without links.
+        stamp: The stamp of its files.
+        fault: Why the folder cannot be read; "" if it can.
+    """
 
     label: str
     path: str
     stamp: Stamp
-    fault: str = ""  # why nothing in it can be read
+    fault: str = ""
 
 
 def run_folders(root: Path) -> Iterator[RunFolder]:
-    """Every run folder at or under `root`, once; also folders that cannot be listed, with the fault.
+    """Find every run folder at or under `root`, each once; folders that cannot be listed carry a `fault`.
 
-    Links are followed in the end: what lies here as well goes by its own place.
+    Links are followed last, so that a folder below `root` is reported under its own path rather than under a link.
     """
     waiting = [("" if root == Path() else str(root), os.path.realpath(root))]
     links, seen = list[tuple[str, str]](), set[str]()
@@ -121,6 +128,6 @@ def run_folders(root: Path) -> Iterator[RunFolder]:
 def _stamp(entry: "os.DirEntry[str]") -> Stamp:
     try:
         stat = entry.stat()
-    except OSError:  # gone since it was listed, or a link to nowhere
+    except OSError:  # removed since it was listed, or a broken link
         return ABSENT
     return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino

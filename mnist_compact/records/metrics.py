@@ -1,4 +1,4 @@
-"""The per-epoch metrics of a run (metrics.csv), and what is read off them."""
+"""The per-epoch metrics of a run (metrics.csv) and the epochs to converge."""
 
 import math
 from collections.abc import Sequence
@@ -18,20 +18,28 @@ CONVERGENCE_RULE = (
 )
 
 Row = list[float]  # in the order of the header
-Columns = dict[str, list[float]]  # name → a value a finished epoch
+Columns = dict[str, list[float]]  # name → one value per finished epoch
 
 
 def first_converged(epochs: Sequence[int], accuracies: Sequence[float]) -> int | None:
-    """The first epoch whose accuracy (per cent) lies within CONVERGED_WITHIN of the best; None without a finite one."""
+    """Return the first epoch whose accuracy is within CONVERGED_WITHIN of the best.
+
+    Args:
+        epochs: The epochs, counted from 1.
+        accuracies: The accuracy of each epoch in per cent.
+
+    Returns:
+        The epoch; None if no accuracy is finite.
+    """
     finite = [accuracy for accuracy in accuracies if math.isfinite(accuracy)]
     if not finite:
         return None
-    threshold = max(finite) - CONVERGED_WITHIN - 1e-9  # 99.0 - 0.1 is a little more than 98.9 in binary
+    threshold = max(finite) - CONVERGED_WITHIN - 1e-9  # 99.0 - 0.1 is slightly more than 98.9 in binary
     return next(epoch for epoch, accuracy in zip(epochs, accuracies, strict=True) if accuracy >= threshold)
 
 
 def epochs_to_converge(folder: Path, evaluated: str) -> int | None:
-    """`first_converged` of the accuracy on the evaluated split under raw weights in the run folder's metrics.csv."""
+    """Apply `first_converged` to the accuracy of the raw weights on the evaluated split in metrics.csv."""
     header, rows = read_rows(folder)
     if f"{evaluated}_accuracy" not in header:
         return None
@@ -40,16 +48,22 @@ def epochs_to_converge(folder: Path, evaluated: str) -> int | None:
 
 
 def read_columns(folder: Path) -> Columns:
-    """What `read_metrics` tells, as plain lists: a run draws its curves without the 60 MB that pandas takes."""
+    """Read metrics.csv like `read_metrics`, but into lists, which saves the 60 MB of memory that pandas takes."""
     header, rows = read_rows(folder)
-    return {name: [row[place] for row in rows] for place, name in enumerate(header)}
+    return {name: [row[position] for row in rows] for position, name in enumerate(header)}
 
 
 def read_metrics(folder: Path | str) -> "pd.DataFrame":
-    """One row per finished epoch, in order; no row (but an `epoch` column) when metrics.csv is missing or empty.
+    """Read metrics.csv of a run folder.
 
-    A line that a kill cut short is left out, and of an epoch done again after a continuation the later row counts.
-    `epoch` and the counts of images (correct, total) are Int64, the rest float64.
+    An incomplete last line is ignored. If an epoch was repeated after the run was resumed, the later row counts.
+
+    Args:
+        folder: The run folder.
+
+    Returns:
+        One row per finished epoch in order; `epoch` and the counts of images (correct, total) are Int64, the other
+        columns float64. If the file is missing or empty, the frame has an `epoch` column and no rows.
     """
     import pandas as pd
 
@@ -58,18 +72,18 @@ def read_metrics(folder: Path | str) -> "pd.DataFrame":
 
 
 def typed(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """Metrics with `epoch` and the counts of images as Int64."""
+    """Convert `epoch` and the counts of images to Int64."""
     counts = [name for name in frame.columns if name == "epoch" or name.endswith(("_correct", "_total"))]
     return frame.astype(dict.fromkeys(counts, "Int64"))
 
 
 def read_rows(folder: Path) -> tuple[list[str], list[Row]]:
-    """The header of metrics.csv and the lines under it, as `read_metrics` tells them."""
+    """Read the header and the rows of metrics.csv, as `read_metrics` does; both empty if the file cannot be read."""
     try:
         text = read_bytes(folder / METRICS).decode(errors="replace")
     except OSError:
         return [], []
-    # Only a line with its end was written whole: of "99.41" a cut may leave a perfectly readable "9".
+    # Only a line with a line end is complete: a kill can cut "99.41" down to a valid "9".
     first, *lines = text.split("\n")[:-1] or [""]
     header = first.rstrip("\r").split(",")
     if "epoch" not in header:
@@ -83,7 +97,7 @@ def read_rows(folder: Path) -> tuple[list[str], list[Row]]:
 
 
 def _parse_row(cells: list[str]) -> Row:
-    """The numbers of one line, an empty cell as NaN; none for a line that is not numbers alone."""
+    """The numbers of one line, NaN for an empty cell; an empty list if a cell is not a number."""
     try:
         return [*map(float, cells)] if all(cells) else [float(cell or math.nan) for cell in cells]
     except ValueError:

@@ -1,14 +1,17 @@
-"""Records of earlier versions, brought to the present form. The versions themselves are listed in `record`."""
+"""Migrations of records of earlier schema versions. The versions are listed in `record`."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# Where a setting stood before version 3 → where it stands.
+# Key of a setting before version 3 → its present key.
 MOVED = {"train.device": "machine.device", "train.threads": "machine.threads", "data.root": "machine.data_root"}
 
 
 def _from_1(raw: dict[str, Any]) -> None:
-    """Of the scores at "last" that of averaged weights may be older than the run's last epoch: then it is none."""
+    """Add `evaluated` and `final`.
+
+    In version 1 the score of averaged weights at "last" may be older than the last epoch of the run; it is removed.
+    """
     scores = raw.get("scores", [])
     split = next((score["split"] for score in scores if score["split"] != "train"), None)
     kind = raw["config"]["data"]["kind"] if split is None else ""
@@ -25,9 +28,10 @@ def _from_2(raw: dict[str, Any]) -> None:
 
 
 def with_machine(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A record's configuration; one from before version 3 with what was the machine's where it belongs.
+    """Return the configuration of a record with the `machine` group that version 3 introduced.
 
-    Raises TypeError for what is no configuration.
+    Raises:
+        TypeError: If `config` is not a mapping.
     """
     if "machine" in config:
         return dict(config)
@@ -46,12 +50,12 @@ def with_threshold(plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def new_place(key: str) -> str:
-    """The words ` It is … now.` for a setting that has moved, or none."""
+    """The hint ` It is … now.` for a setting that has moved, or an empty string."""
     return f" It is {MOVED[key]} now." if key in MOVED else ""
 
 
 def moved(word: str) -> str:
-    """An override, such as `train.threads=1`, as it is typed now."""
+    """Translate an override, such as `train.threads=1`, to its present key."""
     key, equals, value = word.partition("=")
     name = key.lstrip("+")
     return f"{MOVED[name]}{equals}{value}" if name in MOVED else word

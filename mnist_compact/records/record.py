@@ -1,15 +1,15 @@
-"""The record of one run on disk: the only contract between training and the reports.
+"""The record of one run on disk, result.json: the only contract between training and the reports.
 
-Its file is one of several in a run's folder: see `run_files`.
+`run_files` lists the other files of a run folder. Accuracies are in per cent, losses are mean cross-entropy in nats
+(without label smoothing), times in seconds.
 
-Accuracies are in per cent, losses are mean cross-entropy in nats (without label smoothing), times in seconds.
+Schema versions:
 
-Versions of the schema. Within one, keys may be missing or unknown: a reader takes the default or passes over them, so a
-new field with a default needs no new version.
+    1   has neither `evaluated` nor `final` in a score; both follow from the names of the splits and the configuration
+    2   adds both, `normalisation` and `continuations`
+    3   moves `train.device`, `train.threads` and `data.root` to `config.machine`, the last as `data_root`
 
-    1   neither `evaluated` nor `final` of a score: both follow from the names of the splits and the configuration
-    2   both are written, with `normalisation` and `continuations`
-    3   `config.machine` holds what were `train.device`, `train.threads` and `data.root`, the last as `data_root`
+Readers use the default of a missing key and ignore unknown keys, so a new field with a default needs no new version.
 """
 
 import json
@@ -32,25 +32,25 @@ SCHEMA_VERSION = 3
 
 
 class Status(StrEnum):
-    """How far a run came. A process killed outright leaves RUNNING behind."""
+    """The status of a run. A killed process leaves RUNNING behind."""
 
     RUNNING = "running"
     COMPLETED = "completed"
-    STOPPED = "stopped"  # ended early by whoever watched its scores
-    INTERRUPTED = "interrupted"  # Ctrl-C: what was done is on disk
+    STOPPED = "stopped"  # pruned: ended early by a callback
+    INTERRUPTED = "interrupted"  # Ctrl-C; the finished epochs are on disk
     DIVERGED = "diverged"  # the loss was not finite
     FAILED = "failed"  # any other exception; `reason` holds its message
 
 
 class RecordError(UserError):
-    """A file that is not a record this version can read."""
+    """A file is not a record that this version can read."""
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Score:
-    """One measured result and exactly what it belongs to."""
+    """One score with its split, weights and epoch."""
 
-    split: str  # train, or the images evaluated: test, holdout, fashion_test, synthetic
+    split: str  # train, or the evaluated images: test, holdout, fashion_test, synthetic
     weights: str  # raw or averaged
     at: str  # last (epoch) or best (epoch by accuracy on this split, with these weights)
     epoch: int  # counted from 1
@@ -58,23 +58,26 @@ class Score:
     loss: float
     correct: int
     total: int
-    final: bool = False  # the one that counts: evaluated split, last epoch done, averaged weights if that epoch has any
+    final: bool = False  # the final score: evaluated split, last epoch, averaged weights if that epoch has any
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class NetworkFacts:
-    """Counts of the network for one image. Every learned or frozen weight is a parameter; buffers are not."""
+    """The size of the network and its cost for one image.
+
+    Every learned or frozen weight counts as a parameter; buffers do not.
+    """
 
     parameters: int
     trainable_parameters: int
     macs: int
-    receptive_field: int | None  # px, of one unit before the final pooling and the head; None: unknown
+    receptive_field: int | None  # px, of a unit before the final pooling and the head; None: unknown
     input_shape: list[int]  # channels, height, width
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Normalisation:
-    """Of the training images' pixels, scaled to [0, 1]: a network's input is (pixel - mean) / std."""
+    """Mean and standard deviation of the training pixels in [0, 1]; the network's input is (pixel - mean) / std."""
 
     mean: float
     std: float
@@ -82,10 +85,13 @@ class Normalisation:
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Continuation:
-    """Where a run was taken up again. Planned for more epochs than before, it is no longer as if run in one go."""
+    """A point at which a run was resumed.
+
+    A run that is resumed for more epochs than planned differs from a run that was planned for all of them.
+    """
 
     after_epoch: int
-    planned_before: int  # epochs in all
+    planned_before: int  # total epochs
     planned: int
     started_at: str
     environment: dict[str, Any]
@@ -93,10 +99,10 @@ class Continuation:
 
 @dataclass(kw_only=True, slots=True)
 class RunRecord:
-    """Everything later readers need to know of one run.
+    """The complete record of one run.
 
-    `config` is the form that `mnist_compact.config.conversion.from_record` turns back into a runnable configuration.
-    `confusion[actual][predicted]` counts evaluation images under the weights of the final score.
+    `mnist_compact.config.conversion.from_record` turns `config` back into a runnable configuration.
+    `confusion[actual][predicted]` counts evaluation images, classified by the weights of the final score.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -104,30 +110,30 @@ class RunRecord:
     reason: str = ""
     config: dict[str, Any]
     overrides: list[str] = field(default_factory=list)
-    evaluated: str  # the split that the network is scored on
-    classes: list[str] = field(default_factory=list)  # names by label; none of a record from before they were kept
-    normalisation: Normalisation | None = None  # None: written by version 1
+    evaluated: str  # the split on which the network is scored
+    classes: list[str] = field(default_factory=list)  # names by label; empty in older records
+    normalisation: Normalisation | None = None  # None in records of version 1
     scores: list[Score] = field(default_factory=list)
     epochs_done: int = 0
     network: NetworkFacts
     confusion: list[list[int]] | None = None
-    seconds: float = 0.0  # spent in training and evaluation, over all continuations
+    seconds: float = 0.0  # training and evaluation time, summed over all continuations
     started_at: str | None = None  # ISO 8601 with time zone
     finished_at: str | None = None
-    # Where it was begun: versions, processor, threads, device, git commit and whether the tree was dirty.
+    # At the start: versions, processor, threads, device, git commit and whether the working tree was dirty.
     environment: dict[str, Any] = field(default_factory=dict)
     continuations: list[Continuation] = field(default_factory=list)
 
     @property
     def final(self) -> Score | None:
-        """The score that counts, once there is one."""
+        """The final score; None before the run has one."""
         return final_of(self.scores)
 
     @property
     def lengthened(self) -> Continuation | None:
-        """Where the run was first continued for more epochs than it was planned for, if it was.
+        """The first continuation for more epochs than planned; None if there is none.
 
-        One that began again with its first epoch is as if run in one go since.
+        Continuations before a restart at the first epoch do not count, because the restart trains from the beginning.
         """
         found = None
         for each in self.continuations:
@@ -139,15 +145,22 @@ class RunRecord:
 
     @property
     def latest_environment(self) -> dict[str, Any]:
+        """The environment of the last continuation, or of the start."""
         return self.continuations[-1].environment if self.continuations else self.environment
 
     def score(self, split: str, *, weights: str = "raw", at: str = "last") -> Score | None:
-        """The score of exactly this split, these weights and this epoch choice, if it was measured."""
+        """Return the score of this split, these weights and this epoch choice; None if it was not measured.
+
+        Args:
+            split: train, test, holdout, fashion_test or synthetic.
+            weights: raw or averaged.
+            at: last or best.
+        """
         wanted = (split, weights, at)
         return next((score for score in self.scores if (score.split, score.weights, score.at) == wanted), None)
 
     def __repr__(self) -> str:
-        """A few lines: what was run, how it ended, and every score. `dataclasses.asdict` gives all of it."""
+        """A summary of a few lines; `dataclasses.asdict` gives all fields."""
         chosen = [f"{key} {self._option(key)}" for key in ("model", "optim", "data", "seed") if key in self.config]
         scores = [
             f"  {score.split}, {score.weights} weights, {score.at} epoch ({score.epoch}): {score.accuracy:.2f} % "
@@ -157,7 +170,7 @@ class RunRecord:
         return "\n".join([f"RunRecord: {', '.join(chosen)}", *(f"  {line}" for line in self._summary()), *scores])
 
     def _repr_html_(self) -> str:
-        """In a notebook: a row a score, and the rest in words."""
+        """For a notebook: one row per score and a summary in text."""
         import pandas as pd
 
         from mnist_compact.common.tables import to_html_fragment
@@ -165,7 +178,7 @@ class RunRecord:
         return to_html_fragment(pd.DataFrame([asdict(score) for score in self.scores]), self._summary())
 
     def _option(self, key: str) -> Any:
-        """The name of the option of a config group, or the value of a key that is none."""
+        """The name of a config group's option, or the value of a key that is not a group."""
         value = self.config[key]
         return value.get("name") if isinstance(value, dict) else value
 
@@ -175,11 +188,12 @@ class RunRecord:
         return [ended, *filter(None, [self.reason]), size]
 
     def write(self, folder: Path) -> None:
+        """Write result.json into the run folder, in one step."""
         with replacing(folder / RECORD) as path:
             path.write_text(self._as_json(), encoding="utf-8")
 
     def write_in_place(self, folder: Path) -> None:
-        """For a folder that has a record, and takes no new files any more."""
+        """Overwrite result.json directly, for a folder in which no new file can be created."""
         with (folder / RECORD).open("r+", encoding="utf-8") as file:
             file.write(self._as_json())
             file.truncate()
@@ -189,10 +203,11 @@ class RunRecord:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Read `folder`/result.json.
+        """Read result.json of a run folder, migrated to the present schema version.
 
-        Raises RecordError when it is missing, damaged or of another schema version, and when its figures contradict
-        one another or correct.bits.
+        Raises:
+            RecordError: If the file is missing, damaged or of an unknown schema version, or if its figures contradict
+                one another or correct.bits.
         """
         path = folder / RECORD
         try:
@@ -222,13 +237,15 @@ class RunRecord:
 
 
 def final_of(scores: Iterable[Score]) -> Score | None:
+    """Return the final score among `scores`; None if there is none."""
     return next((score for score in scores if score.final), None)
 
 
 def objective(record: RunRecord) -> float | None:
-    """What a run returns to sweepers: the final score's accuracy, in per cent.
+    """Return the objective of a run for sweepers: the accuracy of the final score in per cent.
 
-    None, which they take for a failure, where there is none, and for a run that has diverged.
+    Returns:
+        The accuracy; None, which sweepers treat as a failure, if the run has diverged or has no final score.
     """
     final = record.final
     return None if final is None or record.status is Status.DIVERGED else final.accuracy
@@ -240,7 +257,7 @@ def _parsed(raw: Mapping[str, Any]) -> dict[str, Any]:
     parsed["network"] = NetworkFacts(**fields_of(NetworkFacts, raw["network"], "network"))
     for key, cls in (("scores", Score), ("continuations", Continuation)):
         entries = enumerate(_list_of(raw, key))
-        parsed[key] = [cls(**fields_of(cls, entry, f"{key}[{place}]")) for place, entry in entries]
+        parsed[key] = [cls(**fields_of(cls, entry, f"{key}[{position}]")) for position, entry in entries]
     if raw.get("normalisation") is not None:
         parsed["normalisation"] = Normalisation(**fields_of(Normalisation, raw["normalisation"], "normalisation"))
     return parsed

@@ -1,12 +1,10 @@
-"""The groups of settings in a record's configuration."""
+"""The config groups in the configuration of a record."""
 
-# The config groups, in the order their columns stand. `name` in a group is the option that the user typed.
+# The config groups in the order of their columns. `name` in a group is the option that was chosen.
 GROUPS = ("model", "data", "augment", "optim", "scheduler", "train", "budget", "machine")
-
-
-MACHINE = "machine"  # of these groups says where a run is computed: no part of a configuration's identity
+MACHINE = "machine"  # says where a run is computed; it is not part of the identity of a configuration
 
 
 def is_machines(name: str) -> bool:
-    """Whether a column holds the option or a setting of the machine."""
+    """Whether a column holds the option or a setting of the group `machine`."""
     return name.partition(".")[0] == MACHINE

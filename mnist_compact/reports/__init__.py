@@ -1,1 +1,1 @@
-"""Reports made of run records: tables, queries, groups, plots and the HTML page."""
+"""Reports on run records: tables, queries, grouping, plots and the HTML page."""

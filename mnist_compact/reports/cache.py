@@ -1,7 +1,7 @@
-"""Rows read before, kept in the folder that was searched. Only ever a shortcut: without it everything is read again.
+"""A cache of table rows in the folder that was searched, so that unchanged runs are not read again.
 
-A row counts while the files of its run that are read have the times, sizes and inodes they had when it was read. None
-of it counts when the file is damaged, belongs to other code than this package's, or cannot be written.
+A row is valid while the files of its run have the same times, sizes and inodes as when they were read. The whole cache
+is ignored if it is damaged or was written by another version of the code. If it cannot be written, there is no cache.
 """
 
 import hashlib
@@ -19,20 +19,25 @@ from mnist_compact.common.bounded_read import LARGE, read_bytes
 from mnist_compact.records.discovery import Stamp
 
 FILENAME = ".runs.cache"
-WORTH_WRITING = 200  # records read anew; fewer are as soon read again, and leave no file where few runs lie
-SETTLED_NS = 2_000_000_000  # the coarsest time stamps of file systems: what is younger may change and look the same
+WORTH_WRITING = 200  # newly read records; reading fewer again is fast, so small folders get no cache file
+SETTLED_NS = 2_000_000_000  # the coarsest resolution of file times: a younger file may change without a new time
 
 
 @dataclass(slots=True, frozen=True)
 class Known:
-    """Absolute path of a run folder → its stamp and its cells, in the order of `names`, of which the first is "run"."""
+    """The content of the cache.
+
+    Attributes:
+        names: The names of the columns; the first is "run".
+        rows: Absolute path of a run folder → its stamp and its cells in the order of `names`.
+    """
 
     names: list[str] = field(default_factory=lambda: ["run"])
     rows: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
 
 def load(root: Path) -> Known:
-    """What is kept in `root`, nothing of it where it cannot be trusted."""
+    """Read the cache of the folder `root`; it is empty if the file is missing or invalid."""
     try:
         head, _, body = read_bytes(root / FILENAME, LARGE).partition(b"\n")
     except OSError:
@@ -41,14 +46,14 @@ def load(root: Path) -> Known:
 
 
 def write(root: Path, known: Known) -> None:
-    """Keep these rows in `root`, if it can be written to."""
+    """Write the cache of the folder `root`, if possible."""
     body = json.dumps([known.names, known.rows], separators=(",", ":")).encode()
     with suppress(OSError), replacing(root / FILENAME) as path:
         path.write_bytes(_head(body) + b"\n" + body)
 
 
 def settled(stamp: Stamp, now_ns: int) -> bool:
-    """Whether files with this stamp were last touched so long ago that another change would show in it."""
+    """Whether files with this stamp are old enough that any later change would alter the stamp."""
     return max(*stamp[0::4], *stamp[1::4]) < now_ns - SETTLED_NS
 
 
@@ -58,7 +63,7 @@ def _head(body: bytes) -> bytes:
 
 @cache
 def _code() -> str:
-    """A digest of the code that reads records, because a change of it may change what is read."""
+    """A digest of the code that reads records, because a change of the code may change the rows."""
     digest = hashlib.sha256()
     package = Path(__file__).parents[1]
     for folder in ("common", "records", "reports"):

@@ -1,4 +1,4 @@
-"""The cells of one run's row, out of its record: checked, so that no record, however odd, breaks the table."""
+"""The cells of one run's row, checked so that an unusual record cannot break the table."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from mnist_compact.records.record import RecordError
 from mnist_compact.records.settings import GROUPS
 from mnist_compact.reports.columns import COLUMNS, SCORE_MEASURES, TIMESTAMP, FoundRun, is_setting, score_column
 
-# A time is µs since 1970 in UTC. What is here can be written as JSON and comes back as it was.
+# A time is in µs since 1970 in UTC. Cells survive a round trip through JSON unchanged.
 Cell = str | int | float | bool | None
 
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -20,11 +20,15 @@ _KINDS: dict[str, tuple[type, ...]] = {
     TIMESTAMP: (datetime,),
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MOST = 2**63 - 1  # what fits into Int64
+_MOST = 2**63 - 1  # the largest Int64
 
 
 def cells_of(run: FoundRun) -> dict[str, Cell]:
-    """Column → cell: of COLUMNS, then scores, then settings. Raises RecordError naming what is of a wrong kind."""
+    """Return the cells of a run by column: COLUMNS, then scores, then settings.
+
+    Raises:
+        RecordError: If a value has a wrong type; the message names the column.
+    """
     cells: dict[str, Cell] = {}
     for column in COLUMNS:
         try:
@@ -37,8 +41,8 @@ def cells_of(run: FoundRun) -> dict[str, Cell]:
 def _score_cells(run: FoundRun) -> dict[str, Cell]:
     cells: dict[str, Cell] = {}
     for score in run.record.scores:
-        for measure, (dtype, told_at) in SCORE_MEASURES.items():
-            if score.at not in told_at:
+        for measure, (dtype, epoch_choices) in SCORE_MEASURES.items():
+            if score.at not in epoch_choices:
                 continue
             name = "a score"
             try:
@@ -50,7 +54,7 @@ def _score_cells(run: FoundRun) -> dict[str, Cell]:
 
 
 def config_cells(config: Mapping[str, Any]) -> dict[str, Cell]:
-    """Every setting under the key it has on the command line (`optim.lr`); the options themselves are in COLUMNS."""
+    """Return every setting under its key on the command line (`optim.lr`); the options are in COLUMNS."""
     cells: dict[str, Cell] = {}
     for key, value in config.items():
         if key in GROUPS and isinstance(value, dict):
@@ -62,14 +66,14 @@ def config_cells(config: Mapping[str, Any]) -> dict[str, Cell]:
 
 
 def flat(prefix: str, tree: Mapping[str, Any]) -> dict[str, Cell]:
-    """Every leaf of a tree of JSON under its dotted key below `prefix`."""
+    """Flatten nested JSON to cells by dotted key, each key beginning with `prefix`."""
     cells: dict[str, Cell] = {}
     _flatten(prefix, tree, cells)
     return cells
 
 
 def proper(text: str) -> str:
-    """The text as files and tables can hold it: half characters, as of a folder whose name is no UTF-8, spelt out."""
+    """Replace lone surrogates, as in a folder name that is not UTF-8, with escape sequences."""
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
@@ -84,14 +88,14 @@ def _flatten(prefix: str, settings: Mapping[str, Any], cells: dict[str, Cell]) -
 
 
 def _compact(value: list[Any] | dict[str, Any]) -> str:
-    """A list as the command line writes it, `[16,8]`; anything deeper as JSON."""
+    """A list in the notation of the command line, `[16,8]`; nested values as JSON."""
     if isinstance(value, dict) or any(isinstance(item, list | dict) for item in value):
         return json.dumps(value, separators=(",", ":"))
     return f"[{','.join(str(item) for item in value)}]"
 
 
 def _checked(value: Any, dtype: str) -> Cell:
-    """`value` if a column of this dtype can hold it; a TypeError naming the value otherwise."""
+    """Return `value` as a cell of this dtype. Raises TypeError, which names the value, if its type is wrong."""
     if value is None or (type(value) is str and dtype == "string"):
         return value
     if isinstance(value, bool) or not isinstance(value, _KINDS[dtype]):
@@ -107,7 +111,7 @@ def _checked(value: Any, dtype: str) -> Cell:
 
 
 def dtype_of(kinds: set[type]) -> str:
-    """The narrowest nullable dtype for the settings of one key over many runs; mixed kinds become text."""
+    """Return the narrowest nullable dtype for the values of one setting; mixed types become text."""
     if kinds == {bool}:
         return "boolean"
     if kinds == {int}:

@@ -1,4 +1,4 @@
-"""The columns of the table of runs, each defined once. To add one, add an entry to COLUMNS."""
+"""The columns of the table of runs. To add a column, add an entry to COLUMNS."""
 
 import re
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from mnist_compact.records.metrics import epochs_to_converge
 from mnist_compact.records.record import RunRecord, Status
 from mnist_compact.records.settings import GROUPS
 
-TIMESTAMP = "datetime64[us]"  # in UTC and without a zone, which Excel and Stata could not hold
-# A run continued for more epochs than it was planned for took another course than one of so many from the start.
+TIMESTAMP = "datetime64[us]"  # in UTC and without a time zone, which Excel and Stata do not support
+# A run that was resumed for more epochs than planned differs from a run that was planned for all of them.
 LENGTHENED = ("lengthened_from", "lengthened_after")
 
-# measure of a Score -> (dtype, the epoch choices it is told for); the epoch of `last` is `epochs_done`
+# Measure of a Score → (dtype, the epoch choices that have a column); the epoch of `last` is `epochs_done`.
 SCORE_MEASURES = {
     "accuracy": ("Float64", ("last", "best")),  # per cent
     "loss": ("Float64", ("last", "best")),  # nats
@@ -27,14 +27,14 @@ SCORE_MEASURES = {
 _SCORE_NAME = re.compile(
     r"(?P<split>[a-z][a-z0-9_]*?)_((?P<weights>averaged)_)?(?P<measure>accuracy|loss|epoch)_(?P<at>last|best)"
 )
-UNREADABLE = "unreadable"  # the status of a folder whose record this program cannot read
-# For records that give no reason themselves.
-REASONS = {Status.RUNNING: "under way, or killed outright", Status.STOPPED: "pruned: its search ended it early"}
+UNREADABLE = "unreadable"  # the status of a folder whose record cannot be read
+# The reason to show for records without one.
+REASONS = {Status.RUNNING: "still running, or killed", Status.STOPPED: "pruned: ended early by its search"}
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class FoundRun:
-    """A run folder whose record could be read. `label` is the folder as reached from the path the user gave."""
+    """A run folder with its record; `label` is the folder relative to the path that the user gave."""
 
     label: str
     folder: Path
@@ -42,14 +42,21 @@ class FoundRun:
     record: RunRecord
 
     def option(self, group: str) -> Any:
-        """The name of the option chosen in a config group; None when the group has none."""
+        """Return the name of the option of a config group; None if the group is not in the record."""
         chosen = self.record.config.get(group)
         return chosen.get("name") if isinstance(chosen, dict) else chosen
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Column:
-    """One column: what it is called, its pandas dtype, what it means and in which unit, and where it comes from."""
+    """One column.
+
+    Attributes:
+        name: The name.
+        dtype: The pandas dtype.
+        about: The meaning and the unit, for help texts.
+        read: Returns the value of a run.
+    """
 
     name: str
     dtype: str
@@ -66,15 +73,15 @@ COLUMNS = (
     Column(
         name="kind",
         dtype="string",
-        about="run, grid, trial, ranking (of a search's best) or confirmation",
+        about="run, grid, trial, ranking or confirmation",
         read=lambda run: run.origin.kind,
     ),
-    Column(name="study", dtype="string", about="study of a trial", read=lambda run: run.origin.study),
+    Column(name="study", dtype="string", about="study that a trial belongs to", read=lambda run: run.origin.study),
     Column(name="trial", dtype="Int64", about="number of a trial in its study", read=lambda run: run.origin.trial),
     Column(
         name="confirmation",
         dtype="string",
-        about="confirmation, or part in a ranking, that a run over a seed belongs to",
+        about="confirmation or ranking candidate that a run belongs to",
         read=lambda run: run.origin.confirmation,
     ),
     Column(
@@ -86,76 +93,85 @@ COLUMNS = (
     Column(
         name="reason",
         dtype="string",
-        about="why it was not completed or cannot be read",
+        about="why the run was not completed or cannot be read",
         read=lambda run: run.record.reason or REASONS.get(run.record.status),
     ),
     Column(
         name="experiment",
         dtype="string",
-        about="named experiment, if one was chosen",
+        about="named experiment, if one was used",
         read=lambda run: run.record.config.get("experiment"),
     ),
     *(
-        Column(name=group, dtype="string", about=f"option chosen in the group {group}", read=_option_of(group))
+        Column(name=group, dtype="string", about=f"option of the config group {group}", read=_option_of(group))
         for group in GROUPS
     ),
     Column(name="seed", dtype="Int64", about="seed of the run", read=lambda run: run.record.config.get("seed")),
-    Column(name="evaluated", dtype="string", about="split it is scored on", read=lambda run: run.record.evaluated),
+    Column(
+        name="evaluated",
+        dtype="string",
+        about="split on which the run is scored",
+        read=lambda run: run.record.evaluated,
+    ),
     Column(
         name="final_weights",
         dtype="string",
-        about="weights of its final score: raw or averaged",
+        about="weights of the final score: raw or averaged",
         read=lambda run: run.record.final.weights if run.record.final else None,
     ),
-    Column(name="epochs_done", dtype="Int64", about="epochs finished", read=lambda run: run.record.epochs_done),
+    Column(name="epochs_done", dtype="Int64", about="finished epochs", read=lambda run: run.record.epochs_done),
     Column(
         name="lengthened_from",
         dtype="Int64",
-        about="epochs it was first planned for, if it was continued for more",
+        about="originally planned epochs, if the run was resumed for more",
         read=lambda run: run.record.lengthened.planned_before if run.record.lengthened else None,
     ),
     Column(
         name="lengthened_after",
         dtype="Int64",
-        about="epochs it had done by then",
+        about="finished epochs when it was resumed for more",
         read=lambda run: run.record.lengthened.after_epoch if run.record.lengthened else None,
     ),
     Column(
         name="epochs_to_converge",
         dtype="Int64",
-        about="first epoch within 0.1 points of the best evaluation accuracy, raw weights",
+        about="first epoch within 0.1 points of the best evaluation accuracy (raw weights)",
         read=lambda run: epochs_to_converge(run.folder, run.record.evaluated),
     ),
-    Column(name="seconds", dtype="Float64", about="training and evaluation, s", read=lambda run: run.record.seconds),
+    Column(
+        name="seconds", dtype="Float64", about="time of training and evaluation, s", read=lambda run: run.record.seconds
+    ),
     Column(
         name="parameters",
         dtype="Int64",
-        about="learned and frozen weights",
+        about="number of learned and frozen weights",
         read=lambda run: run.record.network.parameters,
     ),
     Column(
         name="trainable_parameters",
         dtype="Int64",
-        about="learned weights",
+        about="number of learned weights",
         read=lambda run: run.record.network.trainable_parameters,
     ),
-    Column(name="macs", dtype="Int64", about="multiply-adds for an image", read=lambda run: run.record.network.macs),
+    Column(
+        name="macs", dtype="Int64", about="multiply-accumulates per image", read=lambda run: run.record.network.macs
+    ),
     Column(
         name="receptive_field",
         dtype="Int64",
-        about="of a unit before the head, px",
+        about="receptive field of a unit before the head, px",
         read=lambda run: run.record.network.receptive_field,
     ),
     Column(
         name="started_at",
         dtype=TIMESTAMP,
-        about="UTC",
+        about="time of the start, UTC",
         read=lambda run: datetime.fromisoformat(run.record.started_at) if run.record.started_at else None,
     ),
     Column(
         name="finished_at",
         dtype=TIMESTAMP,
-        about="UTC",
+        about="time of the end, UTC",
         read=lambda run: datetime.fromisoformat(run.record.finished_at) if run.record.finished_at else None,
     ),
 )
@@ -164,13 +180,13 @@ COLUMN_NAMES = tuple(column.name for column in COLUMNS)
 
 @cache
 def score_column(split: str, weights: str, measure: str, at: str) -> str:
-    """The one column for this split, these weights, this measure and epoch choice; raw weights go unnamed."""
+    """Return the column name of a score, such as `test_averaged_accuracy_last`; raw weights are not named."""
     return "_".join([split, *([] if weights == "raw" else [weights]), measure, at])
 
 
 @dataclass(slots=True, frozen=True)
 class ScoreColumn:
-    """What the name of a column of scores says."""
+    """The parts of the name of a score column."""
 
     split: str
     weights: str  # raw or averaged
@@ -179,17 +195,17 @@ class ScoreColumn:
 
     @classmethod
     def of(cls, name: str) -> "ScoreColumn | None":
-        """None for a column that is none of scores."""
+        """Parse a column name; None if it is not a score column."""
         match = _SCORE_NAME.fullmatch(name)
         return cls(match["split"], match["weights"] or "raw", match["measure"], match["at"]) if match else None
 
 
 def evaluated(name: str) -> ScoreColumn | None:
-    """What an evaluation accuracy column holds; None for every other column, training accuracy among them."""
+    """Parse the name of an evaluation accuracy column; None for every other column, including training accuracy."""
     score = ScoreColumn.of(name)
     return score if score and score.measure == "accuracy" and score.split != "train" else None
 
 
 def is_setting(name: str) -> bool:
-    """Whether a column of the table holds a setting of the configuration other than a group's option."""
+    """Whether a column holds a setting of the configuration; the options of the groups are not settings."""
     return name not in COLUMN_NAMES and ScoreColumn.of(name) is None

@@ -1,4 +1,4 @@
-"""The four curves of a run: loss and accuracy, in training and in evaluation."""
+"""The learning curves of a run: loss and accuracy on the training and evaluation split."""
 
 import math
 from typing import TYPE_CHECKING
@@ -14,7 +14,13 @@ RAW, AVERAGED, QUIET = "tab:blue", "tab:orange", "0.5"
 
 
 def curves_figure(metrics: Columns, title: str, evaluated: str) -> "Figure":
-    """Loss and accuracy over the epochs of `read_columns`, in training and on the evaluated split."""
+    """Draw loss and accuracy over the epochs.
+
+    Args:
+        metrics: The columns of metrics.csv, from `read_columns`.
+        title: The title of the figure.
+        evaluated: The evaluated split.
+    """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -41,7 +47,7 @@ def curves_figure(metrics: Columns, title: str, evaluated: str) -> "Figure":
 
 
 def _draw_curve(axis: "Axes", metrics: Columns, split: str, measure: str) -> int | None:
-    """Draw one panel; returns the epoch of the best accuracy under raw weights, for accuracy panels."""
+    """Draw one panel; for an evaluation accuracy return the epoch of the best value of the raw weights."""
     epochs = metrics["epoch"]
     kind = "training" if split == "train" else split
     axis.set_title(f"{kind} {measure}", fontsize=11)
@@ -69,7 +75,7 @@ def _draw_curve(axis: "Axes", metrics: Columns, split: str, measure: str) -> int
 
 def _scale(axis: "Axes", values: list[float], measure: str) -> None:
     if measure == "loss":
-        # Over less than a factor of ten a logarithmic axis has too few labelled ticks to be read.
+        # A logarithmic axis over less than a factor of ten has too few labelled ticks.
         if 0 < 10 * min(values) < max(values):
             _log_scale(axis)
         return
@@ -92,7 +98,7 @@ def _scale(axis: "Axes", values: list[float], measure: str) -> None:
 
 
 def _log_scale(axis: "Axes") -> None:
-    """Logarithmic, as losses fall by factors, but with ticks that read as plain numbers."""
+    """Set a logarithmic scale with plain numbers as tick labels."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axis.set_yscale("log")
@@ -102,7 +108,10 @@ def _log_scale(axis: "Axes") -> None:
 
 
 def accuracy_limits(values: list[float]) -> tuple[float, float]:
-    """Limits (per cent) that spread out the better values; at most a fifth, early epochs far below, fall outside."""
+    """Return axis limits (per cent) that show the better values in detail.
+
+    At most a fifth of the values, which are early epochs with much lower accuracies, fall below the limits.
+    """
     ordered = sorted(values)
     best, median = ordered[-1], ordered[len(ordered) // 2]
     low = max(ordered[0], min(ordered[len(ordered) // 5], best - 6 * (best - median)))
@@ -111,7 +120,7 @@ def accuracy_limits(values: list[float]) -> tuple[float, float]:
 
 
 def _best(metrics: Columns, column: str) -> tuple[int, float] | None:
-    """Epoch and value of the first maximum; None where nothing finite was measured."""
+    """Epoch and value of the first maximum; None without a finite value."""
     finite = [
         (int(epoch), value)
         for epoch, value in zip(metrics["epoch"], metrics[column], strict=True)

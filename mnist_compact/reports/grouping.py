@@ -1,4 +1,4 @@
-"""Runs summed up in groups: completed runs alike in some columns, by default in everything but the seed."""
+"""Summaries of groups of completed runs, by default one group per configuration."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -6,6 +6,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from mnist_compact.common.statistics import CONFIDENCE, FEWEST, THRESHOLD, Summary, above
+from mnist_compact.common.wording import counted
 from mnist_compact.records.record import Status
 from mnist_compact.records.settings import GROUPS, is_machines
 from mnist_compact.reports.columns import LENGTHENED, UNREADABLE, ScoreColumn, evaluated, is_setting
@@ -15,19 +16,30 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEGEND = (
-    "Accuracies are per cent at the last epoch; sd: standard deviation (n - 1); low, high: Student's "
-    f"{100 * CONFIDENCE:g} % interval of the mean, only an indication for n < {FEWEST}; "
-    f"over {THRESHOLD:.2f}: per cent of the runs; left out: runs of the group that were not completed."
+    "Accuracies are in per cent at the last epoch. sd: standard deviation (n - 1). low, high: Student's "
+    f"{100 * CONFIDENCE:g} % interval of the mean, only an indication for n < {FEWEST}. "
+    f"over {THRESHOLD:.2f}: the share of runs above that accuracy in per cent. "
+    "left out: runs of the group that were not completed."
 )
 MOST_NAMED = 12
-CHOSEN = {"trial", "ranking"}  # kinds of runs whose scores took part in a choice
+CHOSEN = {
+    "trial",
+    "ranking",
+}  # kinds of runs whose scores were used to select configurations, so that the best of them are biased upward
 
 
 def by_configuration(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[str]]:
-    """One row for each configuration among the completed runs of a `load_runs` table, equal runs but for seed
-    and machine; a run that was lengthened is not one of its epochs from the start.
+    """Summarize completed runs with one row per configuration.
 
-    Columns: model, augment, optim, scheduler and what else differs between configurations; then as `grouped`.
+    Runs have the same configuration if they differ only in the seed and the machine. A run that was resumed for more
+    epochs than planned differs from a run that was planned for all of them.
+
+    Args:
+        frame: A `load_runs` table.
+
+    Returns:
+        The table and notes on it. Its columns are model, augment, optim, scheduler, what else differs between the
+        configurations, and then the columns of `grouped`.
     """
     completed = _completed(frame)
     shown = [name for name in differing(completed) if name not in ("seed", "experiment") and not is_machines(name)]
@@ -37,13 +49,19 @@ def by_configuration(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[str]]:
 
 
 def grouped(frame: "pd.DataFrame", names: Sequence[str]) -> tuple["pd.DataFrame", list[str]]:
-    """One row for each combination of values in the columns `names` among completed runs, by first appearance.
+    """Summarize completed runs with one row per combination of values in some columns.
 
-    Then, where groups have runs that were not completed, `left out`: how many. Then for every evaluated split and kind
-    of weights `n`, `mean %`, `sd`, `min %`, `max %`, `low %`, `high %` (see `Summary`) and `over 99.40`, the share of
-    runs with more than 99.40 %, in per cent; each name led by the split and, where averaged, the weights: `test
-    averaged mean %`. The notes say which runs were left out and why, what else than the seed differs within groups, for
-    then the spread is not that of seeds, and how many runs are there twice.
+    Args:
+        frame: A `load_runs` table.
+        names: The columns by which runs are grouped.
+
+    Returns:
+        The table, with groups in order of first appearance, and notes on it. Its columns are `names`; then, if groups
+        have runs that were not completed, their number `left out`; then for every evaluated split and kind of weights
+        `n`, `mean %`, `sd`, `min %`, `max %`, `low %`, `high %` (see `Summary`) and `over 99.40`, the share of runs
+        above 99.40 % in per cent. These names begin with the split and, for averaged weights, the weights: `test
+        averaged mean %`. The notes list the runs that were left out, settings other than the seed that differ within
+        groups (the standard deviation is then not that of seeds alone), and duplicate runs.
     """
     completed = _completed(frame)
     within = [name for name in _configuration(completed) if name not in names]
@@ -53,7 +71,7 @@ def grouped(frame: "pd.DataFrame", names: Sequence[str]) -> tuple["pd.DataFrame"
 
 
 def mean_column(name: str) -> str:
-    """The column of means for a column of accuracies."""
+    """Return the column of means that belongs to an accuracy column."""
     score = evaluated(name)
     assert score is not None
     return f"{_stem(score)} mean %"
@@ -64,7 +82,7 @@ def _completed(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _configuration(frame: "pd.DataFrame") -> Iterator[str]:
-    """The columns that tell configurations apart: options, settings and lengthening; not seed, name or machine."""
+    """The columns that distinguish configurations: options, settings and lengthening; not seed, name or machine."""
     columns = (*GROUPS, *LENGTHENED, *(name for name in frame.columns if is_setting(name)))
     yield from (name for name in columns if not is_machines(name))
 
@@ -75,24 +93,25 @@ def _table(
     import pandas as pd
 
     groups: dict[tuple[Any, ...], list[int]] = {}
-    for place, key in enumerate(_keys(completed, names)):
-        groups.setdefault(key, []).append(place)
-    told = {name: completed[name] for name in completed.columns}
-    measured = {score: column for name, column in told.items() if (score := evaluated(name)) and score.at == "last"}
+    for position, key in enumerate(_keys(completed, names)):
+        groups.setdefault(key, []).append(position)
+    series = {name: completed[name] for name in completed.columns}
+    measured = {score: column for name, column in series.items() if (score := evaluated(name)) and score.at == "last"}
     scores = {score: column.tolist() for score, column in measured.items() if column.notna().any()}
     rows = []
-    for places in groups.values():
+    for positions in groups.values():
         row: dict[str, float | None] = {}
         for score, accuracies in scores.items():
-            row |= _summed_up(score, [accuracies[place] for place in places if not pd.isna(accuracies[place])])
+            values = [accuracies[position] for position in positions]
+            row |= _summary(score, [value for value in values if not pd.isna(value)])
         rows.append(row)
-    columns = [name for score in scores for name in _summed_up(score, [])]
-    summed = pd.DataFrame(rows, columns=columns, dtype="Float64")
-    keys = completed[[*shown]].iloc[[places[0] for places in groups.values()]].reset_index(drop=True)
+    columns = [name for score in scores for name in _summary(score, [])]
+    summary = pd.DataFrame(rows, columns=columns, dtype="Float64")
+    keys = completed[[*shown]].iloc[[positions[0] for positions in groups.values()]].reset_index(drop=True)
     lost = Counter(_keys(frame[(frame["status"] != str(Status.COMPLETED)) & (frame["status"] != UNREADABLE)], names))
     left_out = pd.DataFrame({"left out": pd.Series([lost[key] for key in groups], dtype="Int64")})
     parts = [keys, *([left_out] if left_out.to_numpy().any() else [])]
-    parts.append(summed.astype({name: "Int64" for name in columns if name.endswith(" n")}))
+    parts.append(summary.astype({name: "Int64" for name in columns if name.endswith(" n")}))
     return pd.concat(parts, axis="columns")
 
 
@@ -101,13 +120,13 @@ def _keys(frame: "pd.DataFrame", names: Sequence[str]) -> Iterator[tuple[Any, ..
     return zip(*(frame[name] for name in names), strict=True)
 
 
-def _summed_up(score: ScoreColumn, accuracies: list[float]) -> dict[str, float | None]:
+def _summary(score: ScoreColumn, accuracies: list[float]) -> dict[str, float | None]:
     names = ["n", "mean %", "sd", "min %", "max %", "low %", "high %", f"over {THRESHOLD:.2f}"]
     cells: list[float | None] = [0]
     if accuracies:
-        told = Summary.of(accuracies)
-        over = 100 * above(accuracies, THRESHOLD) / told.n
-        cells = [told.n, told.mean, told.sd, told.minimum, told.maximum, told.low, told.high, over]
+        of = Summary.of(accuracies)
+        over = 100 * above(accuracies, THRESHOLD) / of.n
+        cells = [of.n, of.mean, of.sd, of.minimum, of.maximum, of.low, of.high, over]
     return {f"{_stem(score)} {name}": cell for name, cell in zip_longest(names, cells)}
 
 
@@ -119,31 +138,32 @@ def _notes(frame: "pd.DataFrame", completed: "pd.DataFrame", names: Sequence[str
     left_out = Counter(frame["status"][frame["status"] != str(Status.COMPLETED)])
     notes = []
     if left_out:
-        told = ", ".join(f"{count} {status}" for status, count in left_out.most_common())
-        notes.append(f"Left out, for only completed runs count: {told}.")
+        counts = ", ".join(f"{count} {status}" for status, count in left_out.most_common())
+        notes.append(f"Left out, because only completed runs count: {counts}.")
     if varied:
         more = f" and {len(varied) - MOST_NAMED} more" if len(varied) > MOST_NAMED else ""
         notes.append(
-            f"Within groups differ, besides the seed: {', '.join(varied[:MOST_NAMED])}{more}; "
-            "there sd and interval are not those of seeds alone."
+            f"Within groups, more than the seed differs: {', '.join(varied[:MOST_NAMED])}{more}. "
+            "There, sd and interval are not those of seeds alone."
         )
     if mixed := _mixed(completed, names):
         notes.append(
-            "Groups with trials or rankings of a search, chosen by their scores, and confirmations, which were not: "
-            f"{mixed}; --where 'kind == \"confirmation\"' leaves those out."
+            f"{counted(mixed, 'group mixes', 'groups mix')} runs whose scores were used for selection "
+            "(trials, rankings) with confirmations. The best of many scores is biased upward. "
+            "To keep only confirmations: --where 'kind == \"confirmation\"'."
         )
-    if (again := _repeated(completed, names)) > 0:
-        notes.append(f"Runs with configuration and seed of another in their group, which count again: {again}.")
+    if (duplicates := _duplicates(completed, names)) > 0:
+        notes.append(f"Runs that repeat the configuration and seed of another run in their group: {duplicates}.")
     return notes
 
 
 def _mixed(frame: "pd.DataFrame", names: Sequence[str]) -> int:
-    """How many groups hold scores that flatter beside scores that do not."""
+    """The number of groups that mix scores used for selection with confirmations."""
     kinds: dict[tuple[Any, ...], set[str]] = {}
     for key, kind in zip(_keys(frame, names), frame["kind"], strict=True):
         kinds.setdefault(key, set()).add(kind)
     return sum("confirmation" in found and bool(found & CHOSEN) for found in kinds.values())
 
 
-def _repeated(frame: "pd.DataFrame", names: Sequence[str]) -> int:
+def _duplicates(frame: "pd.DataFrame", names: Sequence[str]) -> int:
     return int(frame.duplicated([*dict.fromkeys([*names, *_configuration(frame), "seed"])]).sum())

@@ -1,4 +1,4 @@
-"""Run folders read into rows of cells; what was read before and has not changed since comes out of a cache."""
+"""Reading of run folders into rows of cells; unchanged runs come from a cache."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -15,12 +15,18 @@ from mnist_compact.reports.columns import UNREADABLE, FoundRun
 
 @dataclass(slots=True)
 class Rows:
-    """A list of cells a run, those of one name in one place; names come as they are met, so a row may end early."""
+    """Rows of cells, one per run.
 
-    names: dict[str, int] = field(default_factory=dict)  # "run" first
+    Attributes:
+        names: Column name → its position in a row; "run" is the first. New names are appended.
+        cells: The rows; a row that was added before the last names is shorter.
+    """
+
+    names: dict[str, int] = field(default_factory=dict)
     cells: list[list[Cell]] = field(default_factory=list)
 
     def add(self, row: Mapping[str, Cell]) -> list[Cell]:
+        """Append a row and return its list of cells."""
         if not row.keys() <= self.names.keys():
             for name in row:
                 self.names.setdefault(name, len(self.names))
@@ -28,7 +34,7 @@ class Rows:
         return self.cells[-1]
 
     def sort(self) -> None:
-        """By time of start, then by folder; those without a start at the end."""
+        """Sort by time of start, then by folder; rows without a start come last."""
         start = self.names.get("started_at", 0)
 
         def order(row: list[Cell]) -> tuple[bool, Cell, Cell]:
@@ -39,7 +45,17 @@ class Rows:
 
 
 def read_runs(paths: Iterable[Path]) -> Rows:
-    """A row for every run folder at or under `paths`, sorted. Raises UserError for a path that is not a folder."""
+    """Read every run folder at or under the paths.
+
+    Args:
+        paths: Folders to search.
+
+    Returns:
+        One row per run folder, sorted.
+
+    Raises:
+        UserError: If a path is not a folder.
+    """
     rows, seen = Rows(), set[str]()
     for root in paths:
         if not root.is_dir():
@@ -53,8 +69,8 @@ def _read_below(root: Path, rows: Rows, seen: set[str]) -> None:
     began_ns = time.time_ns()
     known, worth_keeping, read = cache.load(root), {}, 0
     if not rows.cells:
-        rows.names = {name: place for place, name in enumerate(known.names)}
-    aligned = [*rows.names][: len(known.names)] == known.names  # a row that was kept is then one of ours as it is
+        rows.names = {name: position for position, name in enumerate(known.names)}
+    aligned = [*rows.names][: len(known.names)] == known.names  # then a cached row needs no conversion
     for folder in run_folders(root):
         if folder.path in seen:
             continue
@@ -78,13 +94,13 @@ def _read_below(root: Path, rows: Rows, seen: set[str]) -> None:
 
 
 def _read(folder: RunFolder) -> dict[str, Cell]:
-    origin, place = Origin.of(folder.path), Path(folder.label)
+    origin, path = Origin.of(folder.path), Path(folder.label)
     try:
         if folder.fault:
-            raise RecordError(f"{place}: {folder.fault}")
-        record = RunRecord.read(place)
+            raise RecordError(f"{path}: {folder.fault}")
+        record = RunRecord.read(path)
         if not isinstance(record.config, dict):
-            raise RecordError(f"{place}: config is not a mapping")
-        return cells_of(FoundRun(label=folder.label, folder=place, origin=origin, record=record))
+            raise RecordError(f"{path}: config is not a mapping")
+        return cells_of(FoundRun(label=folder.label, folder=path, origin=origin, record=record))
     except (RecordError, RecursionError) as error:
         return {"run": folder.label, **asdict(origin), "status": UNREADABLE, "reason": str(error)}

@@ -1,4 +1,4 @@
-"""A report on its way out: to a terminal, a pipe or a file, in the form asked for."""
+"""Writing of a report to a terminal, a pipe or a file, in one of several formats."""
 
 import sys
 from collections.abc import Sequence
@@ -12,23 +12,37 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-FOR_PROGRAMS = ("csv", "json", "parquet")  # nothing but the table
+FOR_PROGRAMS = ("csv", "json", "parquet")  # these formats hold only the table
 
 
 @dataclass(slots=True, frozen=True)
 class Report:
-    """A table and the lines that belong below it: what its words mean, and what the reader must know of its rows."""
+    """A table and the lines below it.
+
+    Attributes:
+        table: The table.
+        legend: Lines that explain the columns.
+        findings: Lines that the reader must know about the rows, such as runs that were left out.
+        ranked: All columns, the most important first; a narrow terminal shows the first that fit. If it is empty, all
+            columns are shown.
+    """
 
     table: "pd.DataFrame"
     legend: Sequence[str] = ()
     findings: Sequence[str] = ()
-    ranked: Sequence[str] = ()  # all columns by importance: a narrow terminal shows the first that fit; none: show all
+    ranked: Sequence[str] = ()
 
 
-def deliver(report: Report, form: str, out: Path | None) -> None:
-    """Write it to `out`, else print it; where the form holds a table alone, the findings go to stderr.
+def write_report(report: Report, form: str, out: Path | None) -> None:
+    """Write a report to a file or print it. If the format holds only the table, the findings go to stderr.
 
-    Raises OSError where `out` cannot be written.
+    Args:
+        report: The report.
+        form: table, csv, markdown, json, parquet or html.
+        out: The file; None: print.
+
+    Raises:
+        OSError: If `out` cannot be written.
     """
     from mnist_compact.common.tables import on_paper_or_terminal, write_parquet
 
@@ -59,7 +73,7 @@ def _text(report: Report, form: str) -> str:
     else:
         body = tables.to_markdown(report.table) if form == "markdown" else tables.to_text(report.table)
         text = body + "".join(f"\n{note}\n" for note in notes)
-    return text.encode(errors="replace").decode()  # names of folders need not be proper text
+    return text.encode(errors="replace").decode()  # names of folders need not be valid text
 
 
 def _show(report: Report, console: "Console") -> None:
@@ -71,8 +85,10 @@ def _show(report: Report, console: "Console") -> None:
     if report.ranked:
         table = table[columns_that_fit(table, report.ranked, console.width)]
         if hidden := [name for name in report.table.columns if name not in table.columns]:
-            ways = "A wider terminal, --columns, or --out FILE shows them"
-            notes.append(f"Too wide for this terminal, so not shown: {', '.join(hidden)}. {ways}.")
+            notes.append(
+                f"Columns that do not fit into this terminal: {', '.join(hidden)}. "
+                "To see them, use a wider terminal, --columns or --out FILE."
+            )
     console.print(to_rich(table, width=console.width))
     for note in notes:
         console.print()

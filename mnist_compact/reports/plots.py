@@ -1,7 +1,7 @@
-"""Pictures of one run: its curves, its confusion matrix, its worst mistakes.
+"""Plots of one run: its learning curves, its confusion matrix and its worst mistakes.
 
-Each `…_figure` builds a figure from plain data; each `draw_…` reads a run folder and writes the PNG beside the record.
-Figures are made without pyplot: no global state, no window, safe in any thread.
+Each `…_figure` builds a figure from plain data; each `draw_…` reads a run folder and writes a PNG file into it.
+Figures are built without pyplot: no global state, no window, safe in any thread.
 """
 
 import io
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 DPI = 120
 MISTAKES_ON_SHEET, MISTAKES_IN_A_ROW = 40, 8
-# A mistake's cell, in pixels of the image, and an inch's part that a pixel takes.
+# The margins of a mistake in pixels of the image, the size of a pixel in inches, and the whole cell in pixels.
 ABOVE, BESIDE, PIXEL_IN = 10, 3, 0.0389
 CELL_HEIGHT, CELL_WIDTH = ABOVE + SIDE + 7, BESIDE + SIDE + BESIDE
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Mistakes:
-    """Misread evaluation images, surest first; arrays of one length n."""
+    """Misclassified evaluation images, most confident first; all arrays have the length n."""
 
-    index: "np.ndarray[Any, Any]"  # place in the split
+    index: "np.ndarray[Any, Any]"  # index in the split
     label: "np.ndarray[Any, Any]"
     predicted: "np.ndarray[Any, Any]"
-    confidence: "np.ndarray[Any, Any]"  # probability given to `predicted`, 0 to 1
+    confidence: "np.ndarray[Any, Any]"  # probability of `predicted`, 0 to 1
     image: "np.ndarray[Any, Any]"  # (n, 28, 28), 0 to 255
 
 
 def draw_run(folder: Path | str) -> list[Path]:
-    """Draw every picture that the run folder holds the data for; returns the paths written."""
+    """Draw every plot for which the run folder has data; return the paths of the files."""
     folder = Path(folder)
     drawn = []
     if read_columns(folder).get("epoch"):
@@ -56,18 +56,28 @@ def draw_run(folder: Path | str) -> list[Path]:
 
 
 def draw_curves(folder: Path | str) -> Path:
-    """Write curves.png. Raises ValueError when no epoch has been finished, RecordError without a readable record."""
+    """Write curves.png.
+
+    Raises:
+        ValueError: If the run has no finished epoch.
+        RecordError: If the record cannot be read.
+    """
     record, metrics = RunRecord.read(Path(folder)), read_columns(Path(folder))
     if not metrics.get("epoch"):
-        raise ValueError(f"{folder} has no curves: metrics.csv holds no finished epoch")
+        raise ValueError(f"{folder} has no curves: metrics.csv has no finished epoch")
     return _write(curves_figure(metrics, run_title(record), record.evaluated), Path(folder) / CURVES_PICTURE)
 
 
 def draw_confusion(folder: Path | str) -> Path:
-    """Write confusion.png. Raises ValueError when the record has no confusion matrix."""
+    """Write confusion.png.
+
+    Raises:
+        ValueError: If the record has no confusion matrix.
+        RecordError: If the record cannot be read.
+    """
     record = RunRecord.read(Path(folder))
     if record.confusion is None:
-        raise ValueError(f"{folder} has no confusion matrix: the run did not come to its final evaluation")
+        raise ValueError(f"{folder} has no confusion matrix: the run did not reach its final evaluation")
     return _write(
         confusion_figure(record.confusion, f"{run_title(record)}\n{_final(record)}", record.classes),
         Path(folder) / CONFUSION_PICTURE,
@@ -75,7 +85,12 @@ def draw_confusion(folder: Path | str) -> Path:
 
 
 def draw_mistakes(folder: Path | str) -> Path:
-    """Write mistakes.png. Raises ValueError when mistakes.npz is missing or damaged."""
+    """Write mistakes.png.
+
+    Raises:
+        ValueError: If mistakes.npz is missing or damaged.
+        RecordError: If the record cannot be read.
+    """
     record = RunRecord.read(Path(folder))
     total = None if record.confusion is None else _errors(record.confusion)
     title = f"{run_title(record)}\n{_final(record)}"
@@ -84,7 +99,7 @@ def draw_mistakes(folder: Path | str) -> Path:
 
 
 def run_title(record: RunRecord) -> str:
-    """What was trained: experiment or model, optimizer, parameters and seed."""
+    """Return the title of a run: experiment or model, optimizer, parameters and seed."""
 
     def option(group: str) -> str:
         chosen = record.config.get(group)
@@ -97,7 +112,7 @@ def run_title(record: RunRecord) -> str:
 
 
 def _final(record: RunRecord) -> str:
-    """Which images and which weights the final evaluation used."""
+    """The images and the weights of the final evaluation."""
     averaged = record.final is not None and record.final.weights == "averaged"
     return f"{record.evaluated} images, final {'averaged ' if averaged else ''}weights"
 
@@ -111,9 +126,12 @@ def _name(label: int, classes: Sequence[str]) -> str:
 
 
 def confusion_figure(confusion: list[list[int]], title: str, names: Sequence[str] = ()) -> "Figure":
-    """Counts by actual and predicted class; only errors are coloured, so that a few among thousands stand out.
+    """Draw a confusion matrix. Only errors are coloured, so that a few among thousands are visible.
 
-    `names` are those of the classes; one without a name goes by its number.
+    Args:
+        confusion: Counts by actual and predicted class, shape (classes, classes).
+        title: The title of the figure.
+        names: The names of the classes; a class without a name is shown by its number.
     """
     import numpy as np
     from matplotlib.colors import PowerNorm
@@ -125,8 +143,8 @@ def confusion_figure(confusion: list[list[int]], title: str, names: Sequence[str
     off = counts * (1 - np.eye(classes, dtype=counts.dtype))
     figure = Figure(figsize=(9, 8), layout="constrained")
     axis = figure.subplots()
-    # A square root lifts single errors off the white without drowning the frequent ones.
-    top = 1.5 * max(3, off.max())  # the darkest reds are left out: they swallow the figures
+    # The square root makes single errors visible and still shows differences between frequent ones.
+    top = 1.5 * max(3, off.max())  # the darkest reds are not used: numbers are hard to read on them
     axis.imshow(np.ma.masked_equal(off, 0), cmap="Reds", norm=PowerNorm(0.5, vmin=0, vmax=top))
     for actual, predicted in np.argwhere(counts + np.eye(classes)):
         text = axis.text(predicted, actual, f"{counts[actual, predicted]}", ha="center", va="center", fontsize=10)
@@ -140,9 +158,9 @@ def confusion_figure(confusion: list[list[int]], title: str, names: Sequence[str
         rate = f"{100 * wrong / total:.2f} %  ({wrong} of {total})" if total else "no image"
         axis.text(classes - 0.3, actual, rate, va="center", fontsize=9)
     axis.text(classes - 0.3, -0.75, "error", va="center", fontsize=9, color=QUIET)
-    told = [_name(label, names) for label in range(classes)]
-    axis.set_xticks(range(classes), told, rotation=0 if max(map(len, told), default=0) < 3 else 40)
-    axis.set_yticks(range(classes), told)
+    labels = [_name(label, names) for label in range(classes)]
+    axis.set_xticks(range(classes), labels, rotation=0 if max(map(len, labels), default=0) < 3 else 40)
+    axis.set_yticks(range(classes), labels)
     axis.set_xlabel("predicted class")
     axis.set_ylabel("actual class")
     axis.spines[:].set_visible(False)
@@ -154,7 +172,11 @@ def confusion_figure(confusion: list[list[int]], title: str, names: Sequence[str
 
 
 def read_mistakes(folder: Path) -> Mistakes:
-    """What a run got wrong. Raises ValueError when mistakes.npz is missing, damaged or of another shape."""
+    """Read mistakes.npz of a run folder.
+
+    Raises:
+        ValueError: If the file is missing or damaged, or its arrays have wrong shapes or types.
+    """
     import numpy as np
 
     try:
@@ -165,13 +187,13 @@ def read_mistakes(folder: Path) -> Mistakes:
         with np.load(content, allow_pickle=False) as arrays:
             mistakes = Mistakes(**{name: arrays[name] for name in (field.name for field in fields(Mistakes))})
         _check(mistakes)
-    except Exception as error:  # of damaged archives zipfile, zlib and NumPy raise eight kinds
+    except Exception as error:  # for damaged archives zipfile, zlib and NumPy raise eight types
         raise ValueError(f"{folder / MISTAKES} cannot be read: {error}") from error
     return mistakes
 
 
 def _check(mistakes: Mistakes) -> None:
-    """Raises ValueError for arrays that are not what `Mistakes` says."""
+    """Raise ValueError for arrays with other shapes or types than `Mistakes` states."""
     import numpy as np
 
     n = len(mistakes.index)
@@ -186,9 +208,13 @@ def _check(mistakes: Mistakes) -> None:
 
 
 def mistakes_figure(mistakes: Mistakes, title: str, names: Sequence[str] = (), *, total: int | None = None) -> "Figure":
-    """Up to 40 mistakes in their order, with label→prediction, confidence and index; `total` counts all there were.
+    """Draw up to 40 mistakes in their order, each with label→prediction, confidence and index.
 
-    `names` as in `confusion_figure`.
+    Args:
+        mistakes: The misclassified images.
+        title: The title of the figure.
+        names: The names of the classes; a class without a name is shown by its number.
+        total: The number of all mistakes of the run; None: those given.
     """
     import numpy as np
     from matplotlib.figure import Figure
@@ -198,7 +224,7 @@ def mistakes_figure(mistakes: Mistakes, title: str, names: Sequence[str] = (), *
     rows = max(1, math.ceil(count / MISTAKES_IN_A_ROW))
     width, height = 11.0, 1.1 + rows * CELL_HEIGHT * PIXEL_IN
     figure = Figure(figsize=(width, height))
-    # One picture of all: axes of their own for each cost seconds.
+    # One image for all mistakes: separate axes for each would take seconds.
     sheet = np.zeros((rows * CELL_HEIGHT, MISTAKES_IN_A_ROW * CELL_WIDTH), np.uint8)
     spans = (sheet.shape[1] * PIXEL_IN / width, sheet.shape[0] * PIXEL_IN / height)
     axis = figure.add_axes(((1 - spans[0]) / 2, 0.1 / height, *spans))
@@ -210,23 +236,23 @@ def mistakes_figure(mistakes: Mistakes, title: str, names: Sequence[str] = (), *
         sure = 100 * float(mistakes.confidence[i])
         label, predicted = (_name(int(classes[i]), names) for classes in (mistakes.label, mistakes.predicted))
         short = len(label) + len(predicted) < 5
-        told = f"{label}→{predicted}  {sure:.0f} %" if short else f"{label}\n→{predicted}  {sure:.0f} %"
-        axis.text(middle, top - 1, told, ha="center", va="bottom", fontsize=11 if short else 8, parse_math=False)
+        text = f"{label}→{predicted}  {sure:.0f} %" if short else f"{label}\n→{predicted}  {sure:.0f} %"
+        axis.text(middle, top - 1, text, ha="center", va="bottom", fontsize=11 if short else 8, parse_math=False)
         index = f"#{mistakes.index[i]}"
         axis.text(middle, top + SIDE + 1, index, ha="center", va="top", fontsize=8, color=QUIET)
     edges = (0, sheet.shape[1], sheet.shape[0], 0)
     axis.imshow(sheet, cmap="gray_r", vmin=0, vmax=255, extent=edges, aspect="auto")
     if count:
-        headline = f"{count} of {total} mistakes, surest first (label→prediction, confidence, #index)"
+        headline = f"{count} of {total} mistakes, most confident first (label→prediction, confidence, #index)"
     else:
         headline = "no mistakes"
-        figure.text(0.5, 0.4, "Every image was read correctly.", ha="center", fontsize=14, color=QUIET)
+        figure.text(0.5, 0.4, "Every image was classified correctly.", ha="center", fontsize=14, color=QUIET)
     figure.suptitle(f"{title}: {headline}", fontsize=12, parse_math=False)
     return figure
 
 
 def _write(figure: "Figure", path: Path) -> Path:
     with replacing(path) as beside:
-        # Without matplotlib's own stamp the same data gives the same file.
+        # Without matplotlib's version in the metadata the same data gives the same file.
         figure.savefig(beside, dpi=DPI, format="png", metadata={"Software": None})
     return path

@@ -1,6 +1,6 @@
-"""Conditions on the rows of a table, in words of its columns: `parameters < 8000 and optim.lr > 0.01`.
+"""Conditions on the rows of a table, such as `parameters < 8000 and optim.lr > 0.01`.
 
-A condition is parsed as Python and then walked node by node; nothing of it is ever evaluated as Python.
+A condition is parsed with Python's grammar and then interpreted node by node; it is never executed as Python code.
 """
 
 import ast
@@ -21,7 +21,7 @@ GRAMMAR = (
     "comparisons (==, !=, <, <=, >, >=, in, is None) of columns with numbers, true, false, or text in quotes, "
     "joined by and, or, not"
 )
-WORDS = {"true": True, "false": False}  # as the command line writes them
+WORDS = {"true": True, "false": False}  # the spelling of the command line
 ORDERS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -31,18 +31,28 @@ ORDERS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
 COMPARISONS = ORDERS | {ast.Eq: operator.eq, ast.NotEq: operator.ne}
 NUMBER, TEXT, TRUTH, TIME = "numbers", "text", "true or false", "times"
 _QUOTED = re.compile(r"""('[^']*'|"[^"]*")|`([^`]*)`""")
-_MOST = 2**63 - 1  # what fits into Int64
+_MOST = 2**63 - 1  # the largest Int64
 
 
 def matching(frame: "pd.DataFrame", condition: str) -> "pd.DataFrame":
-    """The rows for which the condition holds, `accuracy` and `loss` as in `selection.resolve`.
+    """Select the rows for which a condition holds.
 
-    A comparison with a missing value is neither true nor false, so its row does not match. A name that is no plain word
-    goes in backticks. Raises UserError naming what is no condition, no column, or not to be compared.
+    A comparison with a missing value is neither true nor false, so its row is not selected.
+
+    Args:
+        frame: The table.
+        condition: The condition. `accuracy` and `loss` mean the columns of the final score, as in
+            `column_names.resolve`. A column name with spaces or other signs is written in backticks.
+
+    Raises:
+        UserError: If the text is not a condition, names an unknown column or compares incompatible types.
+
+    Example:
+        >>> matching(load_runs("outputs"), "optim == 'adam' and parameters < 8000")  # doctest: +SKIP
     """
     tree, quoted = _parsed(condition)
-    names, hint = _names(tree, quoted), " Text goes in quotes."
-    if frame.empty:  # conditions before left no row: what `accuracy` would stand for cannot be said
+    names, hint = _names(tree, quoted), " Text must be in quotes."
+    if frame.empty:  # earlier conditions left no row, so `accuracy` cannot be resolved
         check(frame.columns, [name for name in names if name not in SHORT], hint)
         return frame
     resolve_all(frame, names, hint)
@@ -52,12 +62,12 @@ def matching(frame: "pd.DataFrame", condition: str) -> "pd.DataFrame":
 
 
 def names_in(condition: str) -> list[str]:
-    """The columns that a condition names. Raises UserError for what is no expression."""
+    """Return the names of the columns in a condition. Raises UserError if the text is not an expression."""
     return _names(*_parsed(condition))
 
 
 def _parsed(condition: str) -> tuple[ast.expr, dict[str, str]]:
-    """The tree, and the names in backticks, each under the plain word that stands for it there."""
+    """The syntax tree, and placeholder → name for each name in backticks."""
     quoted: dict[str, str] = {}
 
     def plain(match: re.Match[str]) -> str:
@@ -70,11 +80,11 @@ def _parsed(condition: str) -> tuple[ast.expr, dict[str, str]]:
     try:
         return ast.parse(_QUOTED.sub(plain, condition).strip(), mode="eval").body, quoted
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UserError(f"{condition!r} is no condition: {GRAMMAR}") from error
+        raise UserError(f"{condition!r} is not a condition. Conditions are {GRAMMAR}") from error
 
 
 def _dotted(node: ast.AST, quoted: dict[str, str]) -> str | None:
-    """`optim.lr` of a name with its attributes; None for anything else."""
+    """The dotted name, such as `optim.lr`, of a node; None if the node is not a name."""
     if isinstance(node, ast.Name):
         return quoted.get(node.id, node.id)
     above = _dotted(node.value, quoted) if isinstance(node, ast.Attribute) else None
@@ -90,18 +100,18 @@ def _names(node: ast.AST, quoted: dict[str, str]) -> list[str]:
 
 @dataclass(slots=True, frozen=True)
 class _Operand:
-    """A column, or a value; `kind` is None for a column in which no run has a value."""
+    """A column or a value; `kind` is None for a column without any value."""
 
     kind: str | None
     value: Any
     column: str = ""
 
     def __str__(self) -> str:
-        return f"{self.column} (which holds {self.kind})" if self.column else repr(self.value)
+        return f"{self.column} (a column of {self.kind})" if self.column else repr(self.value)
 
 
 class _Condition:
-    """Rows with three-valued truth: true, false, or NA where a value is missing."""
+    """Evaluates a condition per row with three-valued logic: true, false, or NA for missing values."""
 
     def __init__(self, frame: "pd.DataFrame", text: str, quoted: dict[str, str]) -> None:
         self.frame, self.text, self.quoted = frame, text, quoted
@@ -117,18 +127,18 @@ class _Condition:
             return reduce(operator.and_, map(self._compared, sides, node.ops, sides[1:]))
         operand = self._operand(node)
         if not operand.column or operand.kind not in (TRUTH, None):
-            raise UserError(f"{operand} is no condition by itself: compare it with a value")
+            raise UserError(f"{operand} is not a condition by itself; compare it with a value")
         return operand.value.astype("boolean")
 
     def _compared(self, left_node: ast.expr, comparison: ast.cmpop, right_node: ast.expr) -> Any:
         left, right = self._operand(left_node), self._operand(right_node)
         if not (left.column or right.column):
-            raise UserError(f"{self.text!r} compares {left} with {right}: one of them must be a column")
+            raise UserError(f"{self.text!r} compares {left} with {right}; one of them must be a column")
         columns = [side.value for side in (left, right) if side.column]
         missing = reduce(operator.or_, [column.isna() for column in columns])
         if isinstance(comparison, ast.Is | ast.IsNot):
             if right.column or right.value is not None:
-                raise UserError(f"{self.text!r}: `is` is for None alone; values are compared by ==")
+                raise UserError(f"{self.text!r}: `is` compares only with None; compare values with ==")
             return (missing if isinstance(comparison, ast.Is) else ~missing).astype("boolean")
         if any(side.column and side.kind is None for side in (left, right)):
             return missing.astype("boolean").mask(missing)
@@ -141,20 +151,20 @@ class _Condition:
             return held if isinstance(comparison, ast.In) else ~held
         left, right = _as_time(left, right), _as_time(right, left)
         if left.kind != right.kind or (type(comparison) in ORDERS and left.kind not in (NUMBER, TIME)):
-            rule = "kinds must agree, and only numbers and times have an order"
+            rule = "the types must agree, and only numbers and times can be ordered"
             raise UserError(f"{self.text!r} compares {left} with {right}: {rule}")
         return COMPARISONS[type(comparison)](left.value, right.value)
 
     def _within(self, left: _Operand, right: _Operand) -> Any:
-        """A column's values among those listed, or a text as part of a column's texts."""
+        """Evaluate `column in [values]` and `"text" in column`."""
         if left.column and isinstance(right.value, list):
             odd = [item for item in right.value if item.column or item.kind != left.kind]
             if odd:
-                raise UserError(f"{self.text!r} compares {left} with {odd[0]}: kinds must agree")
+                raise UserError(f"{self.text!r} compares {left} with {odd[0]}; the types must agree")
             return left.value.isin([item.value for item in right.value])
         if left.kind == TEXT and right.kind == TEXT and right.column and not left.column:
             return right.value.str.contains(left.value, regex=False)
-        raise UserError(f"{self.text!r}: `in` takes a column and a list of values, or a text and a column of texts")
+        raise UserError(f"{self.text!r}: `in` needs a column and a list of values, or a text and a column of text")
 
     def _operand(self, node: ast.expr) -> _Operand:
         name = _dotted(node, self.quoted)
@@ -178,7 +188,7 @@ class _Condition:
             if isinstance(value, float):
                 return _Operand(NUMBER, value)
             return _Operand(TEXT if isinstance(value, str) else "nothing", value)
-        raise UserError(f"{self.text!r} is no condition: {GRAMMAR}")
+        raise UserError(f"{self.text!r} is not a condition. Conditions are {GRAMMAR}")
 
 
 def _kind(column: "pd.Series[Any]") -> str | None:
@@ -194,7 +204,7 @@ def _kind(column: "pd.Series[Any]") -> str | None:
 
 
 def _as_time(side: _Operand, other: _Operand) -> _Operand:
-    """A text beside times as a time, in UTC unless it says otherwise. Raises UserError for one that is none."""
+    """Convert a text that is compared with times, in UTC unless it names a time zone. Raises UserError if invalid."""
     if side.column or side.kind != TEXT or other.kind != TIME:
         return side
     import pandas as pd
@@ -202,5 +212,5 @@ def _as_time(side: _Operand, other: _Operand) -> _Operand:
     try:
         time = pd.Timestamp(side.value)
     except ValueError as error:
-        raise UserError(f"{side} is no time, such as '2025-11-20' or '2025-11-20 10:00'") from error
+        raise UserError(f"{side} is not a time such as '2025-11-20' or '2025-11-20 10:00'") from error
     return _Operand(TIME, time if time.tzinfo is None else time.tz_convert(None))

@@ -1,4 +1,4 @@
-"""Tables made of records: all runs, all epochs, the reference programme's comparison, what differs in a multirun."""
+"""Tables of runs: all runs, all epochs, the standard comparison, and the differences within a grid."""
 
 import gc
 import os
@@ -31,15 +31,24 @@ __all__ = ["UNREADABLE", "common_folder", "compare_runs", "load_runs", "read_met
 
 
 def load_runs(*paths: Path | str) -> "pd.DataFrame":
-    """One row for every run folder at or under `paths`, by time of start, then by path.
+    """Load every run folder at or under some paths into a table.
 
-    Columns: those of `columns.COLUMNS`, always; then for every score in any record one column that names split,
-    weights, measure and epoch choice (`test_averaged_accuracy_last`; raw weights go unnamed); then every setting that
-    some run has, under its key of the command line, sorted. A record that is missing or cannot be read is a row with
-    status "unreadable", with the reason, at the end. A folder reached from several paths is one row. Raises ValueError
-    for a path that is no folder.
+    The rows of many runs are cached in the searched folder (see `cache`), so that they load faster the next time.
 
-    Where many runs lie their rows are kept in the folder given (see `cache`), so that they load sooner the next time.
+    Args:
+        paths: Folders to search. A folder that is reached from several paths is one row.
+
+    Returns:
+        One row per run folder, by time of start and then by path. The columns are those of `columns.COLUMNS`; then one
+        column for each kind of score, named by split, weights, measure and epoch choice (`test_averaged_accuracy_last`;
+        raw weights are not named); then every setting under its key on the command line, sorted. A run whose record is
+        missing or unreadable has the status "unreadable" and a reason, and comes last.
+
+    Raises:
+        ValueError: If a path is not a folder.
+
+    Example:
+        >>> load_runs("outputs")[["run", "parameters", "test_accuracy_last"]]  # doctest: +SKIP
     """
     with _without_collection():
         return _table(read_runs(map(Path, paths)))
@@ -51,7 +60,7 @@ def _table(rows: Rows) -> "pd.DataFrame":
     cells = dict(zip(rows.names, zip_longest(*rows.cells), strict=False))
     missing = (None,) * len(rows.cells)
     series = {column.name: _series(cells.get(column.name, missing), column.dtype) for column in COLUMNS}
-    # What no run has is of runs that are gone, and was kept.
+    # A column without values comes from cached runs that no longer exist.
     others = [name for name in cells if name not in COLUMN_NAMES and any(cell is not None for cell in cells[name])]
     for name in sorted(others, key=_rank):
         score, kinds = ScoreColumn.of(name), set(map(type, cells[name])) - {type(None)}
@@ -61,7 +70,7 @@ def _table(rows: Rows) -> "pd.DataFrame":
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """A million cells that all live on, none in a cycle: to look for garbage among them takes a tenth longer."""
+    """Disable garbage collection: a million cells without cycles would make it take a tenth of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -74,22 +83,22 @@ def _without_collection() -> Iterator[None]:
 def _series(cells: Sequence[Cell], dtype: str) -> "pd.Series[Any]":
     import pandas as pd
 
-    with suppress(OverflowError):  # a number of a foreign record that no column holds
+    with suppress(OverflowError):  # a number from a foreign record that is too large for the column
         if dtype != "string" or _is_plain(cells):
             return pd.Series(cells, dtype=dtype)
     return pd.Series([None if cell is None else proper(str(cell)) for cell in cells], dtype="string")
 
 
 def _is_plain(cells: Sequence[Cell]) -> bool:
-    """Whether it is text alone, and none that `proper` would change; asked of a whole column at once."""
+    """Whether a column holds only text that `proper` would not change; checked for the whole column at once."""
     try:
         return "".join(cell for cell in cells if cell is not None).isascii()  # type: ignore[misc]
-    except TypeError:  # numbers among it
+    except TypeError:  # it holds numbers
         return False
 
 
 def _rank(name: str) -> tuple[Any, ...]:
-    """Scores first: training, then split by split, raw weights before averaged ones; then settings by group and key."""
+    """Sort key of a column: scores first (training, then by split, raw before averaged), then settings by group."""
     score = ScoreColumn.of(name)
     if score:
         measure = [*SCORE_MEASURES].index(score.measure)
@@ -100,10 +109,15 @@ def _rank(name: str) -> tuple[Any, ...]:
 
 
 def epochs_of(frame: "pd.DataFrame", carried: Iterable[str] = ()) -> "pd.DataFrame":
-    """One row for every finished epoch of the runs of a `load_runs` table: `run`, then the columns of metrics.csv.
+    """Load the epochs of runs into a table.
 
-    Accuracies are per cent, losses nats, seconds the epoch's; each split and kind of weights has columns of its own.
-    `carried` names columns of `frame` to stand beside them; of a name in both, the epoch's counts.
+    Args:
+        frame: A `load_runs` table.
+        carried: Columns of `frame` to add to every row; a column of metrics.csv with the same name takes precedence.
+
+    Returns:
+        One row per finished epoch: `run`, then the columns of metrics.csv. Accuracies are in per cent, losses in nats,
+        seconds are those of the epoch. Each split and kind of weights has separate columns.
     """
     import pandas as pd
 
@@ -122,16 +136,20 @@ def epochs_of(frame: "pd.DataFrame", carried: Iterable[str] = ()) -> "pd.DataFra
 
 
 def reference_comparison(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """The reference programme's comparison of its models, made from `load_runs`.
+    """Return the standard comparison of runs, with the columns of the reference program.
 
-    One row for each run; accuracies are per cent, and every split and kind of weights has columns of its own, which are
-    there when some run has a value. So has `experiment`, and `data` where it differs. `run` is relative
-    to `common_folder(frame)`.
+    Args:
+        frame: A `load_runs` table.
+
+    Returns:
+        One row per run. Accuracies are in per cent; each split and kind of weights has separate columns, which are
+        present if some run has a value. `experiment` is present if some run has one, `data` if it differs. `run` is
+        relative to `common_folder(frame)`.
     """
     import pandas as pd
 
     names = [name for name in frame.columns if (score := ScoreColumn.of(name)) and score.measure == "accuracy"]
-    scores = {_spoken(name): frame[name] for name in sorted(names, key=_score_rank) if frame[name].notna().any()}
+    scores = {_as_words(name): frame[name] for name in sorted(names, key=_score_rank) if frame[name].notna().any()}
     field_px = frame["receptive_field"].astype("string")
     return pd.DataFrame(
         {
@@ -152,10 +170,10 @@ def reference_comparison(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def by_importance(comparison: "pd.DataFrame") -> list[str]:
-    """The columns of a `reference_comparison`, the most important ones first.
+    """Return the columns of a `reference_comparison`, the most important first.
 
-    The run, its status where some run is not completed, the accuracies after the last epoch on images that were not
-    trained on, what was run, and the rest.
+    The order is the run, its status if some run is not completed, the evaluation accuracies after the last epoch, the
+    choices of the configuration, and the rest.
     """
     names = list(comparison.columns)
     last = [name for name in names if name.endswith("accuracy last %") and not name.startswith("train ")]
@@ -166,22 +184,29 @@ def by_importance(comparison: "pd.DataFrame") -> list[str]:
 
 
 def _score_rank(name: str) -> tuple[bool, str, bool, str]:
-    """Training first, then split by split: raw weights before averaged ones, best before last."""
+    """Sort key of an accuracy: training first, then by split, raw before averaged weights, best before last."""
     score = ScoreColumn.of(name)
     assert score is not None
     return score.split != "train", score.split, score.weights != "raw", score.at
 
 
-def _spoken(name: str) -> str:
+def _as_words(name: str) -> str:
     return f"{name.replace('_', ' ')} %"
 
 
 def compare_runs(folders: Iterable[Path | str]) -> "pd.DataFrame":
-    """What differs among these run folders, and what came of it: a row a run, in order of start.
+    """Compare runs by what differs in their configurations.
 
-    Columns: the run, the options and settings that are not the same in all runs, the evaluation accuracies (per cent),
-    parameters, seconds and status. A setting within a group counts only among runs with the same option of the group:
-    where the models differ, the settings of each model are not news. Raises ValueError as `load_runs` does.
+    Args:
+        folders: The run folders.
+
+    Returns:
+        One row per run in order of start: the run, the options and settings that differ, the evaluation accuracies
+        (per cent), parameters, seconds and status. The settings of a group are compared only between runs with the
+        same option of the group, because the settings of different models differ anyway.
+
+    Raises:
+        ValueError: If a path is not a folder.
     """
     frame = load_runs(*folders)
     scores = [name for name in frame.columns if evaluated(name)]
@@ -190,7 +215,7 @@ def compare_runs(folders: Iterable[Path | str]) -> "pd.DataFrame":
 
 
 def differing(frame: "pd.DataFrame") -> list[str]:
-    """Options, settings and lengthening that are not the same in all runs that could be read; see `compare_runs`."""
+    """Return the options, settings and lengthening that differ between readable runs, as in `compare_runs`."""
     readable = frame[frame["status"] != UNREADABLE]
     named = ("experiment", *GROUPS, "seed", *LENGTHENED)
     options = [name for name in named if readable[name].nunique(dropna=False) > 1]
@@ -205,7 +230,7 @@ def _varies(frame: "pd.DataFrame", key: str) -> bool:
 
 
 def common_folder(frame: "pd.DataFrame") -> str:
-    """The deepest folder that holds every run folder of the table; "" when there is none to name."""
+    """Return the deepest folder that contains every run folder of the table; "" if there is none."""
     parents = {os.path.dirname(run) for run in frame["run"]}
     if not parents or len({os.path.isabs(parent) for parent in parents}) > 1:
         return ""
@@ -213,6 +238,6 @@ def common_folder(frame: "pd.DataFrame") -> str:
 
 
 def short_names(frame: "pd.DataFrame") -> "pd.Series[str]":
-    """The run folders relative to `common_folder`."""
+    """Return the run folders relative to `common_folder`."""
     folder = common_folder(frame)
     return frame["run"].map(lambda run: os.path.relpath(run, folder) if folder else run).astype("string")

@@ -67,7 +67,7 @@ def test_without_a_path_outputs_is_read(make_run: MakeRun, tmp_path: Path, monke
 def test_unreadable_records_are_counted(outputs: str, capsys: Capture) -> None:
     (Path(outputs) / "first" / "result.json").write_text("{")
     main([outputs])
-    assert "Unreadable records: 1;" in capsys.readouterr().out
+    assert "Unreadable records: 1." in capsys.readouterr().out
 
 
 def test_a_narrow_terminal_gets_the_columns_that_fit(
@@ -79,8 +79,8 @@ def test_a_narrow_terminal_gets_the_columns_that_fit(
     main([outputs])
     text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert max(len(line) for line in text.splitlines()) <= 70
-    assert text.count("second") == 1, "a line for each run"
-    shown, _, hidden = text.partition("Too wide for this terminal, so not shown: ")
+    assert text.count("second") == 1, "one line per run"
+    shown, _, hidden = text.partition("Columns that do not fit into this terminal: ")
     assert ("last %" in shown, "best %" in shown) == (True, False)
     assert "scheduler" in hidden
     assert "scheduler" not in shown
@@ -256,7 +256,7 @@ def test_questions(mixed: str, capsys: Capture, options: list[str], printed: str
 def test_what_was_left_out_is_said_below_the_table_and_beside_a_file(
     mixed: str, tmp_path: Path, capsys: Capture
 ) -> None:
-    said = "Left out, for only completed runs count: 1 failed."
+    said = "Left out, because only completed runs count: 1 failed."
     main([mixed, "--by", "kind"])
     text = capsys.readouterr()
     assert said in text.out
@@ -301,6 +301,12 @@ def test_two_runs_side_by_side(mixed: str, capsys: Capture) -> None:
     assert ["test_accuracy_last", "99.0", "99.5"] in rows
 
 
+def test_diff_names_the_runs_of_a_grid(mixed: str, capsys: Capture) -> None:
+    said = _refused(capsys, "--diff", f"{mixed}/runs", f"{mixed}/runs/1")
+    assert f"{mixed}/runs is not a run folder, but contains 2 runs. Choose one of them: " in said
+    assert said.endswith(f"{mixed}/runs/0, {mixed}/runs/1\n")
+
+
 def test_html_is_one_page_with_every_cell_as_text(mixed: str, make_run: MakeRun, tmp_path: Path) -> None:
     make_run("o/runs/<script>alert(1)</script>".replace("/script", "|script"), reason="a & b")
     main([mixed, "--all", "--out", str(tmp_path / "t.html")])
@@ -340,19 +346,22 @@ def test_parquet_without_pyarrow_names_what_to_install(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--sort", "accuracy"], "holdout_accuracy_last (runs: 1) or test_accuracy_last (runs: 2), which do not mix"),
-        (["--where", "accuracy > 99"], "which do not mix"),
+        (
+            ["--sort", "accuracy"],
+            "holdout_accuracy_last (runs: 1) or test_accuracy_last (runs: 2), which must not be mixed",
+        ),
+        (["--where", "accuracy > 99"], "which must not be mixed"),
         (["--by", "modle"], "There is no column 'modle'. Did you mean 'model'?"),
         (["--by", "model", "--columns", "test meen %"], "'test meen %'. Did you mean 'test mean %'?"),
         (["--by", "model", "--sort", "loss"], "There is no column 'loss'."),
         (["--epochs", "--columns", "run,accuracy"], "There is no column 'accuracy'. Did you mean 'test_accuracy'?"),
         (["--epochs", "--where", "epoch > 1 and accuracy > 99"], "There is no column 'accuracy'."),
         (["--all", "--columns", "run"], "--all and --columns"),
-        (["--diff", "a", "b"], "--diff takes two run folders; PATH"),
-        (["--format", "parquet"], "--format parquet needs --out FILE"),
+        (["--diff", "a", "b"], "--diff takes two run folders and cannot be combined with PATH"),
+        (["--format", "parquet"], "--format parquet requires --out FILE"),
         (
             ["--out", "runs.xlsx"],
-            "--out must end in .txt, .csv, .md, .json, .parquet, .html, .htm, or have --format beside it",
+            "--out must end in .txt, .csv, .md, .json, .parquet, .html, .htm, or be combined with --format",
         ),
     ],
 )
@@ -389,7 +398,7 @@ def test_a_file_that_cannot_be_written_is_refused(outputs: str, tmp_path: Path, 
 
 
 def test_descending_alone_is_refused(outputs: str, capsys: Capture) -> None:
-    assert "--descending needs --sort" in _refused(capsys, outputs, "--descending")
+    assert "--descending requires --sort" in _refused(capsys, outputs, "--descending")
 
 
 @pytest.mark.process
@@ -405,7 +414,7 @@ finally:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, encoding="utf-8", check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "receptive_field" in done.stdout
-    assert "with --epochs for conditions that choose" in done.stdout
+    assert "With --epochs they are valid only in conditions" in done.stdout
 
 
 NASTY = "[bold]x[/bold] [/] :smile:"

@@ -22,7 +22,7 @@ from mnist_compact.training.checkpoint import CheckpointError
 
 @pytest.fixture(autouse=True)
 def _forgetful(monkeypatch):
-    monkeypatch.setattr(output_folders, "_found", [])
+    monkeypatch.setattr(output_folders, "_existing", [])
 
 
 def found_before(folder):

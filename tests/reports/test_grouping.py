@@ -70,7 +70,7 @@ def test_by_configuration_all_but_the_seed_and_the_name_must_be_equal(
     table, notes = by_configuration(load_runs(tmp_path))
     assert table[["model", "optim.lr", "test n"]].to_numpy().tolist() == [["m3", 0.015, 3], ["m3", 0.5, 1]]
     assert "seed" not in table
-    assert notes == ["Runs with configuration and seed of another in their group, which count again: 1."]
+    assert notes == ["Runs that repeat the configuration and seed of another run in their group: 1."]
 
 
 def _leaves(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
@@ -105,7 +105,7 @@ def test_the_machine_makes_no_group_and_no_difference(seeds: Callable[..., None]
     assert table["test n"].tolist() == [3]
     assert not {*machines} & {*table.columns}
     _, notes = grouped(frame, ["model"])
-    assert not any("Within groups differ" in note for note in notes)
+    assert not any("more than the seed" in note for note in notes)
 
 
 def test_splits_and_weights_are_summed_up_in_columns_of_their_own(
@@ -129,8 +129,8 @@ def test_notes_say_who_was_left_out_and_what_else_differs(
     table, notes = grouped(load_runs(tmp_path), ["model"])
     assert table["test n"].tolist() == [3]
     assert notes == [
-        "Left out, for only completed runs count: 2 failed, 1 stopped, 1 unreadable.",
-        "Within groups differ, besides the seed: optim.lr; there sd and interval are not those of seeds alone.",
+        "Left out, because only completed runs count: 2 failed, 1 stopped, 1 unreadable.",
+        "Within groups, more than the seed differs: optim.lr. There, sd and interval are not those of seeds alone.",
     ]
 
 
@@ -147,13 +147,13 @@ def test_trials_that_were_chosen_by_their_scores_are_told_from_seeds_that_were_n
     make_run("confirmations/s-4/seeds/1000", config=settings(seed=1000, optim__lr=0.7), **scored)
     make_run("mine/s-4-ranking/seeds/100", config=settings(seed=100, optim__lr=0.7), **scored)
     (tmp_path / "mine/s-4-ranking/confirmation.json").write_text('{"ranking": true}')
-    said = "Groups with trials or rankings of a search, chosen by their scores, and confirmations, which were not: 2; "
+    said = "2 groups mix runs whose scores were used for selection (trials, rankings) with confirmations. "
     for notes in (by_configuration(load_runs(tmp_path))[1], grouped(load_runs(tmp_path), ["optim.lr"])[1]):
         assert [note.startswith(said) for note in notes] == [True]
     alone = load_runs(tmp_path).query('kind == "confirmation"')
     assert by_configuration(alone)[1] == []
     apart = grouped(load_runs(tmp_path), ["kind"])[1]
-    assert not any(note.startswith("Groups") for note in apart)
+    assert not any("used for selection" in note for note in apart)
 
 
 def test_each_group_says_how_many_of_its_runs_were_left_out(
@@ -174,7 +174,7 @@ def test_each_group_says_how_many_of_its_runs_were_left_out(
             [0.5, 2, 1],
             [0.6, 1, 1],
         ]
-        assert notes == ["Left out, for only completed runs count: 2 diverged, 2 failed, 1 unreadable."]
+        assert notes == ["Left out, because only completed runs count: 2 diverged, 2 failed, 1 unreadable."]
 
 
 def test_a_lengthened_run_is_in_no_group_of_straight_ones_in_silence(
@@ -199,8 +199,8 @@ def test_a_lengthened_run_is_in_no_group_of_straight_ones_in_silence(
     ]
     assert notes == []
     assert grouped(frame, ["model"])[1] == [
-        "Within groups differ, besides the seed: lengthened_from, lengthened_after; "
-        "there sd and interval are not those of seeds alone."
+        "Within groups, more than the seed differs: lengthened_from, lengthened_after. "
+        "There, sd and interval are not those of seeds alone."
     ]
 
 
@@ -210,8 +210,8 @@ def test_what_differs_does_not_hide_what_counts_again(seeds: Callable[..., None]
     seeds("again", [99.0])
     _, notes = grouped(load_runs(tmp_path), ["model"])
     assert notes == [
-        "Within groups differ, besides the seed: optim.lr; there sd and interval are not those of seeds alone.",
-        "Runs with configuration and seed of another in their group, which count again: 1.",
+        "Within groups, more than the seed differs: optim.lr. There, sd and interval are not those of seeds alone.",
+        "Runs that repeat the configuration and seed of another run in their group: 1.",
     ]
 
 
@@ -221,7 +221,7 @@ def test_missing_values_are_a_group_and_no_completed_run_gives_no_row(
     make_run("x", status=Status.FAILED)
     for grouping in (by_configuration, lambda frame: grouped(frame, ["experiment"])):
         table, notes = grouping(load_runs(tmp_path))
-        assert (len(table), notes) == (0, ["Left out, for only completed runs count: 1 failed."])
+        assert (len(table), notes) == (0, ["Left out, because only completed runs count: 1 failed."])
     seeds("a", [99.0, 98.0])
     seeds("b", [97.0], experiment="champion")
     table, _ = grouped(load_runs(tmp_path), ["experiment"])

@@ -16,7 +16,6 @@ from mnist_compact.records.discovery import Origin
 from mnist_compact.reports import cache
 from mnist_compact.reports.page.document import write_page
 from mnist_compact.reports.tables import compare_runs, epochs_of, load_runs, reference_comparison
-from mnist_compact.search.locate import from_file
 
 MakeRun = Callable[..., Path]
 Settings = Callable[..., dict[str, Any]]
@@ -143,7 +142,7 @@ def test_text_that_is_no_unicode_is_spelt_out(make_run: MakeRun, settings: Setti
     assert epochs_of(frame)["run"].tolist() == [str(tmp_path / "good")] * 3
     assert len(reference_comparison(frame)) == len(compare_runs([tmp_path])) == 3
     written = tmp_path / "page.html"
-    write_page(frame, [tmp_path], written, from_file)
+    write_page(frame, [tmp_path], written)
     assert "caf\\\\udce9" in written.read_text(encoding="utf-8")
 
 

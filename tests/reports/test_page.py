@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import math
+import re
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -24,11 +25,10 @@ from mnist_compact.reports.page import details as details_of
 from mnist_compact.reports.page.columns import column, runs_table
 from mnist_compact.reports.page.confirmations import confirmations
 from mnist_compact.reports.page.details import details
-from mnist_compact.reports.page.document import SCRIPTS, gathered, page_of, published
+from mnist_compact.reports.page.document import SCRIPTS, page_data, published, render
 from mnist_compact.reports.page.studies import EXPORTED, FEWEST, studies
 from mnist_compact.reports.plots import read_mistakes
 from mnist_compact.reports.tables import load_runs
-from mnist_compact.search.locate import from_file
 from mnist_compact.search.transfer import export_study, write
 
 MakeRun = Callable[..., Path]
@@ -170,9 +170,9 @@ def test_damaged_mistakes_are_null_and_the_page_is_made(make_run: MakeRun, damag
     damage(folder)
     with pytest.raises(ValueError, match=r"mistakes\.npz cannot be read"):
         read_mistakes(folder)
-    data = gathered(load_runs(folder), [folder], from_file)
+    data = page_data(load_runs(folder), [folder])
     assert data["details"]["mistakes"] == {0: None}
-    page_of(data)
+    render(data)
 
 
 LONG, DIGITS = "x" * 200_000, "1" * 5000
@@ -193,9 +193,9 @@ def test_damaged_layers_are_told_as_far_as_they_go(
 ) -> None:
     folder = make_run()
     (folder / "layers.csv").write_text(text)
-    data = gathered(load_runs(folder), [folder], from_file)
+    data = page_data(load_runs(folder), [folder])
     assert data["details"]["layers"] == {"tables": [{"columns": columns, "rows": rows}], "of": [0]}
-    page_of(data)
+    render(data)
 
 
 NAN, WHOLE = float("nan"), [[98, 2], [1, 99]]
@@ -220,9 +220,9 @@ def test_a_confusion_matrix_is_a_square_of_counts_or_null(make_run: MakeRun, con
     folder = make_run()
     raw = json.loads((folder / "result.json").read_text())
     (folder / "result.json").write_text(json.dumps(raw | {"confusion": confusion, "status": "running"}))
-    data = gathered(load_runs(folder), [folder], from_file)
+    data = page_data(load_runs(folder), [folder])
     assert data["details"]["confusions"] == [told]
-    page_of(data)
+    render(data)
 
 
 # confirmations
@@ -269,8 +269,8 @@ def test_a_condition_on_scores_cuts_no_confirmation_short(
     assert (c["name"], c["runs"], c["seeds"]) == ("c", 3, [1000, 1001, 1002])
     assert c["summary"]["mean"] == pytest.approx(Summary.of([99.5, 99.3, 99.45]).mean)
     (note,) = told["notes"]
-    assert note.startswith("Of 6 runs the 2 for which “accuracy > 99.4”; ")
-    assert "summed up whole" in note
+    assert note.startswith("This page shows 2 of 6 runs, selected by “accuracy > 99.4”. ")
+    assert "summarized with all its runs" in note
 
 
 # studies
@@ -312,9 +312,7 @@ def study(tmp_path: Path) -> Path:
 
 def test_a_study_is_told_and_left_as_it_is(study: Path, tmp_path: Path) -> None:
     before = hashlib.sha256(study.read_bytes()).hexdigest()
-    (told,), faults = studies(
-        [tmp_path, study.parent, tmp_path / "sweeps"], from_file
-    )  # once, however often it is found
+    (told,), faults = studies([tmp_path, study.parent, tmp_path / "sweeps"])  # once, however often it is found
     assert faults == []
     assert told["counts"] == {"complete": 40, "pruned": 1, "failed": 0, "running": 0, "waiting": 1, "refused": 1}
     assert told["objectives"] == [{"name": "score", "maximize": True}]
@@ -339,7 +337,7 @@ def test_importances_speak_of_as_many_best_trials_as_are_told(tmp_path: Path, tr
     for place in range(trials):
         params = {"near": int(place >= trials - best), "far": place % 2}
         made.add_trial(optuna.create_trial(params=params, distributions=of, value=90 + place / 10))
-    (told,), _ = studies([tmp_path], from_file)
+    (told,), _ = studies([tmp_path])
     assert told["best"] == best
     shares = optuna.importance.get_param_importances(
         made, evaluator=optuna.importance.PedAnovaImportanceEvaluator(target_quantile=best / trials - 1e-9)
@@ -349,13 +347,13 @@ def test_importances_speak_of_as_many_best_trials_as_are_told(tmp_path: Path, tr
 
 def test_what_was_refused_has_no_part_in_what_mattered(study: Path) -> None:
     """Some samplers learn of refusals as complete trials with the worst of values."""
-    (before,), _ = studies([study.parent], from_file)
+    (before,), _ = studies([study.parent])
     made = optuna.load_study(study_name="s", storage=f"sqlite:///{study}")
     like = next(trial for trial in made.trials if trial.params)
     for _ in range(30):
         refused = {"params": like.params, "distributions": like.distributions, "user_attrs": {"refused": "too large"}}
         made.add_trial(optuna.create_trial(value=0.0, **refused))
-    (after,), _ = studies([study.parent], from_file)
+    (after,), _ = studies([study.parent])
     assert after["importances"] == before["importances"]
     assert after["counts"] == {**before["counts"], "refused": 31}
 
@@ -365,10 +363,10 @@ def test_an_exported_study_is_told_as_its_database_is(study: Path, tmp_path: Pat
     evidence.mkdir(parents=True)
     write(evidence / f"s{EXPORTED}", export_study(optuna.storages.RDBStorage(f"sqlite:///{study}"), "s"))
     (evidence / f"broken{EXPORTED}").write_bytes(b"no export")
-    (there,), _ = studies([study.parent], from_file)
+    (there,), _ = studies([study.parent])
     for path in (evidence, evidence.parent):
-        (told,), (fault,) = studies([path], from_file)
-        assert told == there | {"place": str(evidence / f"s{EXPORTED}")}
+        (told,), (fault,) = studies([path])
+        assert told == there | {"path": str(evidence / f"s{EXPORTED}")}
         assert fault.startswith(f"{evidence / f'broken{EXPORTED}'} cannot be read as a study: ConfigError")
 
 
@@ -380,9 +378,9 @@ def test_studies_are_found_however_far_below(study: Path, tmp_path: Path) -> Non
     elsewhere = tmp_path / "a" / "b" / "outputs" / "sweeps" / "shared"
     (elsewhere / "trials" / "0000").mkdir(parents=True)
     (elsewhere / "trials" / "study.db").write_bytes(b"none of a study's")
-    told, (missed,) = studies([tmp_path], from_file)
-    assert [one["place"] for one in told] == [str(deep / f"s{EXPORTED}"), str(study)]
-    assert missed.startswith("shared is kept in another storage. To show it here, export it: ")
+    told, (missed,) = studies([tmp_path])
+    assert [one["path"] for one in told] == [str(deep / f"s{EXPORTED}"), str(study)]
+    assert missed.startswith("shared is in another storage. To show it here, export it: ")
     assert missed.endswith(f" --out {elsewhere.parent}/shared{EXPORTED}")
 
 
@@ -391,16 +389,16 @@ def test_a_study_kept_in_another_storage_is_missed_aloud(study: Path, tmp_path: 
     home = outputs / "sweeps" / "shared"
     (home / "trials" / "0000").mkdir(parents=True)
     for path in (home, home.parent, outputs):
-        assert studies([path], from_file) == (
+        assert studies([path]) == (
             [],
             [
-                "shared is kept in another storage. To show it here, export it: python -m mnist_compact.study export "
+                "shared is in another storage. To show it here, export it: python -m mnist_compact.study export "
                 f"shared --storage <URL> --out {home.parent}/shared{EXPORTED}"
             ],
         )
     exchange = export_study(optuna.storages.RDBStorage(f"sqlite:///{study}"), "s")
     write(home.parent / f"shared{EXPORTED}", exchange | {"name": "shared"})
-    (told,), faults = studies([outputs], from_file)
+    (told,), faults = studies([outputs])
     assert (told["name"], faults) == ("shared", [])
 
 
@@ -414,7 +412,7 @@ def test_the_evidence_that_is_committed_is_on_its_page(tmp_path: Path, capsys: p
     for study in told["studies"]:
         assert study["counts"]["complete"] > FEWEST
         assert study["importances"][0]
-        assert study["place"] == str(evidence / f"{study['name']}{EXPORTED}")
+        assert study["path"] == str(evidence / f"{study['name']}{EXPORTED}")
     kinds = {group["name"]: group["kind"] for group in told["confirmations"]["groups"]}
     assert (kinds["under_8k_plain"], kinds["under_8k-65-ranking"]) == ("confirmation", "ranking")
     assert list(kinds)[:2] == ["under_8k", "under_8k_plain"]  # confirmations before rankings, the best first
@@ -429,7 +427,7 @@ def test_too_few_trials_have_no_importances(tmp_path: Path) -> None:
     made.add_trials(
         [optuna.create_trial(params={"x": 0.5}, distributions=of, values=[1, 2]) for _ in range(FEWEST - 1)]
     )
-    (told,), _ = studies([tmp_path], from_file)
+    (told,), _ = studies([tmp_path])
     assert told["importances"] == [{}, {}]
     assert [one["name"] for one in told["objectives"]] == ["score 0", "score 1"]
 
@@ -437,7 +435,7 @@ def test_too_few_trials_have_no_importances(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
 def test_a_damaged_study_is_a_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "study.db").write_bytes(content)
-    told, (fault,) = studies([tmp_path], from_file)
+    told, (fault,) = studies([tmp_path])
     assert told == []
     assert fault.startswith(f"{tmp_path / 'study.db'} cannot be read as a study")
     assert "\n" not in fault
@@ -450,8 +448,8 @@ def test_a_damaged_study_is_a_line(tmp_path: Path, content: bytes) -> None:
 def test_no_name_ends_the_data_early(make_run: MakeRun, settings: Callable[..., Any], tmp_path: Path) -> None:
     name = "</script><script>alert(1)</script><!--"
     make_run("o/x", config=settings(experiment=name))
-    data = gathered(load_runs(tmp_path / "o"), [tmp_path / "o"], from_file)
-    page = page_of(data)
+    data = page_data(load_runs(tmp_path / "o"), [tmp_path / "o"])
+    page = render(data)
     assert name not in page
     told = embedded(page)
     assert told == json.loads(json.dumps(data))
@@ -466,6 +464,12 @@ def test_every_script_is_on_the_page_and_none_ends_it() -> None:
         assert "</script" not in text
         assert "innerHTML" not in text
         assert text.count("\n") <= 250
+
+
+def test_scripts_use_only_keys_of_the_page_data(make_run: MakeRun, tmp_path: Path) -> None:
+    here, data = files("mnist_compact.reports.page"), page_data(load_runs(make_run("o/x")), [tmp_path / "o"])
+    scripts = "".join(here.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS)
+    assert set(re.findall(r"\bdata\.(\w+)", scripts)) == data.keys()
 
 
 def test_published_results_name_their_sources() -> None:
@@ -498,4 +502,4 @@ def test_no_run_is_a_line_and_no_page(make_run: MakeRun, tmp_path: Path, capsys:
 def test_what_does_not_go_with_a_page_is_refused(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--page", "x.html", *option])
-    assert "--page takes PATH and --where; --columns" in capsys.readouterr().err
+    assert "--page takes PATH and --where and cannot be combined with --columns" in capsys.readouterr().err

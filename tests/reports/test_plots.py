@@ -182,7 +182,7 @@ def test_the_sheet_shows_up_to_forty_mistakes_in_their_order(count: int, shown: 
 def test_no_mistake_is_said_in_words() -> None:
     figure = mistakes_figure(_mistakes(0), "t")
     assert figure.get_suptitle() == "t: no mistakes"
-    assert "Every image was read correctly." in [text.get_text() for text in figure.texts]
+    assert "Every image was classified correctly." in [text.get_text() for text in figure.texts]
 
 
 @pytest.mark.parametrize(("weights", "words"), [("raw", "final weights"), ("averaged", "final averaged weights")])

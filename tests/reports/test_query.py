@@ -75,35 +75,35 @@ def test_what_matches(condition: str, runs: str) -> None:
 @pytest.mark.parametrize(
     ("condition", "said"),
     [
-        ("", "is no condition"),
-        ("import os", "is no condition"),
-        ("parameters <", "is no condition"),
-        ("@parameters > 1", "is no condition"),
-        ("parameters = 3", "is no condition"),
-        ("parameters + 1 > 3", "is no condition"),
-        ("parameters > 3 if status else parameters", "is no condition"),
-        ("'x'.upper() == status", "is no condition"),
-        ("status == f'{run}'", "is no condition"),
-        ("status == b'x'", "is no condition"),
-        ("(lambda: 1) == parameters", "is no condition"),
-        ("(" * 500, "is no condition"),
+        ("", "is not a condition"),
+        ("import os", "is not a condition"),
+        ("parameters <", "is not a condition"),
+        ("@parameters > 1", "is not a condition"),
+        ("parameters = 3", "is not a condition"),
+        ("parameters + 1 > 3", "is not a condition"),
+        ("parameters > 3 if status else parameters", "is not a condition"),
+        ("'x'.upper() == status", "is not a condition"),
+        ("status == f'{run}'", "is not a condition"),
+        ("status == b'x'", "is not a condition"),
+        ("(lambda: 1) == parameters", "is not a condition"),
+        ("(" * 500, "is not a condition"),
         ("__import__('os').system('true')", "no column '__import__'"),
         ("optim.lr.__class__ == 1", "no column 'optim.lr.__class__'"),
         ("parametres < 8 and optim.rl > 1", "'parametres'. Did you mean 'parameters'? There is no column 'optim.rl'."),
-        ("status == qqqq", "no column 'qqqq'. Text goes in quotes."),
-        ("parameters", "parameters (which holds numbers) is no condition by itself"),
-        ("1", "1 is no condition by itself"),
+        ("status == qqqq", "no column 'qqqq'. Text must be in quotes."),
+        ("parameters", "parameters (a column of numbers) is not a condition by itself"),
+        ("1", "1 is not a condition by itself"),
         ("1 < 2", "one of them must be a column"),
-        ("parameters > 'many'", "compares parameters (which holds numbers) with 'many': kinds must agree"),
-        ("status == 3", "compares status (which holds text) with 3"),
-        ("model.conv_bias == 1", "compares model.conv_bias (which holds true or false) with 1"),
-        ("status < 'm'", "only numbers and times have an order"),
-        ("parameters == status", "compares parameters (which holds numbers) with status (which holds text)"),
-        ("parameters in ['x']", "compares parameters (which holds numbers) with 'x'"),
-        ("parameters in 3", "`in` takes a column and a list"),
-        ("parameters is 3", "`is` is for None alone"),
-        ("parameters == None", "compares parameters (which holds numbers) with None"),
-        ("started_at > 'yester'", "'yester' is no time"),
+        ("parameters > 'many'", "compares parameters (a column of numbers) with 'many': the types must agree"),
+        ("status == 3", "compares status (a column of text) with 3"),
+        ("model.conv_bias == 1", "compares model.conv_bias (a column of true or false) with 1"),
+        ("status < 'm'", "only numbers and times can be ordered"),
+        ("parameters == status", "compares parameters (a column of numbers) with status (a column of text)"),
+        ("parameters in ['x']", "compares parameters (a column of numbers) with 'x'"),
+        ("parameters in 3", "`in` needs a column and a list"),
+        ("parameters is 3", "`is` compares only with None"),
+        ("parameters == None", "compares parameters (a column of numbers) with None"),
+        ("started_at > 'yester'", "'yester' is not a time"),
     ],
 )
 def test_what_is_refused_and_in_which_words(condition: str, said: str) -> None:
@@ -165,12 +165,12 @@ def test_accuracy_is_that_of_the_final_score(final: Callable[..., pd.DataFrame],
 def test_scores_of_other_splits_or_weights_do_not_mix(
     final: Callable[..., pd.DataFrame], runs: list[str], said: str
 ) -> None:
-    with pytest.raises(ValueError, match="do not mix") as refused:
+    with pytest.raises(ValueError, match="must not be mixed") as refused:
         resolve(final(*runs), "accuracy")
     assert said in str(refused.value)
 
 
 def test_accuracy_of_no_score_is_refused(make_run: MakeRun) -> None:
     frame = load_runs(make_run(scores=[]))
-    with pytest.raises(ValueError, match="no run here has a score"):
+    with pytest.raises(ValueError, match="no run has a score"):
         resolve(frame, "accuracy")

@@ -1,5 +1,5 @@
-"""The page: everything that was run as one HTML file that opens from disk, without a network.
+"""The HTML page: all runs, confirmations and studies in one file that needs no network.
 
-Python gathers the data as plain JSON (`rows`, `details`, `confirmations`, `studies`); page.html, page.css and the
-scripts beside it show them; `document` puts all of it into one file. Text reaches the page as text nodes alone.
+Python collects the data as JSON (`columns`, `details`, `confirmations`, `studies`), and `document` embeds it in one
+file together with page.html, page.css and the scripts in js/. Scripts insert text only as text nodes, never as HTML.
 """

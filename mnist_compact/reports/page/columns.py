@@ -1,4 +1,4 @@
-"""A table as the page's scripts take it: columns that know how they are shown, and their cells as JSON has them."""
+"""The table of runs as JSON for the scripts of the page: columns with their number formats and cells."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from mnist_compact.reports.tables import short_names
 if TYPE_CHECKING:
     import pandas as pd
 
-EXACT_IN_JAVASCRIPT = 2**53  # a larger whole number is shown as text
+EXACT_IN_JAVASCRIPT = 2**53  # a larger integer is shown as text
 SHOWN_FIRST = ("run", "model", "parameters")
 SHOWN_LAST = ("epochs_to_converge", "epochs_done", "seconds", "status")
 ORIGIN = ("kind", "study", "trial", "confirmation", "experiment")
@@ -21,10 +21,15 @@ Json = dict[str, Any]
 
 
 def runs_table(frame: "pd.DataFrame") -> Json:
-    """`count`, `columns` (with `values`, a cell a run) and `scores` of a `load_runs` table.
+    """Convert a `load_runs` table to JSON.
 
-    Columns without any value are left out; `shown` are those of the table as it opens. `scores` name the evaluation
-    accuracies, those of most runs first.
+    Args:
+        frame: The table.
+
+    Returns:
+        `count`: the number of runs. `columns`: the columns that have a value, each with `values`, one cell per run, and
+        `shown`, whether it is visible at first. `scores`: the evaluation accuracies, the most frequent final score
+        first.
     """
     about = {column.name: column.about for column in COLUMNS}
     frame = frame.assign(run=short_names(frame)).dropna(axis="columns", how="all")
@@ -38,7 +43,10 @@ def runs_table(frame: "pd.DataFrame") -> Json:
 
 
 def column(name: str, values: "pd.Series[Any]") -> Json:
-    """Kind (number, truth or text), how numbers are shown, and the values; those missing or not finite are null."""
+    """Convert a column to JSON: kind (number, truth or text), number format and values.
+
+    Missing and non-finite values are null.
+    """
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
     cells = _cells(values)
@@ -61,21 +69,21 @@ def _text(cell: Any) -> str:
 
 
 def _scores(frame: "pd.DataFrame") -> list[Json]:
-    """Column, split, weights and epoch choice of every evaluation accuracy; final scores first, by how many runs."""
+    """Column, split, weights and epoch choice of every evaluation accuracy; the most frequent final score first."""
     final = final_scores(frame)
     ranked = sorted(final, key=lambda score: -final[score])
     names = [score_column(split, weights, "accuracy", "last") for split, weights in ranked]
     others = [name for name in frame.columns if evaluated(name) and name not in names]
-    told = {name: evaluated(name) for name in [*names, *others] if name in frame.columns}
+    parsed = {name: evaluated(name) for name in [*names, *others] if name in frame.columns}
     return [
         {"column": name, "split": score.split, "weights": score.weights, "at": score.at}
-        for name, score in told.items()
+        for name, score in parsed.items()
         if score is not None
     ]
 
 
 def _shown(frame: "pd.DataFrame", scores: list[Json]) -> list[str]:
-    """What tells runs apart at a glance: size and scores, options that differ, where they come from."""
+    """The columns that are visible at first: size, scores, options that differ and the origin of the runs."""
     options = [name for name in GROUPS if name != "model" and _varies(frame, name, dropna=True)]
     origin = [name for name in ORIGIN if _varies(frame, name, dropna=False)]
     wanted = [*SHOWN_FIRST, *(score["column"] for score in scores), "seed", *options, *SHOWN_LAST, *origin]

@@ -1,4 +1,4 @@
-"""Confirmations as the page shows them: every seed's score, with mean and interval, a panel a split and weights."""
+"""Confirmations as JSON for the page: the score of every seed, with mean and interval."""
 
 import math
 from dataclasses import asdict
@@ -18,19 +18,25 @@ Json = dict[str, Any]
 
 
 def confirmations(frame: "pd.DataFrame", whole: "pd.DataFrame") -> Json:
-    """`groups`: of each confirmation, or part in a ranking, and final score (split, weights) in a `load_runs` table the
-    seeds and accuracies of completed runs, their summary, how many runs there are, which kind of the two it is, and
-    where the configuration came from; the best first.
+    """Collect the confirmations and ranking candidates of a `load_runs` table.
 
-    All runs of a confirmation count that are in the table `whole`, which `frame` may be chosen from: by a part of them,
-    chosen by their scores, it would be another.
+    A confirmation always includes all its runs, because a selection by scores would bias its mean.
+
+    Args:
+        frame: The selected runs; a confirmation with one of them is included.
+        whole: The table that `frame` was selected from.
+
+    Returns:
+        `groups`: for each confirmation or ranking candidate and each kind of final score (split, weights) the seeds and
+        accuracies of the completed runs, their summary, the number of runs, the kind and the source of the
+        configuration; the best first. `confidence`: the level of the intervals in per cent.
     """
     seeds = whole[whole["kind"].isin(["confirmation", "ranking"])]
-    found = seeds[_places(seeds).isin(_places(frame))]
+    found = seeds[_homes(seeds).isin(_homes(frame))]
     groups = [
         group
-        for (name, place), runs in found.groupby([found["confirmation"], _places(found)], sort=False)
-        for group in _groups(str(name), Path(str(place)), runs)
+        for (name, home), runs in found.groupby([found["confirmation"], _homes(found)], sort=False)
+        for group in _groups(str(name), Path(str(home)), runs)
     ]
     groups.sort(key=_order)
     return {"groups": groups, "confidence": 100 * CONFIDENCE}
@@ -42,19 +48,19 @@ def _summary(accuracies: list[float]) -> Json:
 
 
 def _order(group: Json) -> tuple[bool, float]:
-    """Rankings after what was confirmed; of either the best mean first, and those without a seed last."""
+    """Confirmations before rankings; the best mean first, and those without a completed seed last."""
     return group["kind"] == "ranking", -group["summary"]["mean"] if group["summary"] else math.inf
 
 
-def _places(frame: "pd.DataFrame") -> "pd.Series[str]":
-    """The folder of each run's confirmation, if it is of one."""
+def _homes(frame: "pd.DataFrame") -> "pd.Series[str]":
+    """The folder of the confirmation of each run."""
     return frame["run"].map(lambda run: str(Path(run).parent.parent))  # …/<name>/seeds/<seed>
 
 
-def _groups(name: str, place: Path, runs: "pd.DataFrame") -> list[Json]:
-    """One for each kind of final score; among the seeds of a confirmation there should be one."""
+def _groups(name: str, home: Path, runs: "pd.DataFrame") -> list[Json]:
+    """One group per kind of final score; normally all seeds of a confirmation have the same kind."""
     sizes = runs["parameters"].dropna()
-    kind, source = str(runs["kind"].iloc[0]), str(confirmed(place).get("source", ""))
+    kind, source = str(runs["kind"].iloc[0]), str(confirmed(home).get("source", ""))
     parameters = None if sizes.empty else int(sizes.iloc[0])
     about = {"name": name, "kind": kind, "source": source, "runs": len(runs), "parameters": parameters}
     completed = runs[(runs["status"] == str(Status.COMPLETED)) & runs["seed"].notna()]

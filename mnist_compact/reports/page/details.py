@@ -1,4 +1,4 @@
-"""What the page tells of single runs beyond their row: curves, layers, confusion matrix, worst mistakes."""
+"""Details of single runs as JSON for the page: curves, layers, confusion matrix and worst mistakes."""
 
 import base64
 import csv
@@ -20,23 +20,28 @@ from mnist_compact.reports.plots import Mistakes, read_mistakes
 if TYPE_CHECKING:
     import numpy as np
 
-MOST_WITH_MISTAKES = 100  # runs; some 5 kB each
-MISTAKES_ON_PAGE, SPRITES_IN_A_ROW = 24, 8  # of a run
-MOST_DIGITS = 15  # of a whole number that a script's numbers hold
+MOST_WITH_MISTAKES = 100  # runs; about 5 kB each
+MISTAKES_ON_PAGE, SPRITES_IN_A_ROW = 24, 8  # per run
+MOST_DIGITS = 15  # of an integer that JavaScript numbers represent exactly
 
 Json = dict[str, Any]
 
 
 def details(runs: Sequence[str], scores: Sequence[Sequence[float | None]]) -> Json:
-    """Of the run folders in order: `curves`, `layers`, `confusions` and `mistakes`, each null where a run has none.
+    """Collect the details of runs.
 
-    `classes` are the names in a run's pictures, null where the numbers do.
+    Args:
+        runs: The run folders.
+        scores: For each kind of score one value per run.
 
-    Mistakes are told of at most MOST_WITH_MISTAKES of the runs that kept any: the best by each of `scores` (values a
-    run) in turn; null where they cannot be read. `more_with_mistakes` are the others that kept some.
+    Returns:
+        `curves`, `layers` and `confusions` of the runs in order, null for a run without them; `classes`, the class
+        names of each run, null if they are the numbers; `mistakes` by position of the run, null if they cannot be read.
+        Mistakes are included for at most MOST_WITH_MISTAKES runs, the best by each score in turn;
+        `more_with_mistakes` lists the other runs that have some.
     """
     folders = [Path(run) for run in runs]
-    kept = [place for place, folder in enumerate(folders) if (folder / MISTAKES).exists()]
+    kept = [position for position, folder in enumerate(folders) if (folder / MISTAKES).exists()]
     records = [_record(folder) for folder in folders]
     chosen = {*islice(filter({*kept}.__contains__, _best_in_turn(scores)), MOST_WITH_MISTAKES)}
     return {
@@ -44,18 +49,19 @@ def details(runs: Sequence[str], scores: Sequence[Sequence[float | None]]) -> Js
         "layers": _layers(folders),
         "classes": [_classes(record) for record in records],
         "confusions": [_confusion(record) for record in records],
-        "mistakes": {place: _mistakes(folders[place]) for place in sorted(chosen)},
+        "mistakes": {position: _mistakes(folders[position]) for position in sorted(chosen)},
         "most_with_mistakes": MOST_WITH_MISTAKES,
-        "more_with_mistakes": [place for place in kept if place not in chosen],
+        "more_with_mistakes": [position for position in kept if position not in chosen],
         "sprites": {"in_a_row": SPRITES_IN_A_ROW, "side_px": SIDE},
     }
 
 
 def _best_in_turn(scores: Sequence[Sequence[float | None]]) -> Iterator[int]:
-    """The best run by each score, then each second best, and so on; every run once."""
+    """The best run by each score, then the second best by each, and so on; each run once."""
     ranked = [
         sorted(
-            (place for place, value in enumerate(values) if value is not None), key=lambda place: -(values[place] or 0)
+            (position for position, value in enumerate(values) if value is not None),
+            key=lambda position: -(values[position] or 0),
         )
         for values in scores
     ]
@@ -68,7 +74,7 @@ def _best_in_turn(scores: Sequence[Sequence[float | None]]) -> Iterator[int]:
 
 
 def _curves(folder: Path) -> tuple[tuple[str, ...], list[list[float | None]]] | None:
-    """The header of metrics.csv and a list an epoch column; six significant digits are more than a curve shows."""
+    """The header and the columns of metrics.csv, rounded to the six significant digits that a curve needs at most."""
     header, rows = read_rows(folder)
     if not rows:
         return None
@@ -83,14 +89,14 @@ def _short(value: float) -> float | int | None:
 
 
 def _shared(pairs: Sequence[tuple[tuple[str, ...], Any] | None], head: str, body: str) -> Json:
-    """Heads that many runs share, each once, and a run's place among them."""
+    """Store headers that several runs share only once; each run holds the index of its header."""
     heads: dict[tuple[str, ...], int] = {}
     runs = [None if pair is None else {head: heads.setdefault(pair[0], len(heads)), body: pair[1]} for pair in pairs]
     return {"heads": [*heads], "runs": runs}
 
 
 def _layers(folders: Sequence[Path]) -> Json:
-    """Distinct layer tables, and which of them is whose."""
+    """The distinct layer tables, and for each run the index of its table."""
     texts: dict[str, int] = {}
     of: list[int | None] = []
     for folder in folders:
@@ -110,7 +116,7 @@ def _layer_table(text: str) -> Json:
 
 
 def _csv_lines(text: str) -> Iterator[list[str]]:
-    """The cells of every line that is CSV; zeros after a power loss, say, are a cell longer than `csv` takes."""
+    """The cells of every valid CSV line; zero bytes after a power failure, for instance, make a cell too long."""
     reader = csv.reader(text.splitlines())
     while True:
         try:
@@ -143,35 +149,35 @@ def _confusion(record: RunRecord | None) -> list[list[int]] | None:
 
 
 def _mistakes(folder: Path) -> Json | None:
-    """Pixels as one PNG, SPRITES_IN_A_ROW in a row, and a line of facts an image."""
+    """All images as one PNG with SPRITES_IN_A_ROW in a row, and the label, prediction and confidence of each."""
     try:
         mistakes = read_mistakes(folder)
     except ValueError:
         return None
     shown = min(len(mistakes.index), MISTAKES_ON_PAGE)
-    facts = [_facts(mistakes, place) for place in range(shown)]
+    facts = [_facts(mistakes, position) for position in range(shown)]
     return {"png": _sprite(mistakes.image[:shown]) if shown else "", "images": facts}
 
 
-def _facts(mistakes: Mistakes, place: int) -> Mapping[str, float]:
+def _facts(mistakes: Mistakes, position: int) -> Mapping[str, float]:
     return {
-        "index": int(mistakes.index[place]),
-        "label": int(mistakes.label[place]),
-        "predicted": int(mistakes.predicted[place]),
-        "confidence": round(float(mistakes.confidence[place]), 4),
+        "index": int(mistakes.index[position]),
+        "label": int(mistakes.label[position]),
+        "predicted": int(mistakes.predicted[position]),
+        "confidence": round(float(mistakes.confidence[position]), 4),
     }
 
 
 def _sprite(images: "np.ndarray[Any, Any]") -> str:
-    """Images (n, height, width) of 0 to 255 side by side, dark on light, as a PNG in base64."""
+    """Combine images, shape (n, height, width), values 0 to 255, into one dark-on-light PNG, encoded in base64."""
     import numpy as np
     from matplotlib.image import imsave
 
     n, height, width = images.shape
     rows = math.ceil(n / SPRITES_IN_A_ROW)
     sheet = np.full((rows * height, SPRITES_IN_A_ROW * width), 255, dtype=np.uint8)
-    for place, image in enumerate(images):
-        top, left = height * (place // SPRITES_IN_A_ROW), width * (place % SPRITES_IN_A_ROW)
+    for position, image in enumerate(images):
+        top, left = height * (position // SPRITES_IN_A_ROW), width * (position % SPRITES_IN_A_ROW)
         sheet[top : top + height, left : left + width] = 255 - image
     png = io.BytesIO()
     imsave(png, sheet, cmap="gray", vmin=0, vmax=255, format="png")

@@ -1,4 +1,4 @@
-"""One file of everything: data, style and scripts put into page.html."""
+"""Assembly of the page: data, style and scripts are embedded in page.html."""
 
 import csv
 import html
@@ -16,14 +16,14 @@ from mnist_compact.common.wording import counted
 from mnist_compact.reports.page.columns import runs_table
 from mnist_compact.reports.page.confirmations import confirmations
 from mnist_compact.reports.page.details import details
-from mnist_compact.reports.page.studies import OpenExport, studies
+from mnist_compact.reports.page.studies import studies
 from mnist_compact.reports.tables import UNREADABLE, common_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TITLE = "mnist_compact: runs"
-CORNER_BELOW = 8000  # parameters; with more than THRESHOLD per cent, what the project is for
+CORNER_BELOW = 8000  # parameters; fewer, with an accuracy above THRESHOLD, is the aim of the project
 SCRIPTS = (
     "js/elements.js",
     "js/filter.js",
@@ -43,44 +43,52 @@ Json = dict[str, Any]
 
 @dataclass(slots=True, frozen=True)
 class PageFilter:
-    """Which runs were chosen from: all of them, and the conditions that had to hold."""
+    """The selection of the runs on the page.
+
+    Attributes:
+        whole: The table that the runs were selected from.
+        conditions: The conditions that the selected runs satisfy.
+    """
 
     whole: "pd.DataFrame"
     conditions: Sequence[str]
 
-    def told(self, left: int) -> str:
+    def note(self, left: int) -> str:
+        """Describe the selection; `left` is the number of selected runs."""
         conditions = " and ".join(f"“{condition}”" for condition in self.conditions)
         return (
-            f"Of {counted(len(self.whole), 'run')} the {left:,} for which {conditions}; "
-            "a confirmation with one of them is summed up whole."
+            f"This page shows {left:,} of {counted(len(self.whole), 'run')}, selected by {conditions}. "
+            "A confirmation with one of them is summarized with all its runs."
         )
 
 
-def write_page(
-    frame: "pd.DataFrame", paths: Sequence[Path], out: Path, open_export: OpenExport, choice: PageFilter | None = None
-) -> None:
-    """The runs of a `load_runs` table and the studies under `paths` as one file that needs nothing else.
+def write_page(frame: "pd.DataFrame", paths: Sequence[Path], out: Path, choice: PageFilter | None = None) -> None:
+    """Write runs and studies as one self-contained HTML file.
 
-    `open_export` gives the study in an exported file; `choice` tells what the runs were chosen from. Raises OSError
-    where `out` cannot be written.
+    Args:
+        frame: The runs, a `load_runs` table.
+        paths: Folders that are searched for studies.
+        out: The HTML file.
+        choice: The selection of the runs; None: all runs.
+
+    Raises:
+        OSError: If `out` cannot be written.
     """
-    text = page_of(gathered(frame, paths, open_export, choice))
+    text = render(page_data(frame, paths, choice))
     with replacing(out) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
-def gathered(
-    frame: "pd.DataFrame", paths: Sequence[Path], open_export: OpenExport, choice: PageFilter | None = None
-) -> Json:
-    """All that the page tells, as JSON's kinds alone."""
+def page_data(frame: "pd.DataFrame", paths: Sequence[Path], choice: PageFilter | None = None) -> Json:
+    """Collect all data of the page as JSON; the arguments are those of `write_page`."""
     runs = runs_table(frame)
     cells = {column["name"]: column["values"] for column in runs["columns"]}
-    found, notes = studies(paths, open_export)
+    found, notes = studies(paths)
     if choice and choice.conditions:
-        notes.insert(0, choice.told(len(frame)))
+        notes.insert(0, choice.note(len(frame)))
     unreadable = int((frame["status"] == UNREADABLE).sum())
     if unreadable:
-        notes.append(f"Unreadable records: {unreadable}; the column reason tells why.")
+        notes.append(f"Unreadable records: {unreadable}. The column reason states why.")
     return {
         "made_at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "folder": common_folder(frame),
@@ -96,9 +104,10 @@ def gathered(
 
 
 def published() -> list[Json]:
-    """Results of others on the test images, a line a figure.
+    """Return published results of others on the test images, one entry per figure.
 
-    `at` is "" where it is not told which epoch's it is, `bound` "more than" where that is all that is told.
+    `at` is the epoch choice (last or best), or "" if the source does not state it; `bound` is "more than" if the source
+    states only a lower bound.
     """
     text = files("mnist_compact.reports").joinpath("public_results.csv").read_text(encoding="utf-8")
     return [
@@ -107,8 +116,8 @@ def published() -> list[Json]:
     ]
 
 
-def page_of(data: Json) -> str:
-    """The page with these data, style, scripts and the plotting library within."""
+def render(data: Json) -> str:
+    """Return the page as HTML with the data, the style, the scripts and the plotting library embedded."""
     here = files(__package__)
     scripts = [here.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS]
     parts = {
@@ -123,5 +132,5 @@ def page_of(data: Json) -> str:
 
 
 def _as_json(data: Json) -> str:
-    """JSON that no HTML parser sees an end or a comment in, whatever the names within."""
+    """JSON in which no HTML parser can find the end of the script or a comment."""
     return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")

@@ -1,15 +1,15 @@
 "use strict";
-// The charts of a study that has something to show: each (host, theme, study, objective, ranked parameters) → a figure.
+// The charts of a study: each function (host, theme, study, objective, ranked parameters) returns a figure.
 
 const MOST_PARAMETERS = 12;
-const SHADES = 6; // of lines in parallel coordinates
+const SHADES = 6; // groups of lines in parallel coordinates
 
 const completeTrials = (study, objective) =>
   study.trials
-    .map((trial, place) => ({ ...trial, place, value: trial.values[objective] ?? null }))
+    .map((trial, position) => ({ ...trial, position, value: trial.values[objective] ?? null }))
     .filter(({ state, value }) => state === "complete" && value !== null);
 
-/** By importance, else by name; those with one value alone tell nothing. */
+/** Parameters by importance, then by name; parameters with a single value are left out. */
 function rankedParameters(study, objective) {
   const share = study.importances[objective];
   const varied = study.parameters.filter(({ values }) => new Set(values.filter((value) => value !== null)).size > 1);
@@ -45,12 +45,12 @@ function historyFigure(_, now, study, objective) {
   return { traces, layout: { xaxis: axis(now, { title: "trial" }), yaxis: axis(now, { title: name }) }, height: 340 };
 }
 
-/** A trace a state: trials joined by gaps draw fast, however many there are. */
+/** One trace per state: many trials in one trace, separated by gaps, are drawn fast. */
 function curvesOfTrials(_, now, study) {
   const traces = [
     ["complete", now.colours[0], 0.35],
     ["pruned", now.colours[1], 0.6],
-    ["fail", now.quiet, 0.6],
+    ["failed", now.quiet, 0.6],
     ["running", now.colours[2], 0.8],
   ].flatMap(([state, color, opacity]) => {
     const trials = study.trials.filter((trial) => trial.state === state && trial.steps.length);
@@ -62,7 +62,7 @@ function curvesOfTrials(_, now, study) {
     const drawn = {
       ...line,
       text,
-      name: STATES[state],
+      name: state,
       type: "scatter",
       mode: "lines",
       line: { color, width: 1 },
@@ -70,7 +70,7 @@ function curvesOfTrials(_, now, study) {
       hovertemplate: "%{text}, epoch %{x}: %{y}<extra></extra>",
     };
     const ends = {
-      name: "pruned there",
+      name: "pruned in this epoch",
       x: trials.map(({ steps }) => steps.at(-1)),
       y: trials.map(({ curve }) => curve.at(-1)),
       text: trials.map(({ number }) => `trial ${number}`),
@@ -130,10 +130,10 @@ function slicesFigure(host, now, study, objective, ranked) {
   const trials = completeTrials(study, objective);
   const { name } = study.objectives[objective];
   const list = ranked.map((parameter) => {
-    const having = trials.filter(({ place }) => parameter.values[place] !== null);
+    const having = trials.filter(({ position }) => parameter.values[position] !== null);
     const dots = {
-      x: having.map(({ place }) =>
-        parameter.kind === "choice" ? plain(parameter.values[place]) : parameter.values[place],
+      x: having.map(({ position }) =>
+        parameter.kind === "choice" ? plain(parameter.values[position]) : parameter.values[position],
       ),
       y: having.map(({ value }) => value),
       type: "scatter",
@@ -153,7 +153,7 @@ function slicesFigure(host, now, study, objective, ranked) {
   return panels(host, now, list, { wide: 300, high: 210, legend: false });
 }
 
-/** Each parameter's place of a value between 0 and 1, and the words at its ends or choices. */
+/** The position of each value of a parameter between 0 and 1, and the labels of its ends or choices. */
 function scaled({ kind, log, values, name }) {
   const present = values.filter((value) => value !== null);
   if (kind === "choice") {
@@ -191,10 +191,10 @@ function parallelFigure(host, now, study, objective, ranked) {
       Math.floor((shade * trials.length) / shades),
       Math.floor(((shade + 1) * trials.length) / shades),
     );
-    const height = (place, at) =>
-      dimensions[at].values[place] === null ? -0.12 : scales[at].at(dimensions[at].values[place]);
-    const label = (number, place, at) =>
-      plain(`trial ${number}: ${dimensions[at].name} ${dimensions[at].values[place] ?? MISSING}`);
+    const height = (position, at) =>
+      dimensions[at].values[position] === null ? -0.12 : scales[at].at(dimensions[at].values[position]);
+    const label = (number, position, at) =>
+      plain(`trial ${number}: ${dimensions[at].name} ${dimensions[at].values[position] ?? MISSING}`);
     const along = (each) => members.flatMap((trial) => [...dimensions.map((_, at) => each(trial, at)), null]);
     const best = shade === shades - 1;
     return {
@@ -202,8 +202,8 @@ function parallelFigure(host, now, study, objective, ranked) {
       mode: "lines",
       name: `${members[0].value.toPrecision(5)} to ${members.at(-1).value.toPrecision(5)}`,
       x: along((_, at) => at),
-      y: along(({ place }, at) => height(place, at)),
-      text: along(({ number, place }, at) => label(number, place, at)),
+      y: along(({ position }, at) => height(position, at)),
+      text: along(({ number, position }, at) => label(number, position, at)),
       hovertemplate: "%{text}<extra></extra>",
       line: { color: best ? now.colours[1] : now.colours[0], width: best ? 2 : 1 },
       opacity: 0.2 + (0.7 * shade) / shades,

@@ -1,12 +1,12 @@
 "use strict";
-// The data, and what the rest of the page makes elements and words with. Text goes in as text nodes, never as HTML.
+// The data of the page, and functions that create elements and format values. Text is inserted as text nodes only.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const MISSING = "–";
 
 const byId = (id) => document.getElementById(id);
 
-/** element("a", {href: "#x", onclick: f}, "text", otherElement): attributes, listeners, children. */
+/** element("a", {href: "#x", onclick: f}, "text", child): an element with attributes, listeners and children. */
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -18,9 +18,9 @@ function element(tag, attributes = {}, ...children) {
 }
 
 const formats = new Map();
-const EXACT_DIGITS = 100; // binary fractions end; this is the most of them that JavaScript writes
+const EXACT_DIGITS = 100; // the largest number of decimals that JavaScript writes
 
-/** A number in the way of its column: so many decimals, rounded as Python rounds, or in full. */
+/** Format a number with the decimals of its column, rounded as in Python, or in full. */
 function numberShown(value, decimals, grouped = false) {
   if (decimals === null && !grouped) return String(value);
   const key = `${decimals} ${grouped}`;
@@ -34,7 +34,7 @@ function numberShown(value, decimals, grouped = false) {
       new Intl.NumberFormat("en", { ...digits, useGrouping: Boolean(grouped), roundingMode: "halfEven" }),
     );
   }
-  // Of 99.5745 the number is a little more or less; a format given the number rounds the digits it is written with.
+  // The binary value of 99.5745 is slightly different. To round that value, the format needs all its digits.
   return formats.get(key).format(decimals === null ? value : value.toFixed(EXACT_DIGITS));
 }
 
@@ -48,5 +48,5 @@ const counted = (count, one, many = `${one}s`) => `${count.toLocaleString("en")}
 const columnsByName = new Map(data.runs.columns.map((column) => [column.name, column]));
 const valueOf = (name, run) => columnsByName.get(name)?.values[run] ?? null;
 
-/** Split, weights and epoch choice of a score in words. */
+/** Split, weights and epoch choice of a score as text. */
 const scoreShown = ({ split, weights, at }) => `${split} accuracy, ${at} epoch, ${weights} weights`;

@@ -1,20 +1,20 @@
 "use strict";
-// Charts are drawn when they come near the window, when the page is printed, and again when the system turns light or
-// dark.
+// Charts are drawn when they are scrolled near the window and when the page is printed, and redrawn when the system
+// switches between light and dark colours.
 
 const CHART = {
   responsive: true,
   displaylogo: false,
-  showSendToCloud: false, // a page about one's own runs sends nothing anywhere
+  showSendToCloud: false, // the page sends no data anywhere
   modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
 };
 const LIGHT = ["#0b66b5", "#d2560a", "#078059", "#b3508f", "#8a6a00", "#5e4fc2", "#3c7d8c", "#7a4a2b"];
 const DARK = ["#5fb0f0", "#ff9652", "#36c99b", "#ec9fcb", "#e3bd4a", "#ab9ff5", "#7cc7d6", "#d3a07c"];
-const PRINTED_WIDTH = "660px"; // what A4 and Letter paper have between their margins
+const PRINTED_WIDTH = "660px"; // the width between the margins of A4 and Letter paper
 const dark = matchMedia("(prefers-color-scheme: dark)");
-const touch = matchMedia("(pointer: coarse)"); // a finger on a chart scrolls the page, where a mouse zooms
+const touch = matchMedia("(pointer: coarse)"); // on a touch screen a chart scrolls the page instead of zooming
 
-/** Plotly reads a little HTML in its texts: here a name is just a name. */
+/** Escape a text for Plotly, which interprets some HTML. */
 const plain = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
 const isPrinting = () => document.documentElement.classList.contains("printing");
@@ -56,9 +56,9 @@ const axis = ({ line }, { title, ...more } = {}) => ({
   ...more,
 });
 
-/** A logarithmic axis from low to high with a handful of round numbers at it. */
+/** A logarithmic axis from low to high with a few round tick labels. */
 function logAxis(low, high) {
-  const decades = [...Array(24).keys()].map((place) => 10 ** (place - 12));
+  const decades = [...Array(24).keys()].map((position) => 10 ** (position - 12));
   const within = (steps) =>
     decades
       .flatMap((decade) => steps.map((step) => Number((step * decade).toPrecision(1))))
@@ -82,7 +82,7 @@ const nearness = new IntersectionObserver(
   { rootMargin: "200px" },
 );
 
-/** Show build(theme) → {traces, layout, height} in an element; again whenever it has changed. */
+/** Show the figure of build(theme) → {traces, layout, height} in an element; call it again after a change. */
 function showFigure(host, build) {
   const known = figures.get(host);
   figures.set(host, { build, drawn: known?.drawn ?? false });
@@ -90,7 +90,7 @@ function showFigure(host, build) {
   else if (!known) nearness.observe(host);
 }
 
-/** The charts within an element are drawn no more: it is emptied next. */
+/** Remove the charts within an element before it is emptied. */
 function forgetFigures(within) {
   for (const host of [...figures.keys()].filter((figure) => within.contains(figure))) {
     nearness.unobserve(host);
@@ -113,13 +113,13 @@ dark.addEventListener("change", () => {
   for (const [host, { drawn }] of figures) if (drawn) draw(host);
 });
 
-/** Draw every chart that is not hidden, in light colours and as wide as paper; afterwards as the page has it. */
+/** Draw every visible chart in light colours and as wide as paper; after printing restore the charts of the page. */
 function setPrinting(printing) {
   document.documentElement.classList.toggle("printing", printing);
   for (const [host, figure] of figures) {
     if (printing ? !host.checkVisibility() : !figure.drawn) continue;
     host.style.width = printing ? PRINTED_WIDTH : "";
-    Plotly.purge(host); // a chart that is drawn keeps its width otherwise
+    Plotly.purge(host); // otherwise a drawn chart keeps its width
     figure.drawn = false;
     draw(host);
   }
@@ -127,7 +127,7 @@ function setPrinting(printing) {
 addEventListener("beforeprint", () => setPrinting(true));
 addEventListener("afterprint", () => setPrinting(false));
 
-/** Limits (per cent) that spread out the better values; a few far below fall outside. */
+/** Axis limits (per cent) that show the better values in detail; a few low values fall outside. */
 function accuracyLimits(values) {
   const ordered = values.toSorted((a, b) => a - b);
   const best = ordered.at(-1);
@@ -137,20 +137,20 @@ function accuracyLimits(values) {
   return [low - margin, Math.min(best + margin, 100 + margin / 2)];
 }
 
-/** What lies below such limits, for a chart that leaves it out. */
+/** A note on the values below the limits, which the chart does not show. */
 function belowShown(values, low) {
   const below = values.filter((value) => value < low);
   return below.length ? `${counted(below.length, "point")} below, down to ${numberShown(Math.min(...below), 2)} %` : "";
 }
 
-/** Annotations: a text within a chart at its lower right, if there is one. */
+/** Annotations with a text at the lower right of a chart, if the text is not empty. */
 function footnotes(now, text) {
   const corner = { xref: "x domain", yref: "y domain", x: 0.99, y: 0.01, xanchor: "right", yanchor: "bottom" };
   return text ? [{ ...corner, text, showarrow: false, font: { color: now.quiet, size: 11 } }] : [];
 }
 
-/** A dashed line across a panel, at the accuracy that is asked for. */
-function barLine(now, yref = "y") {
+/** A dashed line across a panel at the threshold accuracy. */
+function thresholdLine(now, yref = "y") {
   const line = { color: now.quiet, width: 1, dash: "dash" };
   return {
     type: "line",
@@ -158,23 +158,23 @@ function barLine(now, yref = "y") {
     x0: 0,
     x1: 1,
     yref,
-    y0: data.bar,
-    y1: data.bar,
+    y0: data.threshold,
+    y1: data.threshold,
     line,
     layer: "below",
   };
 }
 
-/** Small charts in a grid: panels of {title, traces, x, y}; as many columns as there is room for. */
+/** Small charts in a grid with as many columns as fit; each panel is {title, traces, x, y}. */
 function panels(host, now, list, { wide = 380, high = 300, legend = true } = {}) {
   const columns = Math.max(1, Math.min(list.length, Math.floor(host.clientWidth / wide)));
   const rows = Math.ceil(list.length / columns);
   const layout = { annotations: [], shapes: [], margin: { l: 10, r: 15, t: 35, b: 10 }, showlegend: legend };
   const gapX = columns > 1 ? 0.09 : 0;
   const gapY = rows > 1 ? 85 / (rows * high) : 0;
-  const traces = list.flatMap((panel, place) => {
-    const number = place ? place + 1 : "";
-    const [row, column] = [Math.floor(place / columns), place % columns];
+  const traces = list.flatMap((panel, position) => {
+    const number = position ? position + 1 : "";
+    const [row, column] = [Math.floor(position / columns), position % columns];
     const width = (1 - gapX * (columns - 1)) / columns;
     const height = (1 - gapY * (rows - 1)) / rows;
     const left = column * (width + gapX);
@@ -187,7 +187,7 @@ function panels(host, now, list, { wide = 380, high = 300, legend = true } = {})
     });
     const at = { xref: "paper", yref: "paper", x: left, y: top, xanchor: "left", yanchor: "bottom", showarrow: false };
     layout.annotations.push({ ...at, text: plain(panel.title), font: { size: 13, color: now.text } });
-    if (panel.bar) layout.shapes.push(barLine(now, `y${number}`));
+    if (panel.threshold) layout.shapes.push(thresholdLine(now, `y${number}`));
     return panel.traces.map((trace) => ({ ...trace, xaxis: `x${number}`, yaxis: `y${number}` }));
   });
   const height = rows * high + 100;

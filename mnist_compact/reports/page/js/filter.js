@@ -1,5 +1,5 @@
 "use strict";
-// One line of words and comparisons → which rows hold it.
+// Parses a filter of words and comparisons and tests rows with it.
 
 const COMPARISON = /([\w.]+)\s*(==|!=|<=|>=|=|<|>)\s*("[^"]*"|'[^']*'|[^\s"']+)/g;
 const HOLDS = {
@@ -13,7 +13,7 @@ const HOLDS = {
 };
 const ORDERS = ["<", "<=", ">", ">="];
 
-/** {holds: row → boolean} or {fault: why it is no filter}. `columns` are by name; `short`: short name → name. */
+/** Returns {holds: row → boolean} or {fault: message}. `columns`: name → column; `short`: short name → name. */
 function parseFilter(text, columns, short = {}) {
   const tests = [];
   let fault = "";
@@ -32,25 +32,25 @@ function parseFilter(text, columns, short = {}) {
     .map((word) => word.toLowerCase())
     .filter((word) => word && word !== "and");
   if (tests.length && words.some((word) => word === "or" || word === "not"))
-    fault ||= "Conditions add up: there is no “or” and no “not” here (!= is).";
+    fault ||= "All conditions must hold. “or” and “not” are not supported; use != for “not equal”.";
   if (words.length) tests.push(wordTest(words, [...columns.values()]));
   return fault ? { fault } : { holds: (row) => tests.every((test) => test(row)) };
 }
 
-/** A missing value matches no comparison, as in the report's --where. */
+/** A missing value satisfies no comparison, as with --where. */
 function comparison(column, operator, written) {
   if (column.kind !== "number") {
     if (column.kind === "truth" && ORDERS.includes(operator))
-      return `${column.name} is true or false: it has no order.`;
+      return `${column.name} is true or false and cannot be ordered.`;
     const compare = HOLDS[operator];
     return (row) => column.values[row] !== null && compare(String(column.values[row]), written);
   }
   const number = Number(written.replace(/(?<=\d)[,_](?=\d{3})/g, ""));
-  if (Number.isNaN(number)) return `${column.name} holds numbers, and ${written} is none.`;
+  if (Number.isNaN(number)) return `${column.name} contains numbers, but ${written} is not a number.`;
   return (row) => column.values[row] !== null && HOLDS[operator](column.values[row], number);
 }
 
-/** Every word somewhere in a row's texts and names, or as a number just so. */
+/** Every word must be part of a text in the row, or equal to a number in the row. */
 function wordTest(words, columns) {
   const texts = columns.filter((column) => column.kind === "text");
   const numbers = columns.filter((column) => column.kind === "number");

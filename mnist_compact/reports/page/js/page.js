@@ -1,7 +1,7 @@
 "use strict";
-// The page as it opens, and its controls.
+// The initial state of the page and its controls.
 
-const BEST_SHOWN = 3; // runs selected at first
+const BEST_SHOWN = 3; // number of runs that are selected at first
 
 function start() {
   const runs = counted(data.runs.count, "run");
@@ -32,7 +32,7 @@ function start() {
 }
 
 function showControls() {
-  byId("score").append(...data.runs.scores.map((one, place) => element("option", { value: place }, scoreShown(one))));
+  byId("score").append(...data.runs.scores.map((one, index) => element("option", { value: index }, scoreShown(one))));
   byId("score").disabled = data.runs.scores.length < 2;
   byId("score").addEventListener("change", (event) => {
     const byScore = runsTable.sorted?.name === score.column;
@@ -41,10 +41,10 @@ function showControls() {
     applyFilter();
     selectionChanged();
   });
-  const ways = COLOURS_BY.filter((name) => new Set(columnsByName.get(name)?.values).size > 1);
-  colourBy = ways[0] ?? "model";
-  byId("colour").append(...(ways.length ? ways : [colourBy]).map((name) => element("option", {}, name)));
-  byId("colour").disabled = ways.length < 2;
+  const choices = COLOURS_BY.filter((name) => new Set(columnsByName.get(name)?.values).size > 1);
+  colourBy = choices[0] ?? "model";
+  byId("colour").append(...(choices.length ? choices : [colourBy]).map((name) => element("option", {}, name)));
+  byId("colour").disabled = choices.length < 2;
   byId("colour").addEventListener("change", (event) => {
     colourBy = event.target.value;
     redrawSize();
@@ -68,7 +68,7 @@ function columnChoice(column) {
   return element("label", { title: column.about || null }, box, ` ${column.name}`);
 }
 
-/** The best completed runs by the score one looks at first, so that the curves begin with something. */
+/** Select the best completed runs by the first score, so that the page opens with some curves. */
 function selectBest() {
   if (!score) return;
   const runs = [...Array(data.runs.count).keys()].filter((run) => completed(run) && scored(run));
@@ -79,8 +79,8 @@ function selectBest() {
 function applyFilter() {
   const { holds, fault } = parseFilter(byId("filter").value, columnsByName, score ? { accuracy: score.column } : {});
   byId("filter").setAttribute("aria-invalid", Boolean(fault));
-  byId("filter-said").textContent = fault ?? "";
-  byId("filter-said").classList.toggle("fault", Boolean(fault));
+  byId("filter-status").textContent = fault ?? "";
+  byId("filter-status").classList.toggle("fault", Boolean(fault));
   if (fault) return;
   runsTable.setFilter(holds);
   showRunCount();

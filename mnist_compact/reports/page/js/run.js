@@ -1,5 +1,5 @@
 "use strict";
-// One run in a dialogue of its own: what it was, its layers, its confusion matrix, its worst mistakes.
+// The dialog of one run: its record, layers, confusion matrix and worst mistakes.
 
 const ZOOM = 2;
 
@@ -15,23 +15,23 @@ const fact = (name, value) => element("dl", {}, element("dt", {}, name), element
 
 function factsOf(run) {
   const folder = fact("folder", [data.folder, runName(run)].filter(Boolean).join("/"));
-  const told = data.runs.columns.filter(({ name, values }) => name !== "run" && values[run] !== null);
-  const lines = (columns) =>
+  const columns = data.runs.columns.filter(({ name, values }) => name !== "run" && values[run] !== null);
+  const lines = (members) =>
     element(
       "div",
       { class: "facts" },
-      ...columns.map((column) => fact(column.name, shown(column, column.values[run]))),
+      ...members.map((column) => fact(column.name, shown(column, column.values[run]))),
     );
-  const settings = told.filter(({ name }) => name.includes("."));
+  const settings = columns.filter(({ name }) => name.includes("."));
   const more = element("details", {}, element("summary", {}, counted(settings.length, "setting")), lines(settings));
-  return [folder, lines(told.filter(({ name }) => !name.includes("."))), ...(settings.length ? [more] : [])];
+  return [folder, lines(columns.filter(({ name }) => !name.includes("."))), ...(settings.length ? [more] : [])];
 }
 
 function layersOf(run) {
-  const place = data.details.layers.of[run];
+  const position = data.details.layers.of[run];
   const heading = element("h3", {}, "Layers");
-  if (place === null) return [heading, element("p", { class: "quiet" }, "This run left no layer table.")];
-  const { columns, rows } = data.details.layers.tables[place];
+  if (position === null) return [heading, element("p", { class: "quiet" }, "This run has no layer table.")];
+  const { columns, rows } = data.details.layers.tables[position];
   const made = columns.map((name, at) => {
     const values = rows.map((cells) => cells[at]);
     const numbers = values.every((value) => typeof value === "number");
@@ -42,14 +42,14 @@ function layersOf(run) {
   return [heading, host];
 }
 
-/** What a class is called in a run's pictures. */
+/** The name of a class in the images of a run. */
 const className = (run, label) => data.details.classes[run]?.[label] ?? String(label);
 
 /** Counts by actual and predicted class; only errors are coloured. */
 function confusionOf(run) {
   const counts = data.details.confusions[run];
   const heading = element("h3", {}, "Confusion matrix");
-  if (!counts) return [heading, element("p", { class: "quiet" }, "This run did not come to its final evaluation.")];
+  if (!counts) return [heading, element("p", { class: "quiet" }, "This run did not reach its final evaluation.")];
   const wrong = counts.map((line, actual) => line.map((count, predicted) => (actual === predicted ? 0 : count)));
   const most = Math.max(3, ...wrong.flat());
   const sum = (line) => line.reduce((total, count) => total + count, 0);
@@ -74,13 +74,13 @@ function confusionOf(run) {
   });
   const total = sum(counts.flat());
   const errors = sum(wrong.flat());
-  const told =
-    `${errors.toLocaleString("en")} of ${total.toLocaleString("en")} images wrong by the final weights. ` +
-    "Rows are the actual classes, columns the predicted.";
+  const about =
+    `The final weights misclassified ${errors.toLocaleString("en")} of ${total.toLocaleString("en")} images. ` +
+    "Rows are actual classes, columns are predicted classes.";
   const table = element("table", { class: "confusion" }, element("thead", {}, head), element("tbody", {}, ...lines));
   return [
     heading,
-    element("p", { class: "quiet" }, told),
+    element("p", { class: "quiet" }, about),
     element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Confusion matrix" }, table),
   ];
 }
@@ -88,36 +88,37 @@ function confusionOf(run) {
 function mistakesOf(run) {
   const heading = element("h3", {}, "Worst mistakes");
   const { mistakes, most_with_mistakes: most, more_with_mistakes: more, sprites } = data.details;
-  const told = mistakes[run];
-  if (!told) {
+  const found = mistakes[run];
+  if (!found) {
     const why =
-      told === null
-        ? "mistakes.npz in the run's folder cannot be read."
+      found === null
+        ? "mistakes.npz in the run folder cannot be read."
         : more.includes(run)
-          ? `Not in this page: it holds those of at most ${most} runs, the best by each score. ` +
-            "mistakes.npz in the run's folder has them."
-          : "The run's folder holds none: they are kept at a run's end, and left out where records are exported.";
+          ? `This page contains the mistakes of at most ${most} runs, the best by each score. ` +
+            "mistakes.npz in the run folder has those of this run."
+          : "The run folder has no mistakes.npz: it is written at the end of a run and not included in exports.";
     return [heading, element("p", { class: "quiet" }, why)];
   }
   const side = sprites.side_px * ZOOM;
-  const figures = told.images.map(({ index, label, predicted, confidence }, place) => {
-    const [actual, taken] = [className(run, label), className(run, predicted)];
-    const picture = element("div", { role: "img", "aria-label": `Image ${index}: ${actual} read as ${taken}` });
-    picture.style.backgroundImage = `url(data:image/png;base64,${told.png})`;
+  const figures = found.images.map(({ index, label, predicted, confidence }, position) => {
+    const [actual, predictedName] = [className(run, label), className(run, predicted)];
+    const name = `Image ${index}: ${actual} classified as ${predictedName}`;
+    const picture = element("div", { role: "img", "aria-label": name });
+    picture.style.backgroundImage = `url(data:image/png;base64,${found.png})`;
     picture.style.backgroundSize = `${sprites.in_a_row * side}px auto`;
-    const [left, top] = [place % sprites.in_a_row, Math.floor(place / sprites.in_a_row)].map((at) => -at * side);
+    const [left, top] = [position % sprites.in_a_row, Math.floor(position / sprites.in_a_row)].map((at) => -at * side);
     picture.style.backgroundPosition = `${left}px ${top}px`;
     const caption = element(
       "figcaption",
       {},
-      `${actual}→${taken}`,
+      `${actual}→${predictedName}`,
       element("br"),
       `${Math.round(100 * confidence)} %`,
     );
     return element("figure", { class: "mistake", title: `image ${index}` }, picture, caption);
   });
-  const about = told.images.length
-    ? "Surest first: actual→predicted, and how sure."
-    : "Every image was read correctly.";
+  const about = found.images.length
+    ? "Most confident first: actual→predicted and the confidence."
+    : "Every image was classified correctly.";
   return [heading, element("p", { class: "quiet" }, about), element("div", { class: "mistakes" }, ...figures)];
 }

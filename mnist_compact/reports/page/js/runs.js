@@ -1,5 +1,5 @@
 "use strict";
-// The runs: which are selected, by which score they are seen, and their learning curves.
+// The runs: the selection, the score that is shown, and the learning curves.
 
 const MOST_CURVES = 30;
 const COLOURS_BY = [
@@ -24,7 +24,7 @@ const runName = (run) => valueOf("run", run);
 const completed = (run) => valueOf("status", run) === "completed";
 const scored = (run) => score !== null && valueOf(score.column, run) !== null && valueOf("parameters", run) !== null;
 
-/** One measure of one split a panel: two never share an axis. */
+/** One panel per measure and split, so that no axis mixes two. */
 function curvesFigure(now) {
   const host = byId("curves-figure");
   const { split } = score;
@@ -41,21 +41,21 @@ function curvesFigure(now) {
   return panels(host, now, drawn, { wide: 480, high: 300 });
 }
 
-/** Epochs and values of a column of a run's metrics where it has a value, null where it has none. */
+/** Epochs and values of one column of a run's metrics, without missing values; null if the run has none. */
 function curveOf(run, name) {
   const { header, values } = data.details.curves.runs[run];
   const names = data.details.curves.heads[header];
   if (!names.includes(name)) return null;
   const [epochs, measured] = [values[names.indexOf("epoch")], values[names.indexOf(name)]];
-  const places = [...epochs.keys()].filter((place) => measured[place] !== null);
-  return places.length ? { x: places.map((place) => epochs[place]), y: places.map((place) => measured[place]) } : null;
+  const shown = [...epochs.keys()].filter((position) => measured[position] !== null);
+  return shown.length ? { x: shown.map((index) => epochs[index]), y: shown.map((index) => measured[index]) } : null;
 }
 
-/** A line a run; diamonds for its averaged weights, which only the last epochs may have. */
+/** One line per run; diamonds for averaged weights, which only the last epochs may have. */
 function curvePanel(now, runs, [name, averaged, title], inLegend) {
-  const traces = runs.flatMap((run, place) => {
-    const dash = ["solid", "dash", "dot", "dashdot"][Math.floor(place / now.colours.length) % 4];
-    const color = now.colours[place % now.colours.length];
+  const traces = runs.flatMap((run, position) => {
+    const dash = ["solid", "dash", "dot", "dashdot"][Math.floor(position / now.colours.length) % 4];
+    const color = now.colours[position % now.colours.length];
     const named = plain(runName(run)).replaceAll("%{", "% {");
     const drawn = (curve, weights, more) => {
       if (!curve) return [];
@@ -91,7 +91,7 @@ function curvePanel(now, runs, [name, averaged, title], inLegend) {
   return {
     title: below ? `${title} (${below})` : title,
     traces,
-    bar: accuracy && range.range?.[0] < data.bar && data.bar < range.range[1],
+    threshold: accuracy && range.range?.[0] < data.threshold && data.threshold < range.range[1],
     x: { title: "epoch", rangemode: "tozero" },
     y,
   };
@@ -101,12 +101,12 @@ function selectionChanged() {
   const drawable = [...selected].filter((run) => data.details.curves.runs[run]).length;
   const host = byId("curves-figure");
   host.hidden = !(drawable && score);
-  byId("clear").setAttribute("aria-disabled", selected.size === 0); // disabled, it would drop the focus that it has
+  byId("clear").setAttribute("aria-disabled", selected.size === 0); // a disabled button would lose the focus
   const first = drawable > MOST_CURVES ? ` (the first of ${drawable})` : "";
-  const told = `Of ${counted(Math.min(drawable, MOST_CURVES), "run")} selected in the table${first}.`;
+  const about = `Curves of ${counted(Math.min(drawable, MOST_CURVES), "run")} selected in the table${first}.`;
   byId("curves-about").textContent = drawable
-    ? `${told} Lines: raw weights; diamonds: averaged ones. A click on a name in the legend hides its run.`
-    : "Select runs in the table, or in the chart, to see how they learned.";
+    ? `${about} Lines: raw weights; diamonds: averaged weights. Click on a name in the legend to hide its run.`
+    : "Select runs in the table or in the chart to see their learning curves.";
   if (drawable && score) showFigure(host, curvesFigure);
   showRunCount();
   redrawSize();
@@ -115,7 +115,7 @@ function selectionChanged() {
 function showRunCount() {
   const [left, all] = [runsTable.rows.length, runsTable.count];
   const picked = selected.size ? `, ${selected.size.toLocaleString("en")} selected` : "";
-  byId("runs-said").textContent =
+  byId("runs-status").textContent =
     (left === all ? counted(all, "run") : `${left.toLocaleString("en")} of ${counted(all, "run")}`) + picked;
 }
 
@@ -124,16 +124,17 @@ function redrawSize() {
   const runs = score ? runsTable.rows.filter(scored) : [];
   host.hidden = !score;
   if (!score) {
-    byId("size-about").textContent = "No run here has been evaluated yet.";
+    byId("size-about").textContent = "No run has been evaluated yet.";
     return;
   }
   const others = publishedHere().length
-    ? " Diamonds are single figures as published, a triangle one of which only a lower bound is told; " +
-      "the table below says how each was measured."
+    ? " Diamonds are single published figures; a triangle is a published lower bound. " +
+      "The table below states how each was measured."
     : "";
   byId("size-about").textContent =
-    `${counted(runs.length, "run")} of the table with a ${scoreShown(score)}; hollow where not completed. ` +
-    "The Pareto line is of single runs, lucky ones among them, not of means. " +
-    `A click on a dot selects its run.${others}`;
+    `${counted(runs.length, "run")} of the table with a ${scoreShown(score)}. ` +
+    "Hollow dots are runs that were not completed. " +
+    "The Pareto line connects single runs, not means: the best of many scores is biased upward. " +
+    `Click on a dot to select its run.${others}`;
   showFigure(host, sizeFigure);
 }

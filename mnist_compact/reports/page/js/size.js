@@ -1,14 +1,14 @@
 "use strict";
-// Accuracy against parameters: the runs that the table shows, their Pareto line, the corner aimed at, published results.
+// Accuracy against parameters: the runs in the table, their Pareto line, the target region and published results.
 
 const MOST_COLOURS = 8;
 
-/** Value → colour, for the values of the chosen column in order of how often they occur; the rest share grey. */
+/** Value → colour for the most frequent values of the chosen column; all other values are grey. */
 function colouring(now) {
   const tally = new Map();
   for (const value of columnsByName.get(colourBy)?.values ?? []) tally.set(value, (tally.get(value) ?? 0) + 1);
   const ranked = [...tally.keys()].sort((a, b) => tally.get(b) - tally.get(a)).slice(0, MOST_COLOURS);
-  return new Map(ranked.map((value, place) => [value, now.colours[place]]));
+  return new Map(ranked.map((value, position) => [value, now.colours[position]]));
 }
 
 function hover(run) {
@@ -36,7 +36,7 @@ function dots(runs, name, colour, more = {}) {
   };
 }
 
-/** Of completed runs: as accurate as any with no more parameters. */
+/** Completed runs that are more accurate than every run with as many or fewer parameters. */
 function paretoLine(runs) {
   const ordered = runs
     .filter(completed)
@@ -48,7 +48,7 @@ function paretoLine(runs) {
   return ordered.filter((run) => valueOf(score.column, run) > best && ((best = valueOf(score.column, run)), true));
 }
 
-/** Those of the chosen epoch, and those that do not tell which. They are of test images, so only beside test scores. */
+/** Published results of the chosen epoch choice or an unstated one; they are shown only with test scores. */
 const publishedHere = () =>
   score?.split === "test" ? data.published.filter(({ at }) => at === score.at || at === "") : [];
 
@@ -121,7 +121,7 @@ function sizeLayout(now, runs, others) {
     ...others.map(({ parameters }) => parameters),
     data.corner_below,
   ];
-  const [low, high] = accuracies.length ? accuracyLimits([...accuracies, data.bar]) : [98, 100];
+  const [low, high] = accuracies.length ? accuracyLimits([...accuracies, data.threshold]) : [98, 100];
   const x = [Math.log10(Math.min(...sizes)) - 0.06, Math.log10(Math.max(...sizes)) + 0.06];
   const ticks =
     byId("size-figure").clientWidth < 700
@@ -131,14 +131,14 @@ function sizeLayout(now, runs, others) {
     type: "rect",
     x0: 1,
     x1: data.corner_below,
-    y0: data.bar,
+    y0: data.threshold,
     y1: 100,
     fillcolor: now.good,
     line: { width: 0 },
     layer: "below",
   };
-  const top = Math.max(high, data.bar + 0.1);
-  const told = `fewer than ${data.corner_below.toLocaleString("en")} parameters,<br>more than ${data.bar} %`;
+  const top = Math.max(high, data.threshold + 0.1);
+  const target = `fewer than ${data.corner_below.toLocaleString("en")} parameters,<br>more than ${data.threshold} %`;
   const at = {
     x: x[0],
     y: top,
@@ -150,7 +150,7 @@ function sizeLayout(now, runs, others) {
   };
   return {
     shapes: [corner],
-    annotations: [{ ...at, text: told }, ...footnotes(now, belowShown(accuracies, low))],
+    annotations: [{ ...at, text: target }, ...footnotes(now, belowShown(accuracies, low))],
     xaxis: axis(now, {
       title: "parameters",
       type: "log",

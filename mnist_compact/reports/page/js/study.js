@@ -1,15 +1,13 @@
 "use strict";
-// Studies: what was tried when, what was pruned when, and which parameters mattered. Charts are made when one opens.
-
-const STATES = { complete: "complete", pruned: "pruned", fail: "failed", running: "running", waiting: "waiting" };
+// Studies: history, pruning and parameter importance. The charts of a study are built when it is opened.
 
 function showStudies() {
   const host = byId("studies-body");
   if (!data.studies.length) {
-    host.append(element("p", { class: "quiet" }, "No study was found under the folders searched."));
+    host.append(element("p", { class: "quiet" }, "There are no studies under the searched folders."));
     return;
   }
-  host.append(...data.studies.map((study, place) => studyElement(study, place === 0 && data.studies.length === 1)));
+  host.append(...data.studies.map((study, index) => studyElement(study, index === 0 && data.studies.length === 1)));
 }
 
 function studyElement(study, open) {
@@ -30,11 +28,11 @@ function studyElement(study, open) {
 
 function studyParts(study) {
   const host = element("div");
-  const place = element("p", { class: "quiet" }, `In ${study.place}.`);
+  const path = element("p", { class: "quiet" }, `In ${study.path}.`);
   const choose = element(
     "select",
     {},
-    ...study.objectives.map(({ name }, place) => element("option", { value: place }, name)),
+    ...study.objectives.map(({ name }, position) => element("option", { value: position }, name)),
   );
   const show = () => {
     forgetFigures(host);
@@ -42,43 +40,44 @@ function studyParts(study) {
   };
   choose.addEventListener("change", show);
   show();
-  return [place, ...(study.objectives.length > 1 ? [element("label", {}, "Objective ", choose)] : []), host];
+  return [path, ...(study.objectives.length > 1 ? [element("label", {}, "Objective ", choose)] : []), host];
 }
 
 function chartsOf(study, objective) {
   const ranked = rankedParameters(study, objective);
   const shared =
     ranked.length < study.parameters.length
-      ? ` The ${ranked.length} most important parameters of ${study.parameters.length}.`
+      ? ` The chart shows the ${ranked.length} most important of ${study.parameters.length} parameters.`
       : "";
   const complete = study.trials.filter((trial) => trial.state === "complete").length;
   const scored = completeTrials(study, objective).length > 0;
   const charts = [
-    ["History", scored, "Every complete trial, and the best so far.", historyFigure],
+    ["History", scored, "All complete trials and the best so far.", historyFigure],
     [
-      "What was pruned when",
+      "Pruning",
       study.trials.some(({ curve }) => curve.some((value) => value !== null)),
-      "Scores by epoch; a cross where a trial was pruned.",
+      "Scores by epoch; a cross marks where a trial was pruned.",
       curvesOfTrials,
     ],
     [
       "Parameter importance",
       Object.keys(study.importances[objective]).length > 0,
       `Share in being among the best ${study.best} of ${complete} complete trials (PED-ANOVA), ` +
-        `of parameters that ${study.fewest} have.`,
+        `of parameters that at least ${study.fewest} trials have.`,
       importanceFigure,
-      `For importances a study needs ${study.fewest} complete trials; this one has ${complete}.`,
+      `Importances require ${study.fewest} complete trials; this study has ${complete}.`,
     ],
     [
       "Slices",
       scored && ranked.length > 0,
-      `Complete trials by one parameter at a time.${shared}`,
+      `The score of complete trials against each parameter.${shared}`,
       slicesFigure,
     ],
     [
       "Parallel coordinates",
       scored && ranked.length > 0,
-      `A line a complete trial, from the worst (pale) to the best.${shared} Below an axis: the trial has no such parameter.`,
+      `One line per complete trial, from the worst (pale) to the best.${shared} ` +
+        "Where a line is below an axis, the trial does not have this parameter.",
       parallelFigure,
     ],
   ];
@@ -94,11 +93,11 @@ function chartsOf(study, objective) {
 
 function trialsOf(study) {
   const column = (name, kind, values, more = {}) => ({ name, kind, values, ...more });
-  const byObjective = study.objectives.map(({ name }, place) =>
+  const byObjective = study.objectives.map(({ name }, position) =>
     column(
       name,
       "number",
-      study.trials.map(({ values }) => values[place] ?? null),
+      study.trials.map(({ values }) => values[position] ?? null),
     ),
   );
   const columns = [
@@ -110,7 +109,7 @@ function trialsOf(study) {
     column(
       "state",
       "text",
-      study.trials.map(({ state }) => STATES[state]),
+      study.trials.map(({ state }) => state),
     ),
     ...byObjective,
     column(
@@ -122,7 +121,7 @@ function trialsOf(study) {
       "size",
       "number",
       study.trials.map(({ size }) => size ?? null),
-      { grouped: true, about: "parameters of the network" },
+      { grouped: true, about: "number of parameters of the network" },
     ),
     ...study.parameters.map(({ name, kind, values }) => column(name, kind === "number" ? "number" : "text", values)),
   ];

@@ -1,13 +1,13 @@
 "use strict";
-// A table that sorts by its headers. Rows are numbers; columns hold a value a row.
+// A table that is sorted by its headers. Rows are identified by number; a column has one value per row.
 
 const ROWS_AT_ONCE = 100;
-const WIDEST_HEAD_CH = 14; // before a header breaks
+const WIDEST_HEAD_CH = 14; // wider headers are wrapped
 const collator = new Intl.Collator("en", { numeric: true });
 
 /**
- * options: caption; count of rows; columns; and where rows can be picked or opened:
- * selected (a Set), onselect(), open(row) by the first column's cells, named(row) for a row's checkbox.
+ * options: caption; count of rows; columns. For rows that can be selected or opened: selected (a Set), onselect(),
+ * open(row), called by the cells of the first column, and named(row), the label of a row's checkbox.
  */
 class Table {
   constructor(host, options) {
@@ -44,8 +44,8 @@ class Table {
 
   /** Ascending, then descending; rows without a value stay last. Equal rows keep their order. */
   sortBy(column, descending) {
-    const again = this.sorted?.name === column.name && !this.sorted.descending;
-    this.sorted = { name: column.name, descending: descending ?? again };
+    const reverse = this.sorted?.name === column.name && !this.sorted.descending;
+    this.sorted = { name: column.name, descending: descending ?? reverse };
     const sign = this.sorted.descending ? -1 : 1;
     const compare = column.kind === "number" ? (a, b) => a - b : (a, b) => collator.compare(String(a), String(b));
     const value = (row) => column.values[row] ?? null;
@@ -87,7 +87,7 @@ class Table {
     };
     this.all = element("input", {
       type: "checkbox",
-      "aria-label": "Select all rows that the filter leaves",
+      "aria-label": "Select all filtered rows",
       onchange: pick,
     });
     return element("th", { scope: "col" }, this.all);
@@ -113,7 +113,7 @@ class Table {
     }
   }
 
-  /** The focus goes on to the first row that is new. */
+  /** Show more rows and move the focus to the first new row. */
   showMore(limit) {
     const before = this.body.rows.length;
     this.limit = limit;
@@ -122,12 +122,12 @@ class Table {
   }
 
   row(row) {
-    const cells = this.columns.map((column, place) => {
+    const cells = this.columns.map((column, position) => {
       const value = column.values[row] ?? null;
       const text = shown(column, value);
       const full = (value !== null && text !== String(value)) || text.length > 40;
       const content =
-        place === 0 && this.open
+        position === 0 && this.open
           ? element("button", { type: "button", class: "name", onclick: () => this.open(row) }, text)
           : text;
       return element(
