@@ -10,9 +10,9 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from benchmarks.search import replay
-from benchmarks.search.contest import STOCK, Contest, SearchStatus, ratio_of_medians
+from benchmarks.search.contest import STOCK, Contest, ContenderResult, ratio_of_medians
 from benchmarks.search.curves import Curve, Curves
-from benchmarks.search.question import ConfirmSpec, pruner_overrides
+from benchmarks.search.question import SearchQuestion, pruner_overrides
 from benchmarks.search.real import overhead
 from benchmarks.search.replay import Cost, with_barrier, without_barrier
 from mnist_compact.common.errors import ConfigError
@@ -121,7 +121,7 @@ def test_a_sampler_knows_what_the_real_one_would_at_that_moment(monkeypatch):
 
 def test_a_replay_depends_on_its_seed_alone():
     quieten()
-    question = ConfirmSpec.read()
+    question = SearchQuestion.read()
     study = question.frozen(sampler="tpe_joint", pruner="hyperband")
 
     def proposals(seed):
@@ -142,7 +142,7 @@ def test_a_replay_depends_on_its_seed_alone():
 
 
 def test_the_question_is_one_grid_of_networks_within_the_budget(configure):
-    question = ConfirmSpec.read()
+    question = SearchQuestion.read()
     assert {axis.key: axis.levels for axis in question.axes} == {
         "optim": ("sgd", "adamw"),
         "optim.lr": (0.001, 0.004, 0.016, 0.064, 0.256),
@@ -153,25 +153,25 @@ def test_the_question_is_one_grid_of_networks_within_the_budget(configure):
     points = list(question.grid())
     assert len(set(points)) == 270
     for point in (points[0], points[-1]):
-        assert question.nearest(question.told(point), points) == point
-        check(configure(*question.overrides, *question.told(point)))  # raises for what is over budget
+        assert question.nearest(question.overrides_of(point), points) == point
+        check(configure(*question.overrides, *question.overrides_of(point)))  # raises for what is over budget
 
 
 def test_a_proposal_is_played_at_the_nearest_point():
     proposed = ("adamw", 0.0079, 6, 64, 0.151)  # on log scales 0.0079 lies nearer to 0.004, and 6 to 8
-    question = ConfirmSpec.read()
+    question = SearchQuestion.read()
     points = set(question.grid())
-    assert question.nearest(question.told(proposed), points) == ("adamw", 0.004, 8, 64, 0.2)
+    assert question.nearest(question.overrides_of(proposed), points) == ("adamw", 0.004, 8, 64, 0.2)
     points.remove(("adamw", 0.004, 8, 64, 0.2))
     # Of a range 0.0079 lies 0.123 from 0.004 and 0.127 from 0.016; all other levels are further.
-    assert question.nearest(question.told(proposed), points) == ("adamw", 0.016, 8, 64, 0.2)
+    assert question.nearest(question.overrides_of(proposed), points) == ("adamw", 0.016, 8, 64, 0.2)
 
 
 def test_no_curve_is_played_twice():
-    question = ConfirmSpec.read()
+    question = SearchQuestion.read()
     curves = {point: Curve(2430, (float(number),), (1.0,)) for number, point in enumerate(question.grid())}
     contest = Contest(Curves(question, {}, curves), {}, {}, workers=2)
-    play, line = contest.deal(), question.told(next(question.grid()))
+    play, line = contest.deal(), question.overrides_of(next(question.grid()))
     scores = [play(line).accuracies[0] for _ in range(270)]
     assert scores[0] == 0
     assert sorted(scores) == list(range(270))
@@ -188,7 +188,7 @@ def test_a_search_ends_when_nothing_is_left():
 
 
 def test_pruners_are_options_or_classes_with_settings():
-    question = ConfirmSpec.read()
+    question = SearchQuestion.read()
 
     def pruner(text, **more):
         return pruner_of(question.frozen(sampler="tpe", pruner=text, **more))
@@ -206,7 +206,7 @@ def test_pruners_are_options_or_classes_with_settings():
 
 
 def test_branches_take_the_rate_over_and_stay_on_the_grid():
-    question = ConfirmSpec.read()
+    question = SearchQuestion.read()
     flat, branched = (space_of(question.frozen(sampler="tpe", branched=given)) for given in (False, True))
     assert flat.keys() == branched.keys()
     assert "optim.lr" not in {parameter.key for parameter in branched.parameters}
@@ -217,7 +217,7 @@ def test_branches_take_the_rate_over_and_stay_on_the_grid():
 
 
 def test_curves_come_back_and_those_of_another_question_are_refused(tmp_path):
-    question = ConfirmSpec.read()
+    question = SearchQuestion.read()
     points = list(question.grid())
     curve = Curve(2430, (90.125, 97.5), (1.5, 9.0, 1.25))
     Curves(question, {"threads": 1}, {points[7]: curve, points[3]: curve}).write(tmp_path / "curves.csv")
@@ -225,7 +225,7 @@ def test_curves_come_back_and_those_of_another_question_are_refused(tmp_path):
     assert (back.environment, dict(back.at)) == ({"threads": 1}, {points[3]: curve, points[7]: curve})
     assert (curve.epoch_s, curve.trial_s, back.epochs) == (1.5, 4.5, 2)
     with pytest.raises(ConfigError, match=r"was recorded with data=holdout .* give another --curves"):
-        Curves.read(tmp_path / "curves.csv", ConfirmSpec.read(synthetic=True))
+        Curves.read(tmp_path / "curves.csv", SearchQuestion.read(synthetic=True))
     text = (tmp_path / "curves.csv").read_text()
     (tmp_path / "curves.csv").write_text(text.replace("\nsgd,0.001,4,", "\nsgd,0.001,5,"))
     with pytest.raises(ConfigError, match=r"another grid, for it holds optim=sgd optim.lr=0.001 \S+width=5 "):
@@ -240,11 +240,11 @@ def test_curves_come_back_and_those_of_another_question_are_refused(tmp_path):
 def test_a_contender_that_never_got_there_counts_as_infinite():
     stock = [Cost(100, 50.0)] * 3
     costs = {STOCK: stock, "ours": [Cost(50, 10.0), Cost(75, 20.0), None]}
-    ours = SearchStatus.of("ours", costs)
+    ours = ContenderResult.of("ours", costs)
     assert (ours.epochs, ours.seconds, ours.unreached) == (75, 20.0, 1 / 3)
     assert (ours.epochs_ratio.median, ours.seconds_ratio.median) == (0.75, 0.4)
     assert (ours.epochs_ratio.lowest, ours.epochs_ratio.highest) == (0.5, math.inf)
-    assert SearchStatus.of(STOCK, costs).seconds_ratio.median == 1
+    assert ContenderResult.of(STOCK, costs).seconds_ratio.median == 1
 
 
 def test_an_interval_is_that_of_the_ratio_of_medians():
