@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from benchmarks.search import replay
-from benchmarks.search.contest import STOCK, Contest, ContenderResult, ratio_of_medians
+from benchmarks.search.contest import STOCK, ContenderResult, Contest, ratio_of_medians
 from benchmarks.search.curves import Curve, Curves
 from benchmarks.search.question import SearchQuestion, pruner_overrides
 from benchmarks.search.real import overhead

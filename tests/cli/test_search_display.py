@@ -115,7 +115,7 @@ def test_of_what_is_past_the_target_the_end_lists_what_tells_it_apart(tmp_path, 
     view = View("smoke", tmp_path, "sqlite:///study.db", dataclasses.replace(SETTINGS, target=99.3), jobs=2)
     if width:
         view.console = Console(width=width, force_terminal=True, color_system=None)
-    view.told = {0, 1, 2}
+    view.reported = {0, 1, 2}
     view.end(study, "done")
     lines = capsys.readouterr().out.splitlines()
     first = lines.index("2 trials better than 99.3:") + 1
@@ -127,11 +127,11 @@ def test_of_what_is_past_the_target_the_end_lists_what_tells_it_apart(tmp_path, 
     assert (len(best) == 60) == bool(width)
 
 
-def test_a_search_begins_where_nothing_was_tried_and_goes_on_where_something_was(tmp_path, capsys):
+def test_view_says_whether_a_search_starts_or_continues(tmp_path, capsys):
     waiting = create_trial(state=TrialState.WAITING)
-    for found, verb in (([], "begins"), ([waiting], "begins"), ([waiting, *trials([{}])[2:]], "goes on")):
+    for found, action in (([], "starts"), ([waiting], "starts"), ([waiting, *trials([{}])[2:]], "continues")):
         View("smoke", tmp_path, "sqlite:///study.db", SETTINGS, jobs=2).begin(found)
-        assert f"study smoke {verb} in " in capsys.readouterr().out
+        assert f"study smoke {action} in " in capsys.readouterr().out
 
 
 def test_without_a_complete_trial_the_causes_are_told_the_commonest_first():
@@ -150,7 +150,7 @@ def next_steps(tmp_path, capsys, scored="holdout, averaged weights, epoch 15", v
         (tmp_path / "trials/0000").mkdir(parents=True)
         (tmp_path / "trials/0000/result.json").touch()
     view = View("smoke", tmp_path, url or f"sqlite:///{tmp_path}/study.db", SETTINGS, jobs=2)
-    view.told = {0}
+    view.reported = {0}
     view.end(study, "done")
     lines = capsys.readouterr().out.splitlines()
     return lines[next(place for place, line in enumerate(lines) if line.startswith("trial 0 ")) :]

@@ -85,7 +85,7 @@ FAULTS = (
         "min(self.workers.jobs, self.most - tally(trials).ended)",
         "self.workers.jobs",
         "workers are started that have nothing to do",
-        "tests/search/test_parent.py",
+        "tests/search/test_coordinator.py",
     ),
     # What is kept
     fault(

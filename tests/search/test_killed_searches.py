@@ -118,7 +118,7 @@ def test_a_search_reaches_its_total_and_the_same_line_adds_nothing(tmp_path):
     assert f"all {N} trials have ended" in first
     check_exact(tmp_path)
     again = finish(start(tmp_path))
-    assert "goes on" in again
+    assert "continues" in again
     check_exact(tmp_path)
     more = finish(start(tmp_path, f"hydra.sweeper.n_trials={N + 2}"))
     assert f"all {N + 2} trials have ended" in more
