@@ -1,8 +1,8 @@
-"""How long a large study takes: `python -m benchmarks.studies [--quick] [--json] [--check]`.
+"""Measure the commands on a large study: `python -m benchmarks.studies [--quick] [--json] [--check]`.
 
 A study of 20,000 trials on synthetic images, each with twelve parameters and a curve of fifteen epochs, is written to
-an exported file. Measured are whole processes: its import, `study show`, and a search that continues it until the
-folder of its next trial is there.
+an exported file. The benchmark measures whole processes: the import of the file, `study show`, and a search that
+continues the study, until the folder of its next trial exists.
 """
 
 import argparse
@@ -39,7 +39,7 @@ WORDS = [
 
 
 def exported(path: Path, trials: int) -> None:
-    """Write such a study, named `large`, to an exported file."""
+    """Write the study, named `large`, to an exported file."""
     quieten()
     register()
     with hydra.initialize_config_dir(str(configuration_folder())):
@@ -93,7 +93,7 @@ def _drawn(distribution: Any, generator: random.Random) -> Any:
 
 
 def measure(folder: Path, trials: int) -> dict[str, float]:
-    """Seconds of each: of an import, of `study show`, and until the next trial of a continued search trains."""
+    """Return the seconds of an import, of `study show`, and until the next trial of a continued search starts."""
     file = folder / "large.study.json.gz"
     exported(file, trials)
     study = [sys.executable, "-m", "mnist_compact.study"]
@@ -120,8 +120,8 @@ def measure(folder: Path, trials: int) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies", description="How long a large study takes.")
-    parser.add_argument("--quick", action="store_true", help=f"1,000 trials, not {TRIALS:,}")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.studies", description="Time a large study.")
+    parser.add_argument("--quick", action="store_true", help=f"1,000 trials instead of {TRIALS:,}")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--check", action="store_true", help="exit with 1 where a time is above its limit")
     options = parser.parse_args()

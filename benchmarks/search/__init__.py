@@ -1,1 +1,1 @@
-"""`python -m benchmarks.search`: this search against Hydra's stock sweeper, on recorded curves and for real."""
+"""`python -m benchmarks.search`: compare this package's search with Hydra's Optuna sweeper."""

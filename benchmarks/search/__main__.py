@@ -1,8 +1,8 @@
-"""This package's search against Hydra's stock sweeper: `python -m benchmarks.search [--real | --record] [--quick] …`.
+"""Compare this package's search with Hydra's Optuna sweeper: `python -m benchmarks.search [--real | --record] …`.
 
-Plainly: both are replayed on recorded curves of a reduced real MNIST (question.yaml), until what the stock sweeper's 24
-trials find is first reached. With --real both run once, one after the other, for wall-clock, cores and
-overhead. With --record the curves are made.
+By default both sweepers are replayed on recorded curves of a reduced real MNIST (question.yaml), until they first reach
+the score that the stock sweeper's 24 trials find. With --real both run once, one after the other, to measure wall-clock
+time, use of the cores and overhead. With --record the curves are recorded.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from benchmarks.search import curves as recorded
-from benchmarks.search.contest import STOCK_TRIALS, WORKERS, Contest, SearchStatus
+from benchmarks.search.contest import STOCK_TRIALS, WORKERS, ContenderResult, Contest
 from benchmarks.search.curves import Curves
 from benchmarks.search.question import SearchQuestion
 from benchmarks.search.real import compare
@@ -26,25 +26,23 @@ from mnist_compact.common.cpu import cores
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.training.device import describe_environment
 
-OURS = "ours"  # as `hydra/sweeper=compact` comes
-LIMITS = {"epochs": 1 / 2, "seconds": 1 / 3}  # of the stock sweeper's
+OURS = "ours"  # `hydra/sweeper=compact` with its defaults
+LIMITS = {"epochs": 1 / 2, "seconds": 1 / 3}  # relative to the stock sweeper
 OVERHEAD_PERCENT = 2.0
 
 
 def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
     kind = parser.add_mutually_exclusive_group()
-    kind.add_argument("--real", action="store_true", help="run both sweepers once, in place of replays")
-    kind.add_argument(
-        "--record", action="store_true", help="train the points that the curves lack, in place of replays"
-    )
+    kind.add_argument("--real", action="store_true", help="run both sweepers once instead of replays")
+    kind.add_argument("--record", action="store_true", help="train the missing points of the curves instead of replays")
     parser.add_argument("--curves", type=Path, default=recorded.FILE, metavar="FILE")
-    parser.add_argument("--points", type=int, metavar="N", help="record at most N more")
+    parser.add_argument("--points", type=int, metavar="N", help="record at most N more points")
     parser.add_argument("--replays", type=int, metavar="N", help="default: 100")
     parser.add_argument("--sampler", default="tpe_joint", help="of this package's search (default: %(default)s)")
     parser.add_argument("--stock-sampler", metavar="SAMPLER", help="of the stock sweeper (default: the same)")
     parser.add_argument(
         "--pruners", nargs="+", default=[], metavar="PRUNER",
-        help="beside the default: options of hydra/sweeper/pruner or classes of optuna.pruners, maybe with settings: "
+        help="in addition to the default: options of hydra/sweeper/pruner or classes of optuna.pruners, with settings: "
         "percentile:percentile=25,n_min_trials=4; --real takes the first",
     )  # fmt: skip
     parser.add_argument(
@@ -52,16 +50,16 @@ def options_of(parser: argparse.ArgumentParser) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="20 replays; with --real 4 trials of 3 epochs")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--synthetic", action="store_true", help="no MNIST, for a look at --record or --real")
-    parser.add_argument("--check", action="store_true", help="exit with 1 and name what is missed")
+    parser.add_argument("--synthetic", action="store_true", help="try --record or --real without MNIST")
+    parser.add_argument("--check", action="store_true", help="exit with 1 and name each missed limit")
     options = parser.parse_args()
     if options.synthetic and not options.real and options.curves == recorded.FILE:
-        parser.error("--synthetic needs --curves: the committed ones are of real MNIST")
+        parser.error("--synthetic needs --curves, because the committed curves are of real MNIST")
     return options
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description="Against the stock sweeper.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.search", description="Compare two sweepers.")
     options = options_of(parser)
     question = SearchQuestion.read(synthetic=options.synthetic)
     try:
@@ -69,7 +67,7 @@ def main() -> int:
             recorded.record(question, options.curves, at_most=options.points, processes=cores())
             return 0
         return real(question, options) if options.real else replays(question, options)
-    except (ConfigError, HydraException, OmegaConfBaseException) as error:  # the latter for samplers and pruners
+    except (ConfigError, HydraException, OmegaConfBaseException) as error:  # Hydra's are of samplers and pruners
         parser.error(str(error))
 
 
@@ -77,7 +75,7 @@ def replays(question: SearchQuestion, options: argparse.Namespace) -> int:
     curves = Curves.read(options.curves, question)
     missing = sum(point not in curves.at for point in question.grid())
     if missing:
-        raise ConfigError([f"{options.curves} lacks {missing} points; --record goes on with them"])
+        raise ConfigError([f"{options.curves} lacks {missing} points; --record trains them"])
     ours = {
         OURS: question.snapshot(sampler=options.sampler),
         "ours, rates by branches": question.snapshot(sampler=options.sampler, branched=True),
@@ -86,16 +84,16 @@ def replays(question: SearchQuestion, options: argparse.Namespace) -> int:
     stock = question.snapshot(sampler=options.stock_sampler or options.sampler)
     count = options.replays or (20 if options.quick else 100)
     found = Contest(curves, stock, ours, WORKERS).replays(count, cores())
-    standings = [SearchStatus.of(name, found.costs) for name in found.costs]
-    judged = standings[1]
+    results = [ContenderResult.of(name, found.costs) for name in found.costs]
+    ours_by_default = results[1]
     musts = [
-        Must("epochs, ours/stock", judged.epochs_ratio, LIMITS["epochs"]),
-        Must("simulated seconds, ours/stock", judged.seconds_ratio, LIMITS["seconds"]),
+        Must("epochs, ours/stock", ours_by_default.epochs_ratio, LIMITS["epochs"]),
+        Must("simulated seconds, ours/stock", ours_by_default.seconds_ratio, LIMITS["seconds"]),
     ]
     if options.json:
-        print(json.dumps(as_record(curves, found, standings, musts), indent=2, ensure_ascii=False))
+        print(json.dumps(as_record(curves, found, results, musts), indent=2, ensure_ascii=False))
     else:
-        print(*as_text(curves, found, standings, musts), sep="\n")
+        print(*as_text(curves, found, results, musts), sep="\n")
     return verdict(musts, check=options.check)
 
 
@@ -112,7 +110,7 @@ def real(question: SearchQuestion, options: argparse.Namespace) -> int:
         steps=20 if options.quick else 300,
     )
     share = done.overhead_percent
-    musts = [Must("overhead a trial, % of a 15-epoch m3 trial", Spread(share, share, share), OVERHEAD_PERCENT)]
+    musts = [Must("overhead per trial, % of a 15-epoch m3 trial", Spread(share, share, share), OVERHEAD_PERCENT)]
     environment = describe_environment(torch.device("cpu"))
     if options.json:
         record = {"environment": environment, **asdict(done), "musts": [must.record() for must in musts]}
@@ -121,7 +119,7 @@ def real(question: SearchQuestion, options: argparse.Namespace) -> int:
     print(machine_line(environment))
     print(f"stock with launcher {options.launcher}, then ours; {cores()} workers each")
     print(done.stock.text(), done.ours.text(), sep="\n")
-    print(f"ours beyond training: {done.overhead_s:.2f} s a trial; m3, 15 epochs, one thread: {done.m3_trial_s:.0f} s")
+    print(f"overhead of ours: {done.overhead_s:.2f} s per trial; m3, 15 epochs, one thread: {done.m3_trial_s:.0f} s")
     print(*(must.text() for must in musts), sep="\n")
     return verdict(musts, check=options.check)
 

@@ -1,4 +1,4 @@
-"""Replays over seeds: what each contender's search costs until it has what the stock sweeper's trials found."""
+"""Replays over seeds: the cost of each contender's search until it reaches the stock sweeper's score."""
 
 import math
 import multiprocessing
@@ -19,13 +19,13 @@ from mnist_compact.search.snapshot import ConfigSnapshot
 STOCK = "stock"
 STOCK_TRIALS = 24
 WORKERS = 2
-MOST_TRIALS = 96  # whole trials' worth of epochs, after which a search counts as never getting there
-DRAWS = 10_000  # of the bootstrap
+MOST_TRIALS = 96  # a search that has trained the epochs of this number of trials counts as never reaching the target
+DRAWS = 10_000  # bootstrap samples
 
 
 @dataclass(slots=True, frozen=True)
 class Replays:
-    """The same target for all: what the stock sweeper's trials have found in the median of its replays."""
+    """The cost of all replays. The common target is the median, over its replays, of the stock sweeper's best score."""
 
     target: float
     costs: Mapping[str, Sequence[Cost | None]]  # contender → seed by seed
@@ -35,17 +35,21 @@ class Replays:
 class Contest:
     curves: Curves
     stock: ConfigSnapshot
-    ours: Mapping[str, ConfigSnapshot]  # contender → its snapshot study
+    ours: Mapping[str, ConfigSnapshot]  # contender → the config snapshot of its study
     workers: int
 
     def play_stock(self, seed: int) -> Replay:
         quieten()
         return with_barrier(self.stock, self.deal(), seed=seed, workers=self.workers, trials=MOST_TRIALS)
 
-    def play_ours(self, told: tuple[str, int, float]) -> Cost | None:
-        """What a contender's search of this seed costs until it has the target; None for one that never got there."""
+    def play_ours(self, task: tuple[str, int, float]) -> Cost | None:
+        """Return the cost of a search until it reaches the target, or None if it never does.
+
+        Args:
+            task: The contender's name, the seed and the target.
+        """
         quieten()
-        name, seed, target = told
+        name, seed, target = task
         most = MOST_TRIALS * self.curves.epochs
         snapshot = self.ours[name]
         played = without_barrier(
@@ -54,7 +58,7 @@ class Contest:
         return played.until(target)
 
     def deal(self) -> Play:
-        """Each point's curve once, for the proposal that it is nearest to: none is played again."""
+        """Return a function that gives each proposal the curve of the nearest point, and each curve only once."""
         left = dict(self.curves.at)
 
         def play(overrides: list[str]) -> Curve | None:
@@ -64,20 +68,20 @@ class Contest:
 
     def replays(self, count: int, processes: int) -> Replays:
         with multiprocessing.get_context("spawn").Pool(processes) as pool:
-            stock = list(_told(pool.imap(self.play_stock, range(count)), STOCK, count))
+            stock = list(_with_progress(pool.imap(self.play_stock, range(count)), STOCK, count))
             target = statistics.median(played.best_of(STOCK_TRIALS) for played in stock)
             costs = {STOCK: [played.until(target) for played in stock]}
             for name in self.ours:
-                told = [(name, seed, target) for seed in range(count)]
-                costs[name] = list(_told(pool.imap(self.play_ours, told), name, count))
+                tasks = [(name, seed, target) for seed in range(count)]
+                costs[name] = list(_with_progress(pool.imap(self.play_ours, tasks), name, count))
         return Replays(target, costs)
 
 
 T = TypeVar("T")
 
 
-def _told(results: Iterable[T], name: str, count: int) -> Iterator[T]:
-    """The same, with a line of progress on a terminal."""
+def _with_progress(results: Iterable[T], name: str, count: int) -> Iterator[T]:
+    """Yield the results, and show a line of progress on a terminal."""
     for done, result in enumerate(results, start=1):
         if sys.stderr.isatty():
             print(f"\r\033[K{name}: {done}/{count}", end="", file=sys.stderr, flush=True)
@@ -87,18 +91,21 @@ def _told(results: Iterable[T], name: str, count: int) -> Iterator[T]:
 
 
 @dataclass(slots=True, frozen=True)
-class SearchStatus:
-    """A contender over all replays. Ratios are of its median to the stock sweeper's, with 95 % intervals."""
+class ContenderResult:
+    """The result of a contender over all replays.
+
+    The ratios compare its median with the stock sweeper's, with 95 % intervals.
+    """
 
     name: str
     epochs: float  # median
     seconds: float  # median
     epochs_ratio: Spread
     seconds_ratio: Spread
-    unreached: float  # part of the replays; they count as infinite
+    unreached: float  # share of the replays that never reach the target; their cost counts as infinite
 
     @classmethod
-    def of(cls, name: str, costs: Mapping[str, Sequence[Cost | None]]) -> "SearchStatus":
+    def of(cls, name: str, costs: Mapping[str, Sequence[Cost | None]]) -> "ContenderResult":
         mine, theirs = costs[name], costs[STOCK]
         epochs, stock_epochs = ([math.inf if cost is None else cost.epochs for cost in who] for who in (mine, theirs))
         seconds, stock_seconds = (
@@ -115,7 +122,7 @@ class SearchStatus:
 
 
 def ratio_of_medians(first: Sequence[float], second: Sequence[float]) -> Spread:
-    """With, as lowest and highest, its 95 % interval: percentiles of the bootstrap over the replays of each."""
+    """Return the ratio of two medians with its 95 % interval: bootstrap percentiles over the replays of each."""
     generator = np.random.default_rng(0)
     medians = []
     for values in (first, second):

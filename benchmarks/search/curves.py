@@ -1,4 +1,4 @@
-"""The recorded curves: every point of the question's grid, trained once to its end. A CSV file that is committed."""
+"""The recorded curves: every point of the question's grid is trained once, completely. The CSV file is committed."""
 
 import csv
 import io
@@ -38,7 +38,7 @@ class Curve:
 
     @property
     def epoch_s(self) -> float:
-        """What an epoch takes in a replay: the median, for what slows the machine for a while says nothing."""
+        """Seconds of an epoch in a replay: the median, which ignores temporary slowdowns of the machine."""
         return statistics.median(self.seconds)
 
     @property
@@ -75,29 +75,34 @@ class Curves:
 
     @classmethod
     def read(cls, path: Path, question: SearchQuestion) -> "Curves":
-        """Raises ConfigError where there are none, or those of another question."""
+        """Read recorded curves.
+
+        Raises:
+            ConfigError: The file does not exist, or was recorded for another question.
+        """
         if not path.exists():
-            raise ConfigError([f"{path} does not exist; --record makes it"])
+            raise ConfigError([f"{path} does not exist; --record creates it"])
         with path.open(newline="") as file:
             head = json.loads(file.readline().removeprefix("# "))
             rows = list(csv.DictReader(file))
         if head["overrides"] != list(question.overrides):
             raise ConfigError([f"{path} was recorded with {' '.join(head['overrides'])}: give another --curves"])
-        points = {tuple(question.told(point)): point for point in question.grid()}
+        points = {tuple(question.overrides_of(point)): point for point in question.grid()}
         at = {}
         for row in rows:
-            told = tuple(f"{axis.key}={row.get(axis.key)}" for axis in question.axes)
-            if told not in points:
-                raise ConfigError([f"{path} was recorded on another grid, for it holds {' '.join(told)}"])
+            overrides = tuple(f"{axis.key}={row.get(axis.key)}" for axis in question.axes)
+            if overrides not in points:
+                raise ConfigError([f"{path} was recorded on another grid: it contains {' '.join(overrides)}"])
             accuracies, seconds = (tuple(map(float, row[name].split())) for name in ("accuracies", "seconds"))
-            at[points[told]] = Curve(int(row["parameters"]), accuracies, seconds)
+            at[points[overrides]] = Curve(int(row["parameters"]), accuracies, seconds)
         return cls(question, head["environment"], at)
 
 
 def record(question: SearchQuestion, path: Path, *, at_most: int | None, processes: int) -> Curves:
-    """Train what `path` lacks, in an order drawn once, so that a slow hour of the machine favours no part of the grid.
+    """Train the points that are missing in `path`, with one thread each, `processes` at a time.
 
-    Single-threaded, `processes` at a time. The file is whole after every point: interrupted, the same call goes on.
+    The order is random but fixed, so that a temporary slowdown of the machine affects no part of the grid alone.
+    The file is complete after every point; after an interruption, rerun the command to continue.
     """
     torch.set_num_threads(1)
     recorded = Curves.read(path, question) if path.exists() else Curves(question, {}, {})
@@ -110,8 +115,8 @@ def record(question: SearchQuestion, path: Path, *, at_most: int | None, process
         for point, curve in pool.imap_unordered(train, [(point, question.synthetic) for point in missing]):
             at[point] = curve
             Curves(question, environment, at).write(path)
-            told = f"{curve.accuracies[-1]:6.2f} %  {curve.trial_s:5.1f} s  {' '.join(question.told(point))}"
-            print(f"{len(at)}/{len(grid)}  {told}", file=sys.stderr, flush=True)
+            result = f"{curve.accuracies[-1]:6.2f} %  {curve.trial_s:5.1f} s  {' '.join(question.overrides_of(point))}"
+            print(f"{len(at)}/{len(grid)}  {result}", file=sys.stderr, flush=True)
     return Curves(question, environment, at)
 
 
@@ -122,12 +127,12 @@ def train(task: tuple[Point, bool]) -> tuple[Point, Curve]:
 
 @cache
 def recorder(synthetic: bool) -> "Recorder":
-    """One a process."""
+    """Return the recorder of this process."""
     return Recorder(SearchQuestion.read(synthetic=synthetic))
 
 
 class Recorder(Log):
-    """Trains points of a question as a worker of the search would; the images are loaded once."""
+    """Trains points of a question like a worker of the search; the images are loaded once."""
 
     def __init__(self, question: SearchQuestion) -> None:
         snapshot = question.snapshot(sampler="tpe")
@@ -138,8 +143,12 @@ class Recorder(Log):
         self.seconds.append(row["seconds"])
 
     def train(self, point: Point) -> Curve:
-        """Raises RuntimeError for a run that does not come to its end."""
-        config = self.composer.run_config(self.question.told(point))
+        """Train one point.
+
+        Raises:
+            RuntimeError: The run is not completed.
+        """
+        config = self.composer.run_config(self.question.overrides_of(point))
         config.machine.threads = 1
         accuracies: list[float] = []
         self.seconds: list[float] = []
@@ -151,5 +160,5 @@ class Recorder(Log):
         with tempfile.TemporaryDirectory() as folder:
             done = run(config, Path(folder) / "run", self, pruning_callback=note, data=self.data)
         if done.status is not Status.COMPLETED:
-            raise RuntimeError(f"{' '.join(self.question.told(point))}: {done.status}, {done.reason}")
+            raise RuntimeError(f"{' '.join(self.question.overrides_of(point))}: {done.status}, {done.reason}")
         return Curve(done.network.parameters, tuple(accuracies), tuple(self.seconds))

@@ -1,4 +1,4 @@
-"""What is searched, recorded and replayed: question.yaml as both sweepers' arguments, as a grid, as a study."""
+"""The benchmark's search question: question.yaml as arguments of both sweepers, as a grid, and as a config snapshot."""
 
 import itertools
 import math
@@ -20,14 +20,14 @@ from mnist_compact.search.space import SearchSpace
 
 FILE = Path(__file__).with_name("question.yaml")
 SYNTHETIC = ["data=synthetic", "data.train_images=1024", "data.evaluation_images=500"]
-CONDITIONAL = "optim.lr"  # the key that the branches take over
+CONDITIONAL = "optim.lr"  # the key that the branches search instead of `params`
 
-Point = tuple[Any, ...]  # a level of each axis
+Point = tuple[Any, ...]  # one level of each axis
 
 
 @dataclass(slots=True, frozen=True)
 class Axis:
-    """A searched key and the values of it that are recorded."""
+    """A searched key and its recorded values."""
 
     key: str
     distribution: BaseDistribution
@@ -35,7 +35,7 @@ class Axis:
 
     @classmethod
     def of(cls, key: str, distribution: BaseDistribution, count: int | None) -> "Axis":
-        """All choices of a choice; of an interval `count` levels from end to end, even as the search sees it."""
+        """Take all choices, or `count` levels of an interval, evenly spaced on the scale of the search."""
         if isinstance(distribution, CategoricalDistribution):
             return cls(key, distribution, tuple(distribution.choices))
         assert isinstance(distribution, FloatDistribution | IntDistribution)
@@ -47,7 +47,7 @@ class Axis:
         return cls(key, distribution, tuple(round(number) if whole else number for number in numbers))
 
     def distances(self, value: str) -> dict[Any, float]:
-        """Level → how far it is from a proposal, in widths of the range; 1 for another choice."""
+        """Return the distance of each level from a proposal, in widths of the range; 1 for another choice."""
         distribution = self.distribution
         if isinstance(distribution, CategoricalDistribution):
             return {level: float(str(level) != value) for level in self.levels}
@@ -62,11 +62,13 @@ def _scaled(value: float, distribution: FloatDistribution | IntDistribution) -> 
 
 @dataclass(slots=True, frozen=True)
 class SearchQuestion:
-    overrides: tuple[str, ...]  # that all trials share
+    """The search question of the benchmark."""
+
+    overrides: tuple[str, ...]  # shared by all trials
     params: Mapping[str, str]
     branches: Mapping[str, Any]
     axes: tuple[Axis, ...]
-    synthetic: bool = False  # images made on the spot, no MNIST needed
+    synthetic: bool = False  # generated images instead of MNIST
 
     @classmethod
     def read(cls, *, synthetic: bool = False) -> "SearchQuestion":
@@ -83,26 +85,28 @@ class SearchQuestion:
     def grid(self) -> Iterator[Point]:
         return itertools.product(*(axis.levels for axis in self.axes))
 
-    def told(self, point: Point) -> list[str]:
-        """The point as overrides."""
+    def overrides_of(self, point: Point) -> list[str]:
+        """Return the point as overrides."""
         return [f"{axis.key}={level}" for axis, level in zip(self.axes, point, strict=True)]
 
     def nearest(self, overrides: Iterable[str], points: Iterable[Point]) -> Point:
-        """The one of `points` that stands for a proposal: the nearest, by the squares of the axes' distances."""
+        """Return the point that is nearest to a proposal, by the sum of the squared distances on the axes."""
         values = dict(override.split("=", 1) for override in overrides)
         axes = [axis.distances(values[axis.key]) for axis in self.axes]
         return min(points, key=lambda point: sum(far[level] ** 2 for far, level in zip(axes, point, strict=True)))
 
     def arguments(self) -> list[str]:
-        """What either sweeper is told on its command line of trials and space."""
+        """Return the overrides that describe trials and space on the command line of either sweeper."""
         return [*self.overrides, *(f"{key}={sweep}" for key, sweep in self.params.items())]
 
     def snapshot(self, *, sampler: str, pruner: str | None = None, branched: bool = False) -> ConfigSnapshot:
-        """The study as `hydra/sweeper=compact` would take a snapshot of it.
+        """Take the config snapshot that `hydra/sweeper=compact` would take.
 
-        `sampler` and `pruner`: an option of the group or, for pruners, a class of optuna.pruners, settings after a
-        colon, such as percentile:percentile=25,n_warmup_steps=4; None is the sweeper's default. `branched`: with the
-        branches.
+        Args:
+            sampler: An option of hydra/sweeper/sampler, with settings after a colon.
+            pruner: An option of hydra/sweeper/pruner or a class of optuna.pruners, with settings after a colon, such as
+                percentile:percentile=25,n_warmup_steps=4. None is the sweeper's default.
+            branched: Whether to search the learning rate in branches.
         """
         register()
         store, sweeper = ConfigStore.instance(), OmegaConf.structured(CompactSweeperConfig)
@@ -126,16 +130,17 @@ class SearchQuestion:
 
 
 def named(option: str) -> tuple[str, dict[str, Any]]:
-    """The name and the settings of such as percentile:percentile=25,n_warmup_steps=4."""
+    """Split an option such as percentile:percentile=25,n_warmup_steps=4 into its name and its settings."""
     name, _, settings = option.partition(":")
     pairs = (setting.partition("=") for setting in settings.split(",") if setting)
     return name, {key: yaml.safe_load(value) for key, _, value in pairs}
 
 
 def pruner_overrides(pruner: str | None) -> list[str]:
-    """An option of hydra/sweeper/pruner and its settings on a command line; none for the sweeper's default.
+    """Return a pruner and its settings as overrides; empty for the sweeper's default.
 
-    Raises ConfigError for a class, which a command line cannot choose.
+    Raises:
+        ConfigError: The pruner is a class, which a command line cannot choose.
     """
     if pruner is None:
         return []

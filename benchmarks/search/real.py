@@ -1,4 +1,4 @@
-"""Both sweepers for real, one after the other, with the question's space: wall-clock, epochs, cores, overhead."""
+"""Run both sweepers on the question's space, one after the other: time, epochs, use of the cores, overhead."""
 
 import resource
 import subprocess
@@ -31,7 +31,7 @@ M3_EPOCHS = 15
 
 @dataclass(slots=True, frozen=True)
 class Outcome:
-    """`training_s` is the sum over trials of training and evaluation, `cpu_s` of all processes of the search."""
+    """`training_s` is the time of training and evaluation of all trials, `cpu_s` that of all its processes."""
 
     name: str
     wall_s: float
@@ -43,7 +43,7 @@ class Outcome:
 
     @property
     def utilisation(self) -> float:
-        """The part of the cores' time that was used."""
+        """The share of the cores' time that was used."""
         return self.cpu_s / (self.wall_s * cores())
 
     def text(self) -> str:
@@ -58,7 +58,7 @@ class Outcome:
 class Comparison:
     stock: Outcome
     ours: Outcome
-    overhead_s: float  # a trial of ours, beyond training and evaluation
+    overhead_s: float  # per trial of ours, beyond training and evaluation
     m3_trial_s: float  # 15 epochs of experiment=m3_reference on one thread
 
     @property
@@ -76,7 +76,11 @@ def compare(
     trials: int,
     steps: int,
 ) -> Comparison:
-    """`launcher` is the stock sweeper's. Raises CalledProcessError for a search that fails."""
+    """Run both sweepers; `launcher` is the stock sweeper's.
+
+    Raises:
+        CalledProcessError: A search fails.
+    """
     m3_trial_s = m3_trial(steps, synthetic=question.synthetic)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -99,7 +103,7 @@ def compare(
 
 
 def measured(name: str, arguments: list[str], runs: Path) -> Outcome:
-    """Runs a search to its end; its trials' folders lie in `runs`."""
+    """Run a search to its end; `runs` contains the folders of its trials."""
     command = [sys.executable, "-m", "mnist_compact", "-m", *arguments]
     cpu, start = children_cpu_s(), time.perf_counter()
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, timeout=7200)
@@ -117,7 +121,7 @@ def measured(name: str, arguments: list[str], runs: Path) -> Outcome:
 
 
 def children_cpu_s() -> float:
-    """Of all child processes that have ended, theirs included."""
+    """CPU seconds of all child processes that have ended, including their own child processes."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -128,7 +132,7 @@ def trials_of(folder: Path) -> list[FrozenTrial]:
 
 
 def overhead(trials: Iterable[FrozenTrial]) -> float:
-    """Seconds a trial that a worker neither trained nor evaluated, between its first proposal and its last result."""
+    """Seconds per trial in which a worker neither trained nor evaluated, from its first proposal to its last result."""
     by_worker: dict[str, list[FrozenTrial]] = defaultdict(list)
     for trial in trials:
         by_worker[trial.user_attrs["lease"]["worker"]].append(trial)
@@ -142,7 +146,7 @@ def overhead(trials: Iterable[FrozenTrial]) -> float:
 
 
 def m3_trial(steps: int, *, synthetic: bool) -> float:
-    """Seconds that 15 epochs of experiment=m3_reference take on one thread, from so many steps and one evaluation."""
+    """Estimate the seconds of 15 epochs of experiment=m3_reference on one thread, from `steps` and one evaluation."""
     prepare(1, torch.device("cpu"))
     torch.manual_seed(0)
     config = configured()

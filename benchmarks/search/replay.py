@@ -1,10 +1,10 @@
-"""Both sweepers' ways with trials, played on recorded curves against a simulated clock.
+"""Replay both sweepers on recorded curves with a simulated clock.
 
-Stock, as `OptunaSweeperImpl.sweep` of hydra-optuna-sweeper does it: as many trials as workers are asked for together,
-trained to their end, waited for, and told in the order they were asked. Ours, as `mnist_compact.search.worker` does it:
-each worker asks for a trial of its own as soon as its last has ended, scores are reported after every epoch, and the
-pruner may end a trial after any but its last. Sampler, space and pruner are the real ones, only training is played.
-What a trial costs beyond training (see `real.py`) is left out on both sides.
+The stock sweeper, like `OptunaSweeperImpl.sweep` of hydra-optuna-sweeper, asks for one trial per worker, trains them
+completely, waits for all of them, and tells their results in the order of the trials. Ours, like
+`mnist_compact.search.worker`, asks for a trial as soon as a worker is free, reports scores after every epoch, and may
+prune a trial after any epoch but its last. Sampler, space and pruner are the real ones; only training is simulated.
+The overhead of a trial (see `real.py`) is left out on both sides.
 """
 
 import heapq
@@ -25,7 +25,7 @@ from mnist_compact.search.snapshot import ConfigSnapshot
 
 
 class Recording(Protocol):
-    """A trial's course, known beforehand."""
+    """The recorded curve of a trial."""
 
     @property
     def accuracies(self) -> Sequence[float]: ...
@@ -33,12 +33,12 @@ class Recording(Protocol):
     def epoch_s(self) -> float: ...
 
 
-Play = Callable[[list[str]], Recording | None]  # a proposal's overrides → how its trial goes; None: nothing is left
+Play = Callable[[list[str]], Recording | None]  # a proposal's overrides → its curve; None if no curve is left
 
 
 @dataclass(slots=True, frozen=True)
 class Cost:
-    """Until something happened: epochs trained by all workers, and seconds on the simulated clock."""
+    """The cost until an event: epochs trained by all workers, and seconds on the simulated clock."""
 
     epochs: int
     seconds: float
@@ -54,14 +54,14 @@ class Completed:
 class Replay:
     epoch_ends: tuple[float, ...]  # of every epoch of every trial, s
     completed: tuple[Completed, ...]
-    trials: int  # begun
+    trials: int  # started
 
     def best_of(self, trials: int) -> float:
-        """Of the first so many complete trials."""
+        """Return the best score of the first `trials` complete trials."""
         return max(done.score for done in self.completed[:trials])
 
     def until(self, score: float) -> Cost | None:
-        """What it cost until a complete trial first had at least this score: all epochs ended by then, whosever."""
+        """Return the cost until a complete trial first reached this score, including the epochs of all other trials."""
         moments = [done.at_s for done in self.completed if done.score >= score]
         if not moments:
             return None
@@ -70,7 +70,7 @@ class Replay:
 
 
 def with_barrier(snapshot: ConfigSnapshot, play: Play, *, seed: int, workers: int, trials: int) -> Replay:
-    """The stock sweeper's `trials` trials."""
+    """Replay the stock sweeper for `trials` trials."""
     space, study = space_of(snapshot), new_study(seed)
     study.sampler = sampler_of(snapshot, seed)
     ends: list[float] = []
@@ -94,7 +94,7 @@ class Running:
     trial: Trial
     course: Recording
     begun_s: float
-    epoch: int = 1  # under way
+    epoch: int = 1  # the current one
 
     @property
     def epoch_end_s(self) -> float:
@@ -104,14 +104,14 @@ class Running:
 def without_barrier(
     snapshot: ConfigSnapshot, play: Play, *, seed: int, workers: int, target: float, most_epochs: int
 ) -> Replay:
-    """This package's search, until a complete trial has at least the target, or so many epochs have been trained.
+    """Replay this package's search until a complete trial reaches the target, or `most_epochs` have been trained.
 
-    Or until there is nothing left to play.
+    The replay also ends when no curve is left.
     """
     space, pruner, study = space_of(snapshot), pruner_of(snapshot), new_study(seed)
     ends: list[float] = []
     completed: list[Completed] = []
-    queue: list[tuple[float, int, Running]] = []  # by the end of the epoch under way
+    queue: list[tuple[float, int, Running]] = []  # sorted by the end of the current epoch
 
     def begin(moment: float) -> None:
         study.sampler = sampler_of(
@@ -146,7 +146,7 @@ def without_barrier(
 
 
 def new_study(seed: int) -> Study:
-    """In memory. Named, for Hyperband draws a trial's bracket by the study's name."""
+    """Create a study in memory, with a name, because Hyperband chooses a trial's bracket by the study's name."""
     return optuna.create_study(study_name=f"replay {seed}", direction="maximize")
 
 
@@ -157,5 +157,5 @@ def sampler_of(snapshot: ConfigSnapshot, seed: int | str) -> BaseSampler:
 
 
 def _nothing(key: str) -> Any:
-    """What a branch may hang on beyond the space: here on nothing."""
+    """The value of a key outside the space, on which no branch of the question depends."""
     return None

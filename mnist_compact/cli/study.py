@@ -1,4 +1,4 @@
-"""`python -m mnist_compact.study`: searches as files that travel, and what they have found."""
+"""`python -m mnist_compact.study`: export, import, list, show and watch studies."""
 
 import argparse
 import sys
@@ -16,14 +16,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from optuna.study import Study
 
-FEWEST = 3  # trials for a rank correlation
+FEWEST = 3  # least number of trials for a rank correlation
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Export, import, list, show or watch studies.
 
-    What cannot be done (a study that does not exist, a name that is taken, a damaged file) is said on stderr, with exit
-    code 2.
+    Errors of the user, such as a missing study or a damaged file, are printed on stderr, with exit code 2.
     """
     run_command("mnist-compact-study", lambda: _run(_parser().parse_args(argv)))
 
@@ -34,36 +33,38 @@ def _run(arguments: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="mnist-compact-study", description="Searches as files that travel, and what they have found."
+        prog="mnist-compact-study", description="Export, import, list, show and watch the studies of searches."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    place = argparse.ArgumentParser(add_help=False)
-    place.add_argument(
-        "--folder", type=Path, default=Path(SWEEPS), help=f"where studies lie, each in a folder (default: {SWEEPS})"
+    location = argparse.ArgumentParser(add_help=False)
+    location.add_argument(
+        "--folder", type=Path, default=Path(SWEEPS), help=f"the folder that contains the studies (default: {SWEEPS})"
     )
-    place.add_argument("--storage", metavar="URL", help=f"an Optuna URL or journal:///path instead of NAME/{DATABASE}")
+    location.add_argument(
+        "--storage", metavar="URL", help=f"an Optuna URL or journal:///path instead of NAME/{DATABASE}"
+    )
 
-    export = commands.add_parser("export", parents=[place], help="write a study as one small file")
+    export = commands.add_parser("export", parents=[location], help="write a study to one small file")
     export.add_argument("name", metavar="NAME")
     export.add_argument("--out", type=Path, metavar="FILE", help=f"default: NAME{EXPORTED}")
 
-    bring = commands.add_parser("import", parents=[place], help="make a study of such a file, to go on with it")
+    bring = commands.add_parser("import", parents=[location], help="import an exported study, to continue it")
     bring.add_argument("file", type=Path, metavar="FILE")
-    bring.add_argument("--name", help="of the study here (default: the one it had)")
+    bring.add_argument("--name", help="the study's new name (default: the exported name)")
 
-    found = commands.add_parser("list", help="the studies there are")
+    found = commands.add_parser("list", help="list studies")
     where = found.add_mutually_exclusive_group()
     where.add_argument(
         "paths", nargs="*", default=[], metavar="PATH", help=f"folders to search, or files (default: {SWEEPS})"
     )
     where.add_argument("--storage", metavar="URL", help="an Optuna URL or journal:///path instead")
 
-    show = commands.add_parser("show", parents=[place], help="what a study searched and found")
+    show = commands.add_parser("show", parents=[location], help="show what a study searched and found")
     show.add_argument("name", metavar="NAME", help=f"a study, or a file that ends in {EXPORTED}")
-    show.add_argument("--top", type=int, default=10, metavar="K", help="so many of the best trials (default: 10)")
-    show.add_argument("--format", choices=("table", "markdown", "csv"), default="table", help="csv: the trials alone")
+    show.add_argument("--top", type=int, default=10, metavar="K", help="number of best trials to list (default: 10)")
+    show.add_argument("--format", choices=("table", "markdown", "csv"), default="table", help="csv: only the trials")
 
-    watch = commands.add_parser("watch", parents=[place], help="how a search goes that runs elsewhere")
+    watch = commands.add_parser("watch", parents=[location], help="display a search that another process runs")
     watch.add_argument("name", metavar="NAME")
     return parser
 
@@ -73,9 +74,9 @@ def _export(arguments: argparse.Namespace) -> None:
 
     path = arguments.out or Path(f"{arguments.name}{EXPORTED}")
     with storage_of(arguments.name, arguments.folder, arguments.storage) as storage:
-        exchange = export_study(storage, arguments.name)
-    write(path, exchange)
-    print(f"{path}: {counted(len(exchange['trials']), 'trial')}, {path.stat().st_size / 1000:,.1f} kB")
+        exported = export_study(storage, arguments.name)
+    write(path, exported)
+    print(f"{path}: {counted(len(exported['trials']), 'trial')}, {path.stat().st_size / 1000:,.1f} kB")
 
 
 def _import(arguments: argparse.Namespace) -> None:
@@ -91,24 +92,24 @@ def _list(arguments: argparse.Namespace) -> None:
     from mnist_compact.search.storage_urls import shown
 
     if arguments.storage:
-        places = shown(arguments.storage)
+        searched = shown(arguments.storage)
         with studies_at(arguments.storage) as studies:
-            rows = _rows(studies, places)
+            rows = _rows(studies, searched)
     elif arguments.paths or Path(SWEEPS).exists():
         paths = arguments.paths or [SWEEPS]
-        places = ", ".join(paths)
+        searched = ", ".join(paths)
         rows = _rows_of_files(dict.fromkeys(file for path in paths for file in files(Path(path))))
     else:
         sys.stderr.write(f"No studies yet: there is no folder {SWEEPS!r} here.\n")
         return
     if not rows:
-        sys.stderr.write(f"No studies found in {places}.\n")
+        sys.stderr.write(f"No studies found in {searched}.\n")
         return
     _print([pd.DataFrame(rows)], "table")
 
 
 def _rows_of_files(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """What cannot be read is named on stderr and left out."""
+    """Return the rows of all studies; name files that cannot be read on stderr."""
     rows = []
     for path in paths:
         try:
@@ -119,10 +120,10 @@ def _rows_of_files(paths: Iterable[Path]) -> list[dict[str, Any]]:
     return rows
 
 
-def _rows(studies: "list[Study]", place: str) -> list[dict[str, Any]]:
+def _rows(studies: "list[Study]", path: str) -> list[dict[str, Any]]:
     from mnist_compact.search.summary import counts
 
-    return [{"study": study.study_name, **counts(study), **_best(study), "in": place} for study in studies]
+    return [{"study": study.study_name, **counts(study), **_best(study), "in": path} for study in studies]
 
 
 def _best(study: "Study") -> dict[str, str]:
@@ -140,10 +141,10 @@ def _show(arguments: argparse.Namespace) -> None:
     if arguments.top < 1:
         raise ConfigError([f"--top must be at least 1, got {arguments.top}"])
     if arguments.name.endswith(EXPORTED):
-        _tell(from_file(Path(arguments.name)), arguments.top, arguments.format)
+        _print_study(from_file(Path(arguments.name)), arguments.top, arguments.format)
         return
     with storage_of(arguments.name, arguments.folder, arguments.storage) as storage:
-        _tell(load(storage, arguments.name), arguments.top, arguments.format)
+        _print_study(load(storage, arguments.name), arguments.top, arguments.format)
 
 
 def _watch(arguments: argparse.Namespace) -> None:
@@ -155,10 +156,10 @@ def _watch(arguments: argparse.Namespace) -> None:
         watch(load(storage, arguments.name), arguments.folder / arguments.name, url)
 
 
-def _tell(study: "Study", top: int, form: str) -> None:
+def _print_study(study: "Study", top: int, form: str) -> None:
     import pandas as pd
 
-    from mnist_compact.search.summary import best, counts, objectives, row, settings, told_apart
+    from mnist_compact.search.summary import best, counts, objectives, row, settings, shared_and_distinct
 
     columns = dict.fromkeys(["trial", *objectives(study), "parameters", "seconds", "point"])
     trials = best(study)[:top]
@@ -167,21 +168,24 @@ def _tell(study: "Study", top: int, form: str) -> None:
     if form == "csv":
         _print([table], form)
         return
-    alike, table["point"] = told_apart(trials)
-    told = counts(study)
-    proposed = sum(told.values()) - told["waiting"]
-    share = f" ({told['refused'] / proposed:.0%} of {proposed} proposals)" if proposed else ""
-    kinds = ", ".join(f"{count} {kind}" for kind, count in told.items())
+    shared, table["point"] = shared_and_distinct(trials)
+    numbers = counts(study)
+    proposed = sum(numbers.values()) - numbers["waiting"]
+    share = f" ({numbers['refused'] / proposed:.0%} of {counted(proposed, 'proposal')})" if proposed else ""
+    kinds = ", ".join(f"{count} {kind}" for kind, count in numbers.items())
     lines = settings(study)
     if lines and form == "markdown":
         lines = ["```", *lines, "```"]
     head = [f"study {study.study_name!r}: {kinds}{share}", *(["\n".join(lines)] if lines else [])]
-    body = ["No trial is complete." if table.empty else table, *([f"all of these: {alike}"] if alike else [])]
-    _print([*head, *body, *_agreement(study)], form)
+    body = [
+        "No trial is complete." if table.empty else table,
+        *([f"shared by all of these: {shared}"] if shared else []),
+    ]
+    _print([*head, *body, *_rank_correlations(study)], form)
 
 
-def _agreement(study: "Study") -> "list[pd.DataFrame | str]":
-    """What a pruner would have to go by: how well the order at an epoch foretells the order at the end."""
+def _rank_correlations(study: "Study") -> "list[pd.DataFrame | str]":
+    """Correlate the scores at each epoch with the final scores: a high correlation makes pruning there reliable."""
     import pandas as pd
 
     from mnist_compact.search.summary import curves
@@ -191,16 +195,17 @@ def _agreement(study: "Study") -> "list[pd.DataFrame | str]":
         return []
     rows = []
     for epoch, points in pairs.items():
-        scores = pd.DataFrame(points, columns=["there", "final"])
-        # Spearman's coefficient is Pearson's of the ranks; asked for by name, equal scores would be a warning.
-        found = scores["there"].rank().corr(scores["final"].rank()) if len(points) >= FEWEST else None
+        scores = pd.DataFrame(points, columns=["early", "final"])
+        # Spearman's coefficient is Pearson's of the ranks. method="spearman" would warn of constant scores.
+        found = scores["early"].rank().corr(scores["final"].rank()) if len(points) >= FEWEST else None
         rows.append({"epoch": epoch, "n": len(points), "rank correlation": found})
     frame = pd.DataFrame(rows).astype({"rank correlation": float}).round(3)
-    return [f"Spearman rank correlation of the score at an epoch with the final score; {n} complete trials.", frame]
+    trials = counted(n, "complete trial")
+    return [f"Spearman rank correlation of the score at an epoch with the final score; {trials}.", frame]
 
 
 def _print(parts: "Sequence[pd.DataFrame | str]", form: str) -> None:
-    """Tables and paragraphs, with a blank line in between."""
+    """Print tables and paragraphs with a blank line between them."""
     from rich.text import Text
 
     from mnist_compact.common import tables

@@ -1,4 +1,4 @@
-"""A search that runs elsewhere, watched: read from its storage alone, and nothing is written."""
+"""Display a search that another process runs. Its storage is only read."""
 
 import time
 from pathlib import Path
@@ -7,33 +7,40 @@ from optuna.study import Study
 
 from mnist_compact.cli.search_display import REFRESH_S, View
 from mnist_compact.common.errors import EXIT_FAILED, ExecutionError
-from mnist_compact.search.status import asked, search_status
-from mnist_compact.search.storage import StorageLost, Watch
+from mnist_compact.search.status import search_status, stored_criteria
+from mnist_compact.search.storage import StorageLost, StorageWatch
 
 
 def watch(study: Study, folder: Path, url: str) -> None:
-    """Until no trial is begun any more and none is under way, or Ctrl-C.
+    """Display the search until it has stopped and no trial is running, or until Ctrl-C.
 
-    Raises ExecutionError where the storage is lost.
+    Args:
+        study: The study of the search.
+        folder: The study's folder.
+        url: The URL of the study's storage.
+
+    Raises:
+        ExecutionError: The storage is lost.
     """
-    view, over = View(study.study_name, folder, url, asked(study), jobs=None), Watch(url).over
+    view = View(study.study_name, folder, url, stored_criteria(study), jobs=None)
+    storage = StorageWatch(url)
     try:
-        with over():
+        with storage.guard():
             view.begin(study.get_trials(deepcopy=False))
         while True:
-            with over():
-                view.settings = asked(study)  # it may have been told to go on to more
+            with storage.guard():
+                view.settings = stored_criteria(study)  # the search may have been continued with others
                 trials = study.get_trials(deepcopy=False)
             now = search_status(trials, view.settings)
-            if now.stop is not None and not now.at_work:
+            if now.stop is not None and not now.running:
                 view.close()
                 view.end(study, now.stop.reason)
                 return
             view.show(trials)
             time.sleep(REFRESH_S)
     except KeyboardInterrupt:
-        return  # as it was told
+        return  # the user's way to end this command
     except StorageLost as lost:
-        raise ExecutionError(f"{lost}; {lost.remedy} this can be typed again", EXIT_FAILED) from lost
+        raise ExecutionError(f"{lost}; {lost.remedy} rerun the command", EXIT_FAILED) from lost
     finally:
         view.close()

@@ -1,11 +1,11 @@
-"""Registration with Hydra of everything that conf/config.yaml refers to."""
+"""Register with Hydra everything that conf/config.yaml refers to."""
 
 from hydra.core.config_store import ConfigStore
 from hydra_plugins.hydra_optuna_sweeper.config import TPESamplerConfig
 
 
 def register() -> None:
-    """Tell Hydra all that conf/config.yaml speaks of: schemas, the sweeper's options, the questions in sweeps/."""
+    """Register the schemas, the sweeper's options and the search questions in sweeps/."""
     from hydra.core.plugins import Plugins
 
     from mnist_compact.config import experiment_defaults, schema

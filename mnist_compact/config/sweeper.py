@@ -1,4 +1,4 @@
-"""What `hydra/sweeper=compact` can be told, and its options of samplers and pruners. Light: Hydra loads it always."""
+"""The settings of `hydra/sweeper=compact`, its samplers and its pruners. Hydra imports this module at every start."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,38 +19,39 @@ class NopPrunerConfig(PrunerConfig):
 
 @dataclass
 class MedianPrunerConfig(PrunerConfig):
-    """Stops a trial whose best score so far is below the median of those that are complete, at the same epoch."""
+    """Prunes a trial whose best score so far is below the median of the complete trials at the same epoch."""
 
     _target_: str = "optuna.pruners.MedianPruner"
-    n_startup_trials: int = 5  # complete before any is stopped
-    n_warmup_steps: int = 5  # epochs without a verdict
-    interval_steps: int = 1  # epochs from one to the next
-    n_min_trials: int = 4  # with a score at that epoch
+    n_startup_trials: int = 5  # complete trials before any trial is pruned
+    n_warmup_steps: int = 5  # epochs after which no trial is pruned
+    interval_steps: int = 1  # epochs between two decisions
+    n_min_trials: int = 4  # least number of complete trials with a score at the same epoch
 
 
 @dataclass
 class HalvingPrunerConfig(PrunerConfig):
-    """Successive halving: after 4, 8 … epochs one trial in `reduction_factor` goes on."""
+    """Successive halving: after 4, 8 … epochs one trial in `reduction_factor` continues."""
 
     _target_: str = "optuna.pruners.SuccessiveHalvingPruner"
-    min_resource: int = 4  # epochs to the first verdict
-    reduction_factor: int = 2  # of epochs, from one verdict to the next
+    min_resource: int = 4  # epochs before the first decision
+    reduction_factor: int = 2  # factor between the epochs of two decisions
 
 
 @dataclass
 class PercentilePrunerConfig(PrunerConfig):
-    """Stops a trial whose score at an epoch is outside the best `percentile` of those that are complete.
+    """Prunes a trial whose score at an epoch is not within the best `percentile` of the complete trials.
 
-    One verdict after the first epoch: in the middle of a cycle the rates are high, and scores say less of the end than
-    at its beginning; and a trial that is stopped at once has cost one epoch (figures: `benchmarks/README.md`).
+    By default there is one decision, after the first epoch. In the middle of a cycle the learning rates are high, and
+    scores predict the final score worse than at its start. A trial that is pruned at once has cost only one epoch.
+    `benchmarks/README.md` has the figures.
     """
 
     _target_: str = "optuna.pruners.PercentilePruner"
     percentile: float = 50.0  # of the complete trials, in [0, 100]; a trial outside the best ones stops
-    n_startup_trials: int = 5  # complete before any is stopped
-    n_warmup_steps: int = 1  # the epoch of the first verdict
-    interval_steps: int = 100  # epochs to the next
-    n_min_trials: int = 4  # with a score at that epoch
+    n_startup_trials: int = 5  # complete trials before any trial is pruned
+    n_warmup_steps: int = 1  # the epoch of the first decision
+    interval_steps: int = 100  # epochs between two decisions
+    n_min_trials: int = 4  # least number of complete trials with a score at the same epoch
 
 
 @dataclass
@@ -65,36 +66,36 @@ class HyperbandPrunerConfig(PrunerConfig):
 
 @dataclass
 class BranchConfig:
-    """Parameters that exist only under a condition, such as an optimizer's own.
+    """Parameters that exist only under a condition, such as those of one optimizer.
 
-    A condition may name a key that another branch searches: it holds only where that branch is taken.
+    A condition may name a key that another branch searches. It then holds only where that branch is active.
     """
 
-    when: dict[str, Any] = field(default_factory=dict)  # key → values under which the branch is taken; all must hold
+    when: dict[str, Any] = field(default_factory=dict)  # key → values for which the branch is active; all must hold
     params: dict[str, str] = field(default_factory=dict)  # key → sweep in Hydra's override grammar
 
 
 @dataclass
 class CompactSweeperConfig:
-    """`hydra.sweeper`. The first eight and `enqueue` may differ when a study is continued; the rest may not."""
+    """The settings of a search. Those listed in `CONTINUABLE` may differ when a study is continued."""
 
     _target_: str = "mnist_compact.hydra_ext.search_sweeper.CompactSweeper"
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe_joint"}, {"pruner": "none"}])
 
-    n_trials: int = 60  # that train and end, well or badly; refused proposals do not count
-    n_jobs: int = 0  # worker processes; 0 = one a core
-    target: float | None = None  # stop once a score is above it …
-    target_trials: int = 1  # … in so many trials
-    time_limit_minutes: float | None = None  # of this call
-    max_failures: int = 10  # failed trials, over the whole study, after which the search stops
-    max_refusals: int = 500  # proposals refused in a row after which the search stops
+    n_trials: int = 60  # trials of the study that end, complete, pruned or failed; refused proposals do not count
+    n_jobs: int = 0  # worker processes; 0 = one per core
+    target: float | None = None  # stop once the scores of `target_trials` trials are better than this; null = never
+    target_trials: int = 1
+    time_limit_minutes: float | None = None  # of this command; null = no limit
+    max_failures: int = 10  # the search stops once more trials of the study have failed
+    max_refusals: int = 500  # the search stops after this number of refused proposals in a row
     storage: str | None = None  # Optuna URL or journal:///path; null = SQLite in the study's folder
-    study_name: str | None = None  # null = the name of the question, or search_<what is searched, hashed>
-    folder: str = "outputs/sweeps"  # studies lie in it, each in a folder of its name
+    study_name: str | None = None  # null = the name of the search question, or search_<hash of what is searched>
+    folder: str = "outputs/sweeps"  # contains a folder for each study
 
     sampler: SamplerConfig = MISSING  # chosen by hydra/sweeper/sampler=NAME
     pruner: PrunerConfig = MISSING  # chosen by hydra/sweeper/pruner=NAME
-    seed: int = 0  # of the sampler, with the number of trials there are
+    seed: int = 0  # of the sampler, combined with the number of trials so far
     objectives: list[str] = field(default_factory=lambda: ["accuracy"])  # accuracy, loss, parameters, macs
     params: dict[str, str] = field(default_factory=dict)  # key → sweep in Hydra's override grammar
     branches: dict[str, BranchConfig] = field(default_factory=dict)  # name → conditional parameters
@@ -105,5 +106,5 @@ class CompactSweeperConfig:
 
 CONTINUABLE = {
     *("n_trials", "n_jobs", "target", "target_trials", "time_limit_minutes", "max_failures", "max_refusals", "storage"),
-    "enqueue",  # what a study does not have yet is added to it
+    "enqueue",  # new points are added to the study
 }

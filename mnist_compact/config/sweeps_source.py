@@ -1,4 +1,4 @@
-"""The questions in sweeps/ as Hydra's group `sweeps`, without making a group of every folder beside it."""
+"""The search questions in sweeps/ as Hydra's config group `sweeps`; other folders beside it do not become groups."""
 
 import builtins
 from pathlib import Path
@@ -7,10 +7,11 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.object_type import ObjectType
 
 GROUP = "sweeps"
+POINTS = f"{GROUP}/points"  # the starting points of the questions, which refer to them in their defaults lists
 
 
 def sweeps_folder() -> Path:
-    """sweeps/ of the checkout or, in an installed wheel, the copy inside the package."""
+    """Return sweeps/ of the checkout or, in an installed wheel, the copy inside the package."""
     package = Path(__file__).resolve().parents[1]
     return next(
         (folder for folder in (package / GROUP, package.parent / GROUP) if any(folder.glob("*.yaml"))), package / GROUP
@@ -18,7 +19,7 @@ def sweeps_folder() -> Path:
 
 
 class SweepsSource(FileConfigSource):
-    """Hydra config source `sweeps://`: one group, whose options are the files of `sweeps_folder`."""
+    """Hydra config source `sweeps://`: the group `sweeps` and its subgroup of starting points."""
 
     def __init__(self, provider: str, path: str) -> None:
         super().__init__(provider, f"{self.scheme()}://{sweeps_folder().parent}")
@@ -31,7 +32,7 @@ class SweepsSource(FileConfigSource):
         return sweeps_folder().is_dir()
 
     def is_group(self, config_path: str) -> bool:
-        return config_path in ("", GROUP)
+        return config_path in ("", GROUP, POINTS)
 
     def is_config(self, config_path: str) -> bool:
         return config_path.startswith(f"{GROUP}/") and super().is_config(config_path)
@@ -39,4 +40,6 @@ class SweepsSource(FileConfigSource):
     def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
         if config_path == "":
             return [GROUP] if results_filter in (None, ObjectType.GROUP) else []
-        return super().list(config_path, results_filter) if config_path == GROUP else []
+        if config_path == GROUP:  # without the subgroup, so that --help and tab completion list questions only
+            return super().list(config_path, ObjectType.CONFIG) if results_filter is not ObjectType.GROUP else []
+        return super().list(config_path, results_filter) if config_path == POINTS else []

@@ -1,6 +1,6 @@
-"""`hydra/sweeper=compact`: to Hydra an ordinary sweeper, behind it a study and its worker processes.
+"""`hydra/sweeper=compact`: a Hydra sweeper that runs a search with an Optuna study and worker processes.
 
-Light: Hydra imports it for every command line; Optuna and the rest are imported when a search begins.
+Hydra imports this module for every command line. Optuna and other heavy modules are imported when a search starts.
 """
 
 from collections.abc import Callable
@@ -18,19 +18,24 @@ if TYPE_CHECKING:
 class CompactSweeper(Sweeper):
     """Searches `hydra.sweeper.params` and the sweeps on the command line. See `CompactSweeperConfig`."""
 
-    load_view: ClassVar[Callable[[], "type[View]"]]  # imported when a search begins; set by `register`
+    load_view: ClassVar[Callable[[], "type[View]"]]  # called when a search starts; set by `register`
 
     def __init__(self, **_: Any) -> None:
-        """The settings are read from the configuration in `setup`, not yet resolved here."""
+        """Ignore the settings: they are not resolved yet, and `setup` receives the configuration."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Raises ConfigError for a question that does not exist."""
+        """Store the configuration.
+
+        Raises:
+            ConfigError: The search question does not exist.
+        """
         from mnist_compact.config.error_messages import check_question
 
         check_question(config.hydra.runtime.choices, hydra_context.config_loader)
         self.config = config
 
     def sweep(self, arguments: list[str]) -> "SearchResult":
+        """Run the search that the configuration and the overrides on the command line describe."""
         from mnist_compact.search.coordinator import Coordinator
 
         assert self.config is not None

@@ -9,12 +9,12 @@ from optuna.distributions import BaseDistribution
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.search.grammar import read
 
-Way = Mapping[str, Sequence[str]]  # condition: key → its values
+Conditions = Mapping[str, Sequence[str]]  # condition: key → its values
 
 
 @dataclass(slots=True, frozen=True)
 class Parameter:
-    """One dimension. Its name in the study is its key or, in a branch, branch:key, so that branches stay apart."""
+    """One dimension of the space. In the study it is named by its key or, in a branch, by `branch:key`."""
 
     name: str
     key: str
@@ -23,10 +23,10 @@ class Parameter:
 
 @dataclass(slots=True, frozen=True)
 class Branch:
-    """Parameters of the points at which every key in `when` has one of its values.
+    """Parameters that exist only where every key in `when` has one of the listed values.
 
-    A condition on a key that the space searches holds only where the key is searched: a branch that depends on the
-    parameter of another branch is taken only where that one is.
+    A condition on a searched key holds only where the key is searched. A branch that depends on a parameter of another
+    branch is therefore active only where the other branch is.
     """
 
     name: str
@@ -37,8 +37,13 @@ class Branch:
         return {parameter.key for parameter in self.parameters}
 
 
-def parse_branch(name: str, branch: Mapping[str, Any], said: set[str]) -> Branch:
-    overrides = [f"{key}={value}" for key, value in branch["params"].items() if key not in said]
+def parse_branch(name: str, branch: Mapping[str, Any], on_command_line: set[str]) -> Branch:
+    """Build a branch from its configuration; keys on the command line are left out.
+
+    Raises:
+        ConfigError: A parameter is not a sweep.
+    """
+    overrides = [f"{key}={value}" for key, value in branch["params"].items() if key not in on_command_line]
     searched, fixed, _ = read(overrides)
     if fixed:
         raise ConfigError(
@@ -55,7 +60,11 @@ def parse_branch(name: str, branch: Mapping[str, Any], said: set[str]) -> Branch
 
 
 def in_order(branches: Sequence[Branch]) -> tuple[Branch, ...]:
-    """Each branch after those that search the keys of its conditions; else as they are written."""
+    """Sort the branches so that each follows those that search the keys of its conditions.
+
+    Raises:
+        ConfigError: Branches depend on each other in a circle.
+    """
     ordered, waiting = list[Branch](), list(branches)
     while waiting:
         pending = set().union(*(branch.searched() for branch in waiting))
@@ -68,8 +77,8 @@ def in_order(branches: Sequence[Branch]) -> tuple[Branch, ...]:
     return tuple(ordered)
 
 
-def in_common(first: Way, second: Way) -> Way | None:
-    """The conditions of both; None where they exclude each other."""
+def both_conditions(first: Conditions, second: Conditions) -> Conditions | None:
+    """Return the conditions under which both hold, or None if they exclude each other."""
     both = {
         key: [value for value in first.get(key, second.get(key, ())) if value in second.get(key, [value])]
         for key in [*first, *second]

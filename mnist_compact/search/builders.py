@@ -1,4 +1,4 @@
-"""What a snapshot question is built into: its space, its sampler, its pruner; and where a run lies in that space."""
+"""Build the search space, the sampler and the pruner of a study from its config snapshot."""
 
 import random
 from typing import Any
@@ -20,17 +20,22 @@ def space_of(snapshot: ConfigSnapshot) -> SearchSpace:
     return SearchSpace.parse(settings["params"], settings["branches"], snapshot["arguments"])
 
 
-def sampler_of(snapshot: ConfigSnapshot, occasion: str) -> RoundingSampler:
-    """The sampler, afresh for every proposal: seeded by the occasion, so that no two of them repeat each other."""
+def sampler_of(snapshot: ConfigSnapshot, seed_key: str) -> RoundingSampler:
+    """Build a new sampler for one proposal, with a seed that no other proposal has.
+
+    Args:
+        snapshot: The study's snapshot; it contains the sampler's configuration and the search's seed.
+        seed_key: Differs from proposal to proposal; it is combined with the search's seed.
+    """
     node, seed = dict(snapshot["settings"]["sampler"]), snapshot["settings"]["seed"]
-    if is_grid(snapshot):  # points come in order; Optuna's own wants to stop a loop that is not here
+    if is_grid(snapshot):  # the proposer enqueues the points in order; Optuna's GridSampler calls study.stop()
         node = {"_target_": "optuna.samplers.RandomSampler", "seed": None}
     if "QMC" in node["_target_"]:
-        node["seed"] = seed  # all workers walk along one sequence
+        node["seed"] = seed  # all workers share one sequence
     elif "seed" in node:
-        node["seed"] = random.Random(f"{seed}/{occasion}").getrandbits(31)
+        node["seed"] = random.Random(f"{seed}/{seed_key}").getrandbits(31)
     if node.get("warn_independent_sampling"):
-        node["warn_independent_sampling"] = False  # each proposal has a new sampler, which would say so again
+        node["warn_independent_sampling"] = False  # each proposal has a new sampler, which would repeat the warning
     sampler: BaseSampler = instantiate(OmegaConf.create(node), _execution_whitelist_=WHITELIST)
     return RoundingSampler(sampler)
 
@@ -45,7 +50,10 @@ def pruner_of(snapshot: ConfigSnapshot) -> BasePruner:
 
 
 def point_of(config: dict[str, Any], keys: set[str]) -> dict[str, Any]:
-    """The values that a record's configuration has for keys of a space; a group's key has its option's name."""
+    """Return the values that a record's configuration has for the keys of a space.
+
+    The value of a config group is the name of its option.
+    """
     point = {}
     for key in sorted(keys):
         node: Any = config

@@ -1,7 +1,7 @@
-"""Many trials at once: a study written in one transaction, and all trials of a study read with a few plain queries.
+"""Bulk access to studies: write a study in one transaction, and read all its trials with a few plain queries.
 
-Optuna's own ways write one trial a transaction, counting those before it each time, and build an object for every row
-that they read. Both take minutes for 20,000 trials; `benchmarks/studies.py` has the times of these.
+Optuna writes one trial per transaction, counts the earlier trials each time, and builds an object for every row that it
+reads. Both take minutes for 20,000 trials. `benchmarks/studies.py` measures the functions of this module.
 """
 
 import gc
@@ -27,16 +27,16 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 METRIC_NAMES = "study:metric_names"  # Optuna's system attribute
-CHUNK = 5000  # rows in memory at a time, besides the trials that are made of them
-NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}  # what tables have beside such values
+CHUNK = 5000  # rows that are in memory at a time, in addition to the trials built from them
+NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}  # Optuna's value types for such values
 Row = dict[str, Any]
 
-distribution_of = lru_cache(maxsize=10_000)(json_to_distribution)  # a study has few; nobody changes them
+distribution_of = lru_cache(maxsize=10_000)(json_to_distribution)  # a study has few, and they are never modified
 
 
 @dataclass(slots=True, frozen=True)
 class WholeStudy:
-    """All that a storage holds of a study. `user_attrs` are written last, in this order."""
+    """The complete content of a study. `user_attrs` are written last, in the given order."""
 
     directions: Sequence[StudyDirection]
     trials: Sequence[FrozenTrial]
@@ -45,7 +45,7 @@ class WholeStudy:
 
 
 def create(storage: BaseStorage, name: str, whole: WholeStudy) -> Study:
-    """Write the study whole or not at all: in one transaction, or so that nothing is left where it fails.
+    """Write the complete study, or nothing if that fails.
 
     Raises:
         DuplicatedStudyError: A study of this name exists.
@@ -68,10 +68,14 @@ def create(storage: BaseStorage, name: str, whole: WholeStudy) -> Study:
 
 
 class Database(RDBStorage):
-    """Optuna's storage in a database, quick where a study has many trials."""
+    """Optuna's relational storage, with fast bulk reads and writes."""
 
     def create_whole(self, name: str, whole: WholeStudy) -> None:
-        """Write a study in one transaction. Raises DuplicatedStudyError where the name is taken."""
+        """Write a study in one transaction.
+
+        Raises:
+            DuplicatedStudyError: A study of this name exists.
+        """
         try:
             with Session(self.engine) as session, session.begin():
                 session.add(study := models.StudyModel(study_name=name))
@@ -105,7 +109,7 @@ class Database(RDBStorage):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        """As Optuna's; what is asked for after the first reading is little, and read by Optuna."""
+        """Read all trials in bulk. Later incremental reads are small, and Optuna's own method handles them."""
         if states is not None or trial_id_greater_than >= 0:
             return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
         try:
@@ -172,7 +176,7 @@ ROWS: dict[Any, Callable[[FrozenTrial], Iterable[Row]]] = {
 
 
 def _all_trials(connection: Connection, study_id: int) -> list[FrozenTrial]:
-    """Plain rows of each table, in place of an object for each row."""
+    """Read plain rows of each table instead of one object per row."""
     studies = models.StudyModel.__table__.c
     if connection.execute(select(studies.study_id).where(studies.study_id == study_id)).first() is None:
         raise KeyError(f"there is no study with id {study_id}")
@@ -180,7 +184,7 @@ def _all_trials(connection: Connection, study_id: int) -> list[FrozenTrial]:
     of_study = select(trial.trial_id).where(trial.study_id == study_id)
 
     def rows(model: Any, *names: str) -> Iterator[Any]:
-        """Of all trials of the study, led by the trial's id, in the order in which they were written."""
+        """Yield the rows of all trials of the study, with the trial id first, in the order of the primary key."""
         table = model.__table__
         columns = [type_coerce(table.c[name], String) if name.endswith("_type") else table.c[name] for name in names]
         query = select(table.c.trial_id, *columns).where(table.c.trial_id.in_(of_study))
@@ -222,7 +226,7 @@ def _all_trials(connection: Connection, study_id: int) -> list[FrozenTrial]:
 
 
 def _local(utc: datetime | None) -> datetime | None:
-    """The database has UTC, a trial the time of this machine; neither says so."""
+    """Convert the database's naive UTC time to the naive local time that Optuna's trials have."""
     return None if utc is None else utc.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
 
 
@@ -235,7 +239,7 @@ def _read_attributes(rows: Iterable[Any]) -> defaultdict[int, Row]:
 
 @contextmanager
 def _without_collecting() -> Iterator[None]:
-    """Nothing of many new objects is garbage: to look through all of them again and again takes most of the time."""
+    """Pause garbage collection: none of the many new objects is garbage, and scanning them takes most of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Contradictions that a search space can hold: each is refused before the study exists."""
+"""Check a search space for contradictions before the study is created."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -9,24 +9,38 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.records.settings import is_machines
-from mnist_compact.search.branches import Branch, in_common
+from mnist_compact.search.branches import Branch, both_conditions
 from mnist_compact.search.grammar import read
 from mnist_compact.search.space import Known, SearchSpace, values_of
 
-UNSEARCHABLE = ("sweeps", "callbacks")  # read once, before the first trial
+UNSEARCHABLE = ("sweeps", "callbacks")  # these groups are read once, before the first trial
 
 
 def check_space(space: SearchSpace, arguments: Sequence[str], known: Known) -> None:
-    """Raises ConfigError naming every contradiction of a space; the command line may leave a branch without points."""
+    """Check that a search space does not contradict itself.
+
+    The command line may legitimately leave a branch without points.
+
+    Args:
+        space: The search space.
+        arguments: The overrides on the command line.
+        known: Returns the value of a key that the space does not search.
+
+    Raises:
+        ConfigError: It names every contradiction.
+    """
     typed = Counter(word.partition("=")[0].lstrip("+~") for word in arguments)
     faults = [
-        *(f"{key} must be given once on the command line, for it is searched" for key in _repeated(typed, arguments)),
-        *_keys_that_are_no_question(space),
+        *(
+            f"{key} must be given once on the command line, because it is searched"
+            for key in _repeated(typed, arguments)
+        ),
+        *_unsearchable_keys(space),
         *_repeated_choices(space),
         *_keys_searched_twice(space),
         *_conditions_without_points(space, typed),
     ]
-    if not faults and not space.parameters and next(space.taken({}, known), None) is None:
+    if not faults and not space.parameters and next(space.active_branches({}, known), None) is None:
         conditions = " or ".join(f"{branch.name}: {dict(branch.when)}" for branch in space.branches)
         faults.append(f"a search needs at least one branch whose conditions hold, got none of {conditions}")
     if faults:
@@ -37,25 +51,29 @@ def _repeated(typed: Mapping[str, int], arguments: Sequence[str]) -> list[str]:
     return [key for key in read(arguments)[0] if typed[key.lstrip("+")] > 1]
 
 
-def _keys_that_are_no_question(space: SearchSpace) -> Iterator[str]:
+def _unsearchable_keys(space: SearchSpace) -> Iterator[str]:
     keys = [*space.keys(), *(word.partition("=")[0].lstrip("+") for word in space.fixed)]
-    yield from (f"{key} says what a trial is computed on: it is no question" for key in keys if is_machines(key))
+    yield from (
+        f"{key} must not be searched, because it describes the machine that computes a trial"
+        for key in keys
+        if is_machines(key)
+    )
     for key in sorted(space.keys()):
         if key.partition(".")[0].partition("@")[0].lstrip("+") in UNSEARCHABLE:
-            yield f"{key} must have one value in a search, got a sweep"
+            yield f"{key} must have one value in a search, got a sweep of several"
 
 
 def _repeated_choices(space: SearchSpace) -> Iterator[str]:
-    for place, parameters in (("", space.parameters), *((f"{b.name}: ", b.parameters) for b in space.branches)):
+    for prefix, parameters in (("", space.parameters), *((f"{b.name}: ", b.parameters) for b in space.branches)):
         for parameter in parameters:
             distribution = parameter.distribution
             if isinstance(distribution, CategoricalDistribution) and _has_repeats(distribution.choices):
                 listed = ", ".join(map(str, distribution.choices))
-                yield f"{place}{parameter.key} must list each choice once, got {listed}"
+                yield f"{prefix}{parameter.key} must list each choice once, got {listed}"
 
 
 def _has_repeats(choices: Collection[Any]) -> bool:
-    """Whether two of them are equal, or look equal on a command line."""
+    """Whether two choices are equal, or are written equally on a command line."""
     return min(len(set(choices)), len(set(map(str, choices)))) < len(choices)
 
 
@@ -74,30 +92,30 @@ def _keys_searched_twice(space: SearchSpace) -> Iterator[str]:
 
 
 def _both_taken(space: SearchSpace, first: Branch, second: Branch) -> str | None:
-    """Where two branches are both taken, in words; None where they exclude each other."""
-    for way in space.ways(first):
-        for other in space.ways(second):
-            if (both := in_common(way, other)) is not None:
+    """Describe a condition under which both branches are active; None if they exclude each other."""
+    for way in space.condition_sets(first):
+        for other in space.condition_sets(second):
+            if (both := both_conditions(way, other)) is not None:
                 return ": " + " ".join(f"{key}={values[0]}" for key, values in both.items()) if both else ""
     return None
 
 
 def _conditions_without_points(space: SearchSpace, typed: Collection[str]) -> Iterator[str]:
     for branch in space.branches:
-        place = f"hydra.sweeper.branches.{branch.name}.when"
+        prefix = f"hydra.sweeper.branches.{branch.name}.when"
         faults = [
             fault
             for key, allowed in branch.when.items()
             if key not in typed
             for fault in _never_equal(space, key, allowed)
         ]
-        yield from (f"{place}.{fault}" for fault in faults)
-        if not faults and not space.ways(branch) and branch.when.keys().isdisjoint(typed):
-            yield f"{place} can never hold: no branch that searches its keys is taken under the same conditions"
+        yield from (f"{prefix}.{fault}" for fault in faults)
+        if not faults and not space.condition_sets(branch) and branch.when.keys().isdisjoint(typed):
+            yield f"{prefix} can never hold: no branch that searches its keys is active under the same conditions"
 
 
 def _never_equal(space: SearchSpace, key: str, allowed: Collection[str]) -> Iterator[str]:
-    """Values of a condition that a searched key never has."""
+    """Yield an error for each value of a condition that the searched key never has."""
     if not allowed:
         yield f"{key} must name at least one value, got []"
     searched = [

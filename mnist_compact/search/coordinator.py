@@ -1,4 +1,4 @@
-"""The parent of a search: founds or joins the study, keeps its workers at work, tells a view how it goes."""
+"""The coordinator of a search: it creates or loads the study, keeps workers running, and updates the display."""
 
 import time
 from collections.abc import Sequence
@@ -16,30 +16,31 @@ from mnist_compact.common.cpu import cores
 from mnist_compact.common.errors import EXIT_FAILED, EXIT_NO_COMPLETE_TRIAL, ConfigError, ExecutionError
 from mnist_compact.common.locks import lock_file
 from mnist_compact.common.signals import exit_on_signals
+from mnist_compact.common.wording import counted
 from mnist_compact.config.conversion import callbacks_of, machine_of
 from mnist_compact.records.record import RunRecord
 from mnist_compact.search.builders import point_of, space_of
 from mnist_compact.search.counts import quieten, tally
-from mnist_compact.search.create import StudySpec, question_of
-from mnist_compact.search.leases import TrialLeases, is_at
+from mnist_compact.search.create import StudySpec, stored_snapshot
+from mnist_compact.search.leases import TrialLeases, is_leased_by
 from mnist_compact.search.preflight import check_keys, check_settings, preflight
 from mnist_compact.search.snapshot import Composer, ConfigSnapshot, digits_of, folders_beside, held_out, take_snapshot
-from mnist_compact.search.status import ask
+from mnist_compact.search.status import store_criteria
 from mnist_compact.search.stopping import StoppingCriteria, StopReason, stop_of
-from mnist_compact.search.storage import StorageLost, in_words, patiently
+from mnist_compact.search.storage import StorageLost, raising_storage_lost, retry_while_locked
 from mnist_compact.search.worker_pool import WorkerPool
 from mnist_compact.training.device import resolve_device
 
 POLL_S = 0.5
-GLANCE_S = 1.0  # at most, at a storage that may be locked
-MAX_DEATHS = 5  # times in a row that workers died without a trial ended in between
+READ_WAIT_S = 1.0  # how long one read waits for a locked storage
+MAX_DEATHS = 5  # the search stops if workers die more often than this without a trial ended in between
 LAUNCHER = ("hydra/launcher", "hydra.launcher")
-AGAIN = "the same line again goes on"
+RERUN = "rerun the command to continue"
 
 
 @dataclass(slots=True, frozen=True)
 class SearchResult:
-    """What a search returns to Hydra."""
+    """The result of a search, returned to Hydra."""
 
     study_name: str
     folder: Path
@@ -47,11 +48,11 @@ class SearchResult:
 
 
 class View(Protocol):
-    """Who is told how the search goes, and in what words is its own affair."""
+    """The interface of a search's display."""
 
     def __init__(self, name: str, folder: Path, url: str, settings: StoppingCriteria, jobs: int) -> None: ...
     def begin(self, trials: Sequence[FrozenTrial]) -> None: ...
-    def say(self, line: str) -> None: ...
+    def message(self, line: str) -> None: ...
     def update(self, trials: Sequence[FrozenTrial]) -> None: ...
     def close(self) -> None: ...
     def end(self, study: Study, reason: str) -> None: ...
@@ -59,7 +60,14 @@ class View(Protocol):
 
 class Coordinator:
     def __init__(self, config: DictConfig, arguments: list[str], snapshot: ConfigSnapshot | None = None) -> None:
-        """With `snapshot`, a study's own question, nothing of the question is read from `config` and `arguments`."""
+        """Prepare a search.
+
+        Args:
+            config: The composed configuration, including Hydra's node.
+            arguments: The overrides on the command line.
+            snapshot: The config snapshot of a study to continue; the search question is then read from it instead of
+                `config` and `arguments`.
+        """
         sweeper = config.hydra.sweeper
         self.config, self.sweeper = config, sweeper
         question = config.hydra.runtime.choices.get("sweeps")
@@ -86,16 +94,26 @@ class Coordinator:
             machine=self.machine,
         )
 
-    def search(self, shown: type[View]) -> SearchResult:
-        """Until the study is done, the time is up, Ctrl-C or a signal to end; the study is consistent after each."""
+    def search(self, view_class: type[View]) -> SearchResult:
+        """Run the search until a stopping criterion, the time limit, Ctrl-C or a termination signal ends it.
+
+        The study is consistent in each case, and rerunning the command continues it.
+
+        Args:
+            view_class: The class that displays the search.
+
+        Raises:
+            ConfigError: The configuration cannot be searched.
+            ExecutionError: The storage is lost, too many trials failed, too many workers died, or no trial is complete.
+        """
         quieten()
         try:
             self.check()
             self._make_folder()
             with exit_on_signals():
-                return self._search(shown)
+                return self._search(view_class)
         except StorageLost as lost:
-            raise ExecutionError(f"{lost}; {lost.remedy} {AGAIN}", EXIT_FAILED) from lost
+            raise ExecutionError(f"{lost}; {lost.remedy} {RERUN}", EXIT_FAILED) from lost
 
     def _make_folder(self) -> None:
         try:
@@ -105,33 +123,32 @@ class Coordinator:
                 [f"hydra.sweeper.folder must be writable, got {self.folder} ({error.strerror})"]
             ) from error
 
-    def _search(self, shown: type[View]) -> SearchResult:
+    def _search(self, view_class: type[View]) -> SearchResult:
         study_spec = StudySpec(self.name, self.folder, self.url, self.private, self.snapshot, self.points, self.exists)
-        with lock_file(self.folder / "claims.lock"), in_words(self.url):
+        with lock_file(self.folder / "claims.lock"), raising_storage_lost(self.url):
             study_spec.create_or_load()
-        leases = patiently(self._leases, self.url, _say)
-        patiently(lambda: self._ask(leases), self.url, _say)
-        trials = patiently(leases.trials, self.url, _say)
+        leases = retry_while_locked(self._leases, self.url, _print)
+        retry_while_locked(lambda: self._store_criteria(leases), self.url, _print)
+        trials = retry_while_locked(leases.trials, self.url, _print)
         self.workers.jobs = self._needed(trials)
-        view = shown(self.name, self.folder, self.url, self.settings, self.workers.jobs)
+        view = view_class(self.name, self.folder, self.url, self.settings, self.workers.jobs)
         view.begin(trials)
         for word in _of_a_launcher(self.config):
-            view.say(f"{word} has no effect: a search starts workers of its own, as many as hydra.sweeper.n_jobs says")
+            view.message(f"{word} has no effect: a search starts its own workers, their number is hydra.sweeper.n_jobs")
         if self.left_out:
-            view.say(
-                f"of the points to try first {self.left_out} repeat others, or contradict the command line: left out"
-            )
+            points = counted(self.left_out, "point")
+            view.message(f"{points} of hydra.sweeper.enqueue left out: duplicates, or excluded by the command line")
         if len(self.sweeper.objectives) > 1:
-            view.say("several objectives: nothing is pruned, for pruners compare by one")
+            view.message("no trial is pruned, because pruners support a single objective only")
         stop: StopReason | None = None
         reason = "stopped"
         try:
-            with leases.alive:  # its workers' leases name this lock
+            with leases.alive:  # the workers' leases refer to this lock
                 stop = self._watch(leases, view)
             reason = stop.reason
         except (KeyboardInterrupt, SystemExit):
-            reason = f"interrupted: {AGAIN}"
-            view.say("stopping: the workers hand back their trials")
+            reason = f"interrupted: {RERUN}"
+            view.message("stopping: the workers release their trials")
             raise
         except StorageLost:
             reason = ""
@@ -139,33 +156,35 @@ class Coordinator:
         finally:
             try:
                 view.close()
-            finally:  # the terminal may be gone, and with it the place to write
+            finally:  # also if the terminal was closed and writing to it fails
                 self.workers.stop()
             if reason:
-                patiently(lambda: self._conclude(leases, view, reason), self.url, view.say)
+                retry_while_locked(lambda: self._conclude(leases, view, reason), self.url, view.message)
         assert stop is not None
         if stop.failed:
             raise ExecutionError(stop.reason, EXIT_FAILED)
-        if not tally(patiently(leases.trials, self.url, view.say)).complete:
-            raise ExecutionError(f"{stop.reason}, and none is complete", EXIT_NO_COMPLETE_TRIAL)
+        if not tally(retry_while_locked(leases.trials, self.url, view.message)).complete:
+            raise ExecutionError(f"{stop.reason}, and no trial is complete", EXIT_NO_COMPLETE_TRIAL)
         return SearchResult(self.name, self.folder, stop.reason)
 
     def _conclude(self, leases: TrialLeases, view: View, reason: str) -> None:
-        with leases.watch.over():
+        with leases.watch.guard():
             view.end(leases.study, reason)
 
-    def _ask(self, leases: TrialLeases) -> None:
-        with leases.watch.over():
-            ask(leases.study, self.settings)
+    def _store_criteria(self, leases: TrialLeases) -> None:
+        with leases.watch.guard():
+            store_criteria(leases.study, self.settings)
 
     def _leases(self) -> TrialLeases:
         name = self.workers.parent_name
-        return TrialLeases(self.folder, self.url, self.name, name, private=self.private, wait_s=GLANCE_S)
+        return TrialLeases(self.folder, self.url, self.name, name, private=self.private, wait_s=READ_WAIT_S)
 
     def check(self) -> None:
-        """Raises ConfigError for what cannot be searched. Writes nothing; of the study it sees whether it is there.
+        """Check the configuration of the search, and whether its study exists. Nothing is written.
 
-        Raises StorageLost for one that is locked and stays so.
+        Raises:
+            ConfigError: The configuration cannot be searched.
+            StorageLost: The storage stays locked.
         """
         check_settings(self.config)
         resolve_device(self.machine.device)
@@ -176,17 +195,17 @@ class Coordinator:
             check_keys(composer, self.snapshot)
         preflight(self.snapshot, self.known)
         points = space_of(self.snapshot).points(self.known.get)
-        self.most = len([*islice(points or repeat({}), self.settings.n_trials)])  # trials, in a space with an end too
-        begun = patiently(lambda: question_of(self.name, self.url, GLANCE_S), self.url, _say)
-        self.exists = begun is not None
-        known = [] if begun is None else begun["settings"]["enqueue"]
+        self.most = len([*islice(points or repeat({}), self.settings.n_trials)])  # a finite space may have fewer points
+        existing = retry_while_locked(lambda: stored_snapshot(self.name, self.url, READ_WAIT_S), self.url, _print)
+        self.exists = existing is not None
+        known = [] if existing is None else existing["settings"]["enqueue"]
         listed: Any = OmegaConf.to_container(self.sweeper.enqueue, resolve=True)
-        entries = [entry for entry in listed if entry not in known]  # the folder of a known one may be gone
+        entries = [entry for entry in listed if entry not in known]  # the run folder of a known entry may be missing
         self.points = self._points(entries)
         self.left_out = len(entries) - len(self.points)
 
     def _points(self, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """To be tried first: each once, of those that the command line leaves possible."""
+        """Convert entries of `enqueue` to points, without duplicates and points that the command line excludes."""
         points: list[dict[str, Any]] = []
         for point in map(self._point, entries):
             if point is not None and point not in points:
@@ -201,7 +220,7 @@ class Coordinator:
         return space.named(entry, self.known.get)
 
     def _needed(self, trials: Sequence[FrozenTrial]) -> int:
-        """How many workers have something to do: as many as there are trials left, within n_jobs, and at least one."""
+        """The number of workers: as many as trials are left, at most n_jobs, at least one."""
         return max(1, min(self.workers.jobs, self.most - tally(trials).ended))
 
     def _watch(self, leases: TrialLeases, view: View) -> StopReason:
@@ -209,21 +228,23 @@ class Coordinator:
         limit = self.sweeper.time_limit_minutes
         while True:
             died = self.workers.reap()
-            trials = patiently(leases.trials, self.url, view.say)  # after it: what each of the dead was at
-            counted = tally(trials)
-            if counted.ended != ended:
-                ended, deaths = counted.ended, 0
+            trials = retry_while_locked(
+                leases.trials, self.url, view.message
+            )  # after `reap`, to show the trials of the dead
+            if (ended_now := tally(trials).ended) != ended:
+                ended, deaths = ended_now, 0
             view.update(trials)
             done = stop_of(trials, self.settings)
             deaths += bool(died)
             for name, how in died.items():
-                left = "".join(f" in trial {trial.number}" for trial in trials if is_at(name, trial))
-                said = f"{how}{left}; its last words: {self.workers.last_words(name)}"
+                left = "".join(f" in trial {trial.number}" for trial in trials if is_leased_by(name, trial))
+                description = f"{how}{left}; the last line of its log: {self.workers.last_log_line(name)}"
                 if deaths > MAX_DEATHS:
-                    raise ExecutionError(f"workers died {deaths} times in a row; the last {said}", EXIT_FAILED)
-                view.say(f"worker {name} {said}")
+                    raise ExecutionError(f"workers died {deaths} times in a row; the last {description}", EXIT_FAILED)
+                view.message(f"worker {name} {description}")
             if limit is not None and time.monotonic() - started > 60 * limit:
-                return StopReason(f"the time limit of {limit:g} minutes is reached, {AGAIN}")
+                minutes = f"{limit:g} minute{'' if limit == 1 else 's'}"
+                return StopReason(f"the time limit of {minutes} is reached; {RERUN}")
             if done is not None and not self.workers:
                 return done
             while done is None and len(self.workers) < self._needed(trials):
@@ -232,12 +253,12 @@ class Coordinator:
 
 
 def _of_a_launcher(config: DictConfig) -> list[str]:
-    """What was given of Hydra's launchers, on the command line or in a file; they run grids and single runs."""
+    """Return the launcher settings on the command line or in a file; launchers run grids and single runs only."""
     words = [word for word in config.hydra.overrides.hydra if word.lstrip("+~").startswith(LAUNCHER)]
     chosen = config.hydra.runtime.choices["hydra/launcher"]
     return words or ([f"hydra/launcher={chosen}"] if chosen != "processes" else [])
 
 
-def _say(line: str) -> None:
-    """Before there is a view."""
+def _print(line: str) -> None:
+    """Print a message before the display exists."""
     print(line, flush=True)

@@ -1,4 +1,4 @@
-"""Plain facts about trials: which of them count, and how many there are of each kind."""
+"""Count the trials of a study by kind, and decide which of them count towards `n_trials`."""
 
 import warnings
 from collections.abc import Iterable
@@ -7,42 +7,47 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-FIXED = "fixed_params"  # Optuna's system attribute of a trial that waits, or waited, with its point
+FIXED = "fixed_params"  # Optuna's system attribute: the point of a trial that is or was enqueued
 
 
 def quieten() -> None:
-    """Optuna tells of every trial and of what is experimental; the search has its own view, and pins the version."""
+    """Silence Optuna's log of every trial and its warnings about experimental features.
+
+    The search has its own display, and the project pins Optuna's version.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
 @dataclass(slots=True, frozen=True)
 class Tally:
-    """How many trials there are of each kind."""
+    """The number of trials of each kind."""
 
     complete: int
     pruned: int
     failed: int
     running: int
     refused: int
-    waiting: int  # enqueued, not begun
+    waiting: int  # enqueued, not started
 
     @property
     def ended(self) -> int:
-        """What counts towards `n_trials`."""
+        """The number of trials that count towards `n_trials`."""
         return self.complete + self.pruned + self.failed
 
 
 def is_refused(trial: FrozenTrial) -> bool:
-    """Whether it trained nothing and counts towards nothing, be it over budget, not to be built, or withdrawn."""
+    """Whether the trial was never trained and does not count: over budget, impossible to build, or discarded."""
     return "refused" in trial.user_attrs
 
 
 def is_discarded(trial: FrozenTrial) -> bool:
+    """Whether the trial was refused for a reason that has nothing to do with its network."""
     return "withdrawn" in trial.user_attrs
 
 
 def tally(trials: Iterable[FrozenTrial]) -> Tally:
+    """Count the trials of each kind."""
     counts = dict.fromkeys(TrialState, 0)
     refused = 0
     for trial in trials:

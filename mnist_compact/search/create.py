@@ -1,4 +1,4 @@
-"""A study founded once, by whoever comes first, or joined: to studies of others nothing is done."""
+"""Create a study, or load it if it exists. Studies of other programs are never modified."""
 
 import secrets
 import shlex
@@ -24,15 +24,20 @@ from mnist_compact.search.snapshot import ConfigSnapshot, differences
 from mnist_compact.search.storage import is_locked, locked, open_storage
 from mnist_compact.search.storage_urls import file_of, shown
 
-FOUNDING_S = 20.0  # how long a founder elsewhere may take from the study's creation to its last point
-LOOK_S = 0.2
-OWNER = "study.id"  # in the folder: of the study whose trials lie there, as in its attribute `id`
+CREATION_S = 20.0  # how long another machine may take from the creation of the study to its last enqueued point
+POLL_S = 0.2
+OWNER = "study.id"  # file in the folder: the attribute `id` of the study whose trials the folder contains
 
 
-def question_of(name: str, url: str, wait_s: float) -> ConfigSnapshot | None:
-    """What the study of this name searches; None if there is no whole one. Nothing is made but a server's tables.
+def stored_snapshot(name: str, url: str, wait_s: float) -> ConfigSnapshot | None:
+    """Read a study's config snapshot. Nothing is created except the tables on a database server.
 
-    Raises StorageLost where the storage is locked for longer than `wait_s`; ConfigError where it cannot be opened.
+    Returns:
+        The snapshot; None if there is no complete study of this name.
+
+    Raises:
+        StorageLost: The storage is locked for longer than `wait_s` seconds.
+        ConfigError: The storage cannot be opened.
     """
     file = file_of(url)
     if file is not None and not file.exists():
@@ -42,7 +47,7 @@ def question_of(name: str, url: str, wait_s: float) -> ConfigSnapshot | None:
             attributes = optuna.load_study(study_name=name, storage=storage).user_attrs
     except KeyError:
         return None
-    except Exception as error:  # of any database's driver
+    except Exception as error:  # each database driver has exceptions of its own
         raise _unopened(url, error.__cause__ if isinstance(error, ConfigError) else error) from error
     return attributes.get("frozen") if attributes.get("founded") else None
 
@@ -56,40 +61,51 @@ def _unopened(url: str, error: BaseException | None) -> Exception:
 
 @dataclass(slots=True, frozen=True)
 class StudySpec:
-    """What a study is founded with, and where.
+    """The content of a study, and where it is stored.
 
-    Its attribute `snapshot` marks it as ours, `founded` as whole, `id` tells it from all others; those that earlier
-    versions have founded have none.
+    The study's attribute `frozen`, its config snapshot, marks it as created by this program. The attribute `founded`
+    marks it as complete. The attribute `id` is unique; studies of earlier versions do not have it.
+
+    Attributes:
+        private: Whether the database is in the study's own folder, so that the folder's lock protects it.
+        points: The points to try first, or next if the study exists.
+        exists: Whether the study existed when the search was checked.
     """
 
     name: str
     folder: Path
     url: str
-    private: bool  # in its own folder: who has the folder's lock is alone
+    private: bool
     snapshot: ConfigSnapshot
-    points: list[dict[str, Any]]  # to be tried first, or next if the study is there
-    exists: bool = False  # whether the study was there already
+    points: list[dict[str, Any]]
+    exists: bool = False
 
     def create_or_load(self) -> None:
-        """To be called under the folder's lock.
+        """Create the study, or load it and add new points. The caller holds the folder's lock.
 
-        Raises ConfigError for a study of others, or with other settings; StorageLost where its storage is locked.
+        Raises:
+            ConfigError: The study belongs to another program, or has other settings.
+            StorageLost: The storage is locked.
         """
         file, trained = file_of(self.url), any((self.folder / TRIALS).glob("*"))
         if trained and file is not None and not file.exists():
-            away = f"{self.folder} holds trials, but {file} with their study is gone"
-            raise ConfigError([f"{away}: put it back, or choose another study_name"])
+            missing = f"{self.folder} contains trials, but {file} with their study is missing"
+            raise ConfigError([f"{missing}: restore it, or choose another study_name"])
         storage = self._open()
-        while (study := self._join(storage)) is None:
+        while (study := self._load(storage)) is None:
             if trained:
                 raise self._foreign()
-            study = self._found(storage)
+            study = self._create(storage)
             if study is not None:
                 break
         self._own(study.user_attrs.get("id", ""), trained=trained)
 
     def _own(self, study_id: str, *, trained: bool) -> None:
-        """Raises ConfigError for a folder with trials of another study: its runs would be taken for this one's."""
+        """Write the study's id to the folder.
+
+        Raises:
+            ConfigError: The folder contains trials of another study, which would be mistaken for this study's.
+        """
         mark = self.folder / OWNER
         owner = mark.read_text(encoding="utf-8") if mark.exists() else ""
         if owner == study_id:
@@ -100,18 +116,18 @@ class StudySpec:
             beside.write_text(study_id, encoding="utf-8")
 
     def _foreign(self) -> ConfigError:
-        return ConfigError([f"{self.folder} holds trials of another study: move them, or choose another study_name"])
+        return ConfigError([f"{self.folder} contains trials of another study: move them, or choose another study_name"])
 
     def _open(self) -> BaseStorage:
         try:
             return open_storage(self.url)
-        except Exception as error:  # each kind of storage has errors of its own
+        except Exception as error:  # each kind of storage has exceptions of its own
             raise _unopened(self.url, error) from error
 
-    def _found(self, storage: BaseStorage) -> Study | None:
-        """The study, if this is its founder: two machines share no lock, and one of them is first."""
+    def _create(self, storage: BaseStorage) -> Study | None:
+        """Create the study. Return None if another machine has just created it: machines do not share a lock."""
         if self.exists:
-            raise ConfigError([f"the study {self.name} has just gone from {shown(self.url)}"])
+            raise ConfigError([f"the study {self.name} has just been deleted from {shown(self.url)}"])
         objectives = self.snapshot["settings"]["objectives"]
         directions = [OBJECTIVES[name].direction for name in objectives]
         try:
@@ -126,11 +142,11 @@ class StudySpec:
         study.set_user_attr("founded", True)
         return study
 
-    def _join(self, storage: BaseStorage) -> Study | None:
-        """The study, if it is there, whole; what a founder that died has left of it is taken away."""
+    def _load(self, storage: BaseStorage) -> Study | None:
+        """Load the study if it exists and is complete; delete the rest of one whose creator has died."""
         try:
             study = optuna.load_study(study_name=self.name, storage=storage)
-            attributes = self._once_whole(study)
+            attributes = self._once_complete(study)
             if attributes is None:
                 storage.delete_study(study._study_id)  # by its id: another may stand under the name by now
                 return None
@@ -141,7 +157,7 @@ class StudySpec:
         return study
 
     def _add_points(self, study: Study, then: ConfigSnapshot) -> None:
-        """Enqueue the points that the study does not have yet, and note the entries that they were made of."""
+        """Enqueue the points that the study does not have yet, and add their entries to its snapshot."""
         if self.points:
             had = [trial.system_attrs.get(FIXED, trial.params) for trial in study.get_trials(deepcopy=False)]
             for point in self.points:
@@ -152,10 +168,11 @@ class StudySpec:
         if added:
             study.set_user_attr("frozen", {**then, "settings": {**then["settings"], "enqueue": [*entries, *added]}})
 
-    def _once_whole(self, study: Study) -> dict[str, Any] | None:
-        """The attributes of the study, its founder elsewhere waited for; None where that one must have died.
+    def _once_complete(self, study: Study) -> dict[str, Any] | None:
+        """Wait until the study is complete, and return its attributes; None if its creator must have died.
 
-        Raises ConfigError for a study that this program has not begun.
+        Raises:
+            ConfigError: This program has not created the study.
         """
         began = time.monotonic()
         while True:
@@ -164,26 +181,26 @@ class StudySpec:
                 return attributes
             trials = study.get_trials(deepcopy=False)
             ours = "frozen" in attributes or (self.private and not trials)
-            waited = self.private or time.monotonic() - began > FOUNDING_S
+            waited = self.private or time.monotonic() - began > CREATION_S
             if any(trial.state is not TrialState.WAITING for trial in trials) or (waited and not ours):
                 raise ConfigError(
                     [
-                        f"{shown(self.url)} holds a study {self.name!r} that this program has not begun: "
+                        f"{shown(self.url)} contains a study {self.name!r} that this program has not created: "
                         "choose another name with hydra.sweeper.study_name=<name>"
                     ]
                 )
             if waited:
                 return None
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
 
     def _compare(self, then: ConfigSnapshot) -> None:
         changed = differences(then, self.snapshot)
         if changed:
             raise ConfigError(
                 [
-                    f"the study {self.name} in {self.folder} was begun with other settings:",
+                    f"the study {self.name} in {self.folder} was created with other settings:",
                     *(f"  {line}" for line in changed),
-                    "Take them back, or begin another with hydra.sweeper.study_name=<name>, or continue it as it was "
-                    f"begun: python -m mnist_compact {shlex.quote(f'resume={self.folder}')}",
+                    "Restore them, or create another study with hydra.sweeper.study_name=<name>, or continue the study "
+                    f"with its own settings: python -m mnist_compact {shlex.quote(f'resume={self.folder}')}",
                 ]
             )

@@ -1,4 +1,4 @@
-"""Sweeps in Hydra's override grammar, read into Optuna's distributions."""
+"""Convert sweeps in Hydra's override grammar to Optuna's distributions."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -16,9 +16,13 @@ Read = tuple[dict[str, BaseDistribution], dict[str, Any], list[str]]
 
 
 def read(words: Sequence[str]) -> Read:
-    """Key → distribution, key → value, and the other overrides, of `key=sweep`, `key=value` and the rest.
+    """Divide overrides into sweeps, single values and others.
 
-    Raises ConfigError naming every sweep that holds no value, or that a search cannot draw from.
+    Returns:
+        Key → distribution of each `key=sweep`, key → value of each `key=value`, and the remaining overrides.
+
+    Raises:
+        ConfigError: It names every sweep that has no value, or that a search cannot sample.
     """
     searched, values, others, faults = dict[str, BaseDistribution](), dict[str, Any](), list[str](), list[str]()
     for word, override in zip(words, OverridesParser.create().parse_overrides([*words]), strict=True):
@@ -36,9 +40,14 @@ def read(words: Sequence[str]) -> Read:
 
 
 def listed(word: str, files: Iterable[str]) -> str:
-    """`group=glob(…)` as the choice of options that it stands for among these files; any other override as it is.
+    """Replace `group=glob(…)` by a choice of the matching options; return any other override unchanged.
 
-    Raises ConfigError for a pattern that no option matches.
+    Args:
+        word: One override.
+        files: The paths of all config files, relative to the config folder.
+
+    Raises:
+        ConfigError: No option matches the pattern.
     """
     (override,) = OverridesParser.create().parse_overrides([word])
     pattern = None if override.is_delete() else override.value()
@@ -48,16 +57,16 @@ def listed(word: str, files: Iterable[str]) -> str:
     options = sorted(PurePosixPath(file).stem for file in files if PurePosixPath(file).parent.as_posix() == group)
     matching = pattern.filter(options)
     if not matching:
-        known = f"options of {group}: {', '.join(options)}" if options else f"{group} is no group of options"
+        known = f"options of {group}: {', '.join(options)}" if options else f"{group} is not a config group"
         raise ConfigError([f"{group} must match at least one option, got {override.get_value_string()}; {known}"])
     return f"{override.get_key_element()}=choice({','.join(matching)})"
 
 
 def _rule_broken_by(override: Override) -> str | None:
-    """What a sweep must be and is not; None for a sweep that can be searched, and for anything that is not a sweep."""
+    """Return the rule that a sweep breaks; None for a sweep that can be searched, and for any other override."""
     sweep = None if override.is_delete() else override.value()
     if isinstance(sweep, ChoiceSweep | RangeSweep) and sweep.shuffle:
-        return "must not be shuffled, for all processes of a search need the same order"
+        return "must not be shuffled, because all processes of a search need the same order"
     if isinstance(sweep, RangeSweep):
         return _fault_of_range(sweep)
     return _fault_of_interval(sweep) if isinstance(sweep, IntervalSweep) else None
@@ -70,7 +79,7 @@ def _fault_of_range(sweep: RangeSweep) -> str | None:
         return "must have finite ends and a finite step"
     if sweep.step == 0:
         return "must have a step other than 0"
-    return None if any(True for _ in sweep) else "must hold at least one value"
+    return None if any(True for _ in sweep) else "must contain at least one value"
 
 
 def _fault_of_interval(sweep: IntervalSweep) -> str | None:
@@ -81,5 +90,5 @@ def _fault_of_interval(sweep: IntervalSweep) -> str | None:
     if sweep.start > sweep.end:
         return "must begin with its lower end"
     if "log" in sweep.tags and sweep.start <= 0:
-        return "must lie above 0 to be searched on a logarithmic scale"
+        return "must be above 0 to be searched on a logarithmic scale"
     return None

@@ -1,4 +1,4 @@
-"""An exported file made a study again, whole or not at all, and the command that continues it."""
+"""Import an exported study completely or not at all, and print the command that continues it."""
 
 import shlex
 from collections.abc import Iterator
@@ -8,14 +8,15 @@ from pathlib import Path
 from mnist_compact.common.atomic import replacing
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.common.signals import interrupted_by_signals
+from mnist_compact.common.wording import counted
 from mnist_compact.records.discovery import TRIALS
 from mnist_compact.search.locate import database_of, opened
-from mnist_compact.search.status import ASKED
+from mnist_compact.search.status import CRITERIA
 from mnist_compact.search.storage_urls import file_of, shown
 from mnist_compact.search.transfer import import_study, parse, read
 
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
-MORE = 10  # trials that the printed command adds to a study that has reached its total
+MORE = 10  # trials that the printed command adds to a study that has reached its `n_trials`
 
 
 def import_file(path: Path, folder: Path, url: str | None, name: str | None) -> list[str]:
@@ -23,29 +24,32 @@ def import_file(path: Path, folder: Path, url: str | None, name: str | None) -> 
 
     Args:
         path: The exported file.
-        folder: Where the study's own folder is, or will be.
+        folder: The folder that contains, or will contain, the study's own folder.
         url: An Optuna URL or journal:///path, in place of a database in the study's folder.
-        name: The study's new name; None for the one that it had.
+        name: The study's new name; None keeps the exported name.
 
     Returns:
-        A line that says what was imported, and the command that continues the study.
+        A line that describes what was imported, and the command that continues the study.
 
     Raises:
         ConfigError: The file is damaged, or the name is taken.
     """
-    exchange = read(path)
-    parse(exchange)  # a damaged file is refused before anything is made
-    name = name or exchange["name"]
+    exported = read(path)
+    parse(exported)  # a damaged file is refused before anything is created
+    name = name or exported["name"]
     if url:
         with _undone(file_of(url)), interrupted_by_signals(), opened(url) as storage:
-            import_study(exchange, storage, name)
+            import_study(exported, storage, name)
     else:
         database = database_of(folder, name)
         if database.exists():
-            raise ConfigError([f"{database} exists already; --name <name> imports the study as another"])
-        if any((database.parent / TRIALS).glob("*")):  # later than the file, or another study's
+            raise ConfigError([f"{database} exists already; --name <name> imports the study under another name"])
+        if any((database.parent / TRIALS).glob("*")):  # newer than the file, or of another study
             raise ConfigError(
-                [f"{database.parent} holds trials already: move them, or --name <name> imports the study as another"]
+                [
+                    f"{database.parent} contains trials already: move them, "
+                    "or give --name <name> to import the study under another name"
+                ]
             )
         with (
             _undone(database),
@@ -53,25 +57,26 @@ def import_file(path: Path, folder: Path, url: str | None, name: str | None) -> 
             replacing(database) as beside,
             opened(f"sqlite:///{beside}") as storage,
         ):
-            import_study(exchange, storage, name)
-    ended = sum(entry["state"] in ENDED and "refused" not in entry["user_attrs"] for entry in exchange["trials"])
-    asked = exchange["user_attrs"].get(ASKED, {}).get("n_trials", 0)
+            import_study(exported, storage, name)
+    ended = sum(entry["state"] in ENDED and "refused" not in entry["user_attrs"] for entry in exported["trials"])
+    asked = exported["user_attrs"].get(CRITERIA, {}).get("n_trials", 0)
     total = asked if asked > ended else ended + MORE
     words = [f"resume={folder / name}", f"hydra.sweeper.n_trials={total}"]
     if url:
         words.append(f"hydra.sweeper.storage={shown(url)}")
-    told = f"{len(exchange['trials'])} trials, of which {ended} have ended and count"
-    return [f"study {name}: {told}; to continue to {total}:", shlex.join(["python", "-m", "mnist_compact", *words])]
+    trials = f"{counted(len(exported['trials']), 'trial')}, of which {counted(ended, 'trial')} count towards n_trials"
+    command = shlex.join(["python", "-m", "mnist_compact", *words])
+    return [f"study {name}: {trials}; to continue it to {counted(total, 'trial')}:", command]
 
 
 @contextmanager
 def _undone(path: Path | None) -> Iterator[None]:
-    """Remove `path`, and the folders that were made for it, if what is done within fails."""
-    made = [] if path is None else [place for place in (path, *path.parents) if not place.exists()]
+    """Remove `path`, and the folders created for it, if the body fails."""
+    created = [] if path is None else [each for each in (path, *path.parents) if not each.exists()]
     try:
         yield
     except BaseException:
-        for place in made:
-            with suppress(OSError):  # never made, or something else is in it
-                place.rmdir() if place.is_dir() else place.unlink()
+        for each in created:
+            with suppress(OSError):  # never created, or not empty
+                each.rmdir() if each.is_dir() else each.unlink()
         raise

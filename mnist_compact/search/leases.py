@@ -1,13 +1,19 @@
-"""The study as its workers see it: who works on what, how many count, and what is to be done next.
+"""Trial leases: which worker trains which trial, and which trials can be reclaimed from workers that died.
 
-Trials carry user attributes of ours: `lease` (who works on it, renewed while it lives), `attempts` (workers in a row
-that have begun or taken over the trial since it last finished an epoch, which was `attempts_since`), `overrides`,
-`folder`, and where they ended so one of `refused` (why it does not count; `withdrawn` besides, where its network is not
-to blame) and `reason`. A trial whose worker died stays RUNNING until another takes over its lease, and goes on in its
-folder after its last finished epoch: same number, same folder, nothing done twice.
+User attributes of a trial:
 
-A worker that must end for want of its storage cannot hand its trial back there; it leaves a mark beside its lock file,
-and the attempt does not count.
+- `lease`: the worker that trains the trial; renewed by its heartbeat.
+- `attempts`: the number of workers in a row that have started or reclaimed the trial since its last complete epoch,
+  which is stored in `attempts_since`.
+- `overrides`, `folder`: the trial's configuration and its run folder.
+- `refused`: why the trial does not count; `withdrawn` as well if the reason is not its network.
+- `reason`: why the trial failed or was pruned.
+
+A trial whose worker died stays RUNNING until another worker reclaims its lease and continues it in the same folder,
+with the same number, after its last complete epoch.
+
+A worker that loses its storage cannot release its trial there. It leaves a mark beside its lock file, and the attempt
+does not count.
 """
 
 import contextlib
@@ -24,16 +30,16 @@ from optuna.trial import FrozenTrial, TrialState
 from mnist_compact.common.locks import lock_file
 from mnist_compact.records.record import RecordError, RunRecord, Status
 from mnist_compact.search.counts import FIXED, tally
-from mnist_compact.search.storage import TROUBLE, StorageLost, Watch, open_storage
+from mnist_compact.search.storage import STORAGE_ERRORS, StorageLost, StorageWatch, open_storage
 
-LEASE_S = 90.0  # how long a worker elsewhere may be silent before its trial is taken over
-UNLEASED_S = 120.0  # how long a trial elsewhere may be between its creation and its lease
+LEASE_S = 90.0  # a trial of another machine is reclaimed after this time without a heartbeat
+UNLEASED_S = 120.0  # a trial of another machine may be without a lease for this time after its creation
 MAX_ATTEMPTS = 2
-INFRASTRUCTURE_FAILURE = ".marking_infrastructure_failures"  # ending of a worker's mark
+INFRASTRUCTURE_FAILURE = ".marking_infrastructure_failures"  # file name extension of a worker's mark
 
 
 class TrialLeases:
-    """A study and its storage, for one worker or for the parent."""
+    """The trials of a study and their leases, for one worker or for the coordinator."""
 
     def __init__(
         self,
@@ -46,33 +52,50 @@ class TrialLeases:
         wait_s: float | None = None,
         parent: str | None = None,
     ) -> None:
-        """A worker's `parent` is the name of the parent's own leases: its lock tells whether the parent is alive."""
+        """Open the study's storage.
+
+        Args:
+            folder: The study's folder.
+            url: The storage's URL.
+            study_name: The study's name.
+            worker: The name of this worker or coordinator; its lock file is named after it.
+            private: Whether only this machine uses the study.
+            wait_s: How long to wait for a locked SQLite file, in seconds; None for the URL's timeout.
+            parent: The name of a worker's coordinator, whose lock shows whether the coordinator is alive.
+        """
         self.folder, self.worker, self.private = folder, worker, private
         self.parent_lock = None if parent is None else str(lock_of(folder, parent))
-        self.watch = Watch(url)
-        with self.watch.over():
+        self.watch = StorageWatch(url)
+        with self.watch.guard():
             self.storage = open_storage(url, create=False, wait_s=wait_s)
             self.study = optuna.load_study(study_name=study_name, storage=self.storage)
         self.lock_path = lock_of(folder, worker)
         self.lock_path.parent.mkdir(parents=True, exist_ok=True)
-        self.alive = lock_file(self.lock_path)  # held as long as this process lives
-        self.seen: dict[int, tuple[Any, float]] = {}  # trial → its lease, and since when it has been that one
+        self.alive = lock_file(self.lock_path)  # held as long as this process is alive
+        self.seen: dict[int, tuple[Any, float]] = {}  # trial → its lease, and when this lease was first seen
         self.claims = lock_file(folder / "claims.lock")  # one proposal or claim at a time on this machine
 
     def trials(self) -> list[FrozenTrial]:
-        """Raises StorageLost."""
-        with self.watch.over():
+        """Return all trials of the study.
+
+        Raises:
+            StorageLost: The storage is missing or does not respond.
+        """
+        with self.watch.guard():
             return self.study.get_trials(deepcopy=False)
 
-    def has_room(self, n_trials: int) -> bool:
+    def needs_another(self, n_trials: int) -> bool:
+        """Whether fewer than `n_trials` have ended or are running."""
         counted = tally(self.trials())
         return counted.ended + counted.running < n_trials
 
     def is_surplus(self, number: int, n_trials: int) -> bool:
-        """Whether a trial just begun is one too many: machines cannot share `claims`, so two may see the last place.
+        """Whether a trial that was just started is one too many.
 
-        Of two new trials the lower number has it. One that had waited was numbered long before it began: it gives way
-        to all others, lest the last to look overlook one that has already stayed.
+        Machines do not share the lock `claims`, so that two workers may claim the last trial at once; one of them
+        withdraws. Of two new trials, the one with the lower number stays. An enqueued trial was numbered long before it
+        started. It withdraws in favour of all others, because a worker that checks last must not overlook a trial that
+        has stayed.
         """
         trials = self.trials()
         had_waited = FIXED in trials[number].system_attrs
@@ -81,47 +104,52 @@ class TrialLeases:
         return counted.ended + counted.running >= n_trials
 
     def lease(self, trial_id: int) -> None:
-        """Say that this worker has the trial, to be said again before LEASE_S have passed."""
+        """Lease the trial to this worker. The lease must be renewed within LEASE_S."""
         locks = {"lock": str(self.lock_path), "parent_lock": self.parent_lock}
         lease = {"worker": self.worker, "host": socket.gethostname(), **locks}
-        self.note(trial_id, lease={**lease, "said": time.time()})  # no more than a mark that differs each time
+        self.note(trial_id, lease={**lease, "said": time.time()})  # only has to differ each time
 
     def release(self) -> None:
-        """Told to stop is not to have died: whoever goes on has this worker's trial at once, and all its attempts."""
+        """Release this worker's trials without counting an attempt, so that another worker can continue them."""
         for trial in self.trials():
-            if is_at(self.worker, trial):
+            if is_leased_by(self.worker, trial):
                 self.note(trial._trial_id, attempts=0, lease={"worker": None})
 
     @contextlib.contextmanager
     def marking_infrastructure_failures(self) -> Iterator[None]:
-        """What ends in the loss of the storage leaves this worker's mark."""
+        """Leave this worker's mark if the body ends because the storage is lost."""
         try:
             yield
-        except (StorageLost, *TROUBLE):
+        except (StorageLost, *STORAGE_ERRORS):
             mark_infrastructure_failure(self.lock_path)
             raise
 
     def holds(self, trial_id: int) -> bool:
+        """Whether this worker has the trial's lease."""
         return _holder(self.storage.get_trial(trial_id)) == self.worker
 
     def note(self, trial_id: int, **attributes: Any) -> None:
+        """Set user attributes of a trial."""
         for name, value in attributes.items():
             self.storage.set_trial_user_attr(trial_id, name, value)
 
     def reclaim(self, trials: list[FrozenTrial]) -> FrozenTrial | None:
-        """A trial whose worker is gone, now leased to this one.
+        """Reclaim a trial whose worker has died, and lease it to this worker. The caller holds the lock `claims`.
 
-        A trial that lost MAX_ATTEMPTS workers in a row ends as FAILED. Workers that were lost for another reason, or
-        after they had finished an epoch, do not count. To be called under `claims`.
+        A trial fails after MAX_ATTEMPTS workers in a row have died with it. Workers that were lost to an infrastructure
+        failure, or after a complete epoch, do not count.
+
+        Returns:
+            The reclaimed trial, or None if there is none.
         """
         for trial in trials:
-            if trial.state is not TrialState.RUNNING or self._is_worked_on(trial):
+            if trial.state is not TrialState.RUNNING or self._has_worker(trial):
                 continue
             attempts, epoch = _failed_attempts(trial), _last_epoch(trial)
             if "overrides" not in trial.user_attrs:
-                self.discard(trial.number, "its worker died before it began")
+                self.discard(trial.number, "its worker died before the trial started")
             elif attempts >= MAX_ATTEMPTS:
-                self._give_up(trial, f"its worker died {attempts} times before it finished an epoch")
+                self._give_up(trial, f"its worker died {attempts} times before an epoch was complete")
             else:
                 self.lease(trial._trial_id)
                 self.note(trial._trial_id, attempts=attempts + 1, attempts_since=epoch)
@@ -134,7 +162,7 @@ class TrialLeases:
         home = self.folder / trial.user_attrs["folder"]
         try:
             record = RunRecord.read(home)
-        except RecordError:  # its worker died before it could write one, or on another machine
+        except RecordError:  # its worker died before it could write a record, or on another machine
             pass
         else:
             record.status, record.reason = Status.FAILED, reason
@@ -143,32 +171,40 @@ class TrialLeases:
         self.study.tell(trial.number, state=TrialState.FAIL)
 
     def _won(self, trial_id: int) -> bool:
-        """Machines cannot share a file lock: of two that claim at once, the one that wrote last has it."""
+        """Machines do not share a file lock: of two that reclaim a trial at once, the last to write has it."""
         time.sleep(1.0)
         return self.holds(trial_id)
 
-    def _is_worked_on(self, trial: FrozenTrial) -> bool:
+    def _has_worker(self, trial: FrozenTrial) -> bool:
         lease = trial.user_attrs.get("lease")
         if lease is None:
             return not self.private and self._unchanged_s(trial.number, lease) < UNLEASED_S
         if lease["worker"] in (self.worker, None):
-            return False  # this worker asks for work, so it is not at it; or it was handed back
+            return False  # this worker has no current trial when it reclaims one; None: the trial was released
         lock = Path(lease["lock"])
         if lease["host"] == socket.gethostname() and lock.exists():
             return not _can_be_taken(lock)
         return self._unchanged_s(trial.number, lease) < LEASE_S
 
     def _unchanged_s(self, number: int, lease: Any) -> float:
-        """For how long this lease was seen, by this process's own clock: those of other machines may be wrong."""
+        """Seconds since this process first saw this lease; the clocks of other machines may be wrong."""
         if number not in self.seen or self.seen[number][0] != lease:
             self.seen[number] = lease, time.monotonic()
         return time.monotonic() - self.seen[number][1]
 
     def discard(self, number: int, reason: str, *, again: bool = True) -> None:
-        """The trial never began and does not count; an enqueued point waits again, unless it is to be tried no more."""
+        """End a trial that was never trained, so that it does not count.
+
+        Args:
+            number: The trial's number.
+            reason: Why the trial is discarded.
+            again: Whether to enqueue the point of an enqueued trial again.
+        """
         trial = self.trials()[number]
         self.note(trial._trial_id, refused=reason, withdrawn=True)
-        if again and FIXED in trial.system_attrs:  # first: a kill in between may repeat the point, and does not lose it
+        if (
+            again and FIXED in trial.system_attrs
+        ):  # first, so that a kill in between may repeat the point but not lose it
             self.study.enqueue_trial(trial.system_attrs[FIXED])
         self.study.tell(number, state=TrialState.FAIL)
 
@@ -178,13 +214,13 @@ def lock_of(folder: Path, worker: str) -> Path:
 
 
 def mark_infrastructure_failure(lock: Path) -> None:
-    """Leave the mark of the worker with this lock: its end is no fault of its trial."""
-    with contextlib.suppress(OSError):  # the folder may be gone as well; what has been lost is said anyway
+    """Leave a mark for the worker with this lock: an infrastructure failure has ended it, and not its trial."""
+    with contextlib.suppress(OSError):  # the folder may be missing as well; the loss is reported anyway
         lock.with_suffix(INFRASTRUCTURE_FAILURE).touch()
 
 
 def _failed_attempts(trial: FrozenTrial) -> int:
-    """How many workers in a row the trial may have killed, its last one, which is dead, among them."""
+    """The number of workers in a row that the trial may have killed, including the last one."""
     if _last_epoch(trial) > trial.user_attrs.get("attempts_since", 0):
         return 0
     attempts: int = trial.user_attrs.get("attempts", 0)
@@ -201,19 +237,19 @@ def _had_infrastructure_failure(trial: FrozenTrial) -> bool:
 
 
 def _lost_with_its_parent(trial: FrozenTrial) -> bool:
-    """Whether more than the trial's worker has died, as in a power cut: a trial alone cannot kill its parent.
+    """Whether the coordinator has died as well, as in a power cut, which a trial alone cannot cause.
 
-    The parent of a worker elsewhere is gone as well: it would have replaced the worker before its lease was silent for
-    LEASE_S.
+    On another machine the coordinator must have died, because it would have replaced the worker within LEASE_S.
     """
     lease = trial.user_attrs.get("lease", {})
-    if lease.get("parent_lock") is None:  # handed back, or leased by an earlier version
+    if lease.get("parent_lock") is None:  # released, or leased by an earlier version
         return False
     lock = Path(lease["parent_lock"])
     return lease["host"] != socket.gethostname() or not lock.exists() or _can_be_taken(lock)
 
 
-def is_at(worker: str, trial: FrozenTrial) -> bool:
+def is_leased_by(worker: str, trial: FrozenTrial) -> bool:
+    """Whether the trial is running in this worker."""
     return trial.state is TrialState.RUNNING and _holder(trial) == worker
 
 
@@ -223,7 +259,7 @@ def _holder(trial: FrozenTrial) -> str | None:
 
 
 def _can_be_taken(path: Path) -> bool:
-    """Whether nobody alive holds the lock: the system takes locks from the dead."""
+    """Whether no process holds the lock: the system releases the locks of processes that died."""
     try:
         with lock_file(path, timeout=0):
             return True

@@ -1,4 +1,7 @@
-"""Where studies are found: the databases of searches, other storages, exported files. Light until one is opened."""
+"""Locate and open studies: databases of searches, other storages, exported files.
+
+Optuna is imported only when a study is opened.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +15,15 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.study import Study
 
-SWEEPS = "outputs/sweeps"  # where searches keep their studies if not told otherwise
+SWEEPS = "outputs/sweeps"  # the default folder of searches
 
 
 def study_and_number(word: str) -> tuple[str, int]:
-    """What STUDY:N names. Raises ConfigError for a word of another form."""
+    """Split STUDY:N into the study's name and the trial's number.
+
+    Raises:
+        ConfigError: The word has another form.
+    """
     study, _, number = word.rpartition(":")
     if not study or not number.isdigit():
         raise ConfigError([f"--trial must be STUDY:N, got {word!r}"])
@@ -24,7 +31,11 @@ def study_and_number(word: str) -> tuple[str, int]:
 
 
 def files(path: Path) -> list[Path]:
-    """The databases and exported files in a folder of studies or of one, or the file that `path` is."""
+    """Return the databases and exported files in a folder, or `path` itself if it is a file.
+
+    Raises:
+        ConfigError: The path does not exist.
+    """
     if path.is_dir():
         return sorted({*path.glob(DATABASE), *path.glob(f"*/{DATABASE}"), *path.glob(f"*{EXPORTED}")})
     if path.exists():
@@ -34,8 +45,12 @@ def files(path: Path) -> list[Path]:
 
 @contextmanager
 def studies_in(path: Path) -> Iterator[list["Study"]]:
-    """Those in a database, or the one in an exported file. Raises ConfigError for what is neither."""
-    if not path.is_file():  # a named pipe, for which a database would wait
+    """Open the studies in a database, or the study in an exported file.
+
+    Raises:
+        ConfigError: The file is neither.
+    """
+    if not path.is_file():  # opening a named pipe would block
         raise ConfigError([f"{path} is not a regular file"])
     if path.name.endswith(EXPORTED):
         yield [from_file(path)]
@@ -46,7 +61,11 @@ def studies_in(path: Path) -> Iterator[list["Study"]]:
 
 @contextmanager
 def studies_at(url: str) -> Iterator[list["Study"]]:
-    """Those in a storage. Raises ConfigError where there is none."""
+    """Open the studies in a storage.
+
+    Raises:
+        ConfigError: The storage does not exist.
+    """
     with existing(url) as storage:
         yield _all_of(storage)
 
@@ -59,29 +78,34 @@ def _all_of(storage: "BaseStorage") -> list["Study"]:
 
 
 def from_file(path: Path) -> "Study":
-    """The study in an exported file, in memory."""
+    """Load the study in an exported file into memory."""
     from optuna.storages import InMemoryStorage
 
     from mnist_compact.search.counts import quieten
     from mnist_compact.search.transfer import import_study, read
 
     quieten()
-    exchange = read(path)
-    return import_study(exchange, InMemoryStorage(), exchange["name"])
+    exported = read(path)
+    return import_study(exported, InMemoryStorage(), exported["name"])
 
 
 def database_of(folder: Path, name: str) -> Path:
-    """Where a search keeps the study. Raises ConfigError for a name, maybe out of a file, that leads elsewhere."""
+    """Return the path of the database in which a search keeps the study.
+
+    Raises:
+        ConfigError: The name, which may come from a file, would lead out of `folder`.
+    """
     if not is_below(name):
-        raise ConfigError([f"a study's name must be a folder's below {folder}, got {name!r}; give --name <name>"])
+        raise ConfigError([f"a study's name must be that of a folder in {folder}, got {name!r}; give --name <name>"])
     return folder / name / DATABASE
 
 
 @contextmanager
 def storage_of(name: str, folder: Path, url: str | None) -> Iterator["BaseStorage"]:
-    """Where the study is kept: `url` or its database in `folder`. Raises ConfigError where neither is.
+    """Open the storage of a study: `url`, or its database in `folder`. A missing database is not created.
 
-    Nothing is made: opening a database that does not exist would make it.
+    Raises:
+        ConfigError: The storage does not exist.
     """
     if url:
         with existing(url) as storage:
@@ -91,7 +115,10 @@ def storage_of(name: str, folder: Path, url: str | None) -> Iterator["BaseStorag
     if not database.is_file():
         others = [path.parent.name for path in folder.glob(f"*/{DATABASE}")]
         raise ConfigError(
-            [f"There is no study {name!r} in {folder}.{nearest(name, others)} Elsewhere: --storage <URL>."]
+            [
+                f"There is no study {name!r} in {folder}.{nearest(name, others)} "
+                "If it is in another storage, give --storage <URL>."
+            ]
         )
     with opened(f"sqlite:///{database}") as storage:
         yield storage
@@ -99,7 +126,7 @@ def storage_of(name: str, folder: Path, url: str | None) -> Iterator["BaseStorag
 
 @contextmanager
 def existing(url: str, wait_s: float | None = None) -> Iterator["BaseStorage"]:
-    """As `opened`, but for a file that is not there, which would be made."""
+    """Like `opened`, but raise ConfigError for a missing file instead of creating it."""
     from mnist_compact.search.storage_urls import file_of, shown
 
     file = file_of(url)
@@ -111,9 +138,14 @@ def existing(url: str, wait_s: float | None = None) -> Iterator["BaseStorage"]:
 
 @contextmanager
 def opened(url: str, wait_s: float | None = None) -> Iterator["BaseStorage"]:
-    """A storage, closed again at the end; a locked one is waited for as by `open_storage`.
+    """Open a storage and close it at the end.
 
-    Raises ConfigError for what is none.
+    Args:
+        url: An Optuna URL or journal:///path.
+        wait_s: How long to wait for a locked SQLite file, in seconds; None for the URL's timeout.
+
+    Raises:
+        ConfigError: The storage cannot be opened.
     """
     from mnist_compact.search.counts import quieten
     from mnist_compact.search.storage import open_storage
@@ -122,7 +154,7 @@ def opened(url: str, wait_s: float | None = None) -> Iterator["BaseStorage"]:
     quieten()
     try:
         storage = open_storage(url, wait_s=wait_s)
-    except Exception as error:  # of any database's driver
+    except Exception as error:  # each database driver has exceptions of its own
         reason = str(error).partition("\n")[0]
         raise ConfigError([f"{shown(url)} cannot be opened as a storage of studies: {reason}"]) from error
     try:

@@ -1,4 +1,4 @@
-"""Config snapshots of studies that earlier versions began, brought to the present form."""
+"""Migrate the config snapshots of studies that earlier versions created."""
 
 import re
 from typing import Any
@@ -19,10 +19,11 @@ def migrate_snapshot(snapshot: ConfigSnapshot) -> ConfigSnapshot:
 
 
 def _with_machine(snapshot: ConfigSnapshot) -> ConfigSnapshot:
-    """From before there was a group for the machine: with one, and without what its files said of it elsewhere.
+    """Add the config group `machine` to a snapshot from before the group existed, and drop machine settings elsewhere.
 
-    Nothing of the question is lost: whoever goes on with the study computes it on a machine of their own. Its files say
-    nothing of the search either, whose settings are kept beside them, for that was of another default pruner.
+    The search question does not change, because a study may be continued on any machine. The search's settings are
+    removed from the snapshot's files as well: they are kept beside the files, and the files refer to another default
+    pruner.
     """
     if f"{MACHINE}/auto.yaml" in snapshot["files"]:
         return snapshot
@@ -43,7 +44,7 @@ def _choosing_machine(text: str) -> str:
 
 
 def _of_the_question(name: str, text: str) -> str:
-    """Without the settings that have moved: every file may have them, an option at its top, all others in a group."""
+    """Remove the settings that have moved: from the top level of their group's options, and from that key elsewhere."""
     home = name.rpartition("/")[0]
     if home != GROUP and not any(old.partition(".")[2] in text for old in MOVED):
         return text

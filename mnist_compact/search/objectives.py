@@ -1,4 +1,4 @@
-"""What a search can ask for: each objective's direction, its value, and what a refused proposal is told."""
+"""The objectives of a search: direction, range, and how the value is computed from a run's score and network."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from mnist_compact.records.record import NetworkFacts, Score
 @dataclass(slots=True, frozen=True)
 class Objective:
     direction: Literal["maximize", "minimize"]
-    best: float  # no network's is better
-    worst: float  # than any network's
+    best: float  # a bound that no network exceeds
+    worst: float  # at least as bad as any network's value; refused proposals get this value
     of: Callable[[Score, NetworkFacts], float]
 
     def rule_of_target(self) -> str:
-        """What a score must be for a search to stop at it."""
+        """Describe the range of a target for this objective."""
         if self.direction == "maximize":
             return f"must be at least {self.worst:g} and below {self.best:g}"
         return f"must be above {self.best:g} and at most {self.worst:g}"

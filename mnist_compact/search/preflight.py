@@ -1,4 +1,4 @@
-"""What a search is refused for before its study is founded: nothing of it is found out in the middle."""
+"""Preflight checks of a search: report every configuration error before the study is created."""
 
 import warnings
 from collections.abc import Iterator
@@ -14,22 +14,26 @@ from optuna.exceptions import ExperimentalWarning
 from mnist_compact.common.errors import ConfigError, Validator, check_installed
 from mnist_compact.config.error_messages import explain
 from mnist_compact.records.discovery import is_below
-from mnist_compact.search.branches import Parameter, Way
+from mnist_compact.search.branches import Conditions, Parameter
 from mnist_compact.search.builders import is_grid, pruner_of, sampler_of, space_of
 from mnist_compact.search.consistency import check_space
 from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.snapshot import Composer, ConfigSnapshot
 from mnist_compact.search.storage_urls import rule_broken_by, shown
 
-PREFLIGHT_PROPOSALS = 3  # proposals: the first ones of many samplers are random
-LIBRARIES = {"CmaEsSampler": "cmaes"}  # that samplers import with the first proposal that is not random
+PREFLIGHT_PROPOSALS = 3  # several, because the first proposals of many samplers are random
+LIBRARIES = {"CmaEsSampler": "cmaes"}  # imported by the sampler at its first proposal that is not random
 
 
 def check_settings(config: DictConfig) -> None:
-    """Raises ConfigError naming every key of `hydra.sweeper` that is out of range."""
+    """Check the ranges of `hydra.sweeper`.
+
+    Raises:
+        ConfigError: It names every key that is out of range.
+    """
     sweeper, validator, known = config.hydra.sweeper, Validator("hydra.sweeper"), ", ".join(OBJECTIVES)
     for name in sweeper.objectives:
-        validator.check(name in OBJECTIVES, "objectives", f"must be out of {known}", name)
+        validator.check(name in OBJECTIVES, "objectives", f"must be one of {known}", name)
     distinct = len(set(sweeper.objectives)) == len(sweeper.objectives)
     validator.check(distinct, "objectives", "must name each objective once", [*sweeper.objectives])
     validator.check(bool(sweeper.objectives), "objectives", f"must name at least one of {known}", [])
@@ -42,45 +46,51 @@ def check_settings(config: DictConfig) -> None:
         if objective in OBJECTIVES:
             wanted = f"{OBJECTIVES[objective].rule_of_target()} for {objective}"
             validator.check(OBJECTIVES[objective].can_be_passed(target), "target", wanted, target)
-    validator.check(name is None or is_below(name), "study_name", f"must be a folder's below {sweeper.folder}", name)
+    within = name is None or is_below(name)
+    validator.check(within, "study_name", f"must be the name of a folder in {sweeper.folder}", name)
     if sweeper.storage is not None:
         rule = rule_broken_by(sweeper.storage)
         validator.check(rule is None, "storage", rule or "", shown(sweeper.storage))
     primary = config.hydra.job.config_name
     if primary != "config":
-        validator.found.append(f"--config-name must be left out of a search, which composes config.yaml, got {primary}")
+        validator.found.append(
+            f"--config-name must be left out, because a search always composes config.yaml, got {primary}"
+        )
     validator.raise_if_any()
 
 
 def check_keys(composer: Composer, snapshot: ConfigSnapshot) -> None:
-    """Every searched key and option must exist wherever its branch is taken, and none may score on the test split.
+    """Compose every searched value at least once, and check that the space does not contradict itself.
 
-    The space must not contradict itself. Too many epochs are a proposal's own fault, unless each of these has one.
-    Raises ConfigError.
+    Every searched key and option must exist wherever its branch is active, and no configuration may score on the test
+    split. A configuration over the budget of epochs is refused as a proposal later, unless all of them are over it.
+
+    Raises:
+        ConfigError: A key or option does not exist, or the space contradicts itself.
     """
-    space, unfit = space_of(snapshot), list[str]()
+    space, violations = space_of(snapshot), list[str]()
     check_space(space, snapshot["arguments"], composer.known().get)
-    branched: list[tuple[str, tuple[Parameter, ...], Way]] = [
+    branched: list[tuple[str, tuple[Parameter, ...], Conditions]] = [
         (f"branches.{branch.name}.params", branch.parameters, way)
         for branch in space.branches
-        for way in space.ways(branch)
+        for way in space.condition_sets(branch)
     ]
     for name, parameters, when in [("params", space.parameters, {}), *branched]:
         values = {parameter.key: _values(parameter.distribution) for parameter in parameters}
-        turns = range(max(map(len, values.values()), default=0))  # so every value is composed once a condition
+        turns = range(max(map(len, values.values()), default=0))  # every value is composed once per condition
         for chosen, turn in product(product(*when.values()), turns):
             condition = [f"{key}={value}" for key, value in zip(when, chosen, strict=True)]
             point = [f"{key}={options[turn % len(options)]}" for key, options in values.items()]
             try:
-                unfit.append(_unfit(composer.composed([*condition, *point])))
+                violations.append(_budget_violation(composer.composed([*condition, *point])))
             except Exception as error:
                 raise ConfigError([f"hydra.sweeper.{name}: {explain(error) or error}"]) from error
-    if unfit and all(unfit):
-        raise ConfigError([unfit[0]])
+    if violations and all(violations):
+        raise ConfigError([violations[0]])
 
 
-def _unfit(composed: DictConfig) -> str:
-    """Why nothing that shares these epochs and this budget may train; empty where it may."""
+def _budget_violation(composed: DictConfig) -> str:
+    """Explain why this number of epochs violates the budget; empty if it does not."""
     budget: Any = OmegaConf.to_object(composed.budget)
     try:
         budget.check(parameters=0, epochs=composed.train.epochs)
@@ -90,9 +100,10 @@ def _unfit(composed: DictConfig) -> str:
 
 
 def preflight(snapshot: ConfigSnapshot, known: dict[str, Any]) -> None:
-    """A few proposals in memory, for a worker would die of what its sampler or pruner cannot do.
+    """Let the sampler and the pruner handle a few trials in memory, so that they cannot fail later in a worker.
 
-    Raises ConfigError.
+    Raises:
+        ConfigError: The sampler or the pruner cannot handle this search space.
     """
     objectives = [OBJECTIVES[name] for name in snapshot["settings"]["objectives"]]
     library = LIBRARIES.get(_named(snapshot, "sampler"))
@@ -105,7 +116,7 @@ def preflight(snapshot: ConfigSnapshot, known: dict[str, Any]) -> None:
             kind = "sampler"
             sampler = sampler_of(snapshot, "rehearsal")
             if is_grid(snapshot) and space_of(snapshot).points(known.get) is None:
-                raise ValueError("a grid has no end where a range has no steps: range(…) or choice(…) for interval(…)")
+                raise ValueError("a grid needs finite parameters: use range(…) or choice(…) instead of interval(…)")
             study = optuna.create_study(
                 directions=[objective.direction for objective in objectives], sampler=sampler, pruner=pruner
             )
@@ -121,7 +132,7 @@ def preflight(snapshot: ConfigSnapshot, known: dict[str, Any]) -> None:
                 study.tell(trial, [objective.worst for objective in objectives])
     except Exception as error:
         named = _named(snapshot, kind)
-        raise ConfigError([f"hydra/sweeper/{kind} must be one that works here, got {named}: {error}"]) from error
+        raise ConfigError([f"hydra/sweeper/{kind} must support this search space, got {named}: {error}"]) from error
 
 
 def _named(snapshot: ConfigSnapshot, kind: str) -> str:
@@ -131,7 +142,7 @@ def _named(snapshot: ConfigSnapshot, kind: str) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The workers will warn of what is to be warned of."""
+    """Suppress Optuna's warnings here; the workers print them."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -143,7 +154,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _values(distribution: BaseDistribution) -> list[Any]:
-    """All choices, or of a range its lower end."""
+    """All choices of a categorical distribution, or the lower end of a range."""
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)
     assert isinstance(distribution, FloatDistribution | IntDistribution)

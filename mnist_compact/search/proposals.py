@@ -1,4 +1,4 @@
-"""From the sampler's proposals to a run that may train: what is over budget or cannot be built is refused at once."""
+"""Turn the sampler's proposals into trials to train; refuse those that are over budget or cannot be built."""
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ from mnist_compact.search.rounding import comparable
 from mnist_compact.search.snapshot import Composer, ConfigSnapshot
 from mnist_compact.search.space import contains
 
-# They look at complete trials alone; TPE also at pruned ones, which no pruner and no "best" takes for results. CMA-ES,
-# random and quasi-random ones learn nothing from a refusal.
+# These samplers learn from complete trials only. TPE learns from pruned trials as well, which `best` and the pruners
+# ignore. CMA-ES, random and quasi-random samplers do not learn from refusals.
 LEARN_FROM_COMPLETE = (optuna.samplers.GPSampler, optuna.samplers.NSGAIISampler, optuna.samplers.NSGAIIISampler)
 
 
 @dataclass(slots=True, frozen=True)
 class TrialJob:
-    """A trial to train: `folder` is relative to the study's."""
+    """A trial to train; `folder` is relative to the study's folder."""
 
     number: int
     trial_id: int
@@ -40,7 +40,7 @@ class TrialJob:
 
 
 class Proposer:
-    """Asks the sampler until a proposal may train."""
+    """Asks the sampler for trials until one of them may be trained."""
 
     def __init__(self, leases: TrialLeases, snapshot: ConfigSnapshot) -> None:
         self.leases, self.snapshot = leases, snapshot
@@ -50,41 +50,46 @@ class Proposer:
         self.in_order = is_grid(snapshot)
 
     def propose(self, n_trials: int, max_refusals: int) -> TrialJob | None:
-        """The next job, leased to this worker; None once the study is full or too many were refused in a row.
+        """Return the next trial to train, leased to this worker. The caller holds the lock `leases.claims`.
 
-        To be called under the leases's `claims`.
+        Args:
+            n_trials: The number of trials that the study needs.
+            max_refusals: Give up after this number of refused proposals.
+
+        Returns:
+            None if the study needs no further trial, or after too many refusals.
         """
         study = self.leases.study
         for _ in range(max_refusals):
-            if not self.leases.has_room(n_trials):
+            if not self.leases.needs_another(n_trials):
                 return None
             if self.in_order and not tally(self.leases.trials()).waiting:
                 self._queue_untried()
-            self.sampler = study.sampler = sampler_of(self.snapshot, self._occasion())
+            self.sampler = study.sampler = sampler_of(self.snapshot, self._seed_key())
             trial = study.ask()
             self.leases.lease(trial._trial_id)
             if not self.leases.private and self.leases.is_surplus(trial.number, n_trials):
-                self.leases.discard(trial.number, "another machine has begun the last trial")
+                self.leases.discard(trial.number, "another machine has started the last trial")
                 return None
-            if self._is_outside(trial):
+            if self._refuse_if_outside(trial):
                 continue
             overrides = self.space.suggest(trial, self.known.get)
             if self._repeats(trial):
-                used_up = not self._queue_untried()
-                self.leases.note(trial._trial_id, used_up=used_up)
+                exhausted = not self._queue_untried()
+                self.leases.note(trial._trial_id, used_up=exhausted)
                 self.leases.discard(trial.number, "its point was tried before", again=False)
-                if used_up:
+                if exhausted:
                     return None
                 continue
-            job = self._judge(trial, overrides)
+            job = self._check(trial, overrides)
             if job is not None:
                 return job
         return None
 
-    def _is_outside(self, trial: Trial) -> bool:
-        """Whether the trial had waited with a point outside the space, enqueued by Optuna's own API; it is refused.
+    def _refuse_if_outside(self, trial: Trial) -> bool:
+        """Refuse a trial that was enqueued, through Optuna's own API, with a point outside the space.
 
-        Optuna would take each value as it is, and pass over those that are not searched.
+        Optuna would use each value without a check, and ignore values that are not searched.
         """
         parameters = [*self.space.parameters, *(each for branch in self.space.branches for each in branch.parameters)]
         known = {parameter.name: parameter.distribution for parameter in parameters}
@@ -101,15 +106,13 @@ class Proposer:
         return bool(faults)
 
     def _repeats(self, trial: Trial) -> bool:
-        """Whether an earlier proposal had the very point; of two that begin at once the later gives way."""
-        earlier, point = (
-            self.leases.trials()[: trial.number],
-            comparable(trial.params),
-        )  # Optuna copies params at every look
+        """Whether an earlier trial has the same point. Of two trials that start at once, the later one is discarded."""
+        earlier = self.leases.trials()[: trial.number]
+        point = comparable(trial.params)  # once, because Optuna copies the parameters at every access
         return any(comparable(other.params) == point and not is_discarded(other) for other in earlier)
 
     def _queue_untried(self) -> bool:
-        """In a space of so many points let one wait that no trial has had; False where there is none left."""
+        """Enqueue an untried point of a finite space. False if the space is exhausted."""
         points = self.space.points(self.known.get)
         if points is None:
             return True
@@ -119,17 +122,23 @@ class Proposer:
             self.leases.study.enqueue_trial(point)
         return point is not None
 
-    def _occasion(self) -> str:
-        """No two proposals have the same: one that waited adds no trial, and machines do not take turns."""
-        begun = sum(trial.state is not TrialState.WAITING for trial in self.leases.trials())
-        return str(begun) if self.leases.private else f"{self.leases.worker}/{begun}"
+    def _seed_key(self) -> str:
+        """Return a key that no other proposal has.
 
-    def job(self, trial_id: int, number: int, overrides: list[str]) -> TrialJob:
-        """A job begun before, by another worker."""
+        Waiting trials are not counted, because starting one adds no trial. Machines propose at the same time, so that
+        their keys contain the worker's name.
+        """
+        started = sum(trial.state is not TrialState.WAITING for trial in self.leases.trials())
+        return str(started) if self.leases.private else f"{self.leases.worker}/{started}"
+
+    def job_of(self, trial: FrozenTrial) -> TrialJob:
+        """Return the job of a trial that another worker has started."""
+        overrides = trial.user_attrs["overrides"]
         config = self.composer.run_config(overrides)
-        return TrialJob(number, trial_id, config, overrides, trial_folder(number))
+        return TrialJob(trial.number, trial._trial_id, config, overrides, trial_folder(trial.number))
 
-    def _judge(self, trial: Trial, overrides: list[str]) -> TrialJob | None:
+    def _check(self, trial: Trial, overrides: list[str]) -> TrialJob | None:
+        """Refuse a trial whose network is over budget or cannot be built; the sampler learns from its constraints."""
         parameters, unbuildable, reason = 0, 0, ""
         try:
             config = self.composer.run_config(overrides)
@@ -152,7 +161,7 @@ class Proposer:
         return TrialJob(trial.number, trial._trial_id, config, overrides, folder)
 
     def _refuse(self, trial: Trial, reason: str) -> None:
-        """Told with its violated constraint as a trial that the sampler learns from."""
+        """Tell the study about a refused trial in a state from which the sampler learns."""
         self.leases.note(trial._trial_id, refused=reason)
         objectives = self.snapshot["settings"]["objectives"]
         if len(objectives) == 1 and not isinstance(self.sampler.base, LEARN_FROM_COMPLETE):
@@ -161,8 +170,8 @@ class Proposer:
             self.leases.study.tell(trial, [OBJECTIVES[name].worst for name in objectives])
 
 
-class Trained(Study):
-    """A study as pruners are to see it: without what was refused, some of which is told as complete."""
+class TrainedTrials(Study):
+    """The study for pruners: without refused trials, some of which are stored as complete."""
 
     def get_trials(self, deepcopy: bool = True, states: Container[TrialState] | None = None) -> list[FrozenTrial]:
         return [trial for trial in super().get_trials(deepcopy, states) if not is_refused(trial)]

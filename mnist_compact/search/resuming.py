@@ -1,4 +1,4 @@
-"""`resume=<study folder>`: continue a study from its own snapshot files, whatever today's conf/ and sweeps/ say."""
+"""`resume=<study folder>`: continue a study from its config snapshot, whatever conf/ and sweeps/ contain now."""
 
 from pathlib import Path
 from typing import Any
@@ -17,56 +17,55 @@ from mnist_compact.search.coordinator import Coordinator, View
 from mnist_compact.search.locate import storage_of
 from mnist_compact.search.migrations import migrate_snapshot
 from mnist_compact.search.snapshot import ConfigSnapshot
-from mnist_compact.search.status import ASKED
+from mnist_compact.search.status import CRITERIA
 from mnist_compact.search.transfer import load
 
 SWEEPER = "hydra.sweeper."
 
 
-def resume_study(folder: Path, given: dict[str, str], shown: type[View]) -> None:
+def resume_study(folder: Path, given: dict[str, str], view_class: type[View]) -> None:
     """Continue the search whose trials lie in `folder`.
 
     Args:
         folder: The study's folder; its name is the study's name.
         given: Override key → value. `machine` and the settings of `hydra.sweeper` that may differ when a study is
-            continued are accepted. Those that are missing stay as the last search on this study had them.
-        shown: What shows how the search goes.
+            continued are accepted. Missing settings keep the values of the last search on this study.
+        view_class: Displays the progress of the search.
 
     Raises:
-        ConfigError: The study does not exist, was not begun by this program, or `given` changes what it searches.
+        ConfigError: The study does not exist, was not created by this program, or `given` changes what it searches.
     """
-    place = folder.resolve()
+    home = folder.resolve()
     refused = sorted(key for key in given if not is_machines(key) and key.removeprefix(SWEEPER) not in CONTINUABLE)
     if refused:
         may = ", ".join(sorted(CONTINUABLE))
         raise ConfigError(
-            [f"resume of a study accepts machine and hydra.sweeper.{{{may}}} only, got {', '.join(refused)}"]
+            [f"resume=<study folder> accepts only machine and hydra.sweeper.{{{may}}}, got {', '.join(refused)}"]
         )
-    with storage_of(place.name, folder.parent, given.get(f"{SWEEPER}storage")) as storage:
-        study = load(storage, place.name)
-        snapshot, settings = _question(study, folder), study.user_attrs.get(ASKED, {})
+    with storage_of(home.name, folder.parent, given.get(f"{SWEEPER}storage")) as storage:
+        study = load(storage, home.name)
+        snapshot, settings = _snapshot_of(study, folder), study.user_attrs.get(CRITERIA, {})
     kept = {f"{SWEEPER}{key}": value for key, value in settings.items() if key in CONTINUABLE}
     if f"{SWEEPER}n_trials" not in kept | given:
-        raise ConfigError([f"{SWEEPER}n_trials must be given, for the study {place.name} does not say how many it has"])
+        raise ConfigError([f"{SWEEPER}n_trials must be given, because the study {home.name} does not store it"])
     config = _composed([f"{key}={'null' if value is None else value}" for key, value in (kept | given).items()])
     added: Any = OmegaConf.to_container(config.hydra.sweeper.enqueue, resolve=True)
     snapshot["settings"] = {**snapshot["settings"], "enqueue": [*snapshot["settings"]["enqueue"], *added]}
     with open_dict(config):
-        config.hydra.sweeper.study_name, config.hydra.sweeper.folder = place.name, str(folder.parent)
+        config.hydra.sweeper.study_name, config.hydra.sweeper.folder = home.name, str(folder.parent)
         config.hydra.sweeper.objectives = snapshot["settings"]["objectives"]
-    Coordinator(config, [], snapshot).search(shown)
+    Coordinator(config, [], snapshot).search(view_class)
 
 
-def _question(study: Study, folder: Path) -> ConfigSnapshot:
-    """What the study searches. Raises ConfigError for a study that this program has not begun."""
+def _snapshot_of(study: Study, folder: Path) -> ConfigSnapshot:
     attributes = study.user_attrs
     if "frozen" not in attributes or not attributes.get("founded"):
-        raise ConfigError([f"{folder} does not hold a study that this program has begun"])
+        raise ConfigError([f"{folder} does not contain a study that this program has created"])
     return migrate_snapshot(attributes["frozen"])
 
 
 def _composed(words: list[str]) -> DictConfig:
-    """Today's conf/, for what is of this machine and of this call."""
+    """Compose the current conf/ for the settings of this machine and this call."""
     register()
     before = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()

@@ -1,4 +1,4 @@
-"""Readable numbers: what a sampler proposes is rounded before it is stored and trained."""
+"""Round the numbers that a sampler proposes before they are stored and trained, so that they are readable."""
 
 import math
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-DIGITS = 4  # significant ones of a proposed number
-STEPS = 100  # that an interval keeps at least, however narrow it is beside its numbers
+DIGITS = 4  # significant digits of a proposed number
+STEPS = 100  # distinct values that rounding leaves at least in an interval, however narrow it is
 
 
 class RoundingSampler(BaseSampler):
@@ -45,7 +45,7 @@ class RoundingSampler(BaseSampler):
 
 
 def rounded(value: Any, distribution: BaseDistribution) -> Any:
-    """A proposed value with about four significant digits, within its interval; whole numbers and choices as they are.
+    """Round a proposed float to about four significant digits within its interval; other values are unchanged.
 
     >>> rounded(0.012345678901234567, FloatDistribution(0.01, 0.2, log=True))
     0.01235
@@ -66,10 +66,10 @@ def rounded(value: Any, distribution: BaseDistribution) -> Any:
 
 
 def without_noise(value: float) -> float:
-    """Without what binary arithmetic adds: 0.1 + 2 · 0.1 is 0.3."""
+    """Remove the noise of binary arithmetic: 0.1 + 2 · 0.1 becomes 0.3."""
     return float(f"{value:.12g}")
 
 
 def comparable(point: Mapping[str, Any]) -> dict[str, Any]:
-    """A point's values without that noise, with which earlier versions stored the values of stepped ranges."""
+    """Remove that noise from a point's values; earlier versions stored the values of stepped ranges with it."""
     return {name: without_noise(value) if isinstance(value, float) else value for name, value in point.items()}

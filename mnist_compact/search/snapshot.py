@@ -1,4 +1,4 @@
-"""What a study is about, snapshot at its start: later edits of YAML change nothing in it."""
+"""The config snapshot of a study, taken at its start: later edits of YAML files do not change the study."""
 
 import hashlib
 import json
@@ -23,16 +23,20 @@ from mnist_compact.config.sweeps_source import GROUP, sweeps_folder
 from mnist_compact.records.settings import MACHINE, is_machines
 from mnist_compact.search.grammar import listed
 
-ConfigSnapshot = dict[str, Any]  # plain JSON: it lies in the study and travels with its export
-KNOWN = (*SCHEMAS, "experiment", "hydra", GROUP)  # a folder beside conf/ may hold much that is no group
+ConfigSnapshot = dict[str, Any]  # plain JSON: it is stored in the study and in its exported file
+KNOWN = (*SCHEMAS, "experiment", "hydra", GROUP)  # a folder beside conf/ may contain more than config groups
 
 
 def take_snapshot(sweeper: DictConfig, arguments: list[str], beside: Sequence[Path] = ()) -> ConfigSnapshot:
-    """Everything that decides what a trial is: the files, the search's settings, the command line.
+    """Collect everything that defines the trials: the config files, the search's settings, the command line.
 
-    A glob(…) is replaced by the options that it stands for today, so that later files change nothing in the study.
-    What this machine computes its trials on is kept apart, for another may go on with the same study. Of the folders
-    `beside` conf/, such as Hydra's --config-dir, the groups that this program has.
+    A glob(…) is replaced by the options that match it now, so that files added later do not change the study. The
+    settings of the machine are kept apart, because a study may be continued on another machine.
+
+    Args:
+        sweeper: The node `hydra.sweeper` of the composed configuration.
+        arguments: The overrides on the command line.
+        beside: Further folders with options, such as Hydra's --config-dir; only this program's config groups are read.
     """
     settings = OmegaConf.to_container(sweeper, resolve=True, enum_to_str=True)
     assert isinstance(settings, dict)
@@ -43,7 +47,7 @@ def take_snapshot(sweeper: DictConfig, arguments: list[str], beside: Sequence[Pa
     paths += [(path, sweeps.parent) for path in sweeps.rglob("*.yaml")]
     files: dict[str, str] = {}
     for path, root in paths:
-        # Hydra, too, takes the first it finds.
+        # Like Hydra, use the first file of each name.
         files.setdefault(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8"))
     question, machine = _divided([listed(word, files) for word in arguments])
     for searched in (settings["params"], *(branch["params"] for branch in settings["branches"].values())):
@@ -57,12 +61,15 @@ def take_snapshot(sweeper: DictConfig, arguments: list[str], beside: Sequence[Pa
 
 
 def _listed(key: str, sweep: Any, files: Iterable[str]) -> Any:
-    """A sweep of `params`, with the options that a glob(…) stands for today."""
+    """Replace a glob(…) in a sweep of `params` by the options that match it now."""
     return listed(f"{key}={sweep}", files).partition("=")[2] if "glob(" in str(sweep) else sweep
 
 
 def _divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words of the question, and those of the machine; several values of one are a search, to be refused."""
+    """Divide overrides into those of the search question and those of the machine.
+
+    A sweep over a machine setting stays in the question, where it is refused later.
+    """
     question, machine = list[str](), list[str]()
     for word, override in zip(arguments, OverridesParser.create().parse_overrides([*arguments]), strict=True):
         of_machine = is_machines(override.key_or_group) and not override.is_sweep_override()
@@ -71,33 +78,33 @@ def _divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def folders_beside(config: DictConfig) -> list[Path]:
-    """Where Hydra looks for options besides conf/ and sweeps/: --config-dir, and files of hydra.searchpath."""
+    """Return the folders in which Hydra finds options besides conf/ and sweeps/: --config-dir and hydra.searchpath."""
     sources = config.hydra.runtime.config_sources
     return [Path(source.path) for source in sources if source.schema == "file" and source.provider != "main"]
 
 
 def held_out(config: DictConfig, arguments: list[str]) -> list[str]:
-    """With data=holdout where nobody has said what to score on: the default of plain runs is the test split."""
-    said = any(argument.lstrip("+").startswith("data=") for argument in arguments)
-    if said or config.hydra.runtime.choices.get("sweeps") or config.hydra.runtime.choices.data != "mnist":
+    """Add data=holdout unless the data are given: plain runs score on the test split by default."""
+    given = any(argument.lstrip("+").startswith("data=") for argument in arguments)
+    if given or config.hydra.runtime.choices.get("sweeps") or config.hydra.runtime.choices.data != "mnist":
         return arguments
     return [*arguments, "data=holdout"]
 
 
 def digits_of(snapshot: ConfigSnapshot) -> str:
-    """Eight that tell one search from another, for one without a name: the same line again has the same."""
-    asked = {"settings": {**snapshot["settings"], "enqueue": []}, "arguments": sorted(snapshot["arguments"])}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
+    """Return eight hexadecimal digits that identify an unnamed search; rerunning the command gives the same digits."""
+    identity = {"settings": {**snapshot["settings"], "enqueue": []}, "arguments": sorted(snapshot["arguments"])}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def differences(then: ConfigSnapshot, now: ConfigSnapshot) -> list[str]:
-    """Lines `what: then → now`, for what a trial is made of.
+    """List the differences between two snapshots that affect trials, as lines `key: then → now`.
 
-    Comments and the files' layout do not count, nor whether a file says what is the default anyway.
+    Comments, the layout of files, and explicitly written defaults do not count as differences.
     """
     lines = changes(sorted(then["arguments"]), sorted(now["arguments"]), "arguments")
-    lines += changes(_fast(then["settings"]), _fast(now["settings"]), "hydra.sweeper")
-    for name in sorted(_in_use(then)):  # of the sweeper's own settings the resolved ones count
+    lines += changes(_unchangeable(then["settings"]), _unchangeable(now["settings"]), "hydra.sweeper")
+    for name in sorted(_in_use(then)):  # the sweeper's settings are compared resolved, above
         first, second = (_whole(name, snapshot["files"]) for snapshot in (then, now))
         lines += changes(first, second, name)
     return lines
@@ -138,56 +145,59 @@ def _option(group: str, value: Any, files: dict[str, str]) -> tuple[str, list[st
 
 
 def _defaults(name: str, files: dict[str, str]) -> Iterator[tuple[str, list[str]]]:
-    """Groups that a file's defaults list decides, and the files it takes there."""
+    """Yield each config group that a file's defaults list decides, with the files that it selects there."""
     home = name.rpartition("/")[0]
     parsed: Any = OmegaConf.to_container(OmegaConf.create(files[name]), resolve=False)
     for entry in parsed.get("defaults", []):
-        if isinstance(entry, str):  # another file of the same group to stand on, a schema, _self_
-            place = _from_root(home, entry)
-            yield place.rpartition("/")[0], [f"{place}.yaml"] if f"{place}.yaml" in files else []
+        if isinstance(entry, str):  # another file of the same group, a schema, or _self_
+            option = _from_root(home, entry)
+            yield option.rpartition("/")[0], [f"{option}.yaml"] if f"{option}.yaml" in files else []
             continue
         for key, value in entry.items():
-            group = _from_root(home, key.split()[-1])  # behind `override` or `optional`
+            group = _from_root(home, key.split()[-1])  # after `override` or `optional`
             for option in value if isinstance(value, list) else [value]:
                 yield _option(group, option, files)
 
 
-def _from_root(home: str, place: str) -> str:
-    place = place.partition("@")[0]
-    return place[1:] if place.startswith("/") else f"{home}/{place}".strip("/")
+def _from_root(home: str, option: str) -> str:
+    option = option.partition("@")[0]
+    return option[1:] if option.startswith("/") else f"{home}/{option}".strip("/")
 
 
-def _fast(settings: dict[str, Any]) -> dict[str, Any]:
-    """Without what may differ, some of which earlier versions have snapshot."""
+def _unchangeable(settings: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the settings that may differ when a study is continued; earlier versions stored some of them."""
     return {key: value for key, value in settings.items() if key not in CONTINUABLE}
 
 
 def _whole(name: str, files: dict[str, str]) -> dict[str, Any]:
-    """What a file says, on top of what it stands on: files of its group, and the defaults of its schema.
+    """Merge a file with what it inherits: files of its group, and the defaults of its schema.
 
-    Without what a question says of the search, which is compared as settings.
+    The node `hydra` is left out, because the search's settings are compared separately. So are the names of the
+    inherited files: it does not matter whether a question contains its starting points or refers to their file.
     """
     if name not in files:
         return {}
-    said: Any = OmegaConf.to_container(OmegaConf.create(files[name]), resolve=False)
+    own: Any = OmegaConf.to_container(OmegaConf.create(files[name]), resolve=False)
     whole: Any = OmegaConf.create()
-    for entry in said.get("defaults", []):
+    for entry in own.get("defaults", []):
         if isinstance(entry, str):
-            place = f"{_from_root(name.rpartition('/')[0], entry)}.yaml"
-            whole = OmegaConf.merge(whole, _schema(place) if place.startswith("schema/") else _whole(place, files))
-    whole = OmegaConf.to_container(OmegaConf.merge(whole, said), resolve=False)
+            base = f"{_from_root(name.rpartition('/')[0], entry)}.yaml"
+            whole = OmegaConf.merge(whole, _schema(base) if base.startswith("schema/") else _whole(base, files))
+    if "defaults" in own:
+        own["defaults"] = [entry for entry in own["defaults"] if not isinstance(entry, str) or entry == "_self_"]
+    whole = OmegaConf.to_container(OmegaConf.merge(whole, own), resolve=False)
     return {key: value for key, value in whole.items() if key != "hydra"}
 
 
-def _schema(place: str) -> Any:
-    """The defaults of an option's class, as a plain tree; none of a class that this version does not have."""
-    _, group, kind = place.removesuffix(".yaml").split("/")
+def _schema(path: str) -> Any:
+    """The defaults of an option's class as a plain tree; empty if this version does not have the class."""
+    _, group, kind = path.removesuffix(".yaml").split("/")
     cls = SCHEMAS[group].get(kind)
     return {} if cls is None else OmegaConf.to_container(OmegaConf.structured(cls), enum_to_str=True)
 
 
 class Composer:
-    """Composes runs out of the snapshot files. One a process: Hydra keeps its state in a global."""
+    """Composes runs from the files of a snapshot. Only one per process, because Hydra keeps its state in a global."""
 
     def __init__(self, snapshot: ConfigSnapshot, fixed: Sequence[str]) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="mnist_compact_")
@@ -196,7 +206,7 @@ class Composer:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         register()
-        self.before = GlobalHydra.instance().hydra  # the application's own, while it runs
+        self.before = GlobalHydra.instance().hydra  # the application's own, restored by `close`
         GlobalHydra.instance().clear()
         initialize_config_dir(self.folder.name)
         self.fixed = list(fixed)
@@ -208,7 +218,11 @@ class Composer:
         self.folder.cleanup()
 
     def composed(self, overrides: list[str]) -> DictConfig:
-        """Raises ConfigError for a configuration that scores on the test split: by it nothing is chosen."""
+        """Compose the configuration of a trial.
+
+        Raises:
+            ConfigError: The configuration scores on the test split, by which nothing may be chosen.
+        """
         return self._chosen([*self.fixed, *overrides])
 
     def _compose(self, options: list[str]) -> DictConfig:
@@ -218,11 +232,15 @@ class Composer:
             name = cfg.hydra.runtime.choices.data
             given: Any = OmegaConf.to_object(cfg.data)
             other = given.scored_on("holdout").name
-            raise ConfigError([f"data must not score a search on the test split, got data={name}; take data={other}"])
+            raise ConfigError([f"data must not score a search on the test split, got data={name}; use data={other}"])
         return cfg
 
     def run_config(self, overrides: list[str]) -> RunConfig:
-        """Raises ConfigError, as for a single run."""
+        """Compose and convert the configuration of a trial.
+
+        Raises:
+            ConfigError: A value is out of range, as for a single run.
+        """
         cfg = self.composed(overrides)
         choices = dict(cfg.hydra.runtime.choices)
         with open_dict(cfg):
@@ -232,7 +250,7 @@ class Composer:
         return run
 
     def known(self) -> dict[str, Any]:
-        """Key → value of what all trials share; a group's key gives the name of its option."""
+        """Return the values that all trials share, by key; the value of a config group is the name of its option."""
         cfg = self.composed([])
         tree: Any = OmegaConf.to_container(cfg, resolve=False, enum_to_str=True)
         del tree["hydra"]

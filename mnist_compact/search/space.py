@@ -1,4 +1,4 @@
-"""The search space: Hydra's override grammar, and branches of parameters that exist under a condition only."""
+"""The search space: parameters in Hydra's override grammar, and branches of conditional parameters."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,31 +9,39 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import Trial
 
 from mnist_compact.common.errors import ConfigError
-from mnist_compact.search.branches import Branch, Parameter, Way, in_common, in_order, parse_branch
+from mnist_compact.search.branches import Branch, Conditions, Parameter, both_conditions, in_order, parse_branch
 from mnist_compact.search.grammar import read
 from mnist_compact.search.rounding import without_noise
 
-Known = Callable[[str], Any]  # the value that a key has wherever the space does not search it
+Known = Callable[[str], Any]  # returns the value of a key that the space does not search
 
 
 @dataclass(slots=True, frozen=True)
 class SearchSpace:
+    """The parameters of a search.
+
+    Attributes:
+        parameters: The unconditional parameters.
+        branches: The conditional parameters; each branch follows those that search the keys of its conditions.
+        fixed: The overrides that all points share.
+    """
+
     parameters: tuple[Parameter, ...]
-    branches: tuple[Branch, ...]  # each after those that search the keys of its conditions
-    fixed: tuple[str, ...]  # overrides that all points share
+    branches: tuple[Branch, ...]
+    fixed: tuple[str, ...]
 
     @classmethod
     def parse(cls, params: Mapping[str, Any], branches: Mapping[str, Any], arguments: Sequence[str]) -> "SearchSpace":
-        """From `hydra.sweeper.params` and `.branches`, and the command line, which has the last word on a key.
+        """Parse `hydra.sweeper.params` and `.branches`; an override on the command line replaces a key of theirs.
 
-        Raises ConfigError for a space without a dimension, for a sweep that holds no value, and for branches that
-        depend on each other in a circle.
+        Raises:
+            ConfigError: The space has no dimension, a sweep has no value, or branches depend on each other in a circle.
         """
         written = [f"{key}={value}" for key, value in params.items()]
         searched, fixed_values, fixed = read([*written, *arguments])
-        said = set(read(arguments)[0]) | set(fixed_values)
+        on_command_line = set(read(arguments)[0]) | set(fixed_values)
         parameters = tuple(Parameter(key, key, found) for key, found in searched.items() if key not in fixed_values)
-        parsed = tuple(parse_branch(name, branch, said) for name, branch in branches.items())
+        parsed = tuple(parse_branch(name, branch, on_command_line) for name, branch in branches.items())
         if not parameters and not any(branch.parameters for branch in parsed):
             raise ConfigError(
                 ["a search needs at least one key with interval(…), range(…) or choice(…), got none; see sweeps/"]
@@ -42,7 +50,7 @@ class SearchSpace:
         return cls(parameters, in_order(parsed), overrides)
 
     def suggest(self, trial: Trial, known: Known) -> list[str]:
-        """Let the trial choose a point; its overrides."""
+        """Let the trial's sampler choose a point, and return it as overrides."""
         values: dict[str, Any] = {}
 
         def choose(parameters: tuple[Parameter, ...]) -> None:
@@ -50,12 +58,12 @@ class SearchSpace:
                 values[parameter.key] = trial._suggest(parameter.name, parameter.distribution)
 
         choose(self.parameters)
-        for branch in self.taken(values, known):
+        for branch in self.active_branches(values, known):
             choose(branch.parameters)
         return [f"{key}={value}" for key, value in values.items()]
 
     def points(self, known: Known) -> Iterator[dict[str, Any]] | None:
-        """Every point by names, in order; None for a space with a range that has no steps."""
+        """Iterate over all points in order, as parameter name → value; None if the space is infinite."""
         branched = [parameter for branch in self.branches for parameter in branch.parameters]
         if any(values_of(parameter.distribution) is None for parameter in [*self.parameters, *branched]):
             return None
@@ -68,19 +76,25 @@ class SearchSpace:
     def _completed(
         self, point: dict[str, Any], values: dict[str, Any], branches: Sequence[Branch], known: Known
     ) -> Iterator[dict[str, Any]]:
-        """The point with every combination of what the remaining branches search there."""
+        """Combine the point with all values of the remaining branches that are active there."""
         if not branches:
             yield point
             return
         branch, *rest = branches
-        for chosen in _products(branch.parameters if self._is_taken(branch, values, known) else ()):
+        for chosen in _products(branch.parameters if self._is_active(branch, values, known) else ()):
             yield from self._completed({**point, **_by_name(chosen)}, {**values, **_by_key(chosen)}, rest, known)
 
     def named(self, point: Mapping[str, Any], known: Known) -> dict[str, Any] | None:
-        """A point given by keys, as Optuna wants it: by names. Raises ConfigError for what is not in the space.
+        """Convert a point given by keys to Optuna's parameter names.
 
-        Left out is what all points share, for the command line has the last word, and what is null, such as a value
-        that a point takes over from another and has no use for; None for a point on a branch that is thereby closed.
+        Keys that the command line fixes are left out, and so are values of null, with which a point removes a value
+        that it inherits from another.
+
+        Returns:
+            Parameter name → value; None if the command line excludes the point's branch.
+
+        Raises:
+            ConfigError: The point is not in the space.
         """
         shared = {override.partition("=")[0].lstrip("+") for override in self.fixed}
         conditions = {key for branch in self.branches for key in branch.when}
@@ -101,30 +115,33 @@ class SearchSpace:
         return named
 
     def within(self, point: Mapping[str, Any], known: Known) -> dict[str, Any]:
-        """What is searched at a point that says more: a run has its momentum, whether or not its branch asks for it."""
+        """Keep only the keys that are searched at this point; a run's configuration has values for others as well."""
         searched = {parameter.key for parameter in self._searched_at(point, known)}
         return {key: value for key, value in point.items() if key in searched}
 
     def keys(self) -> set[str]:
+        """Return all searched keys."""
         branched = (parameter.key for branch in self.branches for parameter in branch.parameters)
         return {parameter.key for parameter in self.parameters} | set(branched)
 
-    def ways(self, branch: Branch) -> list[Way]:
-        """The sets of conditions under which a branch is taken; none for a branch that no point is on.
+    def condition_sets(self, branch: Branch) -> list[Conditions]:
+        """Return the sets of conditions under which a branch is active; empty if it never is.
 
-        To its own conditions come those of the branches that search the keys of its conditions: several sets where
-        several branches search such a key.
+        The branch's own conditions are combined with those of the branches that search their keys. There are several
+        sets if several branches search such a key.
         """
-        found: list[Way] = [dict(branch.when)] if all(branch.when.values()) else []
+        found: list[Conditions] = [dict(branch.when)] if all(branch.when.values()) else []
         for key in branch.when:
             sources = [other for other in self.branches if key in other.searched()]
             if sources and not any(parameter.key == key for parameter in self.parameters):
-                inherited = [way for other in sources for way in self.ways(other)]
-                found = [both for way in found for other in inherited if (both := in_common(way, other)) is not None]
+                inherited = [way for other in sources for way in self.condition_sets(other)]
+                found = [
+                    both for way in found for other in inherited if (both := both_conditions(way, other)) is not None
+                ]
         return found
 
     def _searched_at(self, point: Mapping[str, Any], known: Known) -> list[Parameter]:
-        """What a point can have values for; a branch only where the point, or what all share, says that it is taken."""
+        """The parameters that a point can have values for: the unconditional ones and those of its active branches."""
         searched, values = list[Parameter](), dict[str, Any]()
 
         def search(parameters: tuple[Parameter, ...]) -> None:
@@ -132,7 +149,7 @@ class SearchSpace:
             values.update({parameter.key: point[parameter.key] for parameter in parameters if parameter.key in point})
 
         search(self.parameters)
-        for branch in self.taken(values, known):
+        for branch in self.active_branches(values, known):
             search(branch.parameters)
         return searched
 
@@ -142,13 +159,16 @@ class SearchSpace:
             for branch in self.branches
             if any(parameter.key == key for parameter in branch.parameters)
         ]
-        return f"but with {', or with '.join(conditions)}, which the point must say" if conditions else "here"
+        return f"except with {', or with '.join(conditions)}, which the point must set" if conditions else "here"
 
-    def taken(self, values: Mapping[str, Any], known: Known) -> Iterator[Branch]:
-        """The branches of a point; before the next one is asked for, `values` gets what this one searches."""
-        return (branch for branch in self.branches if self._is_taken(branch, values, known))
+    def active_branches(self, values: Mapping[str, Any], known: Known) -> Iterator[Branch]:
+        """Yield the active branches of a point.
 
-    def _is_taken(self, branch: Branch, values: Mapping[str, Any], known: Known) -> bool:
+        The caller adds the values of each branch to `values` before it takes the next one.
+        """
+        return (branch for branch in self.branches if self._is_active(branch, values, known))
+
+    def _is_active(self, branch: Branch, values: Mapping[str, Any], known: Known) -> bool:
         searched = self.keys()
         return all(
             (key in values or key not in searched) and str(values[key] if key in searched else known(key)) in allowed
@@ -170,7 +190,7 @@ def _by_key(chosen: Sequence[tuple[Parameter, Any]]) -> dict[str, Any]:
 
 
 def values_of(distribution: BaseDistribution) -> Sequence[Any] | None:
-    """All of them, in order; None where there is no end of them."""
+    """Return all values of a distribution in order; None if there are infinitely many."""
     if isinstance(distribution, CategoricalDistribution):
         return distribution.choices
     if isinstance(distribution, IntDistribution):
@@ -183,6 +203,7 @@ def values_of(distribution: BaseDistribution) -> Sequence[Any] | None:
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a value, of any type, belongs to a distribution."""
     try:
         return bool(distribution._contains(distribution.to_internal_repr(value)))
     except (ValueError, TypeError):

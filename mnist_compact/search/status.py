@@ -1,4 +1,4 @@
-"""How a search stands: the facts that its own view, and whoever watches from elsewhere, put into words."""
+"""The status of a search, for its own display and for `study watch`."""
 
 import sys
 from collections.abc import Sequence
@@ -11,16 +11,16 @@ from mnist_compact.search.counts import Tally, tally
 from mnist_compact.search.stopping import StoppingCriteria, StopReason, stop_of
 from mnist_compact.search.summary import ranked
 
-ASKED = "asked"  # attribute of a study: the settings of the search that was begun or joined last
-UNKNOWN = sys.maxsize  # trials in all, of a study that has no such attribute
-RECENT = 20  # trials that tell how long one takes
+CRITERIA = "asked"  # attribute of a study: the stopping criteria of the search that was started on it last
+UNKNOWN = sys.maxsize  # `n_trials` of a study that has no such attribute
+RECENT = 20  # number of trials from which the speed is estimated
 
 
 @dataclass(slots=True, frozen=True)
-class AtWork:
-    """A worker and the trial that it trains; `epoch` and `score` are None before the first is done."""
+class RunningTrial:
+    """A worker and the trial that it trains; `epoch` and `score` are None during the first epoch."""
 
-    worker: str  # host/which of its search's
+    worker: str  # host/index of the worker in its pool
     number: int
     epoch: int | None
     score: float | None
@@ -29,12 +29,23 @@ class AtWork:
 
 @dataclass(slots=True, frozen=True)
 class SearchStatus:
+    """The status of a search.
+
+    Attributes:
+        counted: The number of trials of each kind.
+        total: `n_trials`; None if it is unknown.
+        best: The complete trials, best first; empty if there are several objectives.
+        running: The trials that have a worker.
+        per_hour: Trials per hour; None before a trial has ended or while no worker is running.
+        stop: Why no further trial is started; None if the search continues.
+    """
+
     counted: Tally
-    total: int | None  # None where it is not known
-    best: list[FrozenTrial]  # of one objective, the best first
-    at_work: list[AtWork]
-    per_hour: float | None  # trials; None before one has ended, or while nobody is at work
-    stop: StopReason | None  # why no further trial is begun
+    total: int | None
+    best: list[FrozenTrial]
+    running: list[RunningTrial]
+    per_hour: float | None
+    stop: StopReason | None
 
     @property
     def hours_left(self) -> float | None:
@@ -44,29 +55,29 @@ class SearchStatus:
 
 
 def search_status(trials: Sequence[FrozenTrial], settings: StoppingCriteria) -> SearchStatus:
-    """Of all trials of a study, refused ones among them."""
+    """Compute the status from all trials of a study, including refused ones."""
     order = ranked(trials, maximize=settings.maximize)
-    at_work = [_at_work(trial) for trial in trials if trial.state is TrialState.RUNNING and _worker(trial)]
+    running = [_running(trial) for trial in trials if trial.state is TrialState.RUNNING and _worker(trial)]
     return SearchStatus(
         counted=tally(trials),
         total=None if settings.n_trials == UNKNOWN else settings.n_trials,
         best=[trial for trial in order if len(trial.values) == 1],
-        at_work=at_work,
-        per_hour=_per_hour(trials, len(at_work)),
+        running=running,
+        per_hour=_per_hour(trials, len(running)),
         stop=stop_of(trials, settings),
     )
 
 
-def ask(study: Study, settings: StoppingCriteria) -> None:
-    """Say in the study what it is asked for, to whoever watches."""
-    study.set_user_attr(ASKED, asdict(settings))
+def store_criteria(study: Study, settings: StoppingCriteria) -> None:
+    """Store the stopping criteria in the study, for `study watch` and for a later continuation."""
+    study.set_user_attr(CRITERIA, asdict(settings))
 
 
-def asked(study: Study) -> StoppingCriteria:
-    """What was said last; without limits where nothing was, as by earlier versions."""
-    told = study.user_attrs.get(ASKED)
-    if told is not None:
-        return StoppingCriteria(**told)
+def stored_criteria(study: Study) -> StoppingCriteria:
+    """Return the criteria that were stored last; criteria without limits for a study of an earlier version."""
+    stored = study.user_attrs.get(CRITERIA)
+    if stored is not None:
+        return StoppingCriteria(**stored)
     return StoppingCriteria(
         n_trials=UNKNOWN,
         target=None,
@@ -78,24 +89,24 @@ def asked(study: Study) -> StoppingCriteria:
 
 
 def _worker(trial: FrozenTrial) -> str | None:
-    """None for a trial that was handed back, or has not begun."""
+    """None for a trial that was released or has not started."""
     lease = trial.user_attrs.get("lease", {})
     if "overrides" not in trial.user_attrs or not lease.get("worker"):
         return None
     return f"{lease['host']}/{lease['worker'].rpartition('-')[2]}"
 
 
-def _at_work(trial: FrozenTrial) -> AtWork:
+def _running(trial: FrozenTrial) -> RunningTrial:
     epoch = max(trial.intermediate_values, default=None)
     score = None if epoch is None else trial.intermediate_values[epoch]
-    return AtWork(_worker(trial) or "", trial.number, epoch, score, trial.user_attrs["overrides"])
+    return RunningTrial(_worker(trial) or "", trial.number, epoch, score, trial.user_attrs["overrides"])
 
 
 def _per_hour(trials: Sequence[FrozenTrial], workers: int) -> float | None:
-    """By what recent trials took: clocks may be of several machines, and the search may have rested."""
-    took = [trial.user_attrs["seconds"] for trial in trials if trial.state.is_finished() and _took(trial)][-RECENT:]
-    return workers * 3600 * len(took) / sum(took) if took and workers else None
+    """Estimate the speed from the durations of recent trials.
 
-
-def _took(trial: FrozenTrial) -> bool:
-    return bool(trial.user_attrs.get("seconds"))
+    Timestamps would not do: they come from the clocks of several machines, and the search may have been interrupted.
+    """
+    ended = [trial.user_attrs.get("seconds") for trial in trials if trial.state.is_finished()]
+    seconds = [each for each in ended if each][-RECENT:]
+    return workers * 3600 * len(seconds) / sum(seconds) if seconds and workers else None

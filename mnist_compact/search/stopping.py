@@ -1,16 +1,26 @@
-"""When a search is over, and in what words."""
+"""The stopping criteria of a search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
+from mnist_compact.common.wording import counted
 from mnist_compact.search.counts import is_discarded, is_refused, tally
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
 class StoppingCriteria:
-    """When a search ends: of what may differ each time a study is continued, and which way the objective points."""
+    """When a search stops. All of these may differ each time a study is continued.
+
+    Attributes:
+        n_trials: Stop after this number of trials has ended.
+        target: Stop once `target_trials` complete trials are better than this score; None for no target.
+        target_trials: The number of trials that must be better than the target.
+        max_failures: Stop once more trials than this have failed.
+        max_refusals: Stop after this number of refused proposals in a row.
+        maximize: Whether a higher score is better.
+    """
 
     n_trials: int
     target: float | None
@@ -22,41 +32,43 @@ class StoppingCriteria:
 
 @dataclass(slots=True, frozen=True)
 class StopReason:
-    """Why no further trial is begun; `failed` where that is not what was asked for."""
+    """Why no further trial is started; `failed` if the search could not do what it was configured for."""
 
     reason: str
     failed: bool = False
 
 
 def stop_of(trials: Sequence[FrozenTrial], settings: StoppingCriteria) -> StopReason | None:
-    """What ends the search, or None."""
-    counted = tally(trials)
-    if counted.ended >= settings.n_trials:
-        return StopReason(f"all {settings.n_trials} trials have ended")
-    if counted.failed > settings.max_failures:
+    """Return the reason to stop, or None to continue."""
+    counts = tally(trials)
+    if counts.ended >= settings.n_trials:
+        return StopReason(
+            "the only trial has ended" if settings.n_trials == 1 else f"all {settings.n_trials} trials have ended"
+        )
+    if counts.failed > settings.max_failures:
         limit = f"hydra.sweeper.max_failures = {settings.max_failures}"
-        return StopReason(f"{counted.failed} trials have failed, more than {limit}", failed=True)
+        return StopReason(f"{counted(counts.failed, 'failed trial')}, more than {limit}", failed=True)
     if settings.target is not None:
         reached = len(over(trials, settings.target, maximize=settings.maximize))
         if reached >= settings.target_trials:
-            return StopReason(f"{reached} trials are past the target of {settings.target:g}")
-    if any(trial.user_attrs.get("used_up") for trial in trials) and not counted.waiting:
-        return StopReason(f"every point of the space was tried: {counted.ended + counted.running} trials")
+            return StopReason(f"{counted(reached, 'trial')} better than the target of {settings.target:g}")
+    if any(trial.user_attrs.get("used_up") for trial in trials) and not counts.waiting:
+        return StopReason(f"the space is exhausted after {counted(counts.ended + counts.running, 'trial')}")
     refused = refused_in_a_row(trials)
     if refused >= settings.max_refusals:
-        share = counted.refused / max(len(trials), 1)
+        share = counts.refused / max(len(trials), 1)
         last = next(trial for trial in reversed(trials) if is_refused(trial) and not is_discarded(trial))
         return StopReason(
-            f"{refused} proposals in a row were refused ({share:.0%} of all), the last since "
-            f"{last.user_attrs['refused']}: a space with less of that needs a study_name of its own; "
-            "with a larger hydra.sweeper.max_refusals this one goes on",
+            f"{counted(refused, 'refused proposal')} in a row ({share:.0%} of all), the last because "
+            f"{last.user_attrs['refused']}. To narrow the space, use a new study_name; "
+            "to continue this study, increase hydra.sweeper.max_refusals",
             failed=True,
         )
     return None
 
 
 def over(trials: Sequence[FrozenTrial], target: float, *, maximize: bool) -> list[FrozenTrial]:
-    """Complete trials past the target, best first; one objective."""
+    """Return the complete trials that are better than the target, best first; for a single objective."""
     done = [trial for trial in trials if trial.state is TrialState.COMPLETE and not is_refused(trial)]
     sign = 1 if maximize else -1
     passed = [trial for trial in done if sign * trial.values[0] > sign * target]
@@ -64,9 +76,10 @@ def over(trials: Sequence[FrozenTrial], target: float, *, maximize: bool) -> lis
 
 
 def refused_in_a_row(trials: Sequence[FrozenTrial]) -> int:
-    judged = [trial for trial in trials if trial.state.is_finished() or "overrides" in trial.user_attrs]
+    """Count the proposals that were refused since the last that was accepted."""
+    checked = [trial for trial in trials if trial.state.is_finished() or "overrides" in trial.user_attrs]
     count = 0
-    for trial in reversed(judged):
+    for trial in reversed(checked):
         if not is_refused(trial):
             break
         count += not is_discarded(trial)

@@ -1,4 +1,4 @@
-"""Where a study is kept: opened by its URL, watched while a search goes on, spoken of in words when it is lost."""
+"""The storage of a study: open it by its URL, detect its loss during a search, and explain the loss to the user."""
 
 import os
 import sqlite3
@@ -18,14 +18,14 @@ from mnist_compact.common.errors import check_installed
 from mnist_compact.search.bulk import Database
 from mnist_compact.search.storage_urls import JOURNAL, file_of, wait_of
 
-RIVALS = 9  # that may make a server's tables at the same time
-TROUBLE = (StorageInternalError, SQLAlchemyError)  # what storages raise: no fault of the trial they are told of
+TABLE_ATTEMPTS = 9  # retries while other machines create a server's tables at the same time
+STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError)  # what storages raise; such an error does not fail a trial
 
 T = TypeVar("T")
 
 
 class StorageLost(RuntimeError):
-    """The storage has gone or does not answer. `remedy` begins the sentence on how to go on."""
+    """The storage is missing or does not respond. `remedy` is the first half of a sentence on how to continue."""
 
     def __init__(self, what: str, remedy: str, *, locked: bool = False) -> None:
         super().__init__(what)
@@ -33,10 +33,16 @@ class StorageLost(RuntimeError):
 
 
 def open_storage(url: str, *, create: bool = True, wait_s: float | None = None) -> BaseStorage:
-    """An Optuna URL, or journal:///path. Without `create` a file that is not there is an error.
+    """Open a storage.
 
-    A locked SQLite file is waited for `wait_s`, by default as long as the URL says. Raises ConfigError where
-    PostgreSQL's driver is not installed, for everything else what the storage's own driver raises.
+    Args:
+        url: An Optuna URL, or journal:///path.
+        create: Whether to create a missing file; otherwise it is an error.
+        wait_s: How long to wait for a locked SQLite file, in seconds; None for the URL's timeout.
+
+    Raises:
+        ConfigError: PostgreSQL's driver is not installed.
+        Exception: Any other error is raised as the storage's driver raises it.
     """
     file = file_of(url)
     if url.startswith(JOURNAL):
@@ -48,10 +54,10 @@ def open_storage(url: str, *, create: bool = True, wait_s: float | None = None) 
     if file is None:
         return _served(url)
 
-    def connect() -> sqlite3.Connection:  # SQLAlchemy would make the file anew, now or for a later connection
-        place = f"{file.resolve().as_uri()}?mode={'rwc' if create else 'rw'}"
+    def connect() -> sqlite3.Connection:  # SQLAlchemy would create a missing file, also for a later connection
+        uri = f"{file.resolve().as_uri()}?mode={'rwc' if create else 'rw'}"
         wait = wait_of(url) if wait_s is None else wait_s
-        return sqlite3.connect(place, uri=True, timeout=wait, check_same_thread=False)
+        return sqlite3.connect(uri, uri=True, timeout=wait, check_same_thread=False)
 
     return Database(url, engine_kwargs={"creator": connect})
 
@@ -59,58 +65,66 @@ def open_storage(url: str, *, create: bool = True, wait_s: float | None = None) 
 def _served(url: str) -> Database:
     if make_url(url).get_driver_name() == "psycopg":
         check_installed("PostgreSQL", "psycopg", package="'psycopg[binary]'", extra="postgresql")
-    for _ in range(RIVALS):  # machines that come at once make the same tables: who is refused for that looks again
+    for _ in range(TABLE_ATTEMPTS):  # machines that start at once create the same tables: all but one fail and retry
         with suppress(IntegrityError, ProgrammingError):
             return _pinged(url)
     return _pinged(url)
 
 
 def _pinged(url: str) -> Database:
-    """Connections that a server has closed, at its restart say, are replaced before they are used."""
+    """Replace connections that the server has closed, for example at a restart, before they are used."""
     return Database(url, engine_kwargs={"pool_pre_ping": True})
 
 
-def patiently(read: Callable[[], T], url: str, tell: Callable[[str], None]) -> T:
-    """What `read` gives once the storage is free, waited for as long as its URL says; raises StorageLost.
+def retry_while_locked(read: Callable[[], T], url: str, report: Callable[[str], None]) -> T:
+    """Call `read` until the storage is not locked, for at most the URL's timeout.
 
-    Where each reading waits only shortly, Ctrl-C is heard: within SQLite it is not.
+    Each call of `read` should wait briefly only, because Ctrl-C has no effect while SQLite waits for a lock.
+
+    Args:
+        read: Reads from the storage.
+        url: The storage's URL, which may contain a timeout.
+        report: Receives one message while the storage is locked.
+
+    Raises:
+        StorageLost: The storage is lost, or is still locked after the timeout.
     """
-    wait_s, began, told = wait_of(url), time.monotonic(), False
+    wait_s, began, reported = wait_of(url), time.monotonic(), False
     while True:
         try:
             return read()
         except StorageLost as lost:
             if not lost.locked or time.monotonic() - began > wait_s:
                 raise
-            if not told:
-                tell(f"{lost}: waiting for up to {wait_s:g} s")
-            told = True
+            if not reported:
+                report(f"{lost}: waiting for up to {wait_s:g} s")
+            reported = True
 
 
-class Watch:
-    """Over a storage that exists: `with watch.over():` raises StorageLost for all that goes wrong with it."""
+class StorageWatch:
+    """Detects the loss of an existing storage: `with watch.guard():` raises StorageLost for every storage error."""
 
     def __init__(self, url: str) -> None:
         self.url, self.file = url, file_of(url)
         self.first = self._identity()
 
     @contextmanager
-    def over(self) -> Iterator[None]:
-        self._look()
+    def guard(self) -> Iterator[None]:
+        self._check()
         try:
-            with in_words(self.url):
+            with raising_storage_lost(self.url):
                 yield
         except StorageLost:
-            self._look()  # the name's absence says more than what it led to
+            self._check()  # a missing file explains more than the error that it has caused
             raise
 
-    def _look(self) -> None:
-        """An open file can be read long after its name is gone: whoever only reads would not notice."""
+    def _check(self) -> None:
+        """Compare the file with the one at the start: an open file stays readable after it has been deleted."""
         now = self._identity()
         if self.file is not None and now is None:
-            raise StorageLost(f"the study's storage {self.file} is gone", "put it back, and")
+            raise StorageLost(f"the study's storage {self.file} is missing", "restore it, and then")
         if now != self.first:
-            raise StorageLost(f"the study's storage {self.file} was exchanged for another file", "if that is meant,")
+            raise StorageLost(f"the study's storage {self.file} was replaced", "if that was intended,")
 
     def _identity(self) -> tuple[int, int] | None:
         try:
@@ -121,15 +135,15 @@ class Watch:
 
 
 @contextmanager
-def in_words(url: str) -> Iterator[None]:
-    """StorageLost for what a storage's driver raises."""
+def raising_storage_lost(url: str) -> Iterator[None]:
+    """Raise StorageLost for the errors of a storage's driver."""
     try:
         yield
-    except TROUBLE as error:
-        said = str(error.__cause__ or error).partition("\n")[0]
+    except STORAGE_ERRORS as error:
+        reason = str(error.__cause__ or error).partition("\n")[0]
         if is_locked(error):
             raise locked(url) from error
-        raise StorageLost(f"the study's storage fails ({said})", "when that is mended,") from error
+        raise StorageLost(f"the study's storage fails ({reason})", "when it works again,") from error
 
 
 def is_locked(error: BaseException) -> bool:
@@ -138,23 +152,26 @@ def is_locked(error: BaseException) -> bool:
 
 def locked(url: str) -> StorageLost:
     what = f"the study's storage {file_of(url) or ''} is locked by another process"
-    return StorageLost(what, "when it is free,", locked=True)
+    return StorageLost(what, "when it is unlocked,", locked=True)
 
 
 class _Journal(JournalFileBackend):
-    """Fails as other storages do, never begins a second file where the first is gone, and mends a torn last line."""
+    """A journal file that raises Optuna's storage errors, does not recreate a missing file, and repairs its last line.
+
+    A writer that was killed leaves an incomplete last line, after which nothing could be read.
+    """
 
     def __init__(self, path: str) -> None:
         with _trouble():
             os.stat(path)
         super().__init__(path)
-        self._mend()
+        self._repair()
 
-    def _mend(self) -> None:
-        """Cut off what a writer that was killed has left of a line: what comes behind it could never be read."""
+    def _repair(self) -> None:
+        """Cut off an incomplete last line."""
         if not _is_torn(self._file_path):
             return
-        self._lock.acquire()  # a writer that is at it has the lock
+        self._lock.acquire()  # a process that is writing the line holds the lock
         try:
             if _is_torn(self._file_path):
                 whole = Path(self._file_path).read_bytes().rfind(b"\n") + 1
@@ -169,7 +186,7 @@ class _Journal(JournalFileBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         with _trouble():
             os.stat(self._file_path)
-            self._mend()
+            self._repair()
             super().append_logs(logs)
 
 
@@ -185,5 +202,5 @@ def _is_torn(path: str) -> bool:
 def _trouble() -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, RuntimeError) as error:  # the file, a line of it, its lock
+    except (OSError, ValueError, RuntimeError) as error:  # of the file, of a line, of the lock
         raise StorageInternalError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Addresses of storages: what file they are, how long they are waited for, how they are printed. Nothing is opened."""
+"""URLs of storages: their file, their timeout, and how to print them. Nothing is opened here."""
 
 from pathlib import Path
 
@@ -6,11 +6,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 JOURNAL = "journal://"
-WAIT_S = 60.0  # for a SQLite file that is locked; `?timeout=<seconds>` in its URL says otherwise
+WAIT_S = 60.0  # default timeout for a locked SQLite file; `?timeout=<seconds>` in the URL overrides it
 
 
 def file_of(url: str) -> Path | None:
-    """The one file that this storage is; None for a server's, for SQLite with options of its own, for no URL."""
+    """Return the storage's file; None for a server, for SQLite with options other than `timeout`, and for no URL."""
     if url.startswith(JOURNAL):
         return Path(url.removeprefix(JOURNAL))
     try:
@@ -22,21 +22,21 @@ def file_of(url: str) -> Path | None:
 
 
 def rule_broken_by(url: str) -> str | None:
-    """What an address must be and is not, as far as that can be seen without opening anything."""
+    """Return the rule that a URL breaks, as far as it can be checked without opening the storage."""
     try:
         wait_of(url)
     except (ArgumentError, ValueError):
         return "must be an Optuna URL or journal:///path"
     file = file_of(url)
     if file is None and make_url(url).get_backend_name() == "sqlite" and "?" not in url:
-        return "must name a file, for processes share it"
+        return "must name a file, because several processes share it"
     if file is not None and not url.startswith(JOURNAL) and not file.parent.is_dir():
-        return "must lie in a folder that exists"
+        return "must be in an existing folder"
     return None
 
 
 def shown(url: str) -> str:
-    """The URL as it may be printed: without a password."""
+    """Return the URL for printing, without its password."""
     try:
         parsed = None if url.startswith(JOURNAL) else make_url(url)
     except ArgumentError:
@@ -45,5 +45,5 @@ def shown(url: str) -> str:
 
 
 def wait_of(url: str) -> float:
-    """How long in seconds a locked storage is waited for before it counts as lost."""
+    """Return how many seconds to wait for a locked storage before it counts as lost."""
     return WAIT_S if url.startswith(JOURNAL) else float(str(make_url(url).query.get("timeout", WAIT_S)))

@@ -1,4 +1,4 @@
-"""What a study searched and found, as plain rows and lines; the tables are made of them where they are printed."""
+"""Summarise what a study searched and found, as plain rows and lines from which the commands build tables."""
 
 import json
 import math
@@ -9,53 +9,54 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_compact.common.nested import flat
+from mnist_compact.common.wording import counted
 from mnist_compact.search.counts import is_refused, tally
 from mnist_compact.search.stopping import over
 
 
 def settings(study: Study) -> list[str]:
-    """Lines `key: value` of the study's configuration, what is not set left out; none for a study of others."""
+    """Return the study's settings as lines `key: value`, without unset keys; empty for a study of another program."""
     snapshot = study.user_attrs.get("frozen", {})
-    asked = dict(snapshot.get("settings", {}))
-    if asked.get("enqueue"):
-        asked["enqueue"] = f"{len(asked['enqueue'])} points"  # each is a trial
-    lines = [f"{key}: {json.dumps(value)}" for key, value in flat(asked).items() if _is_set(value)]
+    given = dict(snapshot.get("settings", {}))
+    if given.get("enqueue"):
+        given["enqueue"] = counted(len(given["enqueue"]), "point")  # each is also listed as a trial
+    lines = [f"{key}: {json.dumps(value)}" for key, value in flat(given).items() if _is_set(value)]
     return [*lines, f"command line: {json.dumps(snapshot['arguments'])}"] if snapshot.get("arguments") else lines
 
 
 def counts(study: Study) -> dict[str, int]:
-    """How many trials there are of each kind."""
+    """Return the number of trials of each kind."""
     trials = study.get_trials(deepcopy=False)
-    counted = tally(trials)
+    counts = tally(trials)
     return {
-        "complete": counted.complete,
-        "pruned": counted.pruned,
-        "failed": counted.failed,
-        "running": counted.running,
+        "complete": counts.complete,
+        "pruned": counts.pruned,
+        "failed": counts.failed,
+        "running": counts.running,
         "waiting": sum(trial.state is TrialState.WAITING for trial in trials),
-        "refused": counted.refused,
+        "refused": counts.refused,
     }
 
 
 def best(study: Study) -> list[FrozenTrial]:
-    """Complete trials, best first; with several objectives the Pareto set, by number."""
+    """Return the complete trials, best first; with several objectives the Pareto set, by number."""
     if len(study.directions) > 1:
         return [trial for trial in study.best_trials if not is_refused(trial)]
     return ranked(study.get_trials(deepcopy=False), maximize=study.direction is StudyDirection.MAXIMIZE)
 
 
 def best_trained(study: Study) -> list[FrozenTrial]:
-    """As `best`, without trials that were added through Optuna's own API: no run of this program stands behind them."""
+    """Like `best`, without trials that were added through Optuna's own API, which have no run of this program."""
     return [trial for trial in best(study) if "overrides" in trial.user_attrs]
 
 
 def ranked(trials: Sequence[FrozenTrial], *, maximize: bool) -> list[FrozenTrial]:
-    """Those complete, best first; one objective."""
+    """Return the complete trials, best first; for a single objective."""
     return over(trials, -math.inf if maximize else math.inf, maximize=maximize)
 
 
 def row(study: Study, trial: FrozenTrial) -> dict[str, Any]:
-    """One line of the table of trials."""
+    """Return one row of the table of trials."""
     seconds = trial.user_attrs.get("seconds")
     return {
         "trial": trial.number,
@@ -67,12 +68,15 @@ def row(study: Study, trial: FrozenTrial) -> dict[str, Any]:
 
 
 def point(trial: FrozenTrial) -> list[str]:
-    """`key=value` of all that was searched."""
+    """Return the trial's searched values as `key=value`."""
     return list(trial.user_attrs.get("overrides", [f"{key}={value}" for key, value in trial.params.items()]))
 
 
-def told_apart(trials: Sequence[FrozenTrial]) -> tuple[str, list[str]]:
-    """What the points of two or more trials share, and the rest of each; numbers to four digits."""
+def shared_and_distinct(trials: Sequence[FrozenTrial]) -> tuple[str, list[str]]:
+    """Divide the points of two or more trials into the overrides that all share and the rest of each.
+
+    Numbers are shown with four significant digits. A single trial shares nothing.
+    """
     points = [[_rounded(override) for override in point(trial)] for trial in trials]
     shared = set.intersection(*map(set, points)) if len(points) > 1 else set()
     alike = [override for override in points[0] if override in shared] if points else []
@@ -88,7 +92,7 @@ def _rounded(override: str) -> str:
 
 
 def objectives(study: Study) -> list[str]:
-    """What the values of a trial are called."""
+    """Return the names of the study's objectives."""
     names = study.metric_names
     if names is None:
         names = ["score"] if len(study.directions) == 1 else [f"score {i}" for i in range(len(study.directions))]
@@ -96,7 +100,12 @@ def objectives(study: Study) -> list[str]:
 
 
 def curves(study: Study) -> tuple[int, dict[int, list[tuple[float, float]]]]:
-    """How many complete trials have a curve, and epoch → (score there, final score) of each that has that epoch."""
+    """Pair the score at each epoch with the final score.
+
+    Returns:
+        The number of complete trials with a curve, and epoch → (score at the epoch, final score) of each of them that
+        has a score at that epoch.
+    """
     if len(study.directions) > 1:
         return 0, {}
     drawn = [trial for trial in best(study) if trial.intermediate_values]

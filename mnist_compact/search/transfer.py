@@ -1,8 +1,8 @@
-"""A study as one small file: to be committed, shown, and gone on with on another machine.
+"""Export a study to one small file that can be committed, shown, and continued on another machine.
 
-The file is gzip-compressed JSON whose bytes depend on the study alone. It does not hold the leases, which are of this
-machine. Of what samplers keep at the study it holds how far a quasi-random sequence has come; the rest, which may name
-trials by ids of this storage, they work out again.
+The file is gzip-compressed JSON whose bytes depend only on the study. It does not contain the leases, which belong to
+one machine. Of the attributes that samplers store in the study it contains the position of a quasi-random sequence; the
+others may refer to ids of this storage, and the samplers compute them again.
 """
 
 import gzip
@@ -27,7 +27,7 @@ from mnist_compact.search.bulk import METRIC_NAMES, WholeStudy, create, distribu
 from mnist_compact.search.counts import FIXED
 
 SCHEMA_VERSION = 1
-SEQUENCE = "qmc:"  # what attributes with a sequence's position begin with
+SEQUENCE = "qmc:"  # prefix of the attributes that contain the position of a quasi-random sequence
 OF_AN_ATTEMPT = {
     "lease",
     "attempts",
@@ -41,22 +41,27 @@ OF_AN_ATTEMPT = {
     "scored",
 }
 
-Exchange = dict[str, Any]  # plain JSON
+ExportedStudy = dict[str, Any]  # plain JSON
 
 
 def load(storage: BaseStorage, name: str) -> Study:
-    """Raises ConfigError where there is no study of this name."""
+    """Load a study.
+
+    Raises:
+        ConfigError: There is no study of this name.
+    """
     try:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError as error:
         names = ", ".join(sorted(study.study_name for study in storage.get_all_studies())) or "none"
-        raise ConfigError([f"there is no study {name!r} in this storage, but {names}"]) from error
+        raise ConfigError([f"there is no study {name!r} in this storage; its studies: {names}"]) from error
 
 
-def export_study(storage: BaseStorage, name: str) -> Exchange:
-    """All there is to know of a study. A RUNNING trial is given as WAITING with its point, to be tried again.
+def export_study(storage: BaseStorage, name: str) -> ExportedStudy:
+    """Convert a study to plain JSON. A RUNNING trial becomes WAITING with its point, to be tried again.
 
-    Raises ConfigError where there is no study of this name.
+    Raises:
+        ConfigError: There is no study of this name.
     """
     study = load(storage, name)
     kept = storage.get_study_system_attrs(study._study_id)
@@ -71,46 +76,54 @@ def export_study(storage: BaseStorage, name: str) -> Exchange:
     }
 
 
-def write(path: Path, exchange: Exchange) -> None:
-    """Write the file whole or not at all; equal studies give equal bytes."""
+def write(path: Path, exported: ExportedStudy) -> None:
+    """Write an exported study completely or not at all; equal studies give equal bytes."""
     packed = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as file:
-        file.write(json.dumps(exchange, separators=(",", ":")).encode())
+        file.write(json.dumps(exported, separators=(",", ":")).encode())
     with replacing(path) as beside:
         beside.write_bytes(packed.getvalue())
 
 
-def read(path: Path) -> Exchange:
-    """What `write` wrote. Raises ConfigError for a file that is damaged, something else, or of another schema."""
+def read(path: Path) -> ExportedStudy:
+    """Read a file that `write` has written.
+
+    Raises:
+        ConfigError: The file is damaged, not an exported study, or of another schema version.
+    """
     try:
-        exchange = parse_json(gunzip(read_bytes(path, LARGE)))
+        exported = parse_json(gunzip(read_bytes(path, LARGE)))
     except OSError as error:
         raise ConfigError([f"{path} cannot be read ({error.strerror})"]) from error
     except ValueError as error:
-        raise ConfigError([f"{path} is damaged or no exported study: {error}"]) from error
-    if not isinstance(exchange, dict) or "schema_version" not in exchange:
-        raise ConfigError([f"{path} is no exported study: it names no schema_version"])
-    if exchange["schema_version"] != SCHEMA_VERSION:
+        raise ConfigError([f"{path} is damaged or not an exported study: {error}"]) from error
+    if not isinstance(exported, dict) or "schema_version" not in exported:
+        raise ConfigError([f"{path} is not an exported study: it has no schema_version"])
+    if exported["schema_version"] != SCHEMA_VERSION:
         raise ConfigError(
-            [f"{path} has schema_version {exchange['schema_version']!r}; this version reads {SCHEMA_VERSION}"]
+            [f"{path} has schema_version {exported['schema_version']!r}; this version reads {SCHEMA_VERSION}"]
         )
-    if not isinstance(exchange.get("name"), str):
-        raise ConfigError([f"{path} is damaged: it does not name its study"])
-    return exchange
+    if not isinstance(exported.get("name"), str):
+        raise ConfigError([f"{path} is damaged: it has no name of the study"])
+    return exported
 
 
-def parse(exchange: Exchange) -> WholeStudy:
-    """What `export_study` gave, checked, without a storage. Raises ConfigError where it is damaged."""
+def parse(exported: ExportedStudy) -> WholeStudy:
+    """Check and convert the output of `export_study`, without a storage.
+
+    Raises:
+        ConfigError: The content is damaged.
+    """
     with _damage():
-        trials = [_trial(entry) for entry in exchange["trials"]]
-        directions = [StudyDirection[direction.upper()] for direction in exchange["directions"]]
-        system_attrs = dict(exchange.get("system_attrs", {}))  # earlier versions wrote none
-        if exchange["metric_names"] is not None:
-            system_attrs[METRIC_NAMES] = exchange["metric_names"]
-        if len(directions) != len(exchange["metric_names"] or directions):
-            raise ValueError("its objectives and their names are not as many")
+        trials = [_trial(entry) for entry in exported["trials"]]
+        directions = [StudyDirection[direction.upper()] for direction in exported["directions"]]
+        system_attrs = dict(exported.get("system_attrs", {}))  # earlier versions wrote none
+        if exported["metric_names"] is not None:
+            system_attrs[METRIC_NAMES] = exported["metric_names"]
+        if len(directions) != len(exported["metric_names"] or directions):
+            raise ValueError("the numbers of objectives and of their names differ")
         if [trial.number for trial in trials] != list(range(len(trials))):
-            raise ValueError("its trials are not numbered in order")
+            raise ValueError("the trials are not numbered in order")
         distributions: dict[str, BaseDistribution] = {}
         for trial in trials:
             trial._validate()
@@ -118,21 +131,24 @@ def parse(exchange: Exchange) -> WholeStudy:
                 raise ValueError(f"trial {trial.number} has {len(trial.values)} values")
             for name, distribution in trial.distributions.items():
                 check_distribution_compatibility(distributions.setdefault(name, distribution), distribution)
-        attributes = dict(exchange["user_attrs"])
+        attributes = dict(exported["user_attrs"])
         if "founded" in attributes:
-            attributes["founded"] = attributes.pop("founded")  # last: by it others know that the study is whole
+            attributes["founded"] = attributes.pop("founded")  # last, because it marks the study as complete
     return WholeStudy(directions, trials, system_attrs, attributes)
 
 
-def import_study(exchange: Exchange, storage: BaseStorage, name: str) -> Study:
-    """The study under `name`, its trials with their numbers; nothing is left of it where that fails.
+def import_study(exported: ExportedStudy, storage: BaseStorage, name: str) -> Study:
+    """Create the study under `name`, with the trials' numbers; nothing is left of it if that fails.
 
-    Raises ConfigError where the name is taken or the content is not what `export_study` gives.
+    Raises:
+        ConfigError: The name is taken, or the content is damaged.
     """
     try:
-        return create(storage, name, parse(exchange))
+        return create(storage, name, parse(exported))
     except optuna.exceptions.DuplicatedStudyError as error:
-        raise ConfigError([f"a study {name!r} exists there already; --name <name> imports it as another"]) from error
+        raise ConfigError(
+            [f"a study {name!r} exists there already; --name <name> imports it under another name"]
+        ) from error
 
 
 def _entry(trial: FrozenTrial) -> dict[str, Any]:
@@ -155,7 +171,7 @@ def _entry(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _waiting(trial: FrozenTrial) -> dict[str, Any]:
-    """The trial before it began: whoever takes it up judges it, gives it a folder and reports afresh."""
+    """The trial before it started: the worker that starts it checks it and creates its folder and reports anew."""
     point = {**trial.system_attrs.get(FIXED, {}), **trial.params}
     return {
         "number": trial.number,
@@ -184,12 +200,12 @@ def _trial(entry: Mapping[str, Any]) -> FrozenTrial:
         user_attrs=dict(entry["user_attrs"]),
         system_attrs=dict(entry["system_attrs"]),
         intermediate_values={int(step): value for step, value in entry["intermediate_values"].items()},
-        trial_id=-1,  # the storage gives it one of its own
+        trial_id=-1,  # the storage assigns one
     )
 
 
 def _sorted(mapping: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Sorted by key. Values stay as they are: the order of keys within a snapshot has a meaning."""
+    """Sort by key. Values stay as they are, because the order of keys within a snapshot has a meaning."""
     return dict(sorted(mapping.items()))
 
 
@@ -203,7 +219,7 @@ def _time(written: str | None) -> datetime | None:
 
 @contextmanager
 def _damage() -> Iterator[None]:
-    """ConfigError for content that was not written by `export_study`."""
+    """Raise ConfigError for content that `export_study` has not written."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -1,6 +1,7 @@
-"""One worker process: imports torch and loads the data once, then trains trial after trial until told to stop.
+"""One worker process of a search: it loads the data once and trains one trial after another until the search stops.
 
-Started by the sweeper as `python -m mnist_compact.search.worker <worker_spec>`, a JSON file.
+`Worker.process_trial` shows the life of a trial. The coordinator starts a worker as
+`python -m mnist_compact.search.worker <worker_spec>`, where the worker spec is a JSON file.
 """
 
 import signal
@@ -32,27 +33,29 @@ from mnist_compact.search.counts import quieten, tally
 from mnist_compact.search.leases import TrialLeases
 from mnist_compact.search.migrations import migrate_snapshot
 from mnist_compact.search.objectives import OBJECTIVES
-from mnist_compact.search.proposals import Proposer, Trained, TrialJob
+from mnist_compact.search.proposals import Proposer, TrainedTrials, TrialJob
 from mnist_compact.search.stopping import stop_of
-from mnist_compact.search.storage import TROUBLE, StorageLost
+from mnist_compact.search.storage import STORAGE_ERRORS, StorageLost
 from mnist_compact.search.worker_spec import WorkerSpec
 
 HEARTBEAT_S = 20.0
-IDLE_S = 1.0  # between looks at what the others do, when there is nothing to do oneself
+IDLE_S = 1.0  # between checks of the other workers' trials while this worker has none
 
 
 class Log(Callback):
-    """Keeps announcements in the worker's log. The rest the parent shows, as the study has it."""
+    """Writes messages to the worker's log. The coordinator displays everything else from the study."""
 
     def on_message(self, message: str) -> None:
         print(message, flush=True)
 
 
 class WithoutData(RuntimeError):
-    """What is to be trained on cannot be had, which is no fault of a trial."""
+    """The data cannot be loaded, which does not fail a trial."""
 
 
 class Worker:
+    """Trains the trials of a study, one at a time."""
+
     def __init__(self, worker_spec: WorkerSpec) -> None:
         self.spec = worker_spec
         self.folder = Path(worker_spec.folder)
@@ -68,72 +71,79 @@ class Worker:
         self.proposer = Proposer(self.leases, self.snapshot)
         self.callbacks = callbacks_of(self.proposer.composer.composed([]))
         self.several = len(self.snapshot["settings"]["objectives"]) > 1
-        self.leases.study.pruner = pruner_of(self.snapshot)  # samplers, too, go by its brackets
-        self.trained = Trained(worker_spec.study_name, self.leases.study._storage)  # one cache for both
+        self.leases.study.pruner = pruner_of(self.snapshot)  # samplers use Hyperband's brackets as well
+        self.trained = TrainedTrials(worker_spec.study_name, self.leases.study._storage)  # they share one cache
         self.data: dict[str, Datasets] = {}
-        self.at_work: int | None = None  # trial id
-        self.leasing = threading.Lock()  # a beat must not take back what is just handed back
+        self.current_trial: int | None = None  # trial id
+        self.leasing = threading.Lock()  # a heartbeat must not renew a lease that is being released
 
     def work(self) -> None:
-        """Until the study needs no more."""
-        with self.leases.watch.over(), self.leases.alive, self.leases.marking_infrastructure_failures():
-            end_with(self.spec.parent, self._release)  # nobody would know of this process
+        """Process trials until the study needs no more.
+
+        Raises:
+            KeyboardInterrupt: The worker was asked to stop; its trial is released.
+            WithoutData: The data cannot be loaded; the trial is released.
+            StorageLost: The storage is missing or does not respond.
+        """
+        with self.leases.watch.guard(), self.leases.alive, self.leases.marking_infrastructure_failures():
+            end_with(self.spec.parent, self._release)  # a worker does not outlive its coordinator
             threading.Thread(target=self._beat, daemon=True).start()
             try:
-                self._take_turns()
-            except (KeyboardInterrupt, WithoutData):  # wherever in a trial, also before its first step
+                while self.process_trial() or self._wait_for_other_workers():
+                    pass
+            except (KeyboardInterrupt, WithoutData):  # at any moment of a trial, also before its first step
                 self._release()
                 raise
 
-    def _take_turns(self) -> None:
-        while True:
-            job = self._next()
-            if job is not None:
-                self._train(job)
-            elif tally(self.leases.trials()).running == 0 or self._stopped():
-                return
-            else:
-                time.sleep(IDLE_S)  # a peer's trial may yet lose its worker
+    def process_trial(self) -> bool:
+        """Take one trial through its life: proposed, leased, checked, trained, told.
 
-    def _stopped(self) -> bool:
-        return stop_of(self.leases.trials(), self.spec.settings) is not None
+        Returns:
+            False if there is no trial to train, now or at all.
+        """
+        job = self._claim()  # proposed, leased and checked; or taken over from a worker that died
+        if job is None:
+            return False
+        self.current_trial = job.trial_id  # the heartbeat renews its lease
+        try:
+            record = self._train(job)  # scores are reported, and the trial may be pruned, after each epoch
+        except LeaseLost as error:
+            print(f"trial {job.number}: {error}", flush=True)
+        except (WithoutData, StorageLost, *STORAGE_ERRORS):
+            raise  # the trial has not failed: it continues when the storage or the data are available again
+        except Exception as error:
+            traceback.print_exc()
+            self._tell(job, TrialState.FAIL, reason=f"{type(error).__name__}: {error}")
+        else:
+            if record.status is Status.INTERRUPTED:
+                raise KeyboardInterrupt
+            self._tell_result(job, record)
+        finally:
+            self.current_trial = None
+        return True
 
-    def _next(self) -> TrialJob | None:
-        self.leases.trials()  # before the lock, which would make a folder that is gone
+    def _claim(self) -> TrialJob | None:
+        self.leases.trials()  # raises StorageLost for a missing folder, which the lock would create again
         with self.leases.claims:
             trials = self.leases.trials()
             if stop_of(trials, self.spec.settings):
                 return None
-            left = self.leases.reclaim(trials)
-            if left is not None:
-                return self.proposer.job(left._trial_id, left.number, left.user_attrs["overrides"])
+            reclaimed = self.leases.reclaim(trials)
+            if reclaimed is not None:
+                return self.proposer.job_of(reclaimed)
             return self.proposer.propose(self.spec.settings.n_trials, self.spec.settings.max_refusals)
 
-    def _train(self, job: TrialJob) -> None:
-        self.at_work = job.trial_id
-        folder = self.folder / job.folder
-        job.config.machine = self.spec.machine
-        try:
-            record = self._run(job, folder, self._data_of(job.config))
-        except LeaseLost as error:
-            print(f"trial {job.number}: {error}", flush=True)
-            return
-        except (WithoutData, StorageLost, *TROUBLE):
-            raise  # the trial has not failed: it goes on when its storage or its data are there again
-        except Exception as error:
-            traceback.print_exc()
-            self._tell(job, TrialState.FAIL, reason=f"{type(error).__name__}: {error}")
-            return
-        else:
-            if record.status is Status.INTERRUPTED:
-                raise KeyboardInterrupt
-            self._record(job, record)
-        finally:
-            self.at_work = None
+    def _wait_for_other_workers(self) -> bool:
+        """Wait while trials are running elsewhere: one of them may lose its worker. False once none can."""
+        trials = self.leases.trials()
+        if tally(trials).running == 0 or stop_of(trials, self.spec.settings) is not None:
+            return False
+        time.sleep(IDLE_S)
+        return True
 
     def _release(self) -> None:
         with self.leasing, self.leases.marking_infrastructure_failures():
-            self.at_work = None
+            self.current_trial = None
             self.leases.release()
 
     def _data_of(self, config: RunConfig) -> Datasets:
@@ -141,31 +151,33 @@ class Worker:
         if key not in self.data:
             try:
                 self.data[key] = config.load_data(print)
-            except Exception as error:  # of files, networks, memory
+            except Exception as error:  # errors of files, of the network, of memory
                 raise WithoutData(str(error) or type(error).__name__) from error
         return self.data[key]
 
-    def _run(self, job: TrialJob, folder: Path, data: Datasets) -> RunRecord:
+    def _train(self, job: TrialJob) -> RunRecord:
+        """Train the trial, or continue it after its last complete epoch if its folder has a run."""
+        job.config.machine = self.spec.machine
+        data, folder = self._data_of(job.config), self.folder / job.folder
+        prune = self._pruning_callback(job)
         with closing(CallbackList(Log(), *build_callbacks(self.callbacks, folder))) as callback:
-            if (folder / RECORD).exists():
-                record = RunRecord.read(folder)
-                if record.overrides != job.overrides:
-                    raise ConfigError([f"{folder} holds the run of another study's trial"])
-                if record.status is Status.STOPPED:
-                    return record  # pruned, which its worker could not tell any more
-                return resume(folder, callback, pruning_callback=self._reporter(job), data=data)
-            return run(
-                job.config, folder, callback, overrides=job.overrides, pruning_callback=self._reporter(job), data=data
-            )
+            if not (folder / RECORD).exists():
+                return run(job.config, folder, callback, overrides=job.overrides, pruning_callback=prune, data=data)
+            record = RunRecord.read(folder)
+            if record.overrides != job.overrides:
+                raise ConfigError([f"{folder} contains the run of another study's trial"])
+            if record.status is Status.STOPPED:
+                return record  # it was pruned, but its worker died before it could tell the study
+            return resume(folder, callback, pruning_callback=prune, data=data)
 
-    def _reporter(self, job: TrialJob) -> PruningCallback:
+    def _pruning_callback(self, job: TrialJob) -> PruningCallback:
         def report(score: Score, network: NetworkFacts) -> bool:
             if not self.leases.holds(job.trial_id):
-                raise LeaseLost("taken over by another worker")
+                raise LeaseLost("reclaimed by another worker")
             value = self._values(score, network)[0]
             self.leases.storage.set_trial_intermediate_value(job.trial_id, score.epoch, value)
             if self.several:
-                return False  # Optuna's pruners know one objective
+                return False  # Optuna's pruners support a single objective only
             trial = self.leases.storage.get_trial(job.trial_id)
             return self.leases.study.pruner.prune(self.trained, trial)
 
@@ -174,7 +186,7 @@ class Worker:
     def _values(self, score: Score, network: NetworkFacts) -> list[float]:
         return [OBJECTIVES[name].of(score, network) for name in self.snapshot["settings"]["objectives"]]
 
-    def _record(self, job: TrialJob, record: RunRecord) -> None:
+    def _tell_result(self, job: TrialJob, record: RunRecord) -> None:
         if record.status is Status.COMPLETED:
             score = record.final
             assert score is not None
@@ -195,14 +207,14 @@ class Worker:
             self.leases.study.tell(job.number, values, state=state)
 
     def _beat(self) -> None:
-        """Keeps the lease."""
+        """Renew the lease of the current trial for ever."""
         while True:
             time.sleep(HEARTBEAT_S)
             try:
                 with self.leasing:
-                    if self.at_work is not None and self.leases.holds(self.at_work):
-                        self.leases.lease(self.at_work)
-            except Exception as error:  # a storage that is away for a while: the next beat tries again
+                    if self.current_trial is not None and self.leases.holds(self.current_trial):
+                        self.leases.lease(self.current_trial)
+            except Exception as error:  # the storage is unavailable for a while: the next heartbeat tries again
                 print(f"no heartbeat: {error}", flush=True)
 
 

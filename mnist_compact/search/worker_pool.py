@@ -1,4 +1,4 @@
-"""The worker processes of one parent: started, parted with, dismissed."""
+"""The worker processes of one coordinator: start, reap, stop."""
 
 import os
 import secrets
@@ -18,11 +18,11 @@ from mnist_compact.search.stopping import StoppingCriteria
 from mnist_compact.search.worker_spec import WorkerSpec
 from mnist_compact.training.config import MachineConfig
 
-PATIENCE_S = 20.0  # for workers that are told to stop: they finish a step, not an epoch
+STOP_TIMEOUT_S = 20.0  # for workers that are asked to stop: they finish a step, not an epoch
 
 
 class WorkerPool:
-    """At most `jobs` workers at a time, which share the cores evenly, unless the machine's threads are told."""
+    """Runs at most `jobs` workers at a time. They share the cores evenly unless `machine.threads` is set."""
 
     def __init__(
         self,
@@ -37,13 +37,13 @@ class WorkerPool:
     ) -> None:
         self.folder, self.url, self.study_name, self.private = folder, url, study_name, private
         self.jobs, self.settings, self.machine = jobs, settings, machine
-        self.at_work: list[tuple[subprocess.Popen[bytes], str]] = []
+        self.running: list[tuple[subprocess.Popen[bytes], str]] = []
         self.started = 0
-        token = secrets.token_hex(3)  # two machines may share a host's name and a process id
+        token = secrets.token_hex(3)  # two machines may have the same host name and process id
         self.parent_name = f"{socket.gethostname()}-{os.getpid()}-{token}"
 
     def __len__(self) -> int:
-        return len(self.at_work)
+        return len(self.running)
 
     def start_worker(self) -> None:
         name = f"{self.parent_name}-{self.started}"
@@ -69,41 +69,48 @@ class WorkerPool:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **import_path(), "OMP_NUM_THREADS": str(threads)},
-                start_new_session=True,  # Ctrl-C is the parent's, which tells the workers in its own way
+                start_new_session=True,  # Ctrl-C must reach the coordinator only, which then stops the workers
             )
-        self.at_work.append((process, name))
+        self.running.append((process, name))
 
     def reap(self) -> dict[str, str]:
-        """Forget workers that have ended; name → how, of those that died. Raises ConfigError for what one refused.
+        """Remove the workers that have ended.
 
-        Raises ExecutionError where one could not have its data: the next could not either.
+        Returns:
+            Name → how it ended, of each worker that died.
+
+        Raises:
+            ConfigError: A worker has found an error in the configuration.
+            ExecutionError: A worker could not load its data, which the next worker could not either.
         """
-        codes = [(process.poll(), name) for process, name in self.at_work]
-        self.at_work = [worker for worker, (code, _) in zip(self.at_work, codes, strict=True) if code is None]
+        codes = [(process.poll(), name) for process, name in self.running]
+        self.running = [worker for worker, (code, _) in zip(self.running, codes, strict=True) if code is None]
         for code, name in codes:
             if code == EXIT_REFUSED:
-                raise ConfigError([f"a worker was refused: {self.last_words(name)}"])
+                raise ConfigError([f"a worker has found an error: {self.last_log_line(name)}"])
             if code == EXIT_WITHOUT_DATA:
                 raise ExecutionError(
-                    f"the data cannot be had: {self.last_words(name)}; see {self._log(name)}", EXIT_FAILED
+                    f"the data cannot be loaded: {self.last_log_line(name)}; see {self._log(name)}", EXIT_FAILED
                 )
         return {name: how_ended(code) for code, name in codes if code}
 
-    def last_words(self, name: str) -> str:
+    def last_log_line(self, name: str) -> str:
+        """Return the last line of a worker's log."""
         lines = self._log(name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else "nothing"
+        return lines[-1] if lines else "(the log is empty)"
 
     def _log(self, name: str) -> Path:
         return self.folder / "workers" / f"{name}.log"
 
     def stop(self) -> None:
-        for process, _ in self.at_work:
+        """Ask all workers to stop; kill those that do not within STOP_TIMEOUT_S."""
+        for process, _ in self.running:
             process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + PATIENCE_S
-        for process, name in self.at_work:
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for process, name in self.running:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:  # it may wait for a storage that is locked, and is deaf within SQLite
+            except subprocess.TimeoutExpired:  # signals have no effect while SQLite waits for a lock
                 mark_infrastructure_failure(lock_of(self.folder, name))
                 process.kill()
                 process.wait()

@@ -1,4 +1,4 @@
-"""All that a worker is told, in a file of its own."""
+"""The specification of one worker, which the coordinator passes to the worker's process in a file."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -15,14 +15,14 @@ class WorkerSpec:
     study_name: str
     worker: str
     private: bool
-    machine: MachineConfig  # what all its trials are computed on
-    parent: int  # process id; a worker does not outlive it
-    parent_name: str  # unlike the process id unique, also after a restart of the machine
+    machine: MachineConfig  # computes all trials of this worker
+    parent: int  # process id of the coordinator; a worker does not outlive it
+    parent_name: str  # unique, unlike the process id, also after a restart of the machine
     settings: StoppingCriteria
 
     def write(self, path: Path) -> None:
         path.touch()
-        path.chmod(0o600)  # a URL may hold a password
+        path.chmod(0o600)  # a URL may contain a password
         path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod

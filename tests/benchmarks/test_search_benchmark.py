@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from benchmarks.search import replay
-from benchmarks.search.contest import STOCK, Contest, SearchStatus, ratio_of_medians
+from benchmarks.search.contest import STOCK, ContenderResult, Contest, ratio_of_medians
 from benchmarks.search.curves import Curve, Curves
 from benchmarks.search.question import SearchQuestion, pruner_overrides
 from benchmarks.search.real import overhead
@@ -153,25 +153,25 @@ def test_the_question_is_one_grid_of_networks_within_the_budget(configure):
     points = list(question.grid())
     assert len(set(points)) == 270
     for point in (points[0], points[-1]):
-        assert question.nearest(question.told(point), points) == point
-        check(configure(*question.overrides, *question.told(point)))  # raises for what is over budget
+        assert question.nearest(question.overrides_of(point), points) == point
+        check(configure(*question.overrides, *question.overrides_of(point)))  # raises for what is over budget
 
 
 def test_a_proposal_is_played_at_the_nearest_point():
     proposed = ("adamw", 0.0079, 6, 64, 0.151)  # on log scales 0.0079 lies nearer to 0.004, and 6 to 8
     question = SearchQuestion.read()
     points = set(question.grid())
-    assert question.nearest(question.told(proposed), points) == ("adamw", 0.004, 8, 64, 0.2)
+    assert question.nearest(question.overrides_of(proposed), points) == ("adamw", 0.004, 8, 64, 0.2)
     points.remove(("adamw", 0.004, 8, 64, 0.2))
     # Of a range 0.0079 lies 0.123 from 0.004 and 0.127 from 0.016; all other levels are further.
-    assert question.nearest(question.told(proposed), points) == ("adamw", 0.016, 8, 64, 0.2)
+    assert question.nearest(question.overrides_of(proposed), points) == ("adamw", 0.016, 8, 64, 0.2)
 
 
 def test_no_curve_is_played_twice():
     question = SearchQuestion.read()
     curves = {point: Curve(2430, (float(number),), (1.0,)) for number, point in enumerate(question.grid())}
     contest = Contest(Curves(question, {}, curves), {}, {}, workers=2)
-    play, line = contest.deal(), question.told(next(question.grid()))
+    play, line = contest.deal(), question.overrides_of(next(question.grid()))
     scores = [play(line).accuracies[0] for _ in range(270)]
     assert scores[0] == 0
     assert sorted(scores) == list(range(270))
@@ -240,11 +240,11 @@ def test_curves_come_back_and_those_of_another_question_are_refused(tmp_path):
 def test_a_contender_that_never_got_there_counts_as_infinite():
     stock = [Cost(100, 50.0)] * 3
     costs = {STOCK: stock, "ours": [Cost(50, 10.0), Cost(75, 20.0), None]}
-    ours = SearchStatus.of("ours", costs)
+    ours = ContenderResult.of("ours", costs)
     assert (ours.epochs, ours.seconds, ours.unreached) == (75, 20.0, 1 / 3)
     assert (ours.epochs_ratio.median, ours.seconds_ratio.median) == (0.75, 0.4)
     assert (ours.epochs_ratio.lowest, ours.epochs_ratio.highest) == (0.5, math.inf)
-    assert SearchStatus.of(STOCK, costs).seconds_ratio.median == 1
+    assert ContenderResult.of(STOCK, costs).seconds_ratio.median == 1
 
 
 def test_an_interval_is_that_of_the_ratio_of_medians():

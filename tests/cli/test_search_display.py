@@ -40,7 +40,7 @@ def test_running_trials_have_their_epoch_and_score_at_every_width(tmp_path, widt
     lines = drawn(tmp_path, trials([{1: 91.0, 2: 95.125}, {}]), width)
     assert max(map(len, lines)) <= width
     assert lines[0].strip() == "smoke: 2 of 8 trials have ended"
-    assert lines[1].strip() == "2 complete, 0 pruned, 0 failed, 2 under way, 0 refused"
+    assert lines[1].strip() == "2 complete, 0 pruned, 0 failed, 2 running, 0 refused"
     assert lines[2].strip() == "2.0 trials/hour, about 3 h 0 min left"
     assert lines[3].startswith("best: trial 0  complete  98.25  7,869 parameters  ")
     (heading,) = [line.split() for line in lines if "epoch" in line]
@@ -83,9 +83,15 @@ def test_the_dashboards_command_can_be_pasted(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("objective", "values", "target", "said", "listed"),
     [
-        ("accuracy", (99.25, 99.5, 99.41), None, ["2 past 99.4:"], [1, 2]),
-        ("accuracy", (99.25, 99.0), None, ["none past 99.4; best is trial 0  complete  99.25 "], []),
-        ("accuracy", (99.25, 99.0), 99.2, ["1 past 99.2:"], [0]),
+        ("accuracy", (99.25, 99.5, 99.41), None, ["2 trials better than 99.4:"], [1, 2]),
+        (
+            "accuracy",
+            (99.25, 99.0),
+            None,
+            ["no trial is better than 99.4; the best falls short by 0.15: trial 0  complete  99.25 "],
+            [],
+        ),
+        ("accuracy", (99.25, 99.0), 99.2, ["1 trial better than 99.2:"], [0]),
         ("score", (99.5,), None, ["best: trial 0  complete  99.5 "], []),
         ("accuracy", (), None, ["no trial is complete", "  1 x over budget"], []),
     ],
@@ -109,23 +115,23 @@ def test_of_what_is_past_the_target_the_end_lists_what_tells_it_apart(tmp_path, 
     view = View("smoke", tmp_path, "sqlite:///study.db", dataclasses.replace(SETTINGS, target=99.3), jobs=2)
     if width:
         view.console = Console(width=width, force_terminal=True, color_system=None)
-    view.told = {0, 1, 2}
+    view.reported = {0, 1, 2}
     view.end(study, "done")
     lines = capsys.readouterr().out.splitlines()
-    first = lines.index("2 past 99.3:") + 1
+    first = lines.index("2 trials better than 99.3:") + 1
     best, other, alike = lines[first : first + 3]
     assert best.startswith("  trial 1  complete  99.5  optim.momentum=0.9 ")
     assert other.startswith("  trial 2  complete  99.41  optim.momentum=0.25 ")
-    assert alike == "  all of these: optim=sgd"
+    assert alike == "  shared by all of these: optim=sgd"
     assert best.endswith("…") == bool(width)
     assert (len(best) == 60) == bool(width)
 
 
-def test_a_search_begins_where_nothing_was_tried_and_goes_on_where_something_was(tmp_path, capsys):
+def test_view_says_whether_a_search_starts_or_continues(tmp_path, capsys):
     waiting = create_trial(state=TrialState.WAITING)
-    for found, verb in (([], "begins"), ([waiting], "begins"), ([waiting, *trials([{}])[2:]], "goes on")):
+    for found, action in (([], "starts"), ([waiting], "starts"), ([waiting, *trials([{}])[2:]], "continues")):
         View("smoke", tmp_path, "sqlite:///study.db", SETTINGS, jobs=2).begin(found)
-        assert f"study smoke {verb} in " in capsys.readouterr().out
+        assert f"study smoke {action} in " in capsys.readouterr().out
 
 
 def test_without_a_complete_trial_the_causes_are_told_the_commonest_first():
@@ -144,7 +150,7 @@ def next_steps(tmp_path, capsys, scored="holdout, averaged weights, epoch 15", v
         (tmp_path / "trials/0000").mkdir(parents=True)
         (tmp_path / "trials/0000/result.json").touch()
     view = View("smoke", tmp_path, url or f"sqlite:///{tmp_path}/study.db", SETTINGS, jobs=2)
-    view.told = {0}
+    view.reported = {0}
     view.end(study, "done")
     lines = capsys.readouterr().out.splitlines()
     return lines[next(place for place, line in enumerate(lines) if line.startswith("trial 0 ")) :]
@@ -154,9 +160,9 @@ def test_next_steps_name_the_trials_folder_and_commands(tmp_path, capsys):
     where = f" --sweeps {tmp_path.parent}"
     assert next_steps(tmp_path, capsys) == [
         f"trial 0 is in {tmp_path}/trials/0000; it was scored on holdout, averaged weights, epoch 15",
-        f"to run it once more: python -m mnist_compact rerun={tmp_path}/trials/0000",
+        f"to rerun it: python -m mnist_compact rerun={tmp_path}/trials/0000",
         f"to repeat it over fresh seeds: python -m mnist_compact.confirm --trial smoke:0{where}",
-        f"to rank the best again: python -m mnist_compact.confirm --study smoke --top 8{where}",
+        f"to rank the best trials over fresh seeds: python -m mnist_compact.confirm --study smoke --top 8{where}",
     ]
 
 
@@ -171,11 +177,11 @@ def test_next_steps_of_several_objectives_have_no_ranking(tmp_path, capsys):
 
 def test_next_steps_without_the_trials_folder_have_no_rerun(tmp_path, capsys):
     lines = next_steps(tmp_path, capsys, there=False)
-    assert lines[0].startswith("trial 0 was trained elsewhere, and its folder is not here; ")
+    assert lines[0].startswith("trial 0 was trained on another machine; ")
     assert not any("rerun=" in line for line in lines)
 
 
 def test_next_steps_say_that_a_password_is_hidden(tmp_path, capsys):
     lines = next_steps(tmp_path, capsys, url="postgresql://user:secret@host/studies")
     assert not any("secret" in line for line in lines)
-    assert lines[-1] == "*** stands for the password of the storage: replace it"
+    assert lines[-1] == "replace *** by the password of the storage"

@@ -20,7 +20,7 @@ from mnist_compact.cli.study import main
 from mnist_compact.search.builders import space_of
 from mnist_compact.search.counts import is_refused, tally
 from mnist_compact.search.locate import opened
-from mnist_compact.search.status import ask
+from mnist_compact.search.status import store_criteria
 from mnist_compact.search.stopping import StoppingCriteria
 from mnist_compact.search.transfer import export_study, read, write
 
@@ -112,7 +112,7 @@ def test_a_study_travels(here, capsys):
     assert said(capsys, "export", "probe").startswith("probe.study.json.gz: 6 trials, ")
     line = said(capsys, "import", "probe.study.json.gz", "--folder", "elsewhere")
     assert line == (
-        "study probe: 6 trials, of which 4 have ended and count; to continue to 14:\n"
+        "study probe: 6 trials, of which 4 trials count towards n_trials; to continue it to 14 trials:\n"
         "python -m mnist_compact resume=elsewhere/probe hydra.sweeper.n_trials=14\n"
     )
     assert [path.name for path in (here / "elsewhere" / "probe").iterdir()] == ["study.db"]
@@ -149,7 +149,9 @@ def test_a_folder_that_holds_trials_takes_no_import(here, capsys):
     home = here / "outputs/sweeps/probe"
     (home / "study.db").unlink()
     (home / "trials/0006").mkdir(parents=True)
-    assert "probe holds trials already: move them, or --name" in refused(capsys, "import", "probe.study.json.gz")
+    assert "probe contains trials already: move them, or give --name" in refused(
+        capsys, "import", "probe.study.json.gz"
+    )
     (home / "trials").rename(here / "moved")
     assert "6 trials" in said(capsys, "import", "probe.study.json.gz")
 
@@ -164,7 +166,7 @@ def test_a_broken_file_leaves_nothing(here, capsys):
 
 @pytest.mark.parametrize("name", ["../out", "/out", ""])
 def test_a_name_does_not_lead_out_of_the_folder(here, capsys, name):
-    assert "must be a folder's below outputs/sweeps" in refused(capsys, "export", name)
+    assert "must be that of a folder in outputs/sweeps" in refused(capsys, "export", name)
 
 
 @pytest.mark.parametrize("place", ["folder", "storage"])
@@ -277,7 +279,7 @@ def test_what_the_points_shown_share_is_told_once_and_numbers_are_short(tmp_path
         study.tell(trial, 99.0 - number)
     write(tmp_path / "s.study.json.gz", export_study(storage, "s"))
     text = said(capsys, "show", str(tmp_path / "s.study.json.gz"))
-    assert "all of these: optim=muon train.batch_size=64\n" in text
+    assert "shared by all of these: optim=muon train.batch_size=64\n" in text
     assert [line.split()[-1] for line in text.splitlines() if "optim.lr" in line] == [
         "optim.lr=0.01235",
         "optim.lr=0.5",
@@ -347,7 +349,7 @@ def test_what_is_not_there_is_refused_and_not_made(here, capsys):
     assert "no study 'prob' in outputs/sweeps. Did you mean 'probe'?" in refused(capsys, "show", "prob")
     assert "--storage must exist" in refused(capsys, "show", "probe", "--storage", f"sqlite:///{here}/new.db")
     usual = f"sqlite:///{here}/outputs/sweeps/probe/study.db"
-    assert "no study 'x' in this storage, but probe" in refused(capsys, "show", "x", "--storage", usual)
+    assert "no study 'x' in this storage; its studies: probe" in refused(capsys, "show", "x", "--storage", usual)
     assert "cannot be opened" in refused(capsys, "show", "x", "--storage", "nonsense")
     assert "--top must be at least 1, got 0" in refused(capsys, "show", "probe", "--top", "0")
     assert [path.name for path in here.iterdir()] == ["outputs"]
@@ -434,12 +436,12 @@ SETTINGS = StoppingCriteria(n_trials=5, target=None, target_trials=1, max_failur
 def test_watch_tells_a_line_a_change_until_the_search_is_done(watched, capsys):
     study, events = watched
     (number,) = (trial.number for trial in study.trials if trial.state is TrialState.RUNNING)
-    events += [lambda: ask(study, SETTINGS), lambda: None, lambda: study.tell(number, 99.45)]
+    events += [lambda: store_criteria(study, SETTINGS), lambda: None, lambda: study.tell(number, 99.45)]
     first, _, told, done, found, *_ = said(capsys, "watch", "probe").splitlines()
-    assert first.startswith("study probe is watched; Ctrl-C ends this and not the search: 4 complete, 0 pruned")
+    assert first.startswith("study probe is displayed; Ctrl-C ends the display, not the search: 4 complete, 0 pruned")
     assert told.startswith(f"trial {number}  complete  99.45")
-    assert done == "all 5 trials have ended: 5 complete, 0 pruned, 0 failed, 0 under way, 1 refused"
-    assert found == "1 past 99.4:"
+    assert done == "all 5 trials have ended: 5 complete, 0 pruned, 0 failed, 0 running, 1 refused"
+    assert found == "1 trial better than 99.4:"
     assert events == []
 
 

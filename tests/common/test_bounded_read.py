@@ -97,7 +97,7 @@ def test_list_of_studies_names_pipes_and_goes_on(tmp_path, capsys):
     told = capsys.readouterr().err
     assert "a.study.json.gz is not a regular file" in told
     assert "study.db is not a regular file" in told
-    assert "b.study.json.gz is damaged or no exported study: nested too deeply" in told
+    assert "b.study.json.gz is damaged or not an exported study: nested too deeply" in told
 
 
 @pipes

@@ -97,7 +97,7 @@ def refused(capsys, *words):
             "--storage can only be used with --trial or --study",
         ),
         (("--experiment", ""), "experiment= does not exist"),
-        (("--study", ""), "a study's name must be a folder's below"),
+        (("--study", ""), "a study's name must be that of a folder in"),
         (("--trial", "s:1", "--storage", "journal:///nowhere.log"), "--storage must exist"),
     ],
 )

@@ -225,7 +225,7 @@ def test_trial_folder_excludes_the_seeds_of_its_study(study, configure, recordin
 
 def test_study_is_found_in_another_storage(study, tmp_path):
     elsewhere = (study / "probe" / "study.db").rename(tmp_path / "shared.db")
-    with pytest.raises(ConfigError, match=r"There is no study 'probe' in .* Elsewhere: --storage <URL>"):
+    with pytest.raises(ConfigError, match=r"There is no study 'probe' in .* give --storage <URL>"):
         sources.of_trial("probe:2", study)
     assert sources.of_trial("probe:2", study, f"sqlite:///{elsewhere}").run.optim.lr == 0.03
     assert [source.name for source in sources.best_trials("probe", 1, study, f"sqlite:///{elsewhere}")] == ["probe-2"]

@@ -95,7 +95,7 @@ def test_nothing_is_chosen_by_its_test_images(configure):
 
     composer = Composer(take_snapshot(OmegaConf.create(settings), []), ())
     try:
-        with pytest.raises(ConfigError, match="test split, got data=fashion; take data=fashion_holdout"):
+        with pytest.raises(ConfigError, match="test split, got data=fashion; use data=fashion_holdout"):
             composer.run_config(["data=fashion"])
         assert composer.run_config(["data=fashion_holdout"]).data.role == "holdout"
     finally:

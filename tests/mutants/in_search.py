@@ -1,41 +1,43 @@
-"""Validator in what a search asks, keeps and does: totals, refusals, identity, scores, export."""
+"""Mutants of searches: totals, refusals, identity, scores, export."""
 
 from tests.mutants.fault import fault
 
-FROZEN, FROZE = "mnist_compact/search/snapshot.py", "tests/search/test_snapshot.py"
+SNAPSHOT, SNAPSHOTS = "mnist_compact/search/snapshot.py", "tests/search/test_snapshot.py"
 SPACE, SPACES = "mnist_compact/search/space.py", "tests/search/test_space.py"
-LEDGER, HELD = "mnist_compact/search/leases.py", "tests/search/test_leases.py"
+LEASES, HELD = "mnist_compact/search/leases.py", "tests/search/test_leases.py"
 WORKER, WORKS = "mnist_compact/search/worker.py", "tests/search/test_worker.py"
 PROPOSALS, PROPOSED = "mnist_compact/search/proposals.py", "tests/search/test_proposals.py"
-VERDICT = "mnist_compact/search/stopping.py"
-EXCHANGE, EXCHANGED = "mnist_compact/search/transfer.py", "tests/search/test_transfer.py"
+STOPPING = "mnist_compact/search/stopping.py"
+TRANSFER, TRANSFERS = "mnist_compact/search/transfer.py", "tests/search/test_transfer.py"
 
 
 FAULTS = (
     # What is asked
     fault(
-        FROZEN,
-        '_schema(place) if place.startswith("schema/") else _whole(place, files)',
-        '{} if place.startswith("schema/") else _whole(place, files)',
+        SNAPSHOT,
+        '_schema(base) if base.startswith("schema/") else _whole(base, files)',
+        '{} if base.startswith("schema/") else _whole(base, files)',
         "a study cannot be gone on with once a file leaves a default to its class",
-        FROZE,
+        SNAPSHOTS,
     ),
     fault(
-        FROZEN,
+        SNAPSHOT,
         'return {name for name in used if not name.startswith(("hydra/", "callbacks/", f"{MACHINE}/"))}',
         'return {"config.yaml"}',
         "edited options change a study in silence",
-        FROZE,
+        SNAPSHOTS,
     ),
-    fault(FROZEN, "if key not in CONTINUABLE}", "if key != key}", "a larger total is another study", FROZE),
+    fault(SNAPSHOT, "if key not in CONTINUABLE}", "if key != key}", "a larger total is another study", SNAPSHOTS),
     fault(
-        FROZEN,
+        SNAPSHOT,
         'if data.role == "test":',
         'if data.role == "none":',
         "a search chooses by the test images",
         "tests/data/test_fashion.py",
     ),
-    fault(FROZEN, 'return [*arguments, "data=holdout"]', "return arguments", "an ad-hoc search has no split", FROZE),
+    fault(
+        SNAPSHOT, 'return [*arguments, "data=holdout"]', "return arguments", "an ad-hoc search has no split", SNAPSHOTS
+    ),
     fault(
         SPACE,
         "if key not in fixed_values)",
@@ -83,7 +85,7 @@ FAULTS = (
         "min(self.workers.jobs, self.most - tally(trials).ended)",
         "self.workers.jobs",
         "workers are started that have nothing to do",
-        "tests/search/test_parent.py",
+        "tests/search/test_coordinator.py",
     ),
     # What is kept
     fault(
@@ -94,10 +96,10 @@ FAULTS = (
         HELD,
     ),
     fault(
-        VERDICT, "if counted.ended >= settings.n_trials:", "if counted.ended > settings.n_trials:", "one too many", HELD
+        STOPPING, "if counts.ended >= settings.n_trials:", "if counts.ended > settings.n_trials:", "one too many", HELD
     ),
     fault(
-        VERDICT,
+        STOPPING,
         "if sign * trial.values[0] > sign * target]",
         "if trial.values[0] > target]",
         "of what is minimised the worst is past the target",
@@ -106,29 +108,29 @@ FAULTS = (
         "tests/cli/test_search_display.py",
     ),
     fault(
-        VERDICT,
+        STOPPING,
         "if trial.state is TrialState.COMPLETE and not is_refused(trial)]",
         "if trial.state is TrialState.COMPLETE]",
         "a refused proposal, told as complete, is the best",
         "tests/cli/test_search_display.py",
     ),
     fault(
-        EXCHANGE,
+        TRANSFER,
         "if trial.state is TrialState.RUNNING:\n        return _waiting(trial)",
         "if trial.state is None:\n        return _waiting(trial)",
         "a trial that was under way is under way for ever after an import",
-        EXCHANGED,
+        TRANSFERS,
     ),
     fault(
-        EXCHANGE,
+        TRANSFER,
         'if key != "lease"}',
         "}",
         "another machine takes a worker for alive that it has never seen",
-        EXCHANGED,
+        TRANSFERS,
     ),
     # Who works
     fault(
-        LEDGER,
+        LEASES,
         "return counted.ended + counted.running < n_trials",
         "return counted.ended < n_trials",
         "workers begin more trials than are asked for",
@@ -136,13 +138,13 @@ FAULTS = (
         PROPOSED,
     ),
     fault(
-        LEDGER,
+        LEASES,
         "return not _can_be_taken(lock)",
         "return False",
         "a live worker's trial is taken from it",
         HELD,
     ),
-    fault(LEDGER, "elif attempts >= MAX_ATTEMPTS:", "elif attempts > MAX_ATTEMPTS:", "a trial is tried for ever", HELD),
+    fault(LEASES, "elif attempts >= MAX_ATTEMPTS:", "elif attempts > MAX_ATTEMPTS:", "a trial is tried for ever", HELD),
     fault(
         PROPOSALS,
         "any(comparable(other.params) == point and not is_discarded(other) for other in earlier)",
@@ -189,10 +191,10 @@ FAULTS = (
     # The heartbeat
     fault(
         WORKER,
-        "self.leases.lease(self.at_work)",
+        "self.leases.lease(self.current_trial)",
         "pass",
         "a heartbeat does nothing, and a live trial is taken over",
-        f"{WORKS}::test_heartbeat_renews_the_lease_of_the_trial_at_work",
+        f"{WORKS}::test_heartbeat_renews_the_lease_of_the_current_trial",
     ),
     fault(
         WORKER,
@@ -203,17 +205,17 @@ FAULTS = (
     ),
     fault(
         WORKER,
-        "if self.at_work is not None and self.leases.holds(self.at_work):",
-        "if self.at_work is not None:",
+        "if self.current_trial is not None and self.leases.holds(self.current_trial):",
+        "if self.current_trial is not None:",
         "a heartbeat takes back a trial that another worker has taken over",
-        f"{WORKS}::test_heartbeat_leaves_a_trial_that_was_taken_over",
+        f"{WORKS}::test_heartbeat_leaves_a_reclaimed_trial",
     ),
     fault(
         WORKER,
         'print(f"no heartbeat: {error}", flush=True)',
         "return",
         "after one error of the storage the heartbeat ends",
-        f"{WORKS}::test_heartbeat_survives_an_error_of_the_storage",
+        f"{WORKS}::test_heartbeat_survives_a_storage_error",
     ),
     fault(WORKER, "HEARTBEAT_S = 20.0", "HEARTBEAT_S = 200.0", "a lease ends before the next heartbeat", WORKS),
 )

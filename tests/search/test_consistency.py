@@ -25,7 +25,11 @@ def checked(params, branches, *arguments, known=None):
         ({"optim": "choice(sgd,sgd)"}, {}, "optim must list each choice once, got sgd, sgd"),
         ({"train.batch_size": "choice(64,64.0)"}, {}, "train.batch_size must list each choice once, got 64, 64.0"),
         ({"callbacks": "choice(none,mlflow)"}, {}, "callbacks must have one value in a search, got a sweep"),
-        ({"machine.threads": "choice(1,2)"}, {}, "machine.threads says what a trial is computed on"),
+        (
+            {"machine.threads": "choice(1,2)"},
+            {},
+            "machine.threads must not be searched, because it describes the machine",
+        ),
         (
             {"optim": "choice(sgd,adam)", "optim.momentum": "interval(0.5,0.9)"},
             {"sgd": SGD},

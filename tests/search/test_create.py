@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.config.sweeper import CompactSweeperConfig, NopPrunerConfig
 from mnist_compact.search import create
-from mnist_compact.search.create import StudySpec, question_of
+from mnist_compact.search.create import StudySpec, stored_snapshot
 from mnist_compact.search.snapshot import take_snapshot
 from mnist_compact.search.storage import StorageLost
 
@@ -51,7 +51,7 @@ def test_the_first_founds_and_the_second_joins(study_spec, url):
 
 
 @pytest.mark.parametrize(
-    "reading", [lambda url, study_spec: question_of("probe", url, 0.2), lambda url, study_spec: study_spec()]
+    "reading", [lambda url, study_spec: stored_snapshot("probe", url, 0.2), lambda url, study_spec: study_spec()]
 )
 def test_a_database_that_is_locked_at_the_start_is_told_as_such(study_spec, tmp_path, reading):
     url = f"sqlite:///{tmp_path}/shared.db?timeout=0.2"
@@ -60,18 +60,18 @@ def test_a_database_that_is_locked_at_the_start_is_told_as_such(study_spec, tmp_
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StorageLost, match=r"shared\.db is locked by another process") as lost:
             reading(url, lambda: dataclasses.replace(study_spec(), url=url).create_or_load())
-        assert (lost.value.locked, lost.value.remedy) == (True, "when it is free,")
-    assert question_of("probe", url, 0.2)
+        assert (lost.value.locked, lost.value.remedy) == (True, "when it is unlocked,")
+    assert stored_snapshot("probe", url, 0.2)
 
 
 def test_a_server_that_cannot_be_reached_is_refused_at_the_start_without_its_password(monkeypatch):
     pytest.importorskip("psycopg")
     url, shown = "postgresql://ada:secret@127.0.0.1:1/studies", r"postgresql://ada:\*\*\*@127\.0\.0\.1:1/studies"
     with pytest.raises(ConfigError, match=rf"^hydra\.sweeper\.storage cannot be opened, got {shown} .* connection .*$"):
-        question_of("probe", url, 0.2)
+        stored_snapshot("probe", url, 0.2)
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(ConfigError, match=rf"{shown} \(PostgreSQL needs psycopg: pip install 'psycopg\[binary\]', or"):
-        question_of("probe", url, 0.2)
+        stored_snapshot("probe", url, 0.2)
 
 
 def trained_in(folder):
@@ -85,7 +85,7 @@ def test_a_folder_goes_on_with_its_own_study_and_takes_no_other(study_spec, url,
     study_spec("one").create_or_load()
     (tmp_path / "shared.db").rename(tmp_path / "aside.db")
     study_spec("two").create_or_load()
-    with pytest.raises(ConfigError, match="one holds trials of another study: move them"):
+    with pytest.raises(ConfigError, match="one contains trials of another study: move them"):
         study_spec("one").create_or_load()
     (tmp_path / "one/trials").rename(tmp_path / "moved")
     study_spec("one").create_or_load()
@@ -96,7 +96,7 @@ def test_a_folder_goes_on_with_its_own_study_and_takes_no_other(study_spec, url,
 def test_trials_of_a_study_before_there_were_ids_are_none_of_a_newer_one(study_spec, tmp_path):
     study_spec("two").create_or_load()
     trained_in(tmp_path / "one")
-    with pytest.raises(ConfigError, match="holds trials of another study"):
+    with pytest.raises(ConfigError, match="contains trials of another study"):
         study_spec("one").create_or_load()
 
 
@@ -107,7 +107,7 @@ def test_a_study_without_an_id_goes_on_in_its_folder_and_takes_no_others_trials(
     trained_in(tmp_path / "old")
     study_spec("old").create_or_load()
     trained_in(tmp_path / "one")
-    with pytest.raises(ConfigError, match="holds trials of another study"):
+    with pytest.raises(ConfigError, match="contains trials of another study"):
         study_spec("one").create_or_load()
     assert "id" not in older.user_attrs
 
@@ -124,29 +124,29 @@ def create_older(url):
 
 def test_other_settings_are_refused_with_the_difference(study_spec):
     study_spec().create_or_load()
-    with pytest.raises(ConfigError, match=r"begun with other settings:\n.*optim\.lr"):
+    with pytest.raises(ConfigError, match=r"created with other settings:\n.*optim\.lr"):
         study_spec(lr="interval(0.001,0.5)").create_or_load()
 
 
 def test_a_study_of_others_is_left_as_it_is(study_spec, url, monkeypatch):
-    monkeypatch.setattr(create, "FOUNDING_S", 0.0)
+    monkeypatch.setattr(create, "CREATION_S", 0.0)
     theirs = optuna.create_study(study_name="probe", storage=url)
     theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
-    with pytest.raises(ConfigError, match="that this program has not begun"):
+    with pytest.raises(ConfigError, match="that this program has not created"):
         study_spec().create_or_load()
     assert len(loaded(url).trials) == 3
 
 
 def test_an_empty_study_of_others_is_left_too(study_spec, url, monkeypatch):
-    monkeypatch.setattr(create, "FOUNDING_S", 0.0)
+    monkeypatch.setattr(create, "CREATION_S", 0.0)
     optuna.create_study(study_name="probe", storage=url).set_user_attr("theirs", True)
-    with pytest.raises(ConfigError, match="that this program has not begun"):
+    with pytest.raises(ConfigError, match="that this program has not created"):
         study_spec().create_or_load()
     assert loaded(url).user_attrs == {"theirs": True}
 
 
 def test_what_a_founder_that_died_has_left_is_founded_anew(study_spec, url, monkeypatch):
-    monkeypatch.setattr(create, "FOUNDING_S", 0.0)
+    monkeypatch.setattr(create, "CREATION_S", 0.0)
     half = optuna.create_study(study_name="probe", storage=url, direction="maximize")
     half.set_user_attr("frozen", study_spec().snapshot)
     half.enqueue_trial(POINTS[0])
@@ -164,4 +164,6 @@ def test_new_points_are_added_to_an_existing_study_once(study_spec, url):
     for _ in range(2):
         later.create_or_load()
     assert [trial.system_attrs["fixed_params"] for trial in loaded(url).trials] == [*POINTS, more]
-    assert question_of("probe", url, 0.2)["settings"]["enqueue"] == [more], "the same line does not read it again"
+    assert stored_snapshot("probe", url, 0.2)["settings"]["enqueue"] == [more], (
+        "rerunning the command does not read the run again"
+    )

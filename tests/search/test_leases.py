@@ -159,7 +159,7 @@ def test_a_worker_that_lost_its_storage_costs_its_trial_no_attempt(ledger_of):
         leases, taken, counted = attempts(f"lost{number}")
         assert (taken, counted) == (True, MAX_ATTEMPTS), "the first one's and this one's"
         with pytest.raises(StorageLost), leases.marking_infrastructure_failures():
-            raise StorageLost("it is gone", "put it back, and")
+            raise StorageLost("it is missing", "restore it, and then")
     assert attempts("killed")[1:] == (True, MAX_ATTEMPTS)
     leases, taken, _ = attempts("late")
     assert not taken
@@ -210,7 +210,7 @@ def test_attempts_that_finished_an_epoch_do_not_count(ledger_of):
         worker.lock_path.touch()
         assert worker.reclaim(worker.trials()) is not None
     assert ledger_of("late").reclaim(ledger_of("late").trials()) is None
-    assert "died 2 times before it finished an epoch" in ledger_of("any").trials()[0].user_attrs["reason"]
+    assert "died 2 times before an epoch was complete" in ledger_of("any").trials()[0].user_attrs["reason"]
 
 
 def test_a_trial_that_never_began_does_not_count_and_its_point_waits_again(ledger_of):
@@ -226,15 +226,15 @@ def test_a_trial_that_never_began_does_not_count_and_its_point_waits_again(ledge
 def test_a_trial_one_too_many_gives_way(ledger_of):
     first, second = ledger_of("first", private=False), ledger_of("second", private=False)
     ended(first, TrialState.COMPLETE, 99.0)
-    assert first.has_room(2)
-    assert second.has_room(2)
+    assert first.needs_another(2)
+    assert second.needs_another(2)
     numbers = [begun(leases).number for leases in (first, second)]
     assert not first.is_surplus(numbers[0], 2), "the lower number stays, whoever looks first"
     assert second.is_surplus(numbers[1], 2)
     second.discard(numbers[1], "another machine was first")
     counted = tally(first.trials())
     assert (counted.ended, counted.running, counted.refused) == (1, 1, 0)
-    assert not first.has_room(2)
+    assert not first.needs_another(2)
 
 
 def test_a_point_that_had_waited_gives_way_to_one_that_has_stayed_though_its_number_is_lower(ledger_of):
@@ -270,7 +270,7 @@ def test_a_trial_that_lost_its_last_worker_has_failed_in_its_record_too(
     trial = begun(dead, folder="trials/0000")
     dead.note(trial._trial_id, attempts=MAX_ATTEMPTS, lease={"worker": None})
     assert ledger_of("alive").reclaim(dead.trials()) is None
-    reason = f"its worker died {MAX_ATTEMPTS} times before it finished an epoch"
+    reason = f"its worker died {MAX_ATTEMPTS} times before an epoch was complete"
     record = RunRecord.read(tmp_path / "trials/0000")
     assert (record.status, record.reason) == (Status.FAILED, reason)
     (told,) = dead.trials()
@@ -289,9 +289,9 @@ def test_what_counts_and_what_stops(ledger_of):
     assert stop_of(leases.trials(), settings(n_trials=4)) is None
     assert stop_of(leases.trials(), settings(n_trials=3)) == StopReason("all 3 trials have ended")
     stop = stop_of(leases.trials(), settings(max_failures=0))
-    assert (stop.reason[:15], stop.failed) == ("1 trials have f", True)
+    assert (stop.reason.partition(",")[0], stop.failed) == ("1 failed trial", True)
     stop = stop_of(leases.trials(), settings(target=98.5))
-    assert stop == StopReason("1 trials are past the target of 98.5")
+    assert stop == StopReason("1 trial better than the target of 98.5")
     assert stop_of(leases.trials(), settings(target=98.5, target_trials=2)) is None
     assert stop_of(leases.trials(), settings(target=99.0)) is None, "past it, not at it"
 
@@ -304,8 +304,8 @@ def test_many_refusals_in_a_row_stop_with_a_hint(ledger_of):
     ended(leases, TrialState.FAIL, refused="another machine was first", withdrawn=True)
     stop = stop_of(leases.trials(), settings())
     assert stop.failed
-    assert stop.reason.startswith("4 proposals in a row were refused"), "to give way is not to be refused"
-    assert "the last since over budget: " in stop.reason
-    assert "larger hydra.sweeper.max_refusals" in stop.reason
+    assert stop.reason.startswith("4 refused proposals in a row"), "discarded trials are not counted"
+    assert "the last because over budget. " in stop.reason
+    assert "increase hydra.sweeper.max_refusals" in stop.reason
     ended(leases, TrialState.COMPLETE, 99.0)
     assert stop_of(leases.trials(), settings()) is None

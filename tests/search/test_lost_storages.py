@@ -37,7 +37,7 @@ def check_end_in_words(folder, search, *said):
     assert "Traceback" not in output
     assert len(output.splitlines()) < N + 8
     last = output.splitlines()[-1]
-    for words in ("mnist_compact: the study's storage", *said, "the same line again goes on"):
+    for words in ("mnist_compact: the study's storage", *said, "rerun the command to continue"):
         assert words in last
     assert not workers_of(folder)
 
@@ -57,7 +57,7 @@ def test_a_locked_database_is_waited_for_and_nothing_is_lost(tmp_path):
 def test_a_database_that_stays_locked_ends_the_search_in_words(tmp_path):
     search = begun(tmp_path, SHORT)
     with locked(tmp_path / DATABASE):
-        check_end_in_words(tmp_path, search, "locked by another process", "when it is free")
+        check_end_in_words(tmp_path, search, "locked by another process", "when it is unlocked")
     assert tally(trials_of(tmp_path)).failed == 0, "a lost storage is no fault of a trial"
     finish(start(tmp_path, SHORT))
     check_exact(tmp_path)
@@ -71,7 +71,7 @@ def test_a_database_that_is_locked_at_the_start_is_waited_for_once_and_the_end_t
         output = finish(search)
     assert search.returncode == 1
     assert output.count("locked by another process: waiting for up to 3 s\n") == 1
-    assert output.endswith("locked by another process; when it is free, the same line again goes on\n")
+    assert output.endswith("locked by another process; when it is unlocked, rerun the command to continue\n")
     assert time.monotonic() - began < 60
     assert "all 2 trials have ended" in finish(start(tmp_path, SHORT, trials=2))
 
@@ -88,7 +88,7 @@ def test_a_trial_that_loses_its_storage_more_often_than_it_may_lose_workers_goes
         with locked(tmp_path / DATABASE):
             check_end_in_words(tmp_path, search, "locked by another process")
     assert met == [met[0]] * len(met), "in its first epoch each time"
-    assert "all 1 trials have ended: 1 complete, 0 pruned, 0 failed" in finish(begin())
+    assert "the only trial has ended: 1 complete, 0 pruned, 0 failed" in finish(begin())
     check_exact(tmp_path, total=1)
 
 
@@ -112,11 +112,11 @@ def alive(lock):
 def test_a_database_moved_away_ends_the_search_in_words_and_put_back_it_goes_on(tmp_path):
     search = begun(tmp_path)
     (tmp_path / DATABASE).rename(tmp_path / "aside.db")
-    check_end_in_words(tmp_path, search, f"{DATABASE} is gone", "put it back")
+    check_end_in_words(tmp_path, search, f"{DATABASE} is missing", "restore it")
     again = start(tmp_path)
     output = finish(again)
     assert again.returncode == 2
-    assert "put it back, or choose another study_name" in output
+    assert "restore it, or choose another study_name" in output
     assert not (tmp_path / DATABASE).exists(), "nothing is begun in its place"
     (tmp_path / "aside.db").rename(tmp_path / DATABASE)
     assert tally(trials_of(tmp_path)).failed == 0
@@ -128,7 +128,7 @@ def test_an_exchanged_database_is_noticed(tmp_path):
     search = begun(tmp_path)
     (tmp_path / "other.db").write_bytes((tmp_path / DATABASE).read_bytes())
     os.replace(tmp_path / "other.db", tmp_path / DATABASE)
-    check_end_in_words(tmp_path, search, "exchanged for another file")
+    check_end_in_words(tmp_path, search, "was replaced")
 
 
 @pytest.mark.parametrize("what", ["study.log", "."], ids=["file", "folder"])
@@ -138,7 +138,7 @@ def test_a_journal_that_vanishes_ends_the_search_in_words_and_is_not_begun_anew(
     journal = tmp_path / "journal" / "study.log"
     wait_for(lambda: journal.exists() and b'"op_code":7' in journal.read_bytes())  # an epoch was reported
     (tmp_path / "journal" / what).resolve().rename(tmp_path / "aside")
-    check_end_in_words(tmp_path, search, f"{journal} is gone", "put it back")
+    check_end_in_words(tmp_path, search, f"{journal} is missing", "restore it")
     assert not journal.exists()
     (tmp_path / "aside").rename((tmp_path / "journal" / what).resolve())
     finish(start(tmp_path, f"hydra.sweeper.storage={url}"))

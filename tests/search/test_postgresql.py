@@ -119,7 +119,7 @@ def test_two_searches_share_a_total_whoever_is_killed_and_wait_for_a_table_that_
         wait_for(lambda: waiting_for_locks(server))
         assert all(search.poll() is None for search in searches)
     outputs = [finish(search) for search in searches]
-    assert all("all 5 trials have ended: 5 complete, 0 pruned, 0 failed, 0 under way" in output for output in outputs)
+    assert all("all 5 trials have ended: 5 complete, 0 pruned, 0 failed, 0 running" in output for output in outputs)
     assert sum("ended by signal 9" in output for output in outputs) == 1
     check_exact(tmp_path, url, 5)
 
@@ -140,7 +140,7 @@ def test_a_server_that_goes_ends_the_search_in_words_and_back_again_nothing_is_l
         assert search.returncode == 1, output
         assert "Traceback" not in output
         assert "the study's storage fails (" in output.splitlines()[-1]
-        assert output.endswith("when that is mended, the same line again goes on\n")
+        assert output.endswith("when it works again, rerun the command to continue\n")
         assert not workers_of(tmp_path)
         refused = start(tmp_path / "outputs", words(url), **line)
         assert "hydra.sweeper.storage cannot be opened, got postgresql:///gone" in finish(refused)

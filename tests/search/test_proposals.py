@@ -57,7 +57,7 @@ def test_of_two_machines_that_see_the_last_place_one_gets_it(machines):
     assert not trials[-1].params, "no sampler learns from it"
     first.leases.study.tell(job.number, 50.0)
     assert tally(second.leases.trials()).ended == 1
-    assert not second.leases.has_room(1)
+    assert not second.leases.needs_another(1)
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_nested_branches_of_a_finite_space_end(proposer_of):
     }
     proposer = proposer_of(("optim=choice(sgd,adamw)",), "hydra/sweeper/sampler=random", branches=branches)
     assert len({*tried(proposer)}) == 4
-    assert stop_of(proposer.leases.trials(), settings()) == StopReason("every point of the space was tried: 4 trials")
+    assert stop_of(proposer.leases.trials(), settings()) == StopReason("the space is exhausted after 4 trials")
 
 
 @pytest.mark.parametrize("sampler", ["tpe_joint", "random", "grid"])
@@ -210,7 +210,7 @@ def test_a_finite_space_is_tried_point_by_point_and_ends(proposer_of, sampler):
     points = tried(proposer)
     assert len(points) == len(set(points)) == 4
     stop = stop_of(proposer.leases.trials(), settings())
-    assert stop == StopReason("every point of the space was tried: 4 trials")
+    assert stop == StopReason("the space is exhausted after 4 trials")
     assert tally(proposer.leases.trials()).waiting == 0
 
 

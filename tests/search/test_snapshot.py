@@ -54,7 +54,7 @@ def test_glob_becomes_the_options_that_it_stands_for(sweeper):
     assert snapshot["settings"]["branches"]["sgd"]["params"] == {"augment": "choice(affine,elastic)"}
     with pytest.raises(ConfigError, match=r"^optim must match at least one option, got glob\(z\*\); options of"):
         take_snapshot(sweeper, ["optim=glob(z*)"])
-    with pytest.raises(ConfigError, match=r"optim\.lr is no group of options$"):
+    with pytest.raises(ConfigError, match=r"optim\.lr is not a config group$"):
         take_snapshot(sweeper, ["optim.lr=glob(*)"])
 
 

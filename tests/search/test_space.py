@@ -94,7 +94,7 @@ def test_points_are_named_by_branch_and_checked():
         space.named({"optim": "sgd", "optim.lr": 5.0}, nothing_known)
     with pytest.raises(ConfigError, match=r"model\.dropout is not searched here"):
         space.named({"model.dropout": 0.1}, nothing_known)
-    needs = r"optim\.lr is not searched but with optim=sgd, or with optim=adamw, which the point must say"
+    needs = r"optim\.lr is not searched except with optim=sgd, or with optim=adamw, which the point must set"
     with pytest.raises(ConfigError, match=needs):  # whatever the default: the sampler may choose the other
         space.named({"optim.lr": 0.1}, {"optim": "sgd"}.get)
 
@@ -154,7 +154,7 @@ def test_enqueued_points_are_checked_along_nested_branches(nested):
     names = {"optim": "sgd", "sgd:optim.nesterov": True, "nesterov:optim.momentum": 0.9}
     assert nested.named(point, nothing_known) == names
     assert nested.within({**point, "optim": "adamw"}, nothing_known) == {"optim": "adamw"}
-    with pytest.raises(ConfigError, match=r"optim\.momentum is not searched but with optim\.nesterov=True"):
+    with pytest.raises(ConfigError, match=r"optim\.momentum is not searched except with optim\.nesterov=True"):
         nested.named({**point, "optim.nesterov": False}, nothing_known)
 
 
@@ -171,10 +171,10 @@ def test_branches_in_a_circle_are_refused():
     ("sweep", "rule"),
     [
         ("interval(0.2,0.01)", "must begin with its lower end"),
-        ("tag(log,interval(0,0.2))", "must lie above 0 to be searched on a logarithmic scale"),
+        ("tag(log,interval(0,0.2))", "must be above 0 to be searched on a logarithmic scale"),
         ("interval(0,inf)", "must have finite ends"),
-        ("range(7,7)", "must hold at least one value"),
-        ("range(0.5,0.1,0.1)", "must hold at least one value"),
+        ("range(7,7)", "must contain at least one value"),
+        ("range(0.5,0.1,0.1)", "must contain at least one value"),
         ("range(1,5,0)", "must have a step other than 0"),
         ("range(0.0,inf)", "must have finite ends and a finite step"),
         ("shuffle(choice(1,2,3))", "must not be shuffled"),
@@ -187,7 +187,7 @@ def test_a_sweep_without_values_names_key_and_rule(sweep, rule):
     first, second = caught.value.faults
     assert first.startswith(f"optim.lr {rule}")
     assert first.endswith(f", got {sweep}")
-    assert second == "seed must hold at least one value, got range(2,2)"
+    assert second == "seed must contain at least one value, got range(2,2)"
 
 
 def test_stepped_floats_are_free_of_binary_noise():

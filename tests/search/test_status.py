@@ -6,7 +6,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from mnist_compact.search.status import AtWork, ask, asked, search_status
+from mnist_compact.search.status import RunningTrial, search_status, store_criteria, stored_criteria
 from mnist_compact.search.stopping import StoppingCriteria, StopReason, over
 
 SETTINGS = StoppingCriteria(n_trials=7, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)
@@ -38,7 +38,7 @@ def test_all_there_is_to_know_of_a_search():
     counted = now.counted
     assert (counted.complete, counted.pruned, counted.failed, counted.refused) == (2, 1, 1, 1)
     assert (now.total, [trial.value for trial in now.best], now.stop) == (7, [99.0, 98.0], None)
-    assert now.at_work == [AtWork("vm-2/3", 6, 2, 95.0, ["optim.lr=0.1"])]
+    assert now.running == [RunningTrial("vm-2/3", 6, 2, 95.0, ["optim.lr=0.1"])]
     assert now.per_hour == pytest.approx(3600 / 110), "of one worker: those that ended took 110 s on average"
     assert now.hours_left == pytest.approx(3 * 110 / 3600)
     assert search_status(trials, dataclasses.replace(SETTINGS, n_trials=4)).stop == StopReason(
@@ -50,15 +50,15 @@ def test_nothing_is_foretold_while_nobody_is_at_work_or_no_total_is_known():
     trials = [ended(TrialState.COMPLETE, 98.0, seconds=100.0)]
     assert search_status(trials, SETTINGS).hours_left is None
     trials.append(running({"lease": {"worker": "vm-1-a-0", "host": "vm"}}))
-    now = search_status(trials, asked(optuna.create_study(direction="maximize")))
+    now = search_status(trials, stored_criteria(optuna.create_study(direction="maximize")))
     assert (now.total, now.per_hour, now.hours_left, now.stop) == (None, 36.0, None, None)
 
 
 def test_a_study_says_what_it_is_asked_for():
     study = optuna.create_study(direction="minimize")
-    assert not asked(study).maximize
-    ask(study, SETTINGS)
-    assert asked(study) == SETTINGS
+    assert not stored_criteria(study).maximize
+    store_criteria(study, SETTINGS)
+    assert stored_criteria(study) == SETTINGS
 
 
 @pytest.mark.parametrize(("maximize", "past"), [(True, [2, 3]), (False, [1])])

@@ -32,7 +32,7 @@ def test_an_address_tells_file_wait_and_how_it_is_printed(url, file, wait_s, pri
         ("sqlite:///study.db?timeout=long", "be an Optuna URL"),
         ("sqlite:///:memory:", "name a file"),
         ("sqlite://", "name a file"),
-        ("sqlite:////nowhere/at/all/study.db", "lie in a folder that exists"),
+        ("sqlite:////nowhere/at/all/study.db", "be in an existing folder"),
         ("sqlite:///study.db", None),
         ("sqlite:///study.db?mode=ro", None),
         ("journal:///nowhere/at/all/study.log", None),

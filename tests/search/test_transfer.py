@@ -149,9 +149,9 @@ def test_a_quasi_random_sequence_goes_on_where_it_was():
     assert len(proposed(there, "s")) == 8, "no point twice"
 
 
-def test_a_file_without_positions_is_one_of_an_earlier_version(exchange):
-    earlier = {key: value for key, value in exchange.items() if key != "system_attrs"}
-    assert len(import_study(earlier, InMemoryStorage(), "s").trials) == len(exchange["trials"])
+def test_a_file_without_positions_is_one_of_an_earlier_version(exported):
+    earlier = {key: value for key, value in exported.items() if key != "system_attrs"}
+    assert len(import_study(earlier, InMemoryStorage(), "s").trials) == len(exported["trials"])
 
 
 def test_several_objectives_come_back():
@@ -191,12 +191,12 @@ def test_a_name_that_is_taken_is_refused_and_the_study_stays(storage):
 
 def test_a_study_that_does_not_exist_is_refused():
     storage = InMemoryStorage()
-    with pytest.raises(ConfigError, match="no study 'x' in this storage, but none"):
+    with pytest.raises(ConfigError, match="no study 'x' in this storage; its studies: none"):
         export_study(storage, "x")
 
 
 @pytest.fixture
-def exchange():
+def exported():
     memory = InMemoryStorage()
     begun(memory)
     return export_study(memory, "s")
@@ -205,19 +205,19 @@ def exchange():
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda whole: whole[: len(whole) // 2], "is damaged or no exported study"),
-        (lambda whole: whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:], "is damaged or no exported study"),
-        (lambda whole: b"", "is damaged or no exported study"),
-        (lambda whole: b"hello", "is damaged or no exported study"),
-        (lambda whole: gzip.compress(b"\xff{"), "is damaged or no exported study"),
-        (lambda whole: gzip.compress(b"[]"), "names no schema_version"),
+        (lambda whole: whole[: len(whole) // 2], "is damaged or not an exported study"),
+        (lambda whole: whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:], "is damaged or not an exported study"),
+        (lambda whole: b"", "is damaged or not an exported study"),
+        (lambda whole: b"hello", "is damaged or not an exported study"),
+        (lambda whole: gzip.compress(b"\xff{"), "is damaged or not an exported study"),
+        (lambda whole: gzip.compress(b"[]"), "has no schema_version"),
         (lambda whole: gzip.compress(b'{"schema_version":99}'), f"has schema_version 99; .* reads {SCHEMA_VERSION}"),
-        (lambda whole: gzip.compress(b'{"schema_version":1}'), "does not name its study"),
+        (lambda whole: gzip.compress(b'{"schema_version":1}'), "has no name of the study"),
     ],
 )
-def test_a_file_that_is_no_study_is_refused(exchange, tmp_path, spoil, says):
+def test_a_file_that_is_no_study_is_refused(exported, tmp_path, spoil, says):
     path = tmp_path / "s.study.json.gz"
-    write(path, exchange)
+    write(path, exported)
     path.write_bytes(spoil(path.read_bytes()))
     with pytest.raises(ConfigError, match=says):
         read(path)
@@ -238,8 +238,8 @@ def test_a_file_that_is_no_study_is_refused(exchange, tmp_path, spoil, says):
         lambda content: content.update(metric_names=["one", "two"]),
     ],
 )
-def test_content_that_is_no_study_is_refused_and_nothing_is_left(exchange, spoil):
-    content = json.loads(json.dumps(exchange))
+def test_content_that_is_no_study_is_refused_and_nothing_is_left(exported, spoil):
+    content = json.loads(json.dumps(exported))
     spoil(content)
     memory = InMemoryStorage()
     with pytest.raises(ConfigError, match="the exported study is damaged"):
@@ -252,12 +252,12 @@ def test_a_study_counts_as_whole_once_everything_else_is_there(monkeypatch):
     storage, told, write_attribute = InMemoryStorage(), [], optuna.Study.set_user_attr
     study = begun(storage)
     study.set_user_attr("founded", True)
-    exchange = export_study(storage, "s")
+    exported = export_study(storage, "s")
 
     def noted(self, key, value):
         told.append(key)
         write_attribute(self, key, value)
 
     monkeypatch.setattr(optuna.Study, "set_user_attr", noted)
-    import_study(exchange, storage, "again")
+    import_study(exported, storage, "again")
     assert (sorted(told), told[-1]) == (["founded", "frozen"], "founded")

@@ -1,4 +1,4 @@
-"""A worker and its trial, in this process: what it does with a verdict that was cut off, and with a lost lease."""
+"""A worker in this process: pruned trials, lost leases, heartbeats."""
 
 import os
 import threading
@@ -28,12 +28,12 @@ SETTINGS = StoppingCriteria(n_trials=2, target=None, target_trials=1, max_failur
 
 @pytest.fixture
 def worker(configure, tmp_path):
-    """Of a study with nothing tried yet, whose trials take 3 epochs."""
+    """A worker of a study without trials; a trial takes 3 epochs."""
     config = compose("config", overrides=["hydra/help=default", "hydra/sweeper=compact"], return_hydra_config=True)
     url = f"sqlite:///{tmp_path}/study.db"
     snapshot = take_snapshot(config.hydra.sweeper, [*WORDS, "optim.lr=interval(0.01,0.1)"])
     StudySpec("s", tmp_path, url, True, snapshot, []).create_or_load()
-    told = WorkerSpec(
+    worker_spec = WorkerSpec(
         str(tmp_path),
         url,
         "s",
@@ -44,32 +44,32 @@ def worker(configure, tmp_path):
         parent_name="parent",
         settings=SETTINGS,
     )
-    worker = Worker(told)
+    worker = Worker(worker_spec)
     with closing(worker.proposer.composer):
         yield worker
 
 
-def test_a_trial_stopped_before_its_worker_could_tell_is_not_trained_on(worker, tmp_path, monkeypatch):
-    """Its record is on disk, the pruner has spoken, and a kill came before the study heard of it."""
+def test_pruned_trial_is_told_after_its_worker_died(worker, tmp_path, monkeypatch):
+    """The record is on disk, and the worker was killed before it could tell the study."""
     monkeypatch.setattr(optuna.pruners.NopPruner, "prune", lambda self, study, trial: True)
     worker.leases.study.pruner = optuna.pruners.NopPruner()
-    job = worker._next()
-    data = worker._data_of(job.config)
-    assert worker._run(job, tmp_path / job.folder, data).status is Status.STOPPED
+    job = worker._claim()
+    assert worker._train(job).status is Status.STOPPED
     monkeypatch.undo()
-    worker._train(job)
+    monkeypatch.setattr(worker, "_claim", lambda: job)
+    assert worker.process_trial()
     (trial,) = worker.leases.trials()
     assert (trial.state, list(trial.intermediate_values)) == (TrialState.PRUNED, [1])
     assert trial.user_attrs["reason"] == "pruned after 1 epoch"
     assert RunRecord.read(tmp_path / job.folder).epochs_done == 1
 
 
-def test_refusals_told_as_complete_are_none_of_the_trials_that_a_pruner_waits_for(worker):
-    """As they are to samplers that look at complete trials alone."""
+def test_pruner_ignores_refused_trials_that_are_complete(worker):
+    """Refused trials are stored as complete for samplers that learn from complete trials only."""
     pruner = optuna.pruners.PercentilePruner(50.0, n_startup_trials=2, n_min_trials=1)
     worker.leases.study.pruner = pruner
     score = Score(split="synthetic", weights="raw", at="last", epoch=1, loss=1.0, correct=20, total=40, accuracy=50.0)
-    report = worker._reporter(worker._next())
+    report = worker._pruning_callback(worker._claim())
     for attributes, pruned in (({}, False), ({"refused": "over budget"}, False), ({}, True)):
         worker.leases.study.add_trial(
             optuna.trial.create_trial(value=99.0, intermediate_values={1: 99.0}, user_attrs=attributes)
@@ -77,24 +77,25 @@ def test_refusals_told_as_complete_are_none_of_the_trials_that_a_pruner_waits_fo
         assert report(score, None) == pruned
 
 
-def test_a_worker_that_has_lost_its_trial_says_nothing_more_of_it(worker, tmp_path):
-    job = worker._next()
+def test_worker_that_lost_its_lease_tells_nothing(worker, tmp_path, monkeypatch):
+    job = worker._claim()
     worker.leases.note(job.trial_id, lease={"worker": "another"})
-    worker._train(job)
+    monkeypatch.setattr(worker, "_claim", lambda: job)
+    assert worker.process_trial()
     (trial,) = worker.leases.trials()
     assert (trial.state, trial.intermediate_values) == (TrialState.RUNNING, {})
     record = RunRecord.read(tmp_path / job.folder)
-    assert record.status is Status.RUNNING, "as the other worker keeps it"
-    assert record.config["machine"]["name"] == "one_core", "its own"
+    assert record.status is Status.RUNNING, "the other worker updates it"
+    assert record.config["machine"]["name"] == "one_core", "this worker's machine"
 
 
 class EndOfTest(BaseException):
-    """Ends the endless loop of a heartbeat."""
+    """Ends the infinite loop of a heartbeat."""
 
 
 @pytest.fixture
 def beat(worker, monkeypatch):
-    """beat(n) lets the heartbeat of the worker's trial beat n times."""
+    """Return a function that lets the heartbeat renew the lease n times."""
 
     def beats(count):
         left = iter(range(count))
@@ -115,12 +116,12 @@ def lease_of(worker, job):
     return worker.leases.trials()[job.number].user_attrs["lease"]
 
 
-def test_heartbeat_renews_the_lease_of_the_trial_at_work(worker, beat):
-    job = worker._next()
+def test_heartbeat_renews_the_lease_of_the_current_trial(worker, beat):
+    job = worker._claim()
     first = lease_of(worker, job)
     beat(1)
-    assert lease_of(worker, job) == first, "no trial is at work yet"
-    worker.at_work = job.trial_id
+    assert lease_of(worker, job) == first, "the worker has no current trial yet"
+    worker.current_trial = job.trial_id
     beat(1)
     second = lease_of(worker, job)
     assert second["said"] > first["said"]
@@ -128,18 +129,18 @@ def test_heartbeat_renews_the_lease_of_the_trial_at_work(worker, beat):
     assert lease_of(worker, job)["said"] > second["said"]
 
 
-def test_heartbeat_leaves_a_trial_that_was_taken_over(worker, beat):
-    job = worker._next()
-    worker.at_work = job.trial_id
+def test_heartbeat_leaves_a_reclaimed_trial(worker, beat):
+    job = worker._claim()
+    worker.current_trial = job.trial_id
     worker.leases.note(job.trial_id, lease={"worker": "another"})
     beat(2)
     assert lease_of(worker, job) == {"worker": "another"}
 
 
-def test_heartbeat_survives_an_error_of_the_storage(worker, beat, monkeypatch, capsys):
-    job = worker._next()
-    worker.at_work = job.trial_id
-    first, holds, answers = lease_of(worker, job), worker.leases.holds, iter([OSError("away for a while")])
+def test_heartbeat_survives_a_storage_error(worker, beat, monkeypatch, capsys):
+    job = worker._claim()
+    worker.current_trial = job.trial_id
+    first, holds, answers = lease_of(worker, job), worker.leases.holds, iter([OSError("unavailable for a while")])
 
     def holds_after_an_error(trial_id):
         for error in answers:
@@ -149,14 +150,14 @@ def test_heartbeat_survives_an_error_of_the_storage(worker, beat, monkeypatch, c
     monkeypatch.setattr(worker.leases, "holds", holds_after_an_error)
     beat(2)
     assert lease_of(worker, job)["said"] > first["said"]
-    assert capsys.readouterr().out == "no heartbeat: away for a while\n"
+    assert capsys.readouterr().out == "no heartbeat: unavailable for a while\n"
 
 
 def test_heartbeat_starts_with_the_worker(worker, monkeypatch):
     started = threading.Event()
     monkeypatch.setattr(worker_module, "end_with", lambda parent, at_last: None)  # it would end this process
     monkeypatch.setattr(worker, "_beat", started.set)
-    monkeypatch.setattr(worker, "_take_turns", lambda: started.wait(60))
+    monkeypatch.setattr(worker, "process_trial", lambda: not started.wait(60))
     worker.work()
     assert started.is_set()
 

@@ -34,8 +34,8 @@ def force(tmp_path):
 
     def begin(name, code):
         (tmp_path / f"workers/{name}.log").write_text(f"{name} begins\n")
-        started.at_work.append((subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE), name))
-        return started.at_work[-1][0]
+        started.running.append((subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE), name))
+        return started.running[-1][0]
 
     yield started, begin
     started.stop()
@@ -66,20 +66,20 @@ def test_the_dead_are_told_with_how_they_ended(force):
         begin(name, code).communicate(timeout=180)
     died = {"killed": "ended by signal 9 (Killed: out of memory?)", "failed": "ended with exit status 1"}
     assert started.reap() == died
-    assert started.last_words("killed") == "killed begins"
+    assert started.last_log_line("killed") == "killed begins"
     assert len(started) == 0
 
 
 def test_a_worker_that_had_to_be_killed_is_excused(force, tmp_path, monkeypatch):
     """Within SQLite, which waits for a lock, it does not hear that it is to stop: no fault of its trial."""
-    monkeypatch.setattr(worker_pool, "PATIENCE_S", 5)
+    monkeypatch.setattr(worker_pool, "STOP_TIMEOUT_S", 5)
     started, begin = force
     for name, ignores in {"deaf": "signal.SIG_IGN", "hearing": "signal.SIG_DFL"}.items():
         code = f"import signal, time; signal.signal(signal.SIGTERM, {ignores}); print(1, flush=True); time.sleep(60)"
         assert begin(name, code).stdout.readline() == b"1\n"
-    with started.at_work[0][0].stdout, started.at_work[1][0].stdout:
+    with started.running[0][0].stdout, started.running[1][0].stdout:
         started.stop()
-    assert [process.returncode for process, _ in started.at_work] == [-9, -15]
+    assert [process.returncode for process, _ in started.running] == [-9, -15]
     assert [path.name for path in (tmp_path / "workers").glob("*.marking_infrastructure_failures")] == [
         "deaf.marking_infrastructure_failures"
     ]

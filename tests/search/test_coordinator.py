@@ -51,7 +51,7 @@ def started(configure, tmp_path, monkeypatch):
             return found
 
         with pytest.raises(KeyboardInterrupt):
-            search._watch(SimpleNamespace(trials=look), SimpleNamespace(update=lambda _: None, say=print))
+            search._watch(SimpleNamespace(trials=look), SimpleNamespace(update=lambda _: None, message=print))
         return search.workers.started
 
     return counted
