@@ -240,6 +240,10 @@ def configuration() -> str:
         "values and trains nothing. `seed` (an integer of at least 0) draws the weights, the order of the images, the "
         "augmentation and dropout.\n"
     ]
+    nested: dict[str, list[tuple[str, type[Any]]]] = {
+        "model": [("model.layers.NAME.", LayerConfig), ("model.head.", HeadConfig)],
+        "scheduler": [("scheduler.knots.NAME.", Knot)],
+    }
     for group, kinds in SCHEMAS.items():
         parts += [f"\n## `{group}`\n\n{_sentence(ABOUT_GROUPS[group])}\n\n", _options_table(group)]
         for kind, owner in kinds.items():
@@ -247,10 +251,7 @@ def configuration() -> str:
             shown = [entry for entry in entries(owner) if entry.name != "name"]
             body = fields_table(owner, prefix=f"{group}.", without=["name"]) if shown else "It has no keys.\n"
             parts += [heading, summary(owner), body]
-        for prefix, part in {
-            "model": [("model.layers.NAME.", LayerConfig), ("model.head.", HeadConfig)],
-            "scheduler": [("scheduler.knots.NAME.", Knot)],
-        }.get(group, []):
+        for prefix, part in nested.get(group, []):
             parts += [f"\n### `{prefix[:-1]}`\n\n", summary(part), fields_table(part, prefix=prefix)]
     parts += ["\n## Values of the choices\n\n", _enums()]
     parts += ["\n## `hydra.sweeper`\n\n", summary(sweeper.CompactSweeperConfig)]

@@ -53,9 +53,9 @@ def fields_of(cls: type, raw: Any, name: str) -> dict[str, Any]:
     """
     if not isinstance(raw, Mapping):
         raise ValueError(f"{name} must be a mapping, got {raw!r}")
-    if missing := _required(cls) - raw.keys():  # type: ignore[arg-type]  # classes are hashable
+    if missing := _required(cls) - raw.keys():
         raise ValueError(f"{name} lacks {', '.join(sorted(missing))}")
-    known = _names(cls)  # type: ignore[arg-type]  # classes are hashable
+    known = _names(cls)
     return {key: value for key, value in raw.items() if key in known}
 
 

@@ -277,7 +277,7 @@ FAULTS = (
     ),
     fault(
         "mnist_compact/cli/resume.py",
-        "build_callbacks(stored_callbacks(folder), new)",
+        "build_callbacks(stored_callbacks(folder), new_folder)",
         "[]",
         "a rerun has no callbacks",
         f"{OBSERVED}::test_own_callback_continues_in_resume_and_rerun",
