@@ -72,6 +72,7 @@ def parameters():
 @pytest.mark.parametrize("page", [*parameters()])
 def test_code_blocks_of_a_page_run_and_print_what_is_shown(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as of a program started there
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for folder in ("conf", "sweeps"):  # a page may add files to them

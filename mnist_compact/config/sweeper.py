@@ -85,7 +85,7 @@ class CompactSweeperConfig:
     n_trials: int = 60  # trials of the study that end, complete, pruned or failed; refused proposals do not count
     n_jobs: int = 0  # worker processes; 0 = one per core
     target: float | None = None  # stop once the scores of `target_trials` trials are better than this; null = never
-    target_trials: int = 1
+    target_trials: int = 1  # trials that must be better than `target` before the search stops
     time_limit_minutes: float | None = None  # of this command; null = no limit
     max_failures: int = 10  # the search stops once more trials of the study have failed
     max_refusals: int = 500  # the search stops after this number of refused proposals in a row

@@ -228,9 +228,9 @@ def test_curves_come_back_and_those_of_another_question_are_refused(tmp_path):
         Curves.read(tmp_path / "curves.csv", SearchQuestion.read(synthetic=True))
     text = (tmp_path / "curves.csv").read_text()
     (tmp_path / "curves.csv").write_text(text.replace("\nsgd,0.001,4,", "\nsgd,0.001,5,"))
-    with pytest.raises(ConfigError, match=r"another grid, for it holds optim=sgd optim.lr=0.001 \S+width=5 "):
+    with pytest.raises(ConfigError, match=r"another grid: it contains optim=sgd optim.lr=0.001 \S+width=5 "):
         Curves.read(tmp_path / "curves.csv", question)
-    with pytest.raises(ConfigError, match="does not exist; --record makes it"):
+    with pytest.raises(ConfigError, match="does not exist; --record creates it"):
         Curves.read(tmp_path / "none.csv", question)
 
 

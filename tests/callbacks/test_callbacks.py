@@ -178,7 +178,7 @@ def test_damaged_file_of_callbacks_is_named(tmp_path, capsys, text):
 
 def documented():
     page = (ROOT / "docs/how-to/write-a-callback.md").read_text(encoding="utf-8")
-    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    return re.findall(r"```python[^\n]*\n(.*?)```", page, re.DOTALL)
 
 
 @pytest.fixture

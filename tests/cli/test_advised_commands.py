@@ -222,7 +222,7 @@ def test_commands_at_the_end_of_a_synthetic_search_are_accepted(accepted, capsys
 
     monkeypatch.setattr(Coordinator, "search", search)
     told = []
-    monkeypatch.setattr(View, "say", lambda self, line: told.append(line))
+    monkeypatch.setattr(View, "message", lambda self, line: told.append(line))
     accepted("python -m mnist_compact -m sweeps=smoke hydra.sweeper.study_name=advised")
     lines = advised("\n".join(told))
     assert len(lines) == 3

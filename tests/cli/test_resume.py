@@ -160,7 +160,7 @@ def test_resume_of_a_completed_run_changes_nothing(type_in, tmp_path):
     for given in ([], ["train.epochs=1"], ["machine.threads=2"]):
         status, said, told = type_in("resume=run", *given)
         assert (status, told) == (0, "")
-        assert said.startswith("there is nothing to do: run is completed (epoch 1 of 1); train.epochs=<more> ")
+        assert said.startswith("there is nothing to do: run is completed (epoch 1 of 1); add train.epochs=<more> ")
     assert files() == before
     status, _, told = type_in("resume=run", "train.epochs=0")
     assert (status, told) == (2, "mnist_compact: train.epochs must be at least the run's 1, got 0\n")

@@ -81,6 +81,7 @@ def info_of(config):
     """What a run with this configuration tells its callbacks first."""
     return RunInfo(
         settings=to_record(config),
+        folder=Path("outputs/runs/example"),
         model_summary=summarize(config.model.build(), INPUT_SHAPE),
         device="cpu",
         train_images=config.data.train_size,

@@ -58,7 +58,7 @@ MODELS, SCHEDULERS, OPTIMIZERS = (
         ("+data.root=/x", "data.root is not a key of the configuration. It is machine.data_root now."),
         ("machine=cluster", f"machine=cluster does not exist. Options of machine: {options_of('machine')}."),
         ("machine.threads=2000000000", "machine.threads must be in [0, 1024], got 2000000000"),
-        ("machine.device=meta", f"{DEVICES}'meta' (it holds no numbers)"),
+        ("machine.device=meta", f"{DEVICES}'meta' (it cannot compute)"),
         ("model.layers.conv1.width=2000000000", "model.layers.conv1.width must be in [1, 1000000], got 2000000000"),
         (
             "model.layers.conv1.width=1000000 model.layers.conv2.width=1000000",

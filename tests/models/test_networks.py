@@ -117,13 +117,13 @@ def test_multiply_accumulates_agree_with_torchs_counter(configure, overrides):
                 "model.layers.conv5.pool=max",
                 "model.layers.conv4.pool=max",
             ),
-            "must fit the",
+            "must fit its",
         ),
         (
             ("model=compact", "model.layers.conv3.residual=true"),
             "model.layers.conv3.residual requires a layer that keeps its input's size",
         ),
-        (("model=compact", "model.layers.conv6.pool=max", "model.layers.conv5.pool=max"), "must fit the 2×2 image"),
+        (("model=compact", "model.layers.conv6.pool=max", "model.layers.conv5.pool=max"), "must fit its 2×2 input"),
     ],
 )
 def test_a_layer_that_does_not_fit_is_refused_by_name(configure, overrides, complaint):

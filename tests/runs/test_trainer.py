@@ -234,7 +234,10 @@ def test_no_epoch_goes_unreported(configure, recording_callback, tmp_path):
         (("model=m3", "budget.parameters_below=3928"), "got 3,928 for 3,928"),
         (("train.epochs=16",), "train.epochs must be at most budget.max_epochs = 15, got 16"),
         (("machine.device=abacus",), "machine.device must be auto, cpu or a GPU of this machine, got 'abacus'"),
-        (("optim=sgd", "optim.momentum=0", "scheduler.peak_momentum=0.8"), "needs an optimizer with momentum above 0"),
+        (
+            ("optim=sgd", "optim.momentum=0", "scheduler.peak_momentum=0.8"),
+            "requires an optimizer with momentum above 0",
+        ),
     ],
 )
 def test_what_cannot_run_is_refused_before_anything_is_written(

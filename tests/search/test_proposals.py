@@ -113,7 +113,7 @@ def test_machines_of_one_name_propose_different_points(proposer_of, tmp_path):
     """Workers have a token of their own: that of the host may be any container's."""
     url = f"sqlite:///{tmp_path}/shared.db"
     first, second = (proposer_of(RATES, worker=worker, url=url) for worker in ("vm-1-a1b2c3-0", "vm-1-d4e5f6-0"))
-    occasions = {first._occasion(), second._occasion()}
+    occasions = {first._seed_key(), second._seed_key()}
     assert len(occasions) == 2
     assert len({sampler_of(first.snapshot, occasion).base._rng.rng.randint(2**31) for occasion in occasions}) == 2
 
