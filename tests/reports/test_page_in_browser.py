@@ -336,7 +336,7 @@ def test_a_run_opens_with_layers_confusions_and_mistakes(open_page: Open, output
         ["1Conv2d 3x345", "2Linear2,200"]
     )
     wrong = dialog.locator(".confusion tbody tr").nth(4).locator("td").all_inner_texts()
-    assert wrong == ["", "", "", "", "990", "", "", "", "", "5", "0.50 % (5)"]
+    assert wrong == ["", "", "", "", "992", "", "", "", "", "5", "0.50 % (5)"]
     expect(dialog.locator(".mistake")).to_have_count(10)
     expect(dialog.locator(".mistake").first).to_contain_text("4→9")
     page.keyboard.press("Escape")
@@ -462,7 +462,7 @@ def test_what_lies_below_a_chart_is_counted(
     for name, accuracy in (("low", 20.25), ("lower", 10.0)):
         make_run(f"o/runs/{name}", metrics=metrics, scores=[score("test", "raw", "last", accuracy)])
     page = open_page(outputs)
-    expect(page.locator("#size-figure")).to_contain_text("2 points below, down to 10.00 %")
+    expect(page.locator("#size-figure")).to_contain_text("3 points below, down to 10.00 %")
     page.get_by_role("button", name="Clear selection").press("Enter")
     page.get_by_label("Select runs/low", exact=True).check()
     page.locator("#curves").scroll_into_view_if_needed()
