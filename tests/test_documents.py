@@ -66,7 +66,7 @@ def parameters():
         if blocks:
             starts = any(STARTS_PROCESSES.search(block.text) for block in blocks)
             name = str(page.relative_to(ROOT))
-            yield pytest.param(page, id=name, marks=[pytest.mark.process] if starts else [])
+            yield pytest.param(page, id=name, marks=[pytest.mark.slow] if starts else [])
 
 
 @pytest.mark.parametrize("page", [*parameters()])

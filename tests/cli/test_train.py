@@ -80,9 +80,9 @@ def test_a_notebooks_backend_does_not_keep_a_run_from_its_pictures(configure, re
     """It is read when matplotlib is first imported."""
     run(configure("train.epochs=1"), tmp_path, recording_callback())
     code = (
-        "import sys; from pathlib import Path; from mnist_compact import app; "
+        "import sys; from pathlib import Path; from mnist_compact.cli import train; "
         "from mnist_compact.records.record import RunRecord; "
-        "app._draw(Path(sys.argv[1]), RunRecord.read(Path(sys.argv[1])))"
+        "train._draw(Path(sys.argv[1]), RunRecord.read(Path(sys.argv[1])))"
     )
     inherited = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     command = [sys.executable, "-c", code, str(tmp_path)]
