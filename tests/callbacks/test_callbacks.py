@@ -119,7 +119,8 @@ HEARING = f"{__name__}.Hearing"
 
 
 @pytest.mark.usefixtures("configure")
-def test_options_of_callbacks_merge_with_own_ones():
+def test_options_of_callbacks_merge_with_own_ones(monkeypatch):
+    monkeypatch.setattr("mnist_compact.callbacks.config.check_installed", lambda *_, **__: None)  # MLflow is an extra
     assert chosen() == chosen("callbacks=none") == {}
     words = ("callbacks=[tensorboard,mlflow]", "callbacks.mlflow.experiment=probe", f"+callbacks.mine.path={HEARING}")
     assert chosen(*words, "+callbacks.mine.arguments.places=3") == {
