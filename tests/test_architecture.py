@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "models": set(),
     "optim": set(),
     "training": {"data", "models", "optim"},
+    "robustness": {"data", "training"},
     "records": set(),
     "callbacks": {"models", "records", "training"},
     "config": {"callbacks", "data", "models", "optim", "records", "training"},
@@ -28,7 +29,7 @@ MAY_IMPORT = {
     "api": {"callbacks", "config", "confirmation", "records", "reports", "runs", "search"},
     "cli": {
         *("callbacks", "config", "confirmation", "data", "hydra_ext", "models", "records", "reports", "runs"),
-        *("search", "training", "zoo"),
+        *("robustness", "search", "training", "zoo"),
     },
     "__init__": {"api", "callbacks", "config", "confirmation", "reports", "zoo"},
     # Entry points of `python -m mnist_compact.<name>`.
@@ -44,11 +45,11 @@ THIRD_PARTY = {
     "hydra": {"cli", "config", "hydra_ext", "search"},
     "omegaconf": {"cli", "config", "hydra_ext", "search"},
     "optuna": {"cli", "confirmation", "reports", "search"},
-    "pandas": {"cli", "common", "confirmation", "records", "reports", "zoo"},
-    "matplotlib": {"cli", "reports"},
+    "pandas": {"cli", "common", "confirmation", "records", "reports", "robustness", "zoo"},
+    "matplotlib": {"cli", "reports", "robustness"},
     "numba": {"models"},
     "scipy": {"common", "confirmation"},
-    "torch": {"callbacks", "cli", "data", "models", "optim", "runs", "training", "zoo"},
+    "torch": {"callbacks", "cli", "data", "models", "optim", "robustness", "runs", "training", "zoo"},
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
