@@ -86,9 +86,7 @@ def test_help_that_cannot_be_written_fails(monkeypatch, capsys, command):
         with pytest.raises(SystemExit) as end:
             command(["--help"])
         assert end.value.code == 1
-        assert capsys.readouterr().err.endswith(
-            ": standard output could not be written to (No space left on device)\n"
-        )
+        assert capsys.readouterr().err.endswith(": standard output could not be written to (No space left on device)\n")
 
 
 @pytest.mark.process
