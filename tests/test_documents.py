@@ -17,19 +17,24 @@ import re
 import runpy
 import shlex
 import shutil
+import subprocess
 import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 from unittest import mock
 
 import pytest
+from forked import ForkedPopen
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
 from mnist_compact.common.errors import EXIT_INTERRUPTED
 from mnist_compact.config import schema, sweeps_source
+from mnist_compact.runs import jobs
+from mnist_compact.search import worker_pool
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -75,6 +80,8 @@ def test_code_blocks_of_a_page_run_and_print_what_is_shown(page, tmp_path, monke
     monkeypatch.syspath_prepend(tmp_path)  # as of a program started there
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for module in (jobs, worker_pool):
+        monkeypatch.setattr(module, "subprocess", subprocess_with_forks())
     for folder in ("conf", "sweeps"):  # a page may add files to them
         shutil.copytree(ROOT / folder, tmp_path / folder)
     for module in (schema, sweeps_source):  # they find both folders by their own file
@@ -101,6 +108,11 @@ def test_code_blocks_of_a_page_run_and_print_what_is_shown(page, tmp_path, monke
         else:
             with contextlib.redirect_stdout(io.StringIO()):
                 exec(compile(block.text, where, "exec"), names)
+
+
+def subprocess_with_forks():
+    """The module `subprocess`, but its Popen forks this process, which has imported torch already."""
+    return SimpleNamespace(**{**vars(subprocess), "Popen": ForkedPopen})
 
 
 def commands_of(text):
