@@ -1,6 +1,7 @@
-"""The import rules of the package, as docs and CONTRIBUTING state them."""
+"""The import rules of the package, and that the page on the architecture states them."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -78,6 +79,22 @@ def test_layers_are_in_order():
         for other in allowed
         if layers.index(other) >= layers.index(package) and package != "__init__"
     ] == []
+
+
+def test_page_on_the_architecture_states_the_rules():
+    text = (PACKAGE.parent / "docs/explanation/architecture.md").read_text(encoding="utf-8")
+    table = text.split("| May import |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)(?:\.py)?` \| .+ \| (.+) \|$", table, re.MULTILINE)
+    stated = {package: set(re.findall(r"`(\w+)`", allowed)) for package, allowed in rows if package != "cli"}
+    assert stated == {package: MAY_IMPORT[package] for package in stated}
+    assert {*stated, "cli", "__init__", "__main__", "confirm", "evaluate", "report", "study"} == {*MAY_IMPORT}
+
+
+def test_files_that_the_page_on_the_architecture_names_exist():
+    text = (PACKAGE.parent / "docs/explanation/architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(?:mnist_compact/)?([\w/]+/\w+\.py)`", text)
+    assert len(named) > 10
+    assert [name for name in named if not (PACKAGE / name).exists() and not (PACKAGE.parent / name).exists()] == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -9,6 +9,7 @@ import ast
 import inspect
 import io
 import re
+import signal
 import textwrap
 import tokenize
 from collections.abc import Iterable, Iterator, Sequence
@@ -334,7 +335,6 @@ def record() -> str:
         "A run writes one folder. Reports read these files and nothing else. Accuracies are in per cent, losses are "
         "mean cross-entropy in nats without label smoothing, and times are in seconds.\n\n",
         table(("file", "content"), _texts(run_files)),
-        "\n`curves.png`, `confusion.png` and `mistakes.png` are drawn from these files when the run ends.\n",
         f"\n## `{run_files.RECORD}`\n\n",
         summary(records.RunRecord),
         fields_table(records.RunRecord),
@@ -373,10 +373,14 @@ def exit_codes() -> str:
         for each in entries(errors)
         if each.name.startswith("EXIT_")
     ]
+    rows += [
+        (f"`{128 + number}`", "", f"a grid, a search or a confirmation was ended by {number.name} (128 + its number)")
+        for number in (signal.SIGHUP, signal.SIGTERM)
+    ]
     return (
         "# Exit codes\n\n"
-        "Every command ends with one of these codes. A user error is printed as one message on stderr without a "
-        "traceback; `HYDRA_FULL_ERROR=1` shows the traceback of `python -m mnist_compact`.\n\n"
+        "Every process of this project ends with one of these codes. A user error is printed as one message on "
+        "stderr without a traceback; `HYDRA_FULL_ERROR=1` shows the traceback of `python -m mnist_compact`.\n\n"
         + table(("code", "name in `mnist_compact.common.errors`", "meaning"), rows)
     )
 
