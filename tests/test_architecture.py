@@ -26,17 +26,20 @@ MAY_IMPORT = {
     "reports": {"records", "search"},
     "confirmation": {"config", "data", "records", "runs", "search"},
     "zoo": {"config", "confirmation", "data", "models", "records", "training"},
+    "deploy": {"config", "data", "models", "records", "training", "zoo"},
     "hydra_ext": {"config", "records", "reports", "runs", "search"},
     "api": {"callbacks", "config", "confirmation", "records", "reports", "runs", "search"},
     "cli": {
-        *("callbacks", "config", "confirmation", "data", "hydra_ext", "models", "records", "reports", "runs"),
-        *("robustness", "search", "training", "zoo"),
+        *("callbacks", "config", "confirmation", "data", "deploy", "hydra_ext", "models", "records", "reports"),
+        *("robustness", "runs", "search", "training", "zoo"),
     },
-    "__init__": {"api", "callbacks", "config", "confirmation", "reports", "zoo"},
+    "__init__": {"api", "callbacks", "config", "confirmation", "deploy", "reports", "zoo"},
     # Entry points of `python -m mnist_compact.<name>`.
     "__main__": {"cli"},
     "confirm": {"cli"},
     "evaluate": {"cli"},
+    "export": {"cli"},
+    "predict": {"cli"},
     "report": {"cli"},
     "study": {"cli"},
 }
@@ -50,7 +53,9 @@ THIRD_PARTY = {
     "matplotlib": {"cli", "reports", "robustness"},
     "numba": {"models"},
     "scipy": {"common", "confirmation"},
-    "torch": {"callbacks", "cli", "data", "models", "optim", "robustness", "runs", "training", "zoo"},
+    "onnx": {"deploy"},
+    "onnxruntime": {"deploy"},
+    "torch": {"callbacks", "cli", "data", "deploy", "models", "optim", "robustness", "runs", "training", "zoo"},
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

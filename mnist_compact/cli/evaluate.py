@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_compact.cli.network_options import WEIGHTS_WITH_ZOO, add_network_options
 from mnist_compact.common.command import run_command
 from mnist_compact.common.errors import EXIT_FAILED, ConfigError
 from mnist_compact.records.discovery import TRIALS
@@ -37,17 +38,12 @@ def _parser() -> argparse.ArgumentParser:
         prog="mnist-compact-evaluate",
         description="Score a trained network class by class, and compare the result with its record or model card.",
     )
-    network = parser.add_mutually_exclusive_group(required=True)
-    network.add_argument("--zoo", metavar="NAME", help="a network of the zoo (list: python -m mnist_compact.zoo)")
-    network.add_argument("--run", type=Path, metavar="DIR", help="the last epoch of a run folder")
+    network = add_network_options(parser)
     network.add_argument("--trial", metavar="STUDY:N", help="the last epoch of a trial of a search")
     parser.add_argument(
         "--split",
         choices=("test", "holdout"),
         help="images to score (default: those that the run was scored on); must not be images that it was trained on",
-    )
-    parser.add_argument(
-        "--weights", choices=("raw", "averaged"), help="weights of a run (default: averaged if there are any)"
     )
     parser.add_argument(
         "--robust",
@@ -71,7 +67,7 @@ def _evaluate_zoo(arguments: argparse.Namespace) -> int:
     from mnist_compact.zoo.registry import card, load
 
     if arguments.weights:
-        raise ConfigError(["--weights cannot be used with --zoo, which has one set of weights for each network"])
+        raise ConfigError([WEIGHTS_WITH_ZOO])
     about = card(arguments.zoo)
     split = split_of(from_record(about.config).data, arguments.split)
     title, classifier = f"{about.name} of the zoo", load(about.name)
