@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.Image import open as open_image
 
 from mnist_compact.common.bounded_read import MIB, SMALL, read_bytes
 from mnist_compact.common.errors import ConfigError
@@ -57,7 +58,7 @@ def grey_levels(path: Path) -> Array:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about damaged metadata; limits are checked here
-            with Image.open(io.BytesIO(content), formats=sorted({*FORMATS.values()})) as image:
+            with open_image(io.BytesIO(content), formats=sorted({*FORMATS.values()})) as image:
                 _check_size(path, image.size)
                 image.seek(0)
                 return _as_grey(ImageOps.exif_transpose(image))
