@@ -79,9 +79,9 @@ class Database(RDBStorage):
         """
         try:
             with announced(f"writing the study {name}"), self.engine.begin() as connection, collection_paused():
-                inserted = connection.execute(insert(models.StudyModel.__table__), {"study_name": name})
-                assert inserted.inserted_primary_key is not None
-                study_id = inserted.inserted_primary_key[0]
+                study_of: Any = models.StudyModel.__table__
+                inserted: Any = connection.execute(insert(study_of).values(study_name=name)).inserted_primary_key
+                (study_id,) = inserted
                 _insert(connection, models.StudyDirectionModel, _directions(study_id, whole))
                 kinds: dict[Any, Mapping[str, Any]] = {
                     models.StudySystemAttributeModel: whole.system_attrs,
@@ -91,8 +91,8 @@ class Database(RDBStorage):
                     _insert(connection, kind, ({"study_id": study_id, **row} for row in _attributes(attributes)))
                 _insert(connection, models.TrialModel, (_trial(study_id, trial) for trial in whole.trials))
                 trial_of = models.TrialModel.__table__.c
-                written = select(trial_of.number, trial_of.trial_id).where(trial_of.study_id == study_id)
-                ids = {row.number: row.trial_id for row in connection.execute(written)}
+                query = select(trial_of.number, trial_of.trial_id).where(trial_of.study_id == study_id)
+                ids: dict[Any, Any] = dict(connection.execute(query).tuples().all())
                 for model, rows_of in ROWS.items():
                     rows = ({"trial_id": ids[trial.number], **row} for trial in whole.trials for row in rows_of(trial))
                     _insert(connection, model, rows)
