@@ -57,8 +57,8 @@ def open_storage(url: str, *, create: bool = True, wait_s: float | None = None) 
     if not has_record_locks(file.parent):  # SQLite would report a locked database
         raise ConfigError(
             [
-                f"SQLite needs a file system with locks, which {file.parent} is not on: use a journal, which needs none, "
-                f"with {JOURNAL}{file.absolute().parent}/study.log as hydra.sweeper.storage or --storage"
+                f"SQLite needs a file system with locks, which {file.parent} is not on: use a journal, which needs "
+                f"none, with {JOURNAL}{file.absolute().parent}/study.log as hydra.sweeper.storage or --storage"
             ]
         )
 
