@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mnist_compact.callbacks.base import Callback
     from mnist_compact.config.composition import compose
     from mnist_compact.confirmation.comparison import compare
+    from mnist_compact.deploy.pictures import read_picture
     from mnist_compact.reports.study_table import load_study
     from mnist_compact.reports.tables import load_runs
     from mnist_compact.zoo.classifier import load_network
@@ -28,6 +29,7 @@ __all__ = [
     "load_runs",
     "load_study",
     "rank",
+    "read_picture",
     "train",
 ]
 _MODULES = {
@@ -40,6 +42,7 @@ _MODULES = {
     "load_runs": "reports.tables",
     "load_study": "reports.study_table",
     "rank": "api",
+    "read_picture": "deploy.pictures",
     "train": "api",
 }
 

@@ -1,6 +1,7 @@
-"""The import rules of the package, as docs and CONTRIBUTING state them."""
+"""The import rules of the package, and that the page on the architecture states them."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,7 @@ MAY_IMPORT = {
     "models": set(),
     "optim": set(),
     "training": {"data", "models", "optim"},
+    "robustness": {"data", "training"},
     "records": set(),
     "callbacks": {"models", "records", "training"},
     "config": {"callbacks", "data", "models", "optim", "records", "training"},
@@ -24,17 +26,20 @@ MAY_IMPORT = {
     "reports": {"records", "search"},
     "confirmation": {"config", "data", "records", "runs", "search"},
     "zoo": {"config", "confirmation", "data", "models", "records", "training"},
+    "deploy": {"config", "data", "models", "records", "training", "zoo"},
     "hydra_ext": {"config", "records", "reports", "runs", "search"},
     "api": {"callbacks", "config", "confirmation", "records", "reports", "runs", "search"},
     "cli": {
-        *("callbacks", "config", "confirmation", "data", "hydra_ext", "models", "records", "reports", "runs"),
-        *("search", "training", "zoo"),
+        *("callbacks", "config", "confirmation", "data", "deploy", "hydra_ext", "models", "records", "reports"),
+        *("robustness", "runs", "search", "training", "zoo"),
     },
-    "__init__": {"api", "callbacks", "config", "confirmation", "reports", "zoo"},
+    "__init__": {"api", "callbacks", "config", "confirmation", "deploy", "reports", "zoo"},
     # Entry points of `python -m mnist_compact.<name>`.
     "__main__": {"cli"},
     "confirm": {"cli"},
     "evaluate": {"cli"},
+    "export": {"cli"},
+    "predict": {"cli"},
     "report": {"cli"},
     "study": {"cli"},
 }
@@ -44,11 +49,13 @@ THIRD_PARTY = {
     "hydra": {"cli", "config", "hydra_ext", "search"},
     "omegaconf": {"cli", "config", "hydra_ext", "search"},
     "optuna": {"cli", "confirmation", "reports", "search"},
-    "pandas": {"cli", "common", "confirmation", "records", "reports", "zoo"},
-    "matplotlib": {"cli", "reports"},
+    "pandas": {"cli", "common", "confirmation", "records", "reports", "robustness", "zoo"},
+    "matplotlib": {"cli", "reports", "robustness"},
     "numba": {"models"},
     "scipy": {"common", "confirmation"},
-    "torch": {"callbacks", "cli", "data", "models", "optim", "runs", "training", "zoo"},
+    "onnx": {"deploy"},
+    "onnxruntime": {"deploy"},
+    "torch": {"callbacks", "cli", "data", "deploy", "models", "optim", "robustness", "runs", "training", "zoo"},
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
@@ -77,6 +84,23 @@ def test_layers_are_in_order():
         for other in allowed
         if layers.index(other) >= layers.index(package) and package != "__init__"
     ] == []
+
+
+def test_page_on_the_architecture_states_the_rules():
+    text = (PACKAGE.parent / "docs/explanation/architecture.md").read_text(encoding="utf-8")
+    table = text.split("| May import |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)(?:\.py)?` \| .+ \| (.+) \|$", table, re.MULTILINE)
+    stated = {package: set(re.findall(r"`(\w+)`", allowed)) for package, allowed in rows if package != "cli"}
+    assert stated == {package: MAY_IMPORT[package] for package in stated}
+    entry_points = {package for package, allowed in MAY_IMPORT.items() if allowed == {"cli"}}
+    assert {*stated, "cli", "__init__", *entry_points} == {*MAY_IMPORT}
+
+
+def test_files_that_the_page_on_the_architecture_names_exist():
+    text = (PACKAGE.parent / "docs/explanation/architecture.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(?:mnist_compact/)?([\w/]+/\w+\.py)`", text)
+    assert len(named) > 10
+    assert [name for name in named if not (PACKAGE / name).exists() and not (PACKAGE.parent / name).exists()] == []
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))

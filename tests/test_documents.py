@@ -1,6 +1,7 @@
 """The code blocks of README.md and docs/ run, and print what the pages show.
 
-Each page's blocks run in order and within this process, in a folder that holds copies of conf/ and sweeps/:
+Each page's blocks run in order, in a folder that holds copies of conf/ and sweeps/ with fewer synthetic images.
+Commands run within this process, and the processes that they start are forks of it (forked.py):
 
 - ```console: lines `$ command`, each followed by parts of what it prints; `…` stands for anything.
 - ```python: a program, or a session with `>>>`, whose output is compared as doctest does (`…` again for anything).
@@ -17,19 +18,25 @@ import re
 import runpy
 import shlex
 import shutil
+import subprocess
 import sys
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 from unittest import mock
 
 import pytest
+from forked import ForkedPopen
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 
 from mnist_compact.common.errors import EXIT_INTERRUPTED
 from mnist_compact.config import schema, sweeps_source
+from mnist_compact.reports import plots
+from mnist_compact.runs import jobs
+from mnist_compact.search import worker_pool
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -75,8 +82,15 @@ def test_code_blocks_of_a_page_run_and_print_what_is_shown(page, tmp_path, monke
     monkeypatch.syspath_prepend(tmp_path)  # as of a program started there
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for module in (jobs, worker_pool):
+        monkeypatch.setattr(module, "subprocess", subprocess_with_forks())
+    monkeypatch.setattr(plots, "draw_run", lambda folder: None)  # no page prints a plot, and each takes seconds
     for folder in ("conf", "sweeps"):  # a page may add files to them
         shutil.copytree(ROOT / folder, tmp_path / folder)
+    for path in (tmp_path / "conf/data/synthetic.yaml", tmp_path / "sweeps/smoke.yaml"):
+        text, count = re.subn(r"\b(train|evaluation)_images: \d+", r"\1_images: 128", path.read_text(encoding="utf-8"))
+        assert count == 2
+        path.write_text(text, encoding="utf-8")
     for module in (schema, sweeps_source):  # they find both folders by their own file
         name = Path(module.__file__).relative_to(ROOT)
         monkeypatch.setattr(module, "__file__", str(tmp_path / name))
@@ -101,6 +115,11 @@ def test_code_blocks_of_a_page_run_and_print_what_is_shown(page, tmp_path, monke
         else:
             with contextlib.redirect_stdout(io.StringIO()):
                 exec(compile(block.text, where, "exec"), names)
+
+
+def subprocess_with_forks():
+    """The module `subprocess`, but its Popen forks this process, which has imported torch already."""
+    return SimpleNamespace(**{**vars(subprocess), "Popen": ForkedPopen})
 
 
 def commands_of(text):

@@ -9,6 +9,7 @@ import ast
 import inspect
 import io
 import re
+import signal
 import textwrap
 import tokenize
 from collections.abc import Iterable, Iterator, Sequence
@@ -153,7 +154,7 @@ def summary(owner: Any) -> str:
 
 def commands() -> str:
     """The page of all commands and their options."""
-    from mnist_compact.cli import confirm, evaluate, report_options, study, train
+    from mnist_compact.cli import confirm, evaluate, predict, report_options, study, train
     from mnist_compact.zoo import __main__ as zoo
 
     parts = [
@@ -173,6 +174,7 @@ def commands() -> str:
         ("mnist_compact.study", study._parser()),
         ("mnist_compact.confirm", confirm._parser()),
         ("mnist_compact.evaluate", evaluate._parser()),
+        ("mnist_compact.predict", predict._parser()),
         ("mnist_compact.zoo", zoo._parser()),
     ):
         parts += [f"## `python -m {module}`\n\nAlso installed as `{parser.prog}`. ", _command(parser, level="###")]
@@ -338,7 +340,6 @@ def record() -> str:
         "A run writes one folder. Reports read these files and nothing else. Accuracies are in per cent, losses are "
         "mean cross-entropy in nats without label smoothing, and times are in seconds.\n\n",
         table(("file", "content"), _texts(run_files)),
-        "\n`curves.png`, `confusion.png` and `mistakes.png` are drawn from these files when the run ends.\n",
         f"\n## `{run_files.RECORD}`\n\n",
         summary(records.RunRecord),
         fields_table(records.RunRecord),
@@ -377,10 +378,14 @@ def exit_codes() -> str:
         for each in entries(errors)
         if each.name.startswith("EXIT_")
     ]
+    rows += [
+        (f"`{128 + number}`", "", f"a grid, a search or a confirmation was ended by {number.name} (128 + its number)")
+        for number in (signal.SIGHUP, signal.SIGTERM)
+    ]
     return (
         "# Exit codes\n\n"
-        "Every command ends with one of these codes. A user error is printed as one message on stderr without a "
-        "traceback; `HYDRA_FULL_ERROR=1` shows the traceback of `python -m mnist_compact`.\n\n"
+        "Every process of this project ends with one of these codes. A user error is printed as one message on "
+        "stderr without a traceback; `HYDRA_FULL_ERROR=1` shows the traceback of `python -m mnist_compact`.\n\n"
         + table(("code", "name in `mnist_compact.common.errors`", "meaning"), rows)
     )
 

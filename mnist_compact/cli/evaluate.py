@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnist_compact.cli.network_options import WEIGHTS_WITH_ZOO, add_network_options
 from mnist_compact.common.command import run_command
 from mnist_compact.common.errors import EXIT_FAILED, ConfigError
 from mnist_compact.records.discovery import TRIALS
@@ -37,9 +38,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="mnist-compact-evaluate",
         description="Score a trained network class by class, and compare the result with its record or model card.",
     )
-    network = parser.add_mutually_exclusive_group(required=True)
-    network.add_argument("--zoo", metavar="NAME", help="a network of the zoo (list: python -m mnist_compact.zoo)")
-    network.add_argument("--run", type=Path, metavar="DIR", help="the last epoch of a run folder")
+    network = add_network_options(parser)
     network.add_argument("--trial", metavar="STUDY:N", help="the last epoch of a trial of a search")
     parser.add_argument(
         "--split",
@@ -47,13 +46,18 @@ def _parser() -> argparse.ArgumentParser:
         help="images to score (default: those that the run was scored on); must not be images that it was trained on",
     )
     parser.add_argument(
-        "--weights", choices=("raw", "averaged"), help="weights of a run (default: averaged if there are any)"
+        "--robust",
+        action="store_true",
+        help="also measure corrupted images, calibration, abstention and the hardest images (a minute or more)",
     )
+    parser.add_argument("--page", type=Path, metavar="FILE", help="with --robust: write an HTML page with the pictures")
     parser.add_argument("--sweeps", type=Path, default=Path(SWEEPS), help=f"folder of all studies (default: {SWEEPS})")
     return parser
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    if arguments.page and not arguments.robust:
+        raise ConfigError(["--page needs --robust"])
     return _evaluate_zoo(arguments) if arguments.zoo else _evaluate_run(arguments)
 
 
@@ -63,11 +67,15 @@ def _evaluate_zoo(arguments: argparse.Namespace) -> int:
     from mnist_compact.zoo.registry import card, load
 
     if arguments.weights:
-        raise ConfigError(["--weights cannot be used with --zoo, which has one set of weights for each network"])
+        raise ConfigError([WEIGHTS_WITH_ZOO])
     about = card(arguments.zoo)
     split = split_of(from_record(about.config).data, arguments.split)
-    evaluation = _show(f"{about.name} of the zoo", load(about.name), split)
-    return _compare(evaluation, about.correct, "card") if split.name == "test" else 0
+    title, classifier = f"{about.name} of the zoo", load(about.name)
+    evaluation = _show(title, classifier, split)
+    status = _compare(evaluation, about.correct, "card") if split.name == "test" else 0
+    if arguments.robust:
+        _measure(title, classifier, split, arguments.page)
+    return status
 
 
 def _evaluate_run(arguments: argparse.Namespace) -> int:
@@ -79,10 +87,14 @@ def _evaluate_run(arguments: argparse.Namespace) -> int:
     config = config_of_run(folder)
     file = file_of_run(folder, arguments.weights)
     split = split_of(config.data, arguments.split, config.machine.data_root)
-    evaluation = _show(str(file), read(file), split)
+    classifier = read(file)
+    evaluation = _show(str(file), classifier, split)
     weights = "averaged" if file.name.startswith("averaged") else "raw"
     recorded = RunRecord.read(folder).score(split.name, weights=weights)
-    return _compare(evaluation, recorded.correct, "record") if recorded is not None else 0
+    status = _compare(evaluation, recorded.correct, "record") if recorded is not None else 0
+    if arguments.robust:
+        _measure(str(file), classifier, split, arguments.page)
+    return status
 
 
 def _folder_of_trial(word: str, sweeps: Path) -> Path:
@@ -102,6 +114,19 @@ def _show(name: str, classifier: "Classifier", split: "Split") -> "Evaluation":
         f"log-loss {evaluation.loss:.5f}"
     )
     return evaluation
+
+
+def _measure(name: str, classifier: "Classifier", split: "Split", page: Path | None) -> None:
+    from mnist_compact.common.atomic import replacing
+    from mnist_compact.robustness.measures import measure
+    from mnist_compact.robustness.report import to_page, to_terminal
+
+    measured = measure(classifier, split, announce=lambda line: print(line, file=sys.stderr, flush=True))
+    sys.stdout.write(f"\n{to_terminal(measured)}")
+    if page is not None:
+        with replacing(page) as beside:
+            beside.write_text(to_page(measured, split, name), encoding="utf-8")
+        print(f"\n{page}")
 
 
 def _compare(evaluation: "Evaluation", recorded: int, by: str) -> int:

@@ -45,11 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     export = commands.add_parser("export", parents=[location], help="write a study to one small file")
-    export.add_argument("name", metavar="NAME")
+    export.add_argument("name", metavar="NAME", help="the study to export")
     export.add_argument("--out", type=Path, metavar="FILE", help=f"default: NAME{EXPORTED}")
 
     bring = commands.add_parser("import", parents=[location], help="import an exported study, to continue it")
-    bring.add_argument("file", type=Path, metavar="FILE")
+    bring.add_argument("file", type=Path, metavar="FILE", help="an exported study")
     bring.add_argument("--name", help="the study's new name (default: the exported name)")
 
     found = commands.add_parser("list", help="list studies")
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--format", choices=("table", "markdown", "csv"), default="table", help="csv: only the trials")
 
     watch = commands.add_parser("watch", parents=[location], help="display a search that another process runs")
-    watch.add_argument("name", metavar="NAME")
+    watch.add_argument("name", metavar="NAME", help="the study to display")
     return parser
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import mnist_compact
 from mnist_compact.common.errors import (
     EXIT_DIVERGED,
+    EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_REFUSED,
     PREFIX,
@@ -47,11 +48,13 @@ ABOUT_GROUPS = {
     "sweeps": "search questions, for use with -m",
 }
 FOLDER_COMMANDS = ("resume", "rerun")  # commands that take an existing folder
+PRINTING = {"--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i"}  # options that train nothing
 
 
 def main() -> None:
     """Entry point of `python -m mnist_compact` and of the console script."""
-    with plain_errors(), interrupted_by_signals():
+    prints_only = not PRINTING.isdisjoint(word.partition("=")[0] for word in sys.argv[1:])
+    with plain_errors(prints_only=prints_only), interrupted_by_signals():
         _check_working_folder()
         if "--version" in sys.argv[1:]:
             print(f"mnist_compact {mnist_compact.__version__}")
@@ -87,8 +90,13 @@ class _PastHydra(BaseException):
 
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
-    """Context manager: print user errors as one message. HYDRA_FULL_ERROR=1 shows the traceback instead."""
+def plain_errors(*, prints_only: bool = False) -> Iterator[None]:
+    """Context manager: print user errors as one message. HYDRA_FULL_ERROR=1 shows the traceback instead.
+
+    Args:
+        prints_only: Whether the body does nothing but print, so that it fails if stdout cannot be written to. The
+            result of other commands is in files, and they only report such an error.
+    """
     wants_all = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints the error in its own form and exits
     prepare_streams()
@@ -98,6 +106,8 @@ def plain_errors() -> Iterator[None]:
         finally:
             if fault := output_error():
                 print(f"{PREFIX}{fault}", file=sys.stderr)
+                if prints_only:
+                    sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe; nothing may be flushed at exit

@@ -20,7 +20,7 @@ def run_command(name: str, work: Callable[[], int | None], *, interrupted: str =
     """
     prepare_streams()
     try:
-        status = work()
+        status = _status_of(work)
         if problem := output_error():
             sys.stderr.write(f"{name}: {problem}\n")
             status = status or EXIT_FAILED
@@ -35,3 +35,11 @@ def run_command(name: str, work: Callable[[], int | None], *, interrupted: str =
         status = EXIT_INTERRUPTED
     if status:
         raise SystemExit(status)
+
+
+def _status_of(work: Callable[[], int | None]) -> int | str | None:
+    """Return the exit code of the command, which argparse raises after `--help` and after wrong usage."""
+    try:
+        return work()
+    except SystemExit as end:
+        return end.code

@@ -7,8 +7,8 @@ from importlib import import_module
 PREFIX = "mnist_compact: "  # begins the one error message on stderr; a parent process finds the message by it
 EXIT_FAILED = 1  # work that had begun was not completed, or its output could not be written
 EXIT_REFUSED = 2  # invalid request: no work was begun
-EXIT_DIVERGED = 3
-EXIT_WITHOUT_DATA = 4  # exit code of a worker: another worker would fail in the same way
+EXIT_DIVERGED = 3  # the loss of a run was not finite
+EXIT_WITHOUT_DATA = 4  # only of a search worker: the data could not be loaded, so other workers would fail, too
 EXIT_NO_COMPLETE_TRIAL = 5  # a search ended without a complete trial
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, the convention of shells
 

@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from mnist_compact.common.errors import EXIT_FAILED
+
 CHECK_EVERY_S = 1.0
 CLEANUP_S = 5.0
 
@@ -23,6 +25,6 @@ def end_with(parent: int, at_last: Callable[[], object] = lambda: None) -> None:
         last = threading.Thread(target=at_last, daemon=True)
         last.start()
         last.join(CLEANUP_S)
-        os._exit(1)
+        os._exit(EXIT_FAILED)
 
     threading.Thread(target=watch, daemon=True).start()

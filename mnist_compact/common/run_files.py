@@ -6,12 +6,14 @@ METRICS = "metrics.csv"  # one row per epoch, flushed after each
 LAYERS = "layers.csv"  # the layer table
 MISTAKES = "mistakes.npz"  # evaluation images that the final weights misclassified (see reports/plots.py)
 CORRECT = "correct.bits"  # one bit per evaluation image: classified correctly? (see records/correct_bits.py)
-WEIGHTS_SUFFIX = ".safetensors"
-WEIGHTS = "weights"  # a folder: last, best, averaged_last and averaged_best .safetensors
+WEIGHTS_SUFFIX = ".safetensors"  # the ending of the files in `weights`
+WEIGHTS = "weights"  # a folder with the weights: last, best, averaged_last and averaged_best
 CALLBACKS = "callbacks.json"  # the callbacks of the run, for `resume` and `rerun`
 CHECKPOINT = "checkpoint.pt"  # everything that `resume` needs
 CHECKPOINT_BEFORE = "checkpoint.previous.pt"  # the checkpoint of the epoch before
-CURVES_PICTURE, CONFUSION_PICTURE, MISTAKES_PICTURE = "curves.png", "confusion.png", "mistakes.png"
+CURVES_PICTURE = "curves.png"  # loss and accuracy over the epochs, drawn when the run ends
+CONFUSION_PICTURE = "confusion.png"  # the confusion matrix, drawn when the run ends
+MISTAKES_PICTURE = "mistakes.png"  # the misclassified images with the highest loss, drawn when the run ends
 OVERWRITTEN = (  # files that a new run replaces
     *(RECORD, CONFIG, METRICS, LAYERS, MISTAKES, CORRECT, CALLBACKS, WEIGHTS, CHECKPOINT, CHECKPOINT_BEFORE),
     *(CURVES_PICTURE, CONFUSION_PICTURE, MISTAKES_PICTURE),

@@ -32,10 +32,10 @@ SCHEMA_VERSION = 3
 
 
 class Status(StrEnum):
-    """The status of a run. A killed process leaves RUNNING behind."""
+    """The status of a run."""
 
-    RUNNING = "running"
-    COMPLETED = "completed"
+    RUNNING = "running"  # the run has not ended, or its process was killed
+    COMPLETED = "completed"  # all planned epochs were trained
     STOPPED = "stopped"  # pruned: ended early by a callback
     INTERRUPTED = "interrupted"  # Ctrl-C; the finished epochs are on disk
     DIVERGED = "diverged"  # the loss was not finite
@@ -50,14 +50,14 @@ class RecordError(UserError):
 class Score:
     """One score with its split, weights and epoch."""
 
-    split: str  # train, or the evaluated images: test, holdout, fashion_test, synthetic
+    split: str  # train, or the evaluated images: test, holdout, fashion_test, fashion_holdout, synthetic
     weights: str  # raw or averaged
     at: str  # last (epoch) or best (epoch by accuracy on this split, with these weights)
     epoch: int  # counted from 1
-    accuracy: float
-    loss: float
-    correct: int
-    total: int
+    accuracy: float  # in per cent: 100 × correct / total
+    loss: float  # mean cross-entropy in nats, without label smoothing
+    correct: int  # correctly classified images
+    total: int  # classified images
     final: bool = False  # the final score: evaluated split, last epoch, averaged weights if that epoch has any
 
 
@@ -68,9 +68,9 @@ class NetworkFacts:
     Every learned or frozen weight counts as a parameter; buffers do not.
     """
 
-    parameters: int
-    trainable_parameters: int
-    macs: int
+    parameters: int  # learned and frozen weights
+    trainable_parameters: int  # learned weights
+    macs: int  # multiply-accumulate operations for one image
     receptive_field: int | None  # px, of a unit before the final pooling and the head; None: unknown
     input_shape: list[int]  # channels, height, width
 
@@ -79,8 +79,8 @@ class NetworkFacts:
 class Normalisation:
     """Mean and standard deviation of the training pixels in [0, 1]; the network's input is (pixel - mean) / std."""
 
-    mean: float
-    std: float
+    mean: float  # between 0 and 1
+    std: float  # above 0
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -90,11 +90,11 @@ class Continuation:
     A run that is resumed for more epochs than planned differs from a run that was planned for all of them.
     """
 
-    after_epoch: int
-    planned_before: int  # total epochs
-    planned: int
-    started_at: str
-    environment: dict[str, Any]
+    after_epoch: int  # finished epochs when the run was resumed; 0: it began again
+    planned_before: int  # planned epochs in all, before the run was resumed
+    planned: int  # planned epochs in all, from then on
+    started_at: str  # ISO 8601 with time zone
+    environment: dict[str, Any]  # of the machine that resumed the run; the same keys as in `environment` of the record
 
 
 @dataclass(kw_only=True, slots=True)
@@ -105,24 +105,24 @@ class RunRecord:
     `confusion[actual][predicted]` counts evaluation images, classified by the weights of the final score.
     """
 
-    schema_version: int = SCHEMA_VERSION
-    status: Status
-    reason: str = ""
-    config: dict[str, Any]
-    overrides: list[str] = field(default_factory=list)
+    schema_version: int = SCHEMA_VERSION  # version of this schema with which the record was written
+    status: Status  # how the run ended, or that it has not ended
+    reason: str = ""  # why the run was not completed; empty for a completed run
+    config: dict[str, Any]  # the complete configuration: every group with its option's name and all its keys
+    overrides: list[str] = field(default_factory=list)  # the arguments of the command line
     evaluated: str  # the split on which the network is scored
     classes: list[str] = field(default_factory=list)  # names by label; empty in older records
     normalisation: Normalisation | None = None  # None in records of version 1
-    scores: list[Score] = field(default_factory=list)
-    epochs_done: int = 0
-    network: NetworkFacts
-    confusion: list[list[int]] | None = None
+    scores: list[Score] = field(default_factory=list)  # last and best epoch, for each split and kind of weights
+    epochs_done: int = 0  # finished epochs
+    network: NetworkFacts  # size and cost of the network
+    confusion: list[list[int]] | None = None  # rows: actual class, columns: predicted class; None before the run ends
     seconds: float = 0.0  # training and evaluation time, summed over all continuations
     started_at: str | None = None  # ISO 8601 with time zone
-    finished_at: str | None = None
+    finished_at: str | None = None  # ISO 8601 with time zone; None before the run ends
     # At the start: versions, processor, threads, device, git commit and whether the working tree was dirty.
     environment: dict[str, Any] = field(default_factory=dict)
-    continuations: list[Continuation] = field(default_factory=list)
+    continuations: list[Continuation] = field(default_factory=list)  # one for each time the run was resumed
 
     @property
     def final(self) -> Score | None:

@@ -1,14 +1,14 @@
 """Tables of runs: all runs, all epochs, the standard comparison, and the differences within a grid."""
 
-import gc
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnist_compact.common.garbage import collection_paused
 from mnist_compact.records.metrics import read_metrics, read_rows, typed
 from mnist_compact.records.settings import GROUPS
 from mnist_compact.reports.cells import Cell, dtype_of, proper
@@ -50,7 +50,7 @@ def load_runs(*paths: Path | str) -> "pd.DataFrame":
     Example:
         >>> load_runs("outputs")[["run", "parameters", "test_accuracy_last"]]  # doctest: +SKIP
     """
-    with _without_collection():
+    with collection_paused():
         return _table(read_runs(map(Path, paths)))
 
 
@@ -66,18 +66,6 @@ def _table(rows: Rows) -> "pd.DataFrame":
         score, kinds = ScoreColumn.of(name), set(map(type, cells[name])) - {type(None)}
         series[proper(name)] = _series(cells[name], SCORE_MEASURES[score.measure][0] if score else dtype_of(kinds))
     return pd.DataFrame(series)
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Disable garbage collection: a million cells without cycles would make it take a tenth of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _series(cells: Sequence[Cell], dtype: str) -> "pd.Series[Any]":

@@ -10,6 +10,7 @@ from mnist_compact.callbacks.base import Callback, RunInfo
 from mnist_compact.callbacks.pruning import LeaseLost, PruningCallback, never_prune
 from mnist_compact.common.errors import ConfigError, UserError
 from mnist_compact.common.run_files import OVERWRITTEN, RECORD
+from mnist_compact.common.signals import interruptible
 from mnist_compact.common.wording import counted
 from mnist_compact.config.conversion import from_record
 from mnist_compact.config.schema import RunConfig, to_record
@@ -22,7 +23,7 @@ from mnist_compact.training import checkpoint
 from mnist_compact.training.checkpoint import Progress
 from mnist_compact.training.config import MachineConfig
 from mnist_compact.training.device import autocast, describe_environment, memory_faults, prepared, resolve_device
-from mnist_compact.training.loop import Diverged, TrainingPlan, fit
+from mnist_compact.training.loop import Diverged, StepView, TrainingPlan, fit
 
 MOST_PARAMETERS = 100_000_000  # 1.6 GB with gradients and an optimizer's moments
 
@@ -212,8 +213,8 @@ def _conduct(writer: RunFolderWriter, callback: Callback, pruning_callback: Prun
                 evaluated_split=record.evaluated,
             )
         )
-        with memory_faults():  # here too, so that the record contains the plain message
-            finished = _train(writer, callback, pruning_callback)
+        with interruptible() as check_interrupt, memory_faults():  # here too, for the plain message in the record
+            finished = _train(writer, callback, pruning_callback, check_interrupt)
         record.status = Status.COMPLETED if finished else Status.STOPPED
     except Diverged as error:
         record.status, record.reason = Status.DIVERGED, str(error)
@@ -237,7 +238,12 @@ def _conduct(writer: RunFolderWriter, callback: Callback, pruning_callback: Prun
     return record
 
 
-def _train(writer: RunFolderWriter, callback: Callback, pruning_callback: PruningCallback) -> bool:
+def _train(
+    writer: RunFolderWriter,
+    callback: Callback,
+    pruning_callback: PruningCallback,
+    check_interrupt: Callable[[], None],
+) -> bool:
     """Train; return True if every planned epoch was done, and False if the pruning callback stopped the run."""
     train, progress, device = writer.run.train, writer.progress, writer.data.train.images.device
     scheduler, length = writer.run.scheduler, {"steps_per_epoch": len(writer.batches), "epochs": train.epochs}
@@ -252,8 +258,12 @@ def _train(writer: RunFolderWriter, callback: Callback, pruning_callback: Prunin
         watch_loss=device.type == "cpu",
         seed=writer.run.seed,
     )
-    first = progress.epoch + 1
-    for result in fit(writer.train_state, writer.batches, plan, first_epoch=first, on_step=callback.on_step_end):
+
+    def on_step(view: StepView) -> None:
+        check_interrupt()
+        callback.on_step_end(view)
+
+    for result in fit(writer.train_state, writer.batches, plan, first_epoch=progress.epoch + 1, on_step=on_step):
         row = metrics_row(result, writer.record.evaluated)
         progress.rows.append(row)
         final = final_of(scores_of(progress.rows, writer.record.evaluated))

@@ -4,16 +4,15 @@ Optuna writes one trial per transaction, counts the earlier trials each time, an
 reads. Both take minutes for 20,000 trials. `benchmarks/studies.py` measures the functions of this module.
 """
 
-import gc
 import json
 import math
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import optuna
@@ -22,9 +21,11 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, String, insert, select, type_coerce
+from sqlalchemy import Connection, String, func, insert, select, type_coerce
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.orm import Session
+
+from mnist_compact.common.garbage import collection_paused
+from mnist_compact.common.slow_work import announced
 
 METRIC_NAMES = "study:metric_names"  # Optuna's system attribute
 CHUNK = 5000  # rows that are in memory at a time, in addition to the trials built from them
@@ -77,30 +78,33 @@ class Database(RDBStorage):
             DuplicatedStudyError: A study of this name exists.
         """
         try:
-            with Session(self.engine) as session, session.begin():
-                session.add(study := models.StudyModel(study_name=name))
-                session.flush()
-                study_id: Any = study.study_id  # Optuna's models carry the types of an older SQLAlchemy
-                _insert(session, models.StudyDirectionModel, _directions(study_id, whole))
+            with announced(f"writing the study {name}"), self.engine.begin() as connection, collection_paused():
+                study_of: Any = models.StudyModel.__table__
+                inserted: Any = connection.execute(insert(study_of).values(study_name=name)).inserted_primary_key
+                (study_id,) = inserted
+                _insert(connection, models.StudyDirectionModel, _directions(study_id, whole))
                 kinds: dict[Any, Mapping[str, Any]] = {
                     models.StudySystemAttributeModel: whole.system_attrs,
                     models.StudyUserAttributeModel: whole.user_attrs,
                 }
                 for kind, attributes in kinds.items():
-                    _insert(session, kind, ({"study_id": study_id, **row} for row in _attributes(attributes)))
-                trials = [_trial_model(study_id, trial) for trial in whole.trials]
-                session.add_all(trials)
-                session.flush()
-                ids = [trial.trial_id for trial in trials]
+                    _insert(connection, kind, ({"study_id": study_id, **row} for row in _attributes(attributes)))
+                _insert(connection, models.TrialModel, (_trial(study_id, trial) for trial in whole.trials))
+                trial_of = models.TrialModel.__table__.c
+                query = select(trial_of.number, trial_of.trial_id).where(trial_of.study_id == study_id)
+                ids: dict[Any, Any] = dict(connection.execute(query).tuples().all())
                 for model, rows_of in ROWS.items():
-                    rows = (
-                        {"trial_id": trial_id, **row}
-                        for trial_id, trial in zip(ids, whole.trials, strict=True)
-                        for row in rows_of(trial)
-                    )
-                    _insert(session, model, rows)
+                    rows = ({"trial_id": ids[trial.number], **row} for trial in whole.trials for row in rows_of(trial))
+                    _insert(connection, model, rows)
         except IntegrityError as error:
             raise optuna.exceptions.DuplicatedStudyError from error
+
+    def count(self, study_id: int) -> int:
+        """Count the trials of a study without reading them."""
+        trial = models.TrialModel.__table__.c
+        with self.engine.connect() as connection:
+            query = select(func.count()).where(trial.study_id == study_id)
+            return connection.execute(query).scalar_one()
 
     def _get_trials(
         self,
@@ -113,15 +117,20 @@ class Database(RDBStorage):
         if states is not None or trial_id_greater_than >= 0:
             return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
         try:
-            with self.engine.connect().execution_options(yield_per=CHUNK) as connection, _without_collecting():
+            with (
+                announced("reading the study's trials"),
+                self.engine.connect().execution_options(yield_per=CHUNK) as connection,
+                collection_paused(),
+            ):
                 return _all_trials(connection, study_id)
         except SQLAlchemyError as error:
             raise optuna.exceptions.StorageInternalError(str(error)) from error
 
 
-def _insert(session: Session, model: Any, rows: Iterable[Row]) -> None:
-    if found := list(rows):
-        session.execute(insert(model), found)
+def _insert(connection: Connection, model: Any, rows: Iterator[Row]) -> None:
+    """Insert rows into the model's table, without an object per row."""
+    while chunk := [*islice(rows, CHUNK)]:
+        connection.execute(insert(model.__table__), chunk)
 
 
 def _directions(study_id: int, whole: WholeStudy) -> Iterator[Row]:
@@ -129,14 +138,14 @@ def _directions(study_id: int, whole: WholeStudy) -> Iterator[Row]:
         yield {"study_id": study_id, "objective": objective, "direction": direction}
 
 
-def _trial_model(study_id: int, trial: FrozenTrial) -> Any:
-    return models.TrialModel(
-        study_id=study_id,
-        number=trial.number,
-        state=trial.state,
-        datetime_start=trial.datetime_start,
-        datetime_complete=trial.datetime_complete,
-    )
+def _trial(study_id: int, trial: FrozenTrial) -> Row:
+    return {
+        "study_id": study_id,
+        "number": trial.number,
+        "state": trial.state,
+        "datetime_start": _utc(trial.datetime_start),
+        "datetime_complete": _utc(trial.datetime_complete),
+    }
 
 
 def _params(trial: FrozenTrial) -> Iterator[Row]:
@@ -188,7 +197,8 @@ def _all_trials(connection: Connection, study_id: int) -> list[FrozenTrial]:
         table = model.__table__
         columns = [type_coerce(table.c[name], String) if name.endswith("_type") else table.c[name] for name in names]
         query = select(table.c.trial_id, *columns).where(table.c.trial_id.in_(of_study))
-        return iter(connection.execute(query.order_by(*table.primary_key)))
+        for chunk in connection.execute(query.order_by(*table.primary_key)).partitions():  # faster than row by row
+            yield from chunk
 
     params, distributions = defaultdict[int, Row](dict), defaultdict[int, dict[str, BaseDistribution]](dict)
     for trial_id, name, value, text in rows(models.TrialParamModel, "param_name", "param_value", "distribution_json"):
@@ -225,6 +235,11 @@ def _all_trials(connection: Connection, study_id: int) -> list[FrozenTrial]:
     ]
 
 
+def _utc(local: datetime | None) -> datetime | None:
+    """Convert the naive local time of Optuna's trials to the naive UTC time of the database."""
+    return None if local is None else local.astimezone(UTC).replace(tzinfo=None)
+
+
 def _local(utc: datetime | None) -> datetime | None:
     """Convert the database's naive UTC time to the naive local time that Optuna's trials have."""
     return None if utc is None else utc.replace(tzinfo=UTC).astimezone().replace(tzinfo=None)
@@ -235,15 +250,3 @@ def _read_attributes(rows: Iterable[Any]) -> defaultdict[int, Row]:
     for trial_id, key, text in rows:
         attributes[trial_id][sys.intern(key)] = json.loads(text)
     return attributes
-
-
-@contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Pause garbage collection: none of the many new objects is garbage, and scanning them takes most of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

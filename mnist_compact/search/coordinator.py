@@ -29,7 +29,6 @@ from mnist_compact.search.status import store_criteria
 from mnist_compact.search.stopping import StoppingCriteria, StopReason, stop_of
 from mnist_compact.search.storage import StorageLost, raising_storage_lost, retry_while_locked
 from mnist_compact.search.worker_pool import WorkerPool
-from mnist_compact.training.device import resolve_device
 
 POLL_S = 0.5
 READ_WAIT_S = 1.0  # how long one read waits for a locked storage
@@ -129,7 +128,14 @@ class Coordinator:
             study_spec.create_or_load()
         leases = retry_while_locked(self._leases, self.url, _print)
         retry_while_locked(lambda: self._store_criteria(leases), self.url, _print)
-        trials = retry_while_locked(leases.trials, self.url, _print)
+        with leases.alive:  # the workers' leases refer to this lock
+            try:
+                return self._run(leases, view_class)
+            finally:
+                self.workers.stop()
+
+    def _run(self, leases: TrialLeases, view_class: type[View]) -> SearchResult:
+        trials = self._first_reading(leases)
         self.workers.jobs = self._needed(trials)
         view = view_class(self.name, self.folder, self.url, self.settings, self.workers.jobs)
         view.begin(trials)
@@ -143,8 +149,7 @@ class Coordinator:
         stop: StopReason | None = None
         reason = "stopped"
         try:
-            with leases.alive:  # the workers' leases refer to this lock
-                stop = self._watch(leases, view)
+            stop = self._watch(leases, view)
             reason = stop.reason
         except (KeyboardInterrupt, SystemExit):
             reason = f"interrupted: {RERUN}"
@@ -167,6 +172,15 @@ class Coordinator:
             raise ExecutionError(f"{stop.reason}, and no trial is complete", EXIT_NO_COMPLETE_TRIAL)
         return SearchResult(self.name, self.folder, stop.reason)
 
+    def _first_reading(self, leases: TrialLeases) -> list[FrozenTrial]:
+        """Read the trials. The first worker of a large study starts before, because it takes seconds to start, too."""
+        if retry_while_locked(leases.are_many, self.url, _print):
+            self.workers.start_worker()
+        trials = retry_while_locked(leases.trials, self.url, _print)
+        if stop_of(trials, self.settings) is not None:
+            self.workers.stop()
+        return trials
+
     def _conclude(self, leases: TrialLeases, view: View, reason: str) -> None:
         with leases.watch.guard():
             view.end(leases.study, reason)
@@ -187,7 +201,10 @@ class Coordinator:
             StorageLost: The storage stays locked.
         """
         check_settings(self.config)
-        resolve_device(self.machine.device)
+        if self.machine.device not in ("auto", "cpu"):  # these always exist, and importing torch takes seconds
+            from mnist_compact.training.device import resolve_device
+
+            resolve_device(self.machine.device)
         with closing(Composer(self.snapshot, space_of(self.snapshot).fixed)) as composer:
             composer.run_config([])
             callbacks_of(composer.composed([]))

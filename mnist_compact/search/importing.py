@@ -13,7 +13,7 @@ from mnist_compact.records.discovery import TRIALS
 from mnist_compact.search.locate import database_of, opened
 from mnist_compact.search.status import CRITERIA
 from mnist_compact.search.storage_urls import file_of, shown
-from mnist_compact.search.transfer import import_study, parse, read
+from mnist_compact.search.transfer import parse, read, store
 
 ENDED = ("COMPLETE", "PRUNED", "FAIL")
 MORE = 10  # trials that the printed command adds to a study that has reached its `n_trials`
@@ -35,11 +35,11 @@ def import_file(path: Path, folder: Path, url: str | None, name: str | None) -> 
         ConfigError: The file is damaged, or the name is taken.
     """
     exported = read(path)
-    parse(exported)  # a damaged file is refused before anything is created
+    whole = parse(exported)  # a damaged file is refused before anything is created
     name = name or exported["name"]
     if url:
         with _undone(file_of(url)), interrupted_by_signals(), opened(url) as storage:
-            import_study(exported, storage, name)
+            store(whole, storage, name)
     else:
         database = database_of(folder, name)
         if database.exists():
@@ -57,7 +57,7 @@ def import_file(path: Path, folder: Path, url: str | None, name: str | None) -> 
             replacing(database) as beside,
             opened(f"sqlite:///{beside}") as storage,
         ):
-            import_study(exported, storage, name)
+            store(whole, storage, name)
     ended = sum(entry["state"] in ENDED and "refused" not in entry["user_attrs"] for entry in exported["trials"])
     asked = exported["user_attrs"].get(CRITERIA, {}).get("n_trials", 0)
     total = asked if asked > ended else ended + MORE

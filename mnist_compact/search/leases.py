@@ -29,12 +29,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnist_compact.common.locks import lock_file
 from mnist_compact.records.record import RecordError, RunRecord, Status
+from mnist_compact.search.bulk import Database
 from mnist_compact.search.counts import FIXED, tally
 from mnist_compact.search.storage import STORAGE_ERRORS, StorageLost, StorageWatch, open_storage
 
 LEASE_S = 90.0  # a trial of another machine is reclaimed after this time without a heartbeat
 UNLEASED_S = 120.0  # a trial of another machine may be without a lease for this time after its creation
 MAX_ATTEMPTS = 2
+MANY = 1000  # trials of a study
 INFRASTRUCTURE_FAILURE = ".marking_infrastructure_failures"  # file name extension of a worker's mark
 
 
@@ -83,6 +85,11 @@ class TrialLeases:
         """
         with self.watch.guard():
             return self.study.get_trials(deepcopy=False)
+
+    def are_many(self) -> bool:
+        """Whether reading the trials for the first time takes seconds. A journal was read when it was opened."""
+        with self.watch.guard():
+            return isinstance(self.storage, Database) and self.storage.count(self.study._study_id) >= MANY
 
     def needs_another(self, n_trials: int) -> bool:
         """Whether fewer than `n_trials` have ended or are running."""

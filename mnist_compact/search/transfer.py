@@ -23,6 +23,8 @@ from optuna.trial import FrozenTrial, TrialState
 from mnist_compact.common.atomic import replacing
 from mnist_compact.common.bounded_read import LARGE, gunzip, parse_json, read_bytes
 from mnist_compact.common.errors import ConfigError
+from mnist_compact.common.garbage import collection_paused
+from mnist_compact.common.slow_work import announced
 from mnist_compact.search.bulk import METRIC_NAMES, WholeStudy, create, distribution_of
 from mnist_compact.search.counts import FIXED
 
@@ -92,7 +94,8 @@ def read(path: Path) -> ExportedStudy:
         ConfigError: The file is damaged, not an exported study, or of another schema version.
     """
     try:
-        exported = parse_json(gunzip(read_bytes(path, LARGE)))
+        with announced(f"reading {path}"), collection_paused():
+            exported = parse_json(gunzip(read_bytes(path, LARGE)))
     except OSError as error:
         raise ConfigError([f"{path} cannot be read ({error.strerror})"]) from error
     except ValueError as error:
@@ -114,7 +117,7 @@ def parse(exported: ExportedStudy) -> WholeStudy:
     Raises:
         ConfigError: The content is damaged.
     """
-    with _damage():
+    with _damage(), announced("checking the exported study"), collection_paused():
         trials = [_trial(entry) for entry in exported["trials"]]
         directions = [StudyDirection[direction.upper()] for direction in exported["directions"]]
         system_attrs = dict(exported.get("system_attrs", {}))  # earlier versions wrote none
@@ -138,13 +141,22 @@ def parse(exported: ExportedStudy) -> WholeStudy:
 
 
 def import_study(exported: ExportedStudy, storage: BaseStorage, name: str) -> Study:
-    """Create the study under `name`, with the trials' numbers; nothing is left of it if that fails.
+    """Check an exported study and `store` it.
 
     Raises:
         ConfigError: The name is taken, or the content is damaged.
     """
+    return store(parse(exported), storage, name)
+
+
+def store(whole: WholeStudy, storage: BaseStorage, name: str) -> Study:
+    """Create the study under `name`, with the trials' numbers; nothing is left of it if that fails.
+
+    Raises:
+        ConfigError: The name is taken.
+    """
     try:
-        return create(storage, name, parse(exported))
+        return create(storage, name, whole)
     except optuna.exceptions.DuplicatedStudyError as error:
         raise ConfigError(
             [f"a study {name!r} exists there already; --name <name> imports it under another name"]

@@ -21,6 +21,7 @@ from mnist_compact.callbacks.pruning import LeaseLost, PruningCallback
 from mnist_compact.common.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_WITHOUT_DATA, ConfigError
 from mnist_compact.common.orphans import end_with
 from mnist_compact.common.run_files import RECORD
+from mnist_compact.common.signals import interruptible
 from mnist_compact.common.streams import prepare_streams
 from mnist_compact.common.wording import counted
 from mnist_compact.config.conversion import callbacks_of
@@ -106,7 +107,8 @@ class Worker:
             return False
         self.current_trial = job.trial_id  # the heartbeat renews its lease
         try:
-            record = self._train(job)  # scores are reported, and the trial may be pruned, after each epoch
+            with interruptible():
+                record = self._train(job)  # scores are reported, and the trial may be pruned, after each epoch
         except LeaseLost as error:
             print(f"trial {job.number}: {error}", flush=True)
         except (WithoutData, StorageLost, *STORAGE_ERRORS):

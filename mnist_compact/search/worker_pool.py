@@ -114,3 +114,4 @@ class WorkerPool:
                 mark_infrastructure_failure(lock_of(self.folder, name))
                 process.kill()
                 process.wait()
+        self.running = []

@@ -39,6 +39,17 @@ def evaluate(model: nn.Module, data: Datasets) -> Evaluation:
 
 
 @torch.inference_mode()
+def log_probabilities_of(classify: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Compute the logarithms of the class probabilities, (N, 10).
+
+    Args:
+        classify: Maps uint8 images (n, 28, 28) to logits (n, 10).
+        images: uint8 images, (N, 28, 28).
+    """
+    return torch.cat([classify(part).log_softmax(1) for part in images.split(BATCH)])
+
+
+@torch.inference_mode()
 def score(classify: Callable[[Tensor], Tensor], split: Split) -> Evaluation:
     """Evaluate a function on a split.
 
@@ -46,7 +57,7 @@ def score(classify: Callable[[Tensor], Tensor], split: Split) -> Evaluation:
         classify: Maps uint8 images (n, 28, 28) to logits (n, 10).
         split: The images and labels.
     """
-    log_probabilities = torch.cat([classify(part).log_softmax(1) for part in split.images.split(BATCH)])
+    log_probabilities = log_probabilities_of(classify, split.images)
     confidence, predicted = log_probabilities.exp().max(1)
     return Evaluation(
         loss=F.nll_loss(log_probabilities, split.labels).item(),

@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from mnist_compact.cli import report
+from mnist_compact.cli import confirm, evaluate, report, study, train
 from mnist_compact.common.command import run_command
 from mnist_compact.common.streams import DEGRADE
 from mnist_compact.zoo import __main__
 
 CARD = ("--card", "fast")
+HAS_FULL_DEVICE = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+
+
+def train_main(arguments):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["mnist_compact", *arguments])
+        train.main()
 
 
 def printed_in(encoding, monkeypatch, errors="strict"):
@@ -37,10 +44,10 @@ def test_encoding_errors_chosen_by_the_user_stay(monkeypatch):
 
 
 def test_help_can_be_printed_in_ascii(monkeypatch):
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
-    with pytest.raises(SystemExit) as end:
-        report.main(["--help"])
-    assert end.value.code == 0
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    report.main(["--help"])
+    assert b"usage: mnist-compact-report" in out.buffer.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -51,9 +58,8 @@ def test_degraded_characters(text, written):
     assert text.encode("ascii", DEGRADE) == written
 
 
+@HAS_FULL_DEVICE
 def test_full_output_turns_success_into_failure(monkeypatch, capsys):
-    if not Path("/dev/full").exists():
-        pytest.skip("this system has no /dev/full")
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)
         with pytest.raises(SystemExit) as end:
@@ -72,8 +78,29 @@ def test_command_with_closed_streams_succeeds(redirect):
     assert subprocess.run(line, shell=True, timeout=180).returncode == 0
 
 
+@HAS_FULL_DEVICE
+@pytest.mark.parametrize("command", [report.main, study.main, confirm.main, evaluate.main, __main__.main, train_main])
+def test_help_that_cannot_be_written_fails(monkeypatch, capsys, command):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit) as end:
+            command(["--help"])
+        assert end.value.code == 1
+        assert capsys.readouterr().err.endswith(": standard output could not be written to (No space left on device)\n")
+
+
 @pytest.mark.process
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@HAS_FULL_DEVICE
+@pytest.mark.parametrize("option", ["-h", "--hydra-help", "--version", "--cfg=job", "--info=defaults"])
+def test_option_that_only_prints_fails_without_output(tmp_path, option):
+    line = f"exec {sys.executable} -m mnist_compact {option} > /dev/full"
+    done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert done.stderr == "mnist_compact: standard output could not be written to (No space left on device)\n"
+
+
+@pytest.mark.process
+@HAS_FULL_DEVICE
 def test_run_with_full_output_completes(tmp_path):
     line = f"exec {sys.executable} -m mnist_compact data=synthetic train=quick machine.threads=1 > /dev/full"
     done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=300)

@@ -1,8 +1,11 @@
 """A run from configuration to folder, and back from the folder to its end."""
 
+import contextlib
 import csv
 import gc
 import json
+import os
+import signal
 from itertools import pairwise
 
 import pytest
@@ -153,6 +156,21 @@ def test_ctrl_c_is_an_ending_of_its_own(configure, recording_callback, tmp_path)
     assert (record.status, record.epochs_done) == ("interrupted", 1)
     assert RunRecord.read(tmp_path).status == "interrupted"
     assert resume(tmp_path, recording_callback()).epochs_done == 3
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_ctrl_c_dropped_by_a_library_interrupts_the_run(configure, recording_callback, tmp_path, fails):
+    """Numba's compiler drops a Ctrl-C, and then fails with an error of its own or continues."""
+
+    def press(view):
+        if view.epoch == 2:
+            with contextlib.suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+            if fails:
+                raise RuntimeError("no compiled object yet")
+
+    record = run(configure("train.epochs=3"), tmp_path, recording_callback(press))
+    assert (record.status, record.reason, record.epochs_done) == ("interrupted", "interrupted by the user", 1)
 
 
 def test_a_run_can_be_lengthened_but_not_shortened(configure, recording_callback, tmp_path):

@@ -1,13 +1,19 @@
-"""How many workers a search starts, and what it says of settings that it does not use; no process is started."""
+"""How many workers a search starts, and what it says of settings that it does not use; no worker is started."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 
+import optuna
 import pytest
 from hydra import compose
 from optuna.trial import TrialState, create_trial
 
 from mnist_compact.search import coordinator as module
+from mnist_compact.search import leases as module_of_leases
+from mnist_compact.search.bulk import Database
 from mnist_compact.search.coordinator import Coordinator, _of_a_launcher
+from mnist_compact.search.leases import TrialLeases
 
 FREE, FINITE = "model.dropout=interval(0.0,0.1)", "model.layers.conv1.width=range(4,7)"
 
@@ -69,6 +75,46 @@ def started(configure, tmp_path, monkeypatch):
 )
 def test_no_more_workers_start_than_trials_are_left(started, words, ended, workers):
     assert started(*words, ended=ended) == workers
+
+
+@pytest.mark.parametrize(
+    ("many", "n_trials", "said"),
+    [
+        (True, 20, ["start", "read"]),
+        (True, 2, ["start", "read", "stop"]),  # all trials have ended
+        (False, 20, ["read"]),
+    ],
+)
+def test_worker_of_a_large_study_starts_before_the_trials_are_read(configure, tmp_path, many, n_trials, said):
+    words = ("hydra/sweeper=compact", f"hydra.sweeper.folder={tmp_path}", f"hydra.sweeper.n_trials={n_trials}")
+    config = compose("config", overrides=["hydra/help=default", *words], return_hydra_config=True)
+    search, done = Coordinator(config, ["data=synthetic", FREE]), []
+    trials = [create_trial(state=TrialState.COMPLETE, value=90.0) for _ in range(2)]
+    search.workers = SimpleNamespace(start_worker=lambda: done.append("start"), stop=lambda: done.append("stop"))
+    leases = SimpleNamespace(are_many=lambda: many, trials=lambda: done.append("read") or trials)
+    assert search._first_reading(leases) is trials
+    assert done == said
+
+
+def test_trials_are_many_from_a_limit_on(tmp_path, monkeypatch):
+    """They are counted without being read."""
+    url = f"sqlite:///{tmp_path}/study.db"
+    optuna.create_study(study_name="other", storage=url).add_trials([create_trial(value=1.0) for _ in range(5)])
+    study = optuna.create_study(study_name="s", storage=url)
+    study.add_trials([create_trial(value=1.0) for _ in range(2)])
+    leases = TrialLeases(tmp_path, url, "s", "ours", private=True)
+    monkeypatch.setattr(module_of_leases, "MANY", 3)
+    monkeypatch.setattr(Database, "_get_trials", None)
+    assert not leases.are_many()
+    monkeypatch.setattr(module_of_leases, "MANY", 2)
+    assert leases.are_many()
+
+
+def test_coordinator_does_not_import_torch():
+    """A search starts its workers seconds sooner."""
+    code = "import sys, mnist_compact.search.coordinator, mnist_compact.search.resuming; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """A worker in this process: pruned trials, lost leases, heartbeats."""
 
 import os
+import signal
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 
 import optuna
 import pytest
@@ -75,6 +76,26 @@ def test_pruner_ignores_refused_trials_that_are_complete(worker):
             optuna.trial.create_trial(value=99.0, intermediate_values={1: 99.0}, user_attrs=attributes)
         )
         assert report(score, None) == pruned
+
+
+def test_worker_interrupted_while_compiling_releases_its_trial(worker, monkeypatch):
+    """Numba's compiler may drop the KeyboardInterrupt of a signal and fail with an error of its own."""
+
+    def compile_kernels(job):
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        raise RuntimeError("no compiled object yet")
+
+    monkeypatch.setattr(worker, "_train", compile_kernels)
+    monkeypatch.setattr(worker_module, "end_with", lambda parent, release: None)
+    with pytest.raises(KeyboardInterrupt):
+        worker.work()
+    (trial,) = worker.leases.trials()
+    assert (trial.state, trial.user_attrs["lease"], trial.user_attrs["attempts"]) == (
+        TrialState.RUNNING,
+        {"worker": None},
+        0,
+    )
 
 
 def test_worker_that_lost_its_lease_tells_nothing(worker, tmp_path, monkeypatch):

@@ -1,11 +1,13 @@
 """The zoo: its entries, publishing a confirmation, and the two commands."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -200,6 +202,25 @@ def test_evaluate_compares_a_run_with_its_record(trained, capsys):
     assert "the record has the same figure" in printed
 
 
+def test_evaluate_measures_robustness_and_writes_a_page(trained, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    evaluate_command.main(["--run", str(trained), "--robust", "--page", str(page)])
+    printed = capsys.readouterr().out
+    for words in ("stroke thickness", "Expected calibration error", "fitted temperature", str(page)):
+        assert words in printed
+    text = page.read_text(encoding="utf-8")
+    assert text.count("data:image/png;base64,") == 4
+    assert "occlusion" in text
+    assert "http" not in text
+
+
+def test_evaluate_writes_a_page_only_with_robustness(trained, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        evaluate_command.main(["--run", str(trained), "--page", str(tmp_path / "page.html")])
+    assert ended.value.code == 2
+    assert "--page needs --robust" in capsys.readouterr().err
+
+
 def test_evaluate_finds_a_trial_by_its_number(trained, tmp_path, capsys):
     shutil.copytree(trained, tmp_path / "probe" / "trials" / "0003")
     evaluate_command.main(["--trial", "probe:3", "--sweeps", str(tmp_path), "--weights", "raw"])
@@ -287,3 +308,10 @@ def test_entries_of_the_zoo_are_complete_and_small(name):
 def test_figures_of_the_cards_are_reproduced(name, capsys):
     evaluate_command.main(["--zoo", name])
     assert "the card has" in capsys.readouterr().out
+
+
+def test_the_page_on_robustness_has_every_network_with_the_accuracy_of_its_card():
+    page = Path(__file__).parents[2].joinpath("docs/robustness.md").read_text(encoding="utf-8")
+    overview = page.partition("## Overview")[2].partition("## ")[0]
+    rows = dict(re.findall(r"^\| (\w+) \| ([\d.]+) \|", overview.replace("\\_", "_"), re.M))
+    assert rows == {name: f"{registry.card(name).accuracy:.2f}" for name in registry.names()}

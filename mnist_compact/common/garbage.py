@@ -1,0 +1,21 @@
+"""Pause garbage collection while many objects are created that all stay in use."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Context manager: no garbage collection.
+
+    Python looks for garbage each time many objects were created. If none of them is garbage, as in a large table or
+    study that is being read, the search takes much of the time and finds nothing.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

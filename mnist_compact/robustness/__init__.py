@@ -1,0 +1,1 @@
+"""How a trained network behaves beyond the test images: corruptions, calibration and the hardest images."""
