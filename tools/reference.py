@@ -232,7 +232,7 @@ def configuration() -> str:
     from mnist_compact.cli.train import ABOUT_GROUPS
     from mnist_compact.config import sweeper
     from mnist_compact.config.schema import SCHEMAS
-    from mnist_compact.models.layers import HeadConfig, LayerConfig
+    from mnist_compact.models.layers import HeadConfig, LayerConfig, StageConfig
     from mnist_compact.optim.schedules import Knot
 
     parts = [
@@ -243,7 +243,11 @@ def configuration() -> str:
         "augmentation and dropout.\n"
     ]
     nested: dict[str, list[tuple[str, type[Any]]]] = {
-        "model": [("model.layers.NAME.", LayerConfig), ("model.head.", HeadConfig)],
+        "model": [
+            ("model.layers.NAME.", LayerConfig),
+            ("model.stages.NAME.", StageConfig),
+            ("model.head.", HeadConfig),
+        ],
         "scheduler": [("scheduler.knots.NAME.", Knot)],
     }
     for group, kinds in SCHEMAS.items():

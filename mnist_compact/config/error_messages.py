@@ -158,8 +158,10 @@ def _unfit_key(error: Exception) -> str:
             return f"{cause.full_key} {plain}"
         if first.endswith("is not Optional"):
             return f"{cause.full_key} must have a value, got null"
-        if isinstance(cause, ValidationError) and "is not a subclass of LayerConfig" in first:
-            return _no_new_layer(str(error))
+        if isinstance(cause, ValidationError) and (
+            part := re.search(r"is not a subclass of (Layer|Stage)Config", first)
+        ):
+            return _no_new_part(str(error), part.group(1).lower())
         return f"{cause.full_key}: {first}" if cause.full_key else first
     first = str(error).splitlines()[0]
     group = re.match(r"Could not override '([^']+)'", first)
@@ -180,13 +182,14 @@ def _plain_rule(message: str) -> str | None:
     return None
 
 
-def _no_new_layer(message: str) -> str:
-    """The message for a layer that is added on the command line: OmegaConf makes a mapping of it, not a layer."""
+def _no_new_part(message: str, part: str) -> str:
+    """The message for a layer or stage that is added on the command line: OmegaConf makes a plain mapping of it."""
     typed = re.search(r"Error merging override (\S+?)=", message)
+    option = {"layer": "m3", "stage": "stages"}[part]
     return (
-        f"{typed.group(1).lstrip('+') if typed else 'model.layers'} is not a key of this model's layers, and the "
-        "command line cannot add a layer. A file can: conf/model/<name>.yaml with 'defaults: [m3, _self_]', the layer "
-        "under 'layers' and the new 'order' (see docs/how-to/compose-and-add-a-model.md)"
+        f"{typed.group(1).lstrip('+') if typed else f'model.{part}s'} is not a key of this model's {part}s, and the "
+        f"command line cannot add a {part}. A file can: conf/model/<name>.yaml with 'defaults: [{option}, _self_]', "
+        f"the {part} under '{part}s' and the new 'order' (see docs/how-to/compose-and-add-a-model.md)"
     )
 
 

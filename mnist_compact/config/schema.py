@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from mnist_compact.callbacks.config import CALLBACKS
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.data.config import AUGMENTS, DATA, AugmentConfig, DataConfig
-from mnist_compact.models.config import MODELS, ModelConfig
+from mnist_compact.models.config import MODELS
+from mnist_compact.models.model_config import ModelConfig
 from mnist_compact.optim.optimizers import OPTIMIZERS, OptimConfig
 from mnist_compact.optim.schedules import SCHEDULERS, SchedulerConfig
 from mnist_compact.training.config import BUDGETS, MACHINES, TRAINS, BudgetConfig, MachineConfig, TrainConfig

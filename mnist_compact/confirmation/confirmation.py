@@ -18,7 +18,7 @@ from mnist_compact.common.atomic import replacing
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.common.nested import changes
 from mnist_compact.common.versioned_json import all_fields_of, read_versioned
-from mnist_compact.config.conversion import from_record
+from mnist_compact.config.conversion import from_record, part_from_record
 from mnist_compact.config.schema import RunConfig, to_record
 from mnist_compact.confirmation.seed_pool import seeds_of
 from mnist_compact.data.config import HoldoutConfig
@@ -143,11 +143,11 @@ def create_or_load(confirmation: Confirmation, folder: Path) -> Confirmation:
         confirmation.write(folder)
         return confirmation
     existing = Confirmation.read(folder)
-    differences = changes(comparable(existing), comparable(confirmation))
-    if differences:
+    changed = differences(comparable(existing), comparable(confirmation))
+    if changed:
         raise ConfigError(
             [
-                f"{folder} confirms another configuration ({'; '.join(differences)}); "
+                f"{folder} confirms another configuration ({'; '.join(changed)}); "
                 "use --name <name> to start another confirmation"
             ]
         )
@@ -171,3 +171,21 @@ def comparable(confirmation: Confirmation) -> dict[str, Any]:
     """Everything that the scores depend on except the seed. The machine and the experiment's name do not count."""
     config = {key: value for key, value in confirmation.config.items() if key not in ("seed", "experiment", MACHINE)}
     return {**config, "split": confirmation.split, "ranking": confirmation.ranking}
+
+
+def differences(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """List the differences between two values of `comparable`, as lines `key: then → now`.
+
+    Two descriptions of the same network, such as the one by stages and the one by layers, do not count as a difference.
+    """
+    if then["model"] != now["model"] and _same_network(then["model"], now["model"]):
+        then = {**then, "model": now["model"]}
+    return changes(then, now)
+
+
+def _same_network(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    try:
+        one, other = (part_from_record("model", recorded).specification() for recorded in (first, second))
+    except ConfigError:  # a file of another version, whose differences are listed as they are
+        return False
+    return bool(one == other)

@@ -9,9 +9,8 @@ from typing import Any, Self
 
 from mnist_compact.common.atomic import replacing
 from mnist_compact.common.errors import ConfigError
-from mnist_compact.common.nested import changes
 from mnist_compact.common.versioned_json import all_fields_of, read_versioned
-from mnist_compact.confirmation.confirmation import Confirmation, comparable
+from mnist_compact.confirmation.confirmation import Confirmation, comparable, differences
 from mnist_compact.records.migrations import with_threshold
 
 SCHEMA_VERSION = 2
@@ -106,7 +105,7 @@ class Preregistration:
             One line for each difference; none if the preregistration was followed.
         """
         actual = {**comparable(confirmation), "threshold": threshold, "stop early": stop_early}
-        lines = changes({**self.config, "threshold": self.threshold, "stop early": self.stop_early}, actual)
+        lines = differences({**self.config, "threshold": self.threshold, "stop early": self.stop_early}, actual)
         if seeds != self.seeds:
             lines.append(f"seeds: {_seeds_text(self.seeds)} → {_seeds_text(seeds)}")
         planned = _parsed_time(self.planned_at)

@@ -72,7 +72,7 @@ def save(seed_results: SeedResults, name: str, folder: Path | None = None) -> Pa
             No file is left then.
     """
     path = experiment_path(name, folder)
-    run = from_record(seed_results.confirmation.config)
+    run = _by_present_options(from_record(seed_results.confirmation.config))
     choices, changes = deltas(run)
     lines = [
         "# @package _global_",
@@ -141,6 +141,17 @@ def deltas(run: RunConfig) -> tuple[dict[str, str], dict[str, Any]]:
         if key.partition(".")[0] in options
     }
     return choices, changes
+
+
+def _by_present_options(run: RunConfig) -> RunConfig:
+    """Return a configuration whose model names an option of its kind.
+
+    The option `stages` was of the kind `compact` once. Such a configuration is saved as changes of `compact`.
+    """
+    model = run.model
+    if type(compose(f"model={model.name}").model) is type(model):
+        return run
+    return dataclasses.replace(run, model=dataclasses.replace(model, name=to_record(run)["model"]["kind"]))
 
 
 def _check_saved(name: str, run: RunConfig) -> None:

@@ -76,6 +76,21 @@ class LayerConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class StageConfig:
+    """One stage: layers of the same width and kind, followed by an optional pooling."""
+
+    depth: int = 2  # number of layers, in [0, 100]; 0 leaves out the stage with its pooling
+    width: int  # output channels of each layer, in [1, 1000000]
+    first_width: int | None = None  # output channels of the first layer, in [1, 1000000]; null = width
+    kind: LayerKind = LayerKind.conv  # plain or separable convolutions
+    kernel: int = 3  # side of the kernels, px: 1, 3 or 5
+    unpadded: int = 0  # number of layers at the end of the stage without padding, in [0, depth]; others keep their size
+    residual: bool = False  # whether each layer's input is added to its output; requires unpadded 0
+    squeeze: int = 0  # output channels of a 1×1 convolution before the first layer, in [0, 1000000]; 0 = none
+    pool: Pool = Pool.none  # 2×2 pooling after the last layer
+
+
+@dataclass(kw_only=True, slots=True)
 class HeadConfig:
     """The head: how pooled features become ten logits."""
 

@@ -1,7 +1,7 @@
 """The compact network and its construction from layers. N images, C channels, height H and width W in px."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -30,13 +30,16 @@ class CompactNetwork(nn.Module):
         return logits.flatten(1)
 
 
-def build_compact(specs: Mapping[str, LayerConfig], block: BlockOptions, head: HeadConfig) -> CompactNetwork:
+def build_compact(
+    specs: Mapping[str, LayerConfig], block: BlockOptions, head: HeadConfig, key_of: Callable[[str], str]
+) -> CompactNetwork:
     """Build a compact network with weights drawn from torch's global random state.
 
     Args:
         specs: The layers by name, first to last.
         block: Settings that all layers share.
         head: How the pooled features become ten logits.
+        key_of: Returns the configuration key of a layer, for messages.
 
     Raises:
         ConfigError: A layer does not fit the size of its input, or a name cannot be used.
@@ -46,7 +49,7 @@ def build_compact(specs: Mapping[str, LayerConfig], block: BlockOptions, head: H
     faults = name_faults(list(specs))
     for name, layer in specs.items():
         reached = side_after(layer, side)
-        faults += layer_faults(name, layer, side, reached)
+        faults += layer_faults(key_of(name), layer, side, reached)
         if faults:
             break  # the sizes after a layer that does not fit are unknown
         layers[name] = build_layer(layer, block, channels)
@@ -75,16 +78,15 @@ def side_after(layer: LayerConfig, side: int) -> int:
     return (side + 2 * layer.padding - layer.kernel) // layer.stride + 1
 
 
-def layer_faults(name: str, layer: LayerConfig, side: int, reached: int) -> list[str]:
+def layer_faults(key: str, layer: LayerConfig, side: int, reached: int) -> list[str]:
     """Return what is wrong with a layer's sizes.
 
     Args:
-        name: Name of the layer.
+        key: Configuration key of the layer.
         layer: The layer.
         side: Height and width of its input, px.
         reached: Height and width after its convolution, px.
     """
-    key = f"model.layers.{name}"
     if side + 2 * layer.padding < layer.kernel:
         return [f"{key}.kernel must fit its {side}×{side} input, got {layer.kernel} with padding {layer.padding}"]
     faults = []

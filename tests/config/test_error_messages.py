@@ -86,6 +86,12 @@ def test_a_layer_that_the_command_line_cannot_add_is_told_where_to_write_it(type
     assert "conf/model/<name>.yaml with 'defaults: [m3, _self_]'" in told
 
 
+def test_a_stage_that_the_command_line_cannot_add_is_told_where_to_write_it(type_in):
+    _, _, told = type_in(*TINY, "model=stages", "+model.stages.fourth.width=14")
+    assert told.startswith("mnist_compact: model.stages.fourth.width is not a key of this model's stages, and the")
+    assert "conf/model/<name>.yaml with 'defaults: [stages, _self_]'" in told
+
+
 @pytest.mark.parametrize("name", ["half", "to", "pop", "a.b"])
 def test_a_layer_named_as_torch_names_its_own_is_refused(type_in, tmp_path, name):
     (tmp_path / "model").mkdir()

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import optuna
 import pytest
@@ -12,6 +14,7 @@ from mnist_compact.config.conversion import from_record
 from mnist_compact.config.schema import to_record
 from mnist_compact.confirmation import sources
 from mnist_compact.confirmation.confirmation import Confirmation, comparable, create_or_load
+from mnist_compact.confirmation.preregistration import Preregistration
 from mnist_compact.search.snapshot import take_snapshot
 
 
@@ -83,6 +86,22 @@ def test_create_or_load_refuses_another_configuration(tmp_path):
         create_or_load(confirmation(compose("model=m3", "optim.lr=0.02")), tmp_path / "probe")
     with pytest.raises(ConfigError, match="split: 'test' → 'holdout'"):
         create_or_load(confirmation(compose("model=m3"), "holdout"), tmp_path / "probe")
+
+
+def test_committed_confirmation_goes_on_with_its_experiment(tmp_path):
+    """Its record describes the network by layers, the experiment by stages."""
+    committed = Path(__file__).parents[2] / "evidence/under_8k/confirmations/under_8k"
+    found = Confirmation.read(committed)
+    for name in ("confirmation.json", "plan.json"):
+        shutil.copy(committed / name, tmp_path / name)
+    assert found.config["model"]["kind"] == "compact"
+    assert create_or_load(confirmation(compose("experiment=under_8k")), tmp_path) == found
+    plan = Preregistration.read(tmp_path / "plan.json")
+    present = confirmation(compose("experiment=under_8k"))
+    assert plan.deviations(present, plan.seeds, plan.threshold, stop_early=plan.stop_early, started={}) == []
+    for other in ("model.stages.third.width=11", "model.stages.first.unpadded=1", "model.activation=relu"):
+        with pytest.raises(ConfigError, match="confirms another configuration"):
+            create_or_load(confirmation(compose("experiment=under_8k", other)), tmp_path)
 
 
 def test_create_or_load_leaves_out_seeds_used_since(tmp_path):

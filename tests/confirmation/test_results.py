@@ -1,18 +1,25 @@
 """Summaries, conclusions, rankings and saved experiments, from records made by hand."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from seeds_by_hand import SPLIT, scored, write_seed
 
 from mnist_compact.common.errors import ConfigError, ExecutionError
+from mnist_compact.config import composition, schema
 from mnist_compact.config.composition import compose
 from mnist_compact.config.schema import to_record
-from mnist_compact.confirmation import reranking
+from mnist_compact.confirmation import reranking, save_experiment
 from mnist_compact.confirmation.confirmation import Confirmation
 from mnist_compact.confirmation.results import SeedResults
 from mnist_compact.confirmation.save_experiment import header, save
 from mnist_compact.confirmation.seed_pool import seed_folder
+from mnist_compact.confirmation.sources import of_trials
+from mnist_compact.models.config import CompactConfig
 from mnist_compact.records.record import Status
 
+ROOT = Path(__file__).parents[2]
 FEW = " (only an indication: fewer than 5 seeds)"
 
 
@@ -158,6 +165,16 @@ def test_ranking_without_a_complete_candidate_fails(tmp_path, monkeypatch):
 # Saved experiments
 
 
+@pytest.fixture
+def own_conf(tmp_path, monkeypatch):
+    """A copy of conf/, from which experiments are composed and to which they are saved."""
+    conf = tmp_path / "conf"
+    shutil.copytree(schema.configuration_folder(), conf)
+    for module in (composition, save_experiment):
+        monkeypatch.setattr(module, "configuration_folder", lambda: conf)
+    return conf
+
+
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -171,23 +188,14 @@ def test_ranking_without_a_complete_candidate_fails(tmp_path, monkeypatch):
         ),
         ("experiment=m3_logged", "train.average_epochs=4", "augment.rotation_deg=3.5"),
         ("model=m2",),
+        ("experiment=under_8k", "model.stages.second.first_width=null", "model.stages.third.depth=0"),
     ],
 )
-def test_saved_experiment_gives_the_same_configuration(seed_results, tmp_path, monkeypatch, overrides):
-    """It is composed from a copy of conf/ with the new file."""
-    import shutil
-
-    from mnist_compact.config import composition, schema
-    from mnist_compact.confirmation import save_experiment
-
-    conf = tmp_path / "conf"
-    shutil.copytree(schema.configuration_folder(), conf)
-    for module in (composition, save_experiment):
-        monkeypatch.setattr(module, "configuration_folder", lambda: conf)
+def test_saved_experiment_gives_the_same_configuration(seed_results, own_conf, overrides):
     run = compose(*overrides)
     found = seed_results(99.45, 99.47, run=run)
     path = save(found, "winner")
-    assert path == conf / "experiment/winner.yaml"
+    assert path == own_conf / "experiment/winner.yaml"
     saved, wanted = to_record(compose("experiment=winner")), to_record(run)
     for group in ("model", "augment", "optim", "scheduler", "train", "budget"):
         assert saved[group] == wanted[group]
@@ -197,6 +205,17 @@ def test_saved_experiment_gives_the_same_configuration(seed_results, tmp_path, m
     assert "7,206 parameters; a run takes 2.0 minutes on one core of a processor" in text
     with pytest.raises(ConfigError, match="exists already"):
         save(found, "winner")
+
+
+def test_saved_experiment_of_an_earlier_form_builds_the_same_network(seed_results, own_conf):
+    """A committed trial of `stages`, which described its network by layers, most of them named `inner`."""
+    (run,) = [source.run for source in of_trials(str(ROOT / "evidence/under_8k/under_8k_2.study.json.gz"), [87], ROOT)]
+    assert (run.model.name, type(run.model)) == ("stages", CompactConfig)
+    save(seed_results(99.45, 99.47, run=run), "winner")
+    saved = compose("experiment=winner")
+    assert saved.model.name == "compact"
+    assert saved.model.specification() == run.model.specification()
+    assert [*saved.model.build().state_dict()] == [*run.model.build().state_dict()]
 
 
 def test_saved_header_counts_diverged_seeds(seed_results, tmp_path):

@@ -11,7 +11,7 @@ from mnist_compact.common.errors import ConfigError
 from mnist_compact.config import schema
 from mnist_compact.config.conversion import from_record
 from mnist_compact.config.schema import to_record
-from mnist_compact.models.config import ModelConfig
+from mnist_compact.models.model_config import ModelConfig
 from mnist_compact.models.network import INPUT_SHAPE
 from mnist_compact.models.summary import summarize
 from mnist_compact.optim.muon import ConvMuon, hidden_matrices

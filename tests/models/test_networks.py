@@ -26,7 +26,8 @@ REFERENCE = Path(__file__).parent / "m3_layers.csv"
 
 
 @pytest.mark.parametrize(
-    ("model", "parameters", "field"), [("m1", 3_576, 10), ("m2", 5_668, 14), ("m3", 3_928, 24), ("compact", 7_206, 32)]
+    ("model", "parameters", "field"),
+    [("m1", 3_576, 10), ("m2", 5_668, 14), ("m3", 3_928, 24), ("compact", 7_206, 32), ("stages", 7_206, 32)],
 )
 def test_models_meet_their_facts(configure, model, parameters, field):
     network = configure(f"model={model}").model.build()
@@ -69,6 +70,10 @@ FAMILY = [
     ("model=compact", "model.layers.conv2.pool=avg", "model.head.kind=conv1x1", "model.head.hidden=12"),
     ("model=compact", "model.norm=none", "model.conv_bias=true", "model.activation=silu"),
     ("model=compact", "model.layers.conv1.width=32", "model.layers.conv2={width: 6, kernel: 1}"),
+    (
+        *("model=stages", "model.stages.first={depth: 2, kind: separable}", "model.stages.second.squeeze=9"),
+        *("model.stages.third.first_width=18", "model.stages.third.unpadded=1"),
+    ),
 ]
 
 

@@ -15,6 +15,7 @@ from mnist_compact.common.seeds import derive_seed
 from mnist_compact.config.schema import GROUPS, configuration_folder
 from mnist_compact.data.datasets import Batches
 from mnist_compact.models.config import CompactConfig
+from mnist_compact.models.stages import StagesConfig
 from mnist_compact.records.record import RunRecord
 from mnist_compact.records.settings import MACHINE
 from mnist_compact.runs.trainer import resume, run
@@ -159,9 +160,13 @@ def one_option_of_each_class():
     return [(group, option) for (group, _), option in chosen.items()]
 
 
-EVERYTHING_ON = {
-    "train": ("train.average_epochs=1",),
-    "model": ("model.layers.conv1.padding=1",),  # with which it can be residual
+EVERYTHING_ON = {"train": ("train.average_epochs=1",)}
+SMALL_MODELS = {  # two layers of each option of the family; a padded first one, so that it can be residual
+    CompactConfig: (*TWO_LAYERS, "model.layers.conv1.padding=1"),
+    StagesConfig: (
+        *("model.stem.width=4", "model.stem.padding=1", "model.stages.first.width=5"),
+        *("model.stages.second.depth=0", "model.stages.third.depth=0"),
+    ),
 }
 # Budgets refuse runs and change none, the machine says where, not what; images that lie in files are for tests/data.
 FELT = [
@@ -178,8 +183,7 @@ def with_option(configure, group, option):
     chosen = f"{group}={option}"
     if group != "model":
         return configure(*SMALL, chosen, *EVERYTHING_ON.get(group, ()))
-    of_family = isinstance(configure(chosen).model, CompactConfig)
-    return configure(*FEW_IMAGES, chosen, *((*TWO_LAYERS, *EVERYTHING_ON["model"]) if of_family else ()))
+    return configure(*FEW_IMAGES, chosen, *SMALL_MODELS.get(type(configure(chosen).model), ()))
 
 
 def switched_on(settings):
