@@ -24,10 +24,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 from unittest import mock
 
 import pytest
+from documents import PAGES, ROOT, blocks_of
 from forked import ForkedPopen
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -38,42 +38,25 @@ from mnist_compact.reports import plots
 from mnist_compact.runs import jobs
 from mnist_compact.search import worker_pool
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^( *)```(\w+)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 # A grid, a search or a confirmation starts processes.
 STARTS_PROCESSES = re.compile(r"mnist_compact -m |mnist_compact\.confirm |\bconfirm\(|\brank\(")
 CONSOLE = "console"
 
 
-class Block(NamedTuple):
-    language: str
-    title: str | None
-    text: str
-    line: int
-
-
-def blocks_of(page):
-    text = page.read_text(encoding="utf-8")
-    for found in BLOCK.finditer(text):
-        indent, language, info, body = found.groups()
-        title = re.search(r'title="([^"]+)"', info)
-        lines = [line.removeprefix(indent) for line in body.splitlines()]
-        yield Block(language, title and title[1], "\n".join(lines) + "\n", text.count("\n", 0, found.start()) + 1)
-
-
 def runnable(page):
-    return [block for block in blocks_of(page) if block.title or block.language in (CONSOLE, "python")]
+    """Blocks to run and files to write; test_documented_extensions.py inserts those that change the package."""
+    blocks = [block for block in blocks_of(page) if block.title or block.language in (CONSOLE, "python")]
+    return [block for block in blocks if not (block.title or "").startswith("mnist_compact/")]
 
 
 def parameters():
     """One parameter for each page that has something to run."""
     for page in PAGES:
         blocks = runnable(page)
-        if blocks:
+        if any(not block.title for block in blocks):
             starts = any(STARTS_PROCESSES.search(block.text) for block in blocks)
             name = str(page.relative_to(ROOT))
-            yield pytest.param(page, id=name, marks=[pytest.mark.slow] if starts else [])
+            yield pytest.param(page, id=name, marks=[pytest.mark.process] if starts else [])
 
 
 @pytest.mark.parametrize("page", [*parameters()])
