@@ -20,8 +20,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from importlib import import_module
-from importlib.util import find_spec
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -92,7 +91,9 @@ def test_code_blocks_of_a_page_run_and_print_what_is_shown(page, tmp_path, monke
             session = block.text.replace("…", "...")
             parsed = doctest.DocTestParser().get_doctest(session, names, where, str(page), block.line)
             report = []
-            doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(parsed, out=report.append, clear_globs=False)
+            doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS).run(
+                parsed, out=report.append, clear_globs=False
+            )
             assert not report, "".join(report)
             names = parsed.globs
         else:
@@ -132,11 +133,13 @@ def run(command):
             contextlib.redirect_stdout(printed),
             contextlib.redirect_stderr(printed),
             mock.patch.dict(os.environ, HYDRA_FULL_ERROR="0"),
+            warnings.catch_warnings(),
         ):
             if words[1] == "-m":
                 sys.argv = words[2:]
-                package = find_spec(words[2]).submodule_search_locations
-                import_module(f"{words[2]}.__main__" if package else words[2]).main()
+                # As `python -m` does. An import would replace the function mnist_compact.confirm by the module.
+                warnings.filterwarnings("ignore", ".* found in sys.modules", RuntimeWarning)
+                runpy.run_module(words[2], run_name="__main__")
             else:
                 sys.argv = words[1:]
                 runpy.run_path(words[1], run_name="__main__")
