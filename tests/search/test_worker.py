@@ -49,7 +49,7 @@ def worker(configure, tmp_path):
         yield worker
 
 
-def test_pruned_trial_is_told_after_its_worker_died(worker, tmp_path, monkeypatch):
+def test_pruned_trial_is_stored_after_its_worker_died(worker, tmp_path, monkeypatch):
     """The record is on disk, and the worker was killed before it could tell the study."""
     monkeypatch.setattr(optuna.pruners.NopPruner, "prune", lambda self, study, trial: True)
     worker.leases.study.pruner = optuna.pruners.NopPruner()
@@ -77,7 +77,7 @@ def test_pruner_ignores_refused_trials_that_are_complete(worker):
         assert report(score, None) == pruned
 
 
-def test_worker_that_lost_its_lease_tells_nothing(worker, tmp_path, monkeypatch):
+def test_worker_that_lost_its_lease_stores_nothing(worker, tmp_path, monkeypatch):
     job = worker._claim()
     worker.leases.note(job.trial_id, lease={"worker": "another"})
     monkeypatch.setattr(worker, "_claim", lambda: job)
