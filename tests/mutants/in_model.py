@@ -31,7 +31,7 @@ FAULTS = (
         "of_x = torch.empty_like(gradient)",
         "of_x = gradient",
         "a gradient that others read is written over",
-        f"{LAYERS}::test_gradients_are_torchs_whoever_else_reads_input_and_output",
+        f"{LAYERS}::test_gradients_equal_torchs_with_other_readers_of_input_and_output",
     ),
     fault(
         "mnist_compact/models/summary.py",

@@ -132,7 +132,7 @@ def test_a_trial_that_had_not_yet_chosen_keeps_the_point_it_was_enqueued_with():
     assert (waiting.state, waiting.system_attrs) == (TrialState.WAITING, {"fixed_params": {"width": 8}})
 
 
-def test_a_quasi_random_sequence_goes_on_where_it_was():
+def test_quasi_random_sequence_continues():
     def proposed(storage, name):
         """The points, once there are four more."""
         sampler = optuna.samplers.QMCSampler(seed=0, warn_independent_sampling=False)
@@ -247,7 +247,7 @@ def test_content_that_is_no_study_is_refused_and_nothing_is_left(exported, spoil
     assert memory.get_all_studies() == []
 
 
-def test_a_study_counts_as_whole_once_everything_else_is_there(monkeypatch):
+def test_study_is_complete_after_all_other_attributes(monkeypatch):
     """By `founded` a search on the same storage knows that it may join."""
     storage, told, write_attribute = InMemoryStorage(), [], optuna.Study.set_user_attr
     study = begun(storage)
