@@ -1,1 +1,1 @@
-"""Measurements of speed, memory and start-up. README.md says how to run them; no test depends on their numbers."""
+"""Measurements of speed, memory and start-up. README.md explains how to run them. No test depends on their figures."""

@@ -1,8 +1,9 @@
-"""Is what is trained fast trained right? `python -m benchmarks.agreement [--seeds N] [--epochs N] [--json]`.
+"""Does the fast training reach the usual accuracy? `python -m benchmarks.agreement [--seeds N] [--epochs N] [--json]`.
 
-experiment=m3_logged by this package's run, and by the usual loop of torch and torchvision: per-image transforms behind
-a DataLoader, plain layers, torch's own Adam and MultiStepLR. Test accuracy at the last epoch for each of the seeds, two
-single-threaded processes at a time, and an exact permutation test on the difference of the two means.
+experiment=m3_logged is trained by this project, and by the usual loop of torch and torchvision: per-image transforms
+behind a DataLoader, plain layers, torch's own Adam and MultiStepLR. The benchmark prints the test accuracy at the last
+epoch for each seed, and an exact permutation test of the difference of the two means. Two single-threaded processes run
+at a time.
 """
 
 import argparse
@@ -36,7 +37,7 @@ def train_fast(seed: int, epochs: int) -> float:
 
 
 def train_plain(seed: int, epochs: int) -> float:
-    """The same recipe, without a line of this package's training, layers, optimizers or augmentation."""
+    """The same recipe without this project's training, layers, optimizers and augmentation."""
     import torch
     import torch.nn.functional as F
     from torch.utils.data import DataLoader
@@ -73,7 +74,7 @@ def train(task: tuple[str, int, int]) -> tuple[str, int, float]:
 
 
 def permutation_p(first: Sequence[float], second: Sequence[float]) -> float:
-    """Two-sided: the share of all ways to divide the values in two whose means differ at least as much."""
+    """The two-sided p-value: the share of all divisions into two groups whose means differ at least as much."""
     values, observed = [*first, *second], abs(statistics.mean(first) - statistics.mean(second))
     extreme = total = 0
     for chosen in itertools.combinations(range(len(values)), len(first)):
@@ -85,7 +86,10 @@ def permutation_p(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.agreement", description="Fast path and plain loop.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.agreement",
+        description="Compare the accuracy of this project's training with that of a plain loop.",
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--json", action="store_true")

@@ -1,4 +1,4 @@
-"""What is compared in an epoch: the usual torchvision pipeline, this package, and the convolutions alone."""
+"""The programs that `benchmarks.epoch` compares: the torchvision pipeline, this project, and the convolutions."""
 
 import math
 import time
@@ -25,16 +25,16 @@ from mnist_compact.training.loop import StepView, TrainingPlan, train_epoch
 from mnist_compact.training.step import Step, TrainState, fastest_step
 
 CPU = torch.device("cpu")
-HEAD_START = 4  # batches the reference is fed before the clock starts: its workers are then at full speed
+HEAD_START = 4  # batches of the reference before the clock starts, so that its workers have started
 
 
 def per_batch(start: float, batches: int) -> float:
-    """Milliseconds a batch since `start`."""
+    """Milliseconds per batch since `start`."""
     return 1000 * (time.perf_counter() - start) / batches
 
 
 class PilImages(Dataset[tuple[Tensor, int]]):
-    """What torchvision.datasets.MNIST does for an image: a PIL image of the raw bytes, then the transforms."""
+    """Like torchvision.datasets.MNIST, it makes a PIL image of the bytes and applies the transforms."""
 
     def __init__(self, split: Split, transform: Callable[[Image.Image], Tensor]) -> None:
         self.split, self.transform = split, transform
@@ -60,16 +60,18 @@ def usual_transforms(data: Datasets) -> Callable[[Image.Image], Tensor]:
 
 
 def reference_loader(data: Datasets, batches: int, size: int, workers: int) -> DataLoader[Any]:
-    """Its workers stay alive between measurements, idle: it hands out no more than one measurement takes."""
+    """Its workers stay alive between measurements. It yields no more indices than one measurement needs."""
     images = PilImages(data.train, usual_transforms(data))
     sampler = RandomSampler(images, num_samples=(HEAD_START + batches) * size)
     return DataLoader(images, size, sampler=sampler, num_workers=workers, persistent_workers=workers > 0)
 
 
 def plain_network(config: CompactConfig) -> nn.Sequential:
-    """The configured network out of torch's own layers, as one would write it down, contiguous memory layout."""
+    """The configured network made of torch's own layers, in the contiguous memory layout."""
     plain = config.activation is Activation.relu and config.norm is Norm.batch
-    assert (plain and config.head.kind is HeadKind.conv1x1) or not config.dropout, "the reference knows m3 and compact"
+    assert (plain and config.head.kind is HeadKind.conv1x1) or not config.dropout, (
+        "the reference exists for m3 and compact only"
+    )
     modules: list[nn.Module] = []
     channels, side = 1, 28
     for layer in (config.layers[name] for name in config.order):
@@ -93,7 +95,7 @@ def plain_network(config: CompactConfig) -> nn.Sequential:
 
 
 class Reference:
-    """The plain eager loop over a DataLoader."""
+    """The usual eager loop over a DataLoader."""
 
     def __init__(self, config: RunConfig, loader: DataLoader[Any], batches: int) -> None:
         assert isinstance(config.model, CompactConfig)
@@ -101,7 +103,7 @@ class Reference:
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.01, weight_decay=1e-4)
 
     def __call__(self) -> float:
-        """Milliseconds a batch."""
+        """Milliseconds per batch."""
         self.network.train()
         loss_sum, correct, start = 0.0, 0, 0.0
         for step, (images, labels) in enumerate(self.loader):
@@ -118,7 +120,7 @@ class Reference:
 
 
 class Ours:
-    """This package's epoch, on the first `batches` batches' worth of training images; on a GPU captured, or `plain`."""
+    """An epoch of this project on the first `batches` batches; on a GPU the step is captured unless `plain` is true."""
 
     def __init__(
         self,
@@ -153,14 +155,14 @@ class Ours:
         self.epoch = 0
 
     def train(self) -> float:
-        """Milliseconds a batch; every call is the next epoch, the first again after the last."""
+        """Milliseconds per batch. Each call trains the next epoch; the first one follows after the last."""
         self.epoch = self.epoch % self.plan.epochs + 1
         start = time.perf_counter()
         train_epoch(self.step, self.batches, self.plan, self.epoch, lambda view: None)
         return per_batch(start, len(self.batches))
 
     def load(self) -> float:
-        """Milliseconds a batch of all but the step: shuffling, assembling, augmenting, the tally and who looks on."""
+        """Milliseconds per batch without the step: shuffling, assembling and augmenting images, metrics, callbacks."""
         step, callback = self.step, TerminalCallback()
         logits, loss, seen = torch.zeros(self.batches.size, 10), torch.zeros(()), 0
         start = time.perf_counter()
@@ -179,9 +181,10 @@ class Ours:
 
 
 class Floor:
-    """Forward and backward of a network's convolutions, each on an input of its own that lies ready; nothing else.
+    """The forward and backward pass of a network's convolutions, each on a prepared input; nothing else.
 
-    Weight gradients for all, input gradients for all but the first. The 1×1 head of m3 counts as a convolution.
+    It computes the weight gradients of all convolutions and the input gradients of all except the first. The 1×1 head
+    of m3 counts as a convolution.
     """
 
     def __init__(self, network: nn.Module, size: int, layout: torch.memory_format, batches: int) -> None:
@@ -195,7 +198,7 @@ class Floor:
             self.work.append((module, x, weight, gradient))
 
     def __call__(self) -> float:
-        """Milliseconds a batch."""
+        """Milliseconds per batch."""
         start = time.perf_counter()
         for _ in range(self.batches):
             for module, x, weight, gradient in self.work:
@@ -206,7 +209,7 @@ class Floor:
 
 @torch.no_grad()
 def convolution_inputs(network: nn.Module, size: int) -> list[tuple[nn.Conv2d, torch.Size]]:
-    """The network's convolutions in order, with the shape each is given for a batch of `size` images."""
+    """The network's convolutions in order, with the shape of each input for a batch of `size` images."""
     seen: list[tuple[nn.Conv2d, torch.Size]] = []
     hooks = [
         module.register_forward_hook(lambda module, inputs, _: seen.append((module, inputs[0].shape)))

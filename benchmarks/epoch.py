@@ -1,10 +1,11 @@
 """What a training step costs: `python -m benchmarks.epoch [--quick] [--json] [--synthetic] [--check] [--threads N]`.
 
-Three networks (m3 with dropout 0.05, without, and the 8K model), each by three contenders in one process, taking turns:
-the usual torchvision pipeline (per-image transforms, DataLoader with 0 or 2 workers, plain layers), this package's
-`train_epoch`, and as a floor the network's convolutions alone in the faster memory layout. Beside them the same epoch
-with torch's BatchNorm and ReLU in place of the kernels (what is dropped is drawn by ours all the same), data work,
-evaluation, and the peak memory of a whole run. The allocator settings of `prepare` act on all contenders.
+Three networks (m3 with dropout 0.05, m3 without dropout, and the 8K model) are trained by three programs in one
+process, one after the other in each round: the usual torchvision pipeline (per-image transforms, DataLoader with 0 or
+2 workers, plain layers), this project's `train_epoch`, and as a floor only the network's convolutions in the faster
+memory layout. It also measures the same epoch with torch's BatchNorm and ReLU in place of the kernels (dropout
+remains this project's), the data work, the evaluation, and the peak memory of a whole run. The allocator settings of
+`prepare` affect all of them.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from benchmarks.setup import configured, images
 from benchmarks.timing import Measure, Must, Samples, Spread, fastest, interleave, machine_line, paired, verdict
 from mnist_compact.training.device import describe_environment, prepare
 
-NETWORKS = {  # name → what it changes in experiment=m3_reference
+NETWORKS = {  # name → overrides of experiment=m3_reference
     "m3": (),
     "m3 without dropout": ("model.dropout=0",),
     "8K": ("model=compact",),
@@ -31,7 +32,7 @@ EPOCH_STEPS = 469  # 60,000 images in batches of 128
 
 
 def contenders(batches: int, *, synthetic: bool) -> dict[str, Measure]:
-    """Name → a measurement in ms. Names begin with the network's, and the kinds of one contender share a prefix."""
+    """Name → measurement in ms. A name begins with that of the network; the variants of a program share a prefix."""
     data, size = images(synthetic=synthetic), 128
     loaders = {workers: reference_loader(data, batches, size, workers) for workers in (0, 2)}
     measures: dict[str, Measure] = {}
@@ -52,7 +53,7 @@ def contenders(batches: int, *, synthetic: bool) -> dict[str, Measure]:
 
 
 def summarise(samples: Samples) -> tuple[dict[str, dict[str, Any]], dict[str, Spread]]:
-    """Per network the times and ratios, and the shares in per cent."""
+    """The times and ratios of each network, and the shares in per cent."""
     table: dict[str, dict[str, Any]] = {}
     for name in NETWORKS:
         ours = f"{name}/ours"
@@ -107,14 +108,16 @@ def print_json(samples: Samples, table: dict[str, dict[str, Any]], limits: list[
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.epoch", description="What a training step costs.")
-    parser.add_argument(
-        "--quick", action="store_true", help="3 rounds of 12 batches, not 9 of 60; memory as with --synthetic"
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.epoch", description="Measure the cost of a training step."
     )
-    parser.add_argument("--json", action="store_true", help="JSON with every sample in place of the table")
-    parser.add_argument("--synthetic", action="store_true", help="random images in place of MNIST")
-    parser.add_argument("--check", action="store_true", help="exit with 1 and name the musts that are missed")
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0, the default, for all cores")
+    parser.add_argument(
+        "--quick", action="store_true", help="3 rounds of 12 batches instead of 9 of 60; memory as with --synthetic"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON with every sample instead of the table")
+    parser.add_argument("--synthetic", action="store_true", help="use random images instead of MNIST")
+    parser.add_argument("--check", action="store_true", help="exit with 1 and name the limits that are missed")
+    parser.add_argument("--threads", type=int, default=0, help="threads of torch (default: 0, all cores)")
     return parser.parse_args()
 
 

@@ -1,7 +1,7 @@
-"""What capturing a step is worth on an NVIDIA GPU: `python -m benchmarks.gpu [--quick] [--json] [--synthetic]`.
+"""The gain from capturing a step on an NVIDIA GPU: `python -m benchmarks.gpu [--quick] [--json] [--synthetic]`.
 
-Whole epochs of `train_epoch`, the step's kernels launched one by one and replayed from a captured graph, taking turns;
-beside them the processor of the same machine on one thread, on fewer batches.
+It compares whole epochs of `train_epoch` with kernels that are launched one by one, with kernels that are replayed from
+a captured graph, and with the processor of the same machine on one thread, which gets fewer batches.
 """
 
 import argparse
@@ -26,12 +26,12 @@ WAYS = ("plain", "captured")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a first look")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--json", action="store_true", help="every sample")
-    parser.add_argument("--synthetic", action="store_true", help="random images of MNIST's size, which need no MNIST")
+    parser.add_argument("--synthetic", action="store_true", help="use random images of MNIST's size instead of MNIST")
     options = parser.parse_args()
     if not torch.cuda.is_available():
-        print("this benchmark needs an NVIDIA GPU, and torch sees none", file=sys.stderr)
+        print("this benchmark needs an NVIDIA GPU, but torch finds none", file=sys.stderr)
         return 2
     device = torch.device("cuda:0")
     prepare(1, device)

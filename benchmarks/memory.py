@@ -1,6 +1,6 @@
-"""Peak resident memory of whole processes, read by themselves at their end from /proc (Linux only).
+"""Peak resident memory of whole processes, which they read from /proc at their end (Linux only).
 
-Not ru_maxrss: a child's begins at what its parent held when it was started, and a benchmark holds much.
+ru_maxrss is not used: in a child process it begins with the memory of the parent, and a benchmark uses much memory.
 """
 
 import os
@@ -22,16 +22,16 @@ RUN = RECORD_PEAK + "from mnist_compact.cli.train import main; main()"
 
 @dataclass(slots=True, frozen=True)
 class RunMemory:
-    """MB (2²⁰ bytes) that a run takes at most over a bare `import torch`."""
+    """Peak memory of a run in MB (2²⁰ bytes), minus that of a process that only imports torch."""
 
-    first: float  # of an installation: it compiles the kernels
-    later: float  # with the kernels from their cache
+    first: float  # the first run of an installation, which compiles the kernels
+    later: float  # a run that loads the kernels from their cache
 
 
 def memory_above_torch(threads: int, *, synthetic: bool) -> RunMemory:
-    """Of one epoch of experiment=m3_reference from start to end, twice, with a cache of kernels that begins empty.
+    """Measure one epoch of experiment=m3_reference twice, starting with an empty cache of kernels.
 
-    Synthetic runs train on the 2,560 images of data=synthetic and say less.
+    Synthetic runs train on the 2,560 images of data=synthetic and use less memory.
     """
     with tempfile.TemporaryDirectory() as folder:
         data = "synthetic" if synthetic else "mnist"
@@ -43,10 +43,10 @@ def memory_above_torch(threads: int, *, synthetic: bool) -> RunMemory:
 
 
 def peak(code: str, *arguments: str, environment: Mapping[str, str]) -> float:
-    """MB at most resident in a Python process that runs `code`."""
+    """Peak resident memory in MB of a Python process that runs `code`."""
     with tempfile.TemporaryDirectory() as folder:
         status = Path(folder) / "status"
         command = [sys.executable, "-c", code, str(status), *arguments]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=1800, env=environment)
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 1024  # from kB, which /proc takes for 1024 bytes
+    return int(line.split()[1]) / 1024  # from kB, which in /proc are 1024 bytes

@@ -1,8 +1,9 @@
-"""What runs beside each other are worth: `python -m benchmarks.parallel [--quick] [--json] [--synthetic]`.
+"""The throughput of several runs at the same time: `python -m benchmarks.parallel [--quick] [--json] [--synthetic]`.
 
-Images a second of one run on all cores, against as many single-threaded runs at the same time as there are cores. Each
-run is a process of its own with its own data and the configuration of experiment=m3_reference; all are started and
-warmed up before, and idle on a barrier while it is not their turn. A turn lasts until the slowest of its runs is done.
+It compares the images per second of one run on all cores with those of one single-threaded run per core at the same
+time. Each run is a process with its own data and the configuration of experiment=m3_reference. All processes are
+started and warmed up first, and wait at a barrier for their measurement. A measurement ends with the slowest of its
+runs.
 """
 
 import argparse
@@ -18,11 +19,11 @@ from benchmarks.setup import configured, images
 from benchmarks.timing import Spread, interleave, machine_line, paired
 from mnist_compact.common.cpu import cores
 
-PATIENCE = 600  # seconds until a run that does not answer counts as lost
+PATIENCE = 600  # seconds until a run that does not answer counts as failed
 
 
 def run(threads: int, batches: int, synthetic: bool, barrier: Barrier, over: Event) -> None:
-    """A run's process: trains its slice anew each time the barrier opens, and meets the others there when done."""
+    """The process of a run: it trains on its images each time the barrier opens, and then waits at the barrier."""
     import torch
 
     from benchmarks.contenders import Ours
@@ -44,7 +45,7 @@ def run(threads: int, batches: int, synthetic: bool, barrier: Barrier, over: Eve
 
 
 class Runs:
-    """`count` processes with `threads` threads each, which train at the same time when called."""
+    """`count` processes with `threads` threads each. A call makes them train at the same time."""
 
     def __init__(self, count: int, threads: int, batches: int, *, synthetic: bool) -> None:
         context = multiprocessing.get_context("spawn")
@@ -56,7 +57,7 @@ class Runs:
             process.start()
 
     def __call__(self) -> float:
-        """Images a second, all processes together."""
+        """Images per second of all processes together."""
         self.barrier.wait()
         start = time.perf_counter()
         self.barrier.wait()
@@ -79,10 +80,12 @@ def measure(cores: int, batches: int, rounds: int, *, synthetic: bool) -> dict[s
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.parallel", description="One run, or one a core.")
-    parser.add_argument("--quick", action="store_true", help="3 rounds of 24 batches, not 9 of 240")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.parallel", description="Compare one run on all cores with one run per core."
+    )
+    parser.add_argument("--quick", action="store_true", help="3 rounds of 24 batches instead of 9 of 240")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--synthetic", action="store_true", help="random images in place of MNIST")
+    parser.add_argument("--synthetic", action="store_true", help="use random images instead of MNIST")
     options = parser.parse_args()
     rounds, batches = (3, 24) if options.quick else (9, 240)
     count = cores()

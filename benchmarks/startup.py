@@ -1,8 +1,9 @@
-"""How soon the program answers: `python -m benchmarks.startup [--quick] [--json] [--synthetic] [--check]`.
+"""The start-up time of the program: `python -m benchmarks.startup [--quick] [--json] [--synthetic] [--check]`.
 
-Wall time of whole processes, taking turns: `--help` and `--cfg job` of this program and of a bare Hydra app (one key),
-and the time until the first training step of experiment=m3_reference is done, against a bare Hydra app that imports
-torch and ends. Only the first two have a limit.
+It measures the wall time of whole processes, one after the other in each round: `--help` and `--cfg job` of this
+program and of an empty Hydra application with one key, and the time until the first training step of
+experiment=m3_reference has ended, compared with an empty Hydra application that imports torch. Only the first two
+have a limit.
 """
 
 import argparse
@@ -36,11 +37,15 @@ run_display.TerminalCallback.on_step_end = lambda self, view: os._exit(0)
 main()
 """
 LIMIT = 2.0
-PAIRS = {"--help": "--help", "--cfg job": "--cfg job", "first step": "import torch"}  # ours → the bare app's
+PAIRS = {
+    "--help": "--help",
+    "--cfg job": "--cfg job",
+    "first step": "import torch",
+}  # command of this program → command of the empty application
 
 
 def commands(folder: Path, *, synthetic: bool) -> dict[str, list[str]]:
-    """Contender → command line, `folder` holding the bare app."""
+    """Name → command line; `folder` contains the empty application."""
     (folder / "config.yaml").write_text("key: none\n")
     app = folder / "bare.py"
     app.write_text(BARE_APP)
@@ -62,11 +67,15 @@ def calling(command: list[str], folder: Path) -> Callable[[], object]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description="How soon the program answers.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.startup", description="Measure the start-up time of the program."
+    )
     parser.add_argument("--quick", action="store_true", help="3 rounds, not 15")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--synthetic", action="store_true", help="first step on synthetic images in place of MNIST")
-    parser.add_argument("--check", action="store_true", help=f"exit with 1 where a ratio is above {LIMIT:g}")
+    parser.add_argument(
+        "--synthetic", action="store_true", help="train the first step on synthetic images instead of MNIST"
+    )
+    parser.add_argument("--check", action="store_true", help=f"exit with 1 if a ratio is above {LIMIT:g}")
     options = parser.parse_args()
     rounds = 3 if options.quick else 15
     with tempfile.TemporaryDirectory() as name:

@@ -123,7 +123,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.studies", description="Time a large study.")
     parser.add_argument("--quick", action="store_true", help=f"1,000 trials instead of {TRIALS:,}")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--check", action="store_true", help="exit with 1 where a time is above its limit")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a time is above its limit")
     options = parser.parse_args()
     trials = 1000 if options.quick else TRIALS
     with tempfile.TemporaryDirectory() as name:

@@ -1,4 +1,4 @@
-"""Taking turns and summing up: every benchmark compares what was measured in the same minutes, round by round."""
+"""Rounds and their summary. In each round all compared programs run once, so a slow minute affects all of them."""
 
 import statistics
 import sys
@@ -9,7 +9,7 @@ from operator import truediv
 from typing import Any
 
 Measure = Callable[[], float]
-Samples = dict[str, list[float]]  # contender → a value a round
+Samples = dict[str, list[float]]  # name of a program → its value in each round
 
 
 @dataclass(slots=True, frozen=True)
@@ -38,7 +38,7 @@ def timed(turn: Callable[[], object]) -> Measure:
 
 
 def interleave(contenders: Mapping[str, Measure], rounds: int) -> Samples:
-    """One untimed turn for everyone, then `rounds` rounds in which each gets its turn. Terminals see the progress."""
+    """Run each program once without timing, then once in each of `rounds` rounds. A terminal shows the progress."""
     samples: Samples = {name: [] for name in contenders}
     for turn in range(rounds + 1):
         for name, measure in contenders.items():
@@ -56,18 +56,18 @@ def interleave(contenders: Mapping[str, Measure], rounds: int) -> Samples:
 def paired(
     first: Iterable[float], second: Iterable[float], combine: Callable[[float, float], float] = truediv
 ) -> Spread:
-    """The median over rounds of `combine` within a round: load that comes and goes hits both sides of it."""
+    """The median over the rounds of `combine` of two values of the same round."""
     return Spread.of(combine(a, b) for a, b in zip(first, second, strict=True))
 
 
 def fastest(samples: Samples, prefix: str) -> str:
-    """The contender with the lowest median among those whose name starts with `prefix`."""
+    """The name with the lowest median among those that start with `prefix`."""
     return min((name for name in samples if name.startswith(prefix)), key=lambda name: statistics.median(samples[name]))
 
 
 @dataclass(slots=True, frozen=True)
 class Must:
-    """A limit that a median has to keep."""
+    """An upper or lower limit of a median."""
 
     name: str
     value: Spread
@@ -95,7 +95,7 @@ def machine_line(environment: Mapping[str, Any]) -> str:
 
 
 def verdict(musts: Iterable[Must], *, check: bool) -> int:
-    """The exit status: 1 where `check` is wanted and a must is missed; those are then named on stderr."""
+    """The exit code: 1 if `check` is true and a limit is missed. The missed limits are printed on stderr."""
     missed = [must for must in musts if not must.kept]
     if check and missed:
         print("missed: " + "; ".join(must.name for must in missed), file=sys.stderr)

@@ -20,14 +20,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-from importlib import import_module
-from importlib.util import find_spec
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 from unittest import mock
 
 import pytest
+from documents import PAGES, ROOT, blocks_of
 from forked import ForkedPopen
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -38,42 +37,25 @@ from mnist_compact.reports import plots
 from mnist_compact.runs import jobs
 from mnist_compact.search import worker_pool
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^( *)```(\w+)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 # A grid, a search or a confirmation starts processes.
 STARTS_PROCESSES = re.compile(r"mnist_compact -m |mnist_compact\.confirm |\bconfirm\(|\brank\(")
 CONSOLE = "console"
 
 
-class Block(NamedTuple):
-    language: str
-    title: str | None
-    text: str
-    line: int
-
-
-def blocks_of(page):
-    text = page.read_text(encoding="utf-8")
-    for found in BLOCK.finditer(text):
-        indent, language, info, body = found.groups()
-        title = re.search(r'title="([^"]+)"', info)
-        lines = [line.removeprefix(indent) for line in body.splitlines()]
-        yield Block(language, title and title[1], "\n".join(lines) + "\n", text.count("\n", 0, found.start()) + 1)
-
-
 def runnable(page):
-    return [block for block in blocks_of(page) if block.title or block.language in (CONSOLE, "python")]
+    """Blocks to run and files to write; test_documented_extensions.py inserts those that change the package."""
+    blocks = [block for block in blocks_of(page) if block.title or block.language in (CONSOLE, "python")]
+    return [block for block in blocks if not (block.title or "").startswith("mnist_compact/")]
 
 
 def parameters():
     """One parameter for each page that has something to run."""
     for page in PAGES:
         blocks = runnable(page)
-        if blocks:
+        if any(not block.title for block in blocks):
             starts = any(STARTS_PROCESSES.search(block.text) for block in blocks)
             name = str(page.relative_to(ROOT))
-            yield pytest.param(page, id=name, marks=[pytest.mark.slow] if starts else [])
+            yield pytest.param(page, id=name, marks=[pytest.mark.process] if starts else [])
 
 
 @pytest.mark.parametrize("page", [*parameters()])
@@ -109,7 +91,9 @@ def test_code_blocks_of_a_page_run_and_print_what_is_shown(page, tmp_path, monke
             session = block.text.replace("…", "...")
             parsed = doctest.DocTestParser().get_doctest(session, names, where, str(page), block.line)
             report = []
-            doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(parsed, out=report.append, clear_globs=False)
+            doctest.DocTestRunner(verbose=False, optionflags=doctest.ELLIPSIS).run(
+                parsed, out=report.append, clear_globs=False
+            )
             assert not report, "".join(report)
             names = parsed.globs
         else:
@@ -149,11 +133,13 @@ def run(command):
             contextlib.redirect_stdout(printed),
             contextlib.redirect_stderr(printed),
             mock.patch.dict(os.environ, HYDRA_FULL_ERROR="0"),
+            warnings.catch_warnings(),
         ):
             if words[1] == "-m":
                 sys.argv = words[2:]
-                package = find_spec(words[2]).submodule_search_locations
-                import_module(f"{words[2]}.__main__" if package else words[2]).main()
+                # As `python -m` does. An import would replace the function mnist_compact.confirm by the module.
+                warnings.filterwarnings("ignore", ".* found in sys.modules", RuntimeWarning)
+                runpy.run_module(words[2], run_name="__main__")
             else:
                 sys.argv = words[1:]
                 runpy.run_path(words[1], run_name="__main__")

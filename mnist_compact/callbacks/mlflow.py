@@ -33,6 +33,10 @@ class MLflowCallback(Callback):
 
     `mark` is a file in the run's folder, by which a continued run goes on with the one it has in MLflow. MLflow keeps
     parameters as they were first logged: what a continuation changed is in tags named `continued.<setting>`.
+
+    After a damaged checkpoint, a continued run repeats an epoch. MLflow cannot replace its metrics. An
+    epoch with equal scores is not logged again. If the scores differ, as on another machine, they are added, and the
+    tag `repeated_epochs` names the epoch: its later values count.
     """
 
     def __init__(self, mark: Path, uri: str | None, experiment: str) -> None:
@@ -40,6 +44,7 @@ class MLflowCallback(Callback):
         self.client: MlflowClient | None = None
         self.run_id = ""
         self.under_way = False
+        self.logged: dict[int, set[tuple[str, float]]] = {}  # epoch → the metrics that MLflow has from before
 
     def on_run_start(self, info: RunInfo) -> None:
         for name, value in PATIENCE.items():
@@ -53,6 +58,7 @@ class MLflowCallback(Callback):
             self.client.update_run(self.run_id, status="RUNNING")
             self.under_way = True
             self._tag_changes(self.client, _settings(info))
+            self._read_logged(self.client)
             return
         self.run_id = self._created(self.client)
         self.under_way = True
@@ -66,9 +72,14 @@ class MLflowCallback(Callback):
         from mlflow.entities import Metric
 
         if self.client is not None:
-            now = int(1000 * time.time())
+            now, epoch = int(1000 * time.time()), row["epoch"]
             tagged = {tag_of(column): value for column, value in row.items() if value is not None}
-            metrics = [Metric(tag, float(value), now, row["epoch"]) for tag, value in tagged.items() if tag]
+            values = {tag: float(value) for tag, value in tagged.items() if tag}
+            if before := self.logged.get(epoch):
+                if all((tag, value) in before for tag, value in values.items() if tag != "seconds"):
+                    return
+                self._tag_repeated(self.client, epoch)
+            metrics = [Metric(tag, value, now, epoch) for tag, value in values.items()]
             self.client.log_batch(self.run_id, metrics=metrics)
 
     def on_run_end(self, record: RunRecord, folder: Path) -> None:
@@ -94,6 +105,15 @@ class MLflowCallback(Callback):
         params = [Param(key, value) for key, value in settings.items()]
         for first in range(0, len(params), MOST_AT_ONCE):
             client.log_batch(self.run_id, params=params[first : first + MOST_AT_ONCE])
+
+    def _read_logged(self, client: MlflowClient) -> None:
+        for tag in client.get_run(self.run_id).data.metrics:
+            for metric in client.get_metric_history(self.run_id, tag):
+                self.logged.setdefault(metric.step, set()).add((tag, metric.value))
+
+    def _tag_repeated(self, client: MlflowClient, epoch: int) -> None:
+        tagged = client.get_run(self.run_id).data.tags.get("repeated_epochs")
+        client.set_tag(self.run_id, "repeated_epochs", ", ".join(filter(None, [tagged, str(epoch)])))
 
     def _tag_changes(self, client: MlflowClient, settings: dict[str, str]) -> None:
         """Say in tags what differs by now from the parameters, or from the tags of a continuation before."""

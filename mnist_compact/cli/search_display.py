@@ -149,8 +149,9 @@ class View:
     def picture(self, trials: Sequence[FrozenTrial]) -> Group:
         """Return the live table. The running trials come last, because a terminal may cut off the end."""
         now = search_status(trials, self.settings)
+        total = counted(now.total, "trial") if now.total else "an unknown number of trials"
         lines = [
-            f"{self.name}: {now.counted.ended} of {now.total or 'an unknown number of'} trials have ended",
+            f"{self.name}: {now.counted.ended} of {total} have ended",
             _counts(now.counted),
             *([_pace(now)] if now.per_hour else []),
             *([f"best: {trial_line(now.best[0])}"] if now.best else []),

@@ -29,13 +29,23 @@ def lock_file(path: Path, timeout: float = -1) -> BaseFileLock:
 @cache
 def has_locks(folder: Path) -> bool:
     """Whether the file system of `folder` supports locks that the operating system releases when a process dies."""
+    return _supports("flock", folder)
+
+
+@cache
+def has_record_locks(folder: Path) -> bool:
+    """Whether the file system of `folder` supports locks on parts of a file, which SQLite needs."""
+    return _supports("lockf", folder)
+
+
+def _supports(call: str, folder: Path) -> bool:
     if os.name != "posix":
         return True
     import fcntl
 
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            getattr(fcntl, call)(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         return error.errno not in UNSUPPORTED  # any other error appears again when the lock is taken
     return True

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.common.statistics import Summary
+from mnist_compact.common.wording import counted
 from mnist_compact.confirmation.confirmation import Confirmation
 from mnist_compact.confirmation.results import SeedResults
 from mnist_compact.records.record import Status
@@ -172,5 +173,6 @@ def compare(first: SeedResults, *others: SeedResults) -> list[Comparison]:
 def _check_none_diverged(seed_results: SeedResults) -> None:
     diverged = [result.seed for result in seed_results.seeds if result.status != Status.COMPLETED]
     if diverged:
-        seeds = f"{len(diverged)} of {len(seed_results.requested)} seeds of {seed_results.confirmation.name} diverged"
+        requested = counted(len(seed_results.requested), "seed")
+        seeds = f"{len(diverged)} of {requested} of {seed_results.confirmation.name} diverged"
         raise ConfigError([f"{seeds}: a comparison of the other seeds would be biased upward"])

@@ -23,7 +23,7 @@ class Preregistration:
     """What will be confirmed, and when that was written down.
 
     Attributes:
-        planned_at: Time of writing, ISO 8601 with time zone.
+        planned_at: Time of writing in UTC, ISO 8601 with time zone.
         source: Where the configuration comes from.
         split: The split that is scored.
         seeds: The seeds that will be trained.
@@ -48,7 +48,7 @@ class Preregistration:
         """Preregister a confirmation as of now."""
         config = comparable(confirmation)
         return cls(
-            planned_at=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
+            planned_at=datetime.now(UTC).isoformat(timespec="seconds"),
             source=confirmation.source,
             split=confirmation.split,
             seeds=seeds,

@@ -166,9 +166,9 @@ class SeedResults:
         claim, threshold = f"mean > {threshold_text(self.threshold)}", self.threshold
         diverged = len(self.seeds) - len(self.accuracies)
         if diverged:
-            return f"{claim}: no, {diverged} of {len(self.requested)} seeds diverged"
+            return f"{claim}: no, {diverged} of {counted(len(self.requested), 'seed')} diverged"
         if self.failed:
-            return f"{claim}: not shown, {self.failed} of {len(self.requested)} seeds could not be trained"
+            return f"{claim}: not shown, {self.failed} of {counted(len(self.requested), 'seed')} could not be trained"
         if self.interim is not None:
             return self.interim.describe()
         summary = self.summary()

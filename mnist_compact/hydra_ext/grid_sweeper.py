@@ -17,13 +17,11 @@ from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, open_dict
 
 from mnist_compact.common.errors import ConfigError
-from mnist_compact.common.nested import changes
-from mnist_compact.config.conversion import callbacks_of, check_names, from_record, to_run_config
+from mnist_compact.config.conversion import callbacks_of, check_names, to_run_config
 from mnist_compact.config.error_messages import check_question, explain
-from mnist_compact.config.schema import GROUPS, RunConfig, to_record
+from mnist_compact.config.schema import GROUPS, RunConfig
+from mnist_compact.hydra_ext.grid_snapshot import check_unchanged, write_snapshot
 from mnist_compact.hydra_ext.launcher import folder_of, shared
-from mnist_compact.records.record import RecordError, RunRecord
-from mnist_compact.records.settings import MACHINE
 
 MOST_JOBS = 5_000  # all are composed and checked before the first is trained
 MANY_JOBS = 200  # from this number on, the check takes so long that it is announced
@@ -71,12 +69,14 @@ class GridSweeper(BasicSweeper):
             raise ConfigError([f"{question}: its file must have 'override /hydra/sweeper: compact' among its defaults"])
 
     def _check(self, jobs: Sequence[Sequence[str]]) -> None:
+        """Check all jobs, and store their configurations or compare them with those that were stored."""
         assert self.hydra_context is not None
         assert self.config is not None
-        alike, faults = shared(jobs), []
+        alike, faults, members = shared(jobs), [], []
         for number, overrides in enumerate(jobs):
             try:
-                _check_job(self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides)), number)
+                config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+                members.append(_check_job(config, number))
             except Exception as error:
                 message = explain(error)
                 if message is None:
@@ -86,6 +86,11 @@ class GridSweeper(BasicSweeper):
         if faults:
             preface = [f"{len(faults)} of {len(jobs)} jobs cannot run, so none was started:"] if len(jobs) > 1 else []
             raise ConfigError([*preface, *faults])
+        folder = Path(self.config.hydra.sweep.dir)
+        if self.config.hydra.launcher.get("go_on"):
+            check_unchanged(folder, members)
+        else:
+            write_snapshot(folder, [run for run, _ in members])
 
 
 def _check_size(overrides: Sequence[Override]) -> None:
@@ -100,41 +105,19 @@ def _check_size(overrides: Sequence[Override]) -> None:
         print(f"checking the configurations of {jobs:,} jobs", file=sys.stderr, flush=True)
 
 
-def _check_job(config: DictConfig, number: int) -> None:
-    """Check a job as it checks itself before it trains."""
+def _check_job(config: DictConfig, number: int) -> tuple[RunConfig, Path]:
+    """Check a job as it checks itself before it trains; return its configuration and its folder."""
     from mnist_compact.runs.trainer import check
 
     choices = config.hydra.runtime.choices
-    begun = folder_of(config, number) if config.hydra.launcher.get("go_on") else None
+    folder = folder_of(config, number)
     with open_dict(config):
         del config["hydra"]
     run = to_run_config(config)
     check_names(run, choices)
     check(run)
-    if begun is not None:
-        _check_unchanged(run, begun)
     callbacks_of(config)
-
-
-def _check_unchanged(run: RunConfig, folder: Path) -> None:
-    """Raise ConfigError if the run in `folder` was started with another configuration than `run`.
-
-    The files of the options may have been edited since then. The grid would mix runs with and without the changes.
-    """
-    try:
-        record = RunRecord.read(folder)
-    except RecordError:  # it has not started, or it is refused when it is continued
-        return
-    then, now = to_record(from_record(record.config)), to_record(run)
-    if record.lengthened is not None:
-        then["train"]["epochs"] = record.lengthened.planned_before
-    if found := changes(then | {MACHINE: None}, now | {MACHINE: None}):
-        raise ConfigError(
-            [
-                f"{folder} was started with another configuration ({'; '.join(found)}); undo these changes in the "
-                "options' files to finish the grid, or start a new grid"
-            ]
-        )
+    return run, folder
 
 
 def for_each_member(arguments: list[str]) -> list[str]:

@@ -44,7 +44,7 @@ class BlockOrder(Enum):
     """The order of normalisation and activation."""
 
     norm_first = "norm_first"  # conv, norm, activation: the usual order
-    activation_first = "activation_first"  # conv, activation, norm: the order of the reference project
+    activation_first = "activation_first"  # conv, activation, norm: the order of the reference programme
 
 
 class DropoutKind(Enum):

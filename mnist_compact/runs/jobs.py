@@ -100,7 +100,10 @@ def run_all(jobs: list[ProcessJob], workers: int, total: int, *, fail_fast: bool
                 time.sleep(POLL_S)
                 if running and not outcomes and time.monotonic() - printed >= patience:
                     printed, patience = time.monotonic(), 2 * patience
-                    print(f"{running[0].job.label}   {running[0].last_line()}", flush=True)
+                    print(
+                        f"{running[0].job.label}   running, last output: {running[0].last_line() or 'none yet'}",
+                        flush=True,
+                    )
                 for process in [process for process in running if process.popen.poll() is not None]:
                     running.remove(process)
                     ended(process.job, process.outcome())

@@ -92,7 +92,7 @@ class Database(RDBStorage):
                 _insert(connection, models.TrialModel, (_trial(study_id, trial) for trial in whole.trials))
                 trial_of = models.TrialModel.__table__.c
                 query = select(trial_of.number, trial_of.trial_id).where(trial_of.study_id == study_id)
-                ids: dict[Any, Any] = dict(connection.execute(query).tuples().all())
+                ids = {row.number: row.trial_id for row in connection.execute(query)}
                 for model, rows_of in ROWS.items():
                     rows = ({"trial_id": ids[trial.number], **row} for trial in whole.trials for row in rows_of(trial))
                     _insert(connection, model, rows)

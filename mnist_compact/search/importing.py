@@ -64,7 +64,8 @@ def import_file(path: Path, folder: Path, url: str | None, name: str | None) -> 
     words = [f"resume={folder / name}", f"hydra.sweeper.n_trials={total}"]
     if url:
         words.append(f"hydra.sweeper.storage={shown(url)}")
-    trials = f"{counted(len(exported['trials']), 'trial')}, of which {counted(ended, 'trial')} count towards n_trials"
+    verb = "counts" if ended == 1 else "count"
+    trials = f"{counted(len(exported['trials']), 'trial')}, {ended:,} of which {verb} towards n_trials"
     command = shlex.join(["python", "-m", "mnist_compact", *words])
     return [f"study {name}: {trials}; to continue it to {counted(total, 'trial')}:", command]
 

@@ -14,7 +14,8 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
-from mnist_compact.common.errors import check_installed
+from mnist_compact.common.errors import ConfigError, check_installed
+from mnist_compact.common.locks import has_record_locks
 from mnist_compact.search.bulk import Database
 from mnist_compact.search.storage_urls import JOURNAL, file_of, wait_of
 
@@ -41,7 +42,7 @@ def open_storage(url: str, *, create: bool = True, wait_s: float | None = None) 
         wait_s: How long to wait for a locked SQLite file, in seconds; None for the URL's timeout.
 
     Raises:
-        ConfigError: PostgreSQL's driver is not installed.
+        ConfigError: PostgreSQL's driver is not installed, or the file system does not support SQLite's locks.
         Exception: Any other error is raised as the storage's driver raises it.
     """
     file = file_of(url)
@@ -53,6 +54,13 @@ def open_storage(url: str, *, create: bool = True, wait_s: float | None = None) 
         return JournalStorage(_Journal(str(file)))
     if file is None:
         return _served(url)
+    if not has_record_locks(file.parent):  # SQLite would report a locked database
+        raise ConfigError(
+            [
+                f"SQLite needs a file system with locks, which {file.parent} is not on: use a journal, which needs "
+                f"none, with {JOURNAL}{file.absolute().parent}/study.log as hydra.sweeper.storage or --storage"
+            ]
+        )
 
     def connect() -> sqlite3.Connection:  # SQLAlchemy would create a missing file, also for a later connection
         uri = f"{file.resolve().as_uri()}?mode={'rwc' if create else 'rw'}"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import namedtuple
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -323,6 +324,7 @@ class FakeClient:
     log: ClassVar[list] = []
     params: ClassVar[dict] = {}
     tags: ClassVar[dict] = {}
+    metrics: ClassVar[list] = []
     tracking_uri = "memory"
 
     def __init__(self, tracking_uri):
@@ -336,12 +338,17 @@ class FakeClient:
 
     def log_batch(self, run_id, metrics=(), params=()):
         self.params.update(params)
+        self.metrics.extend(metrics)
+
+    def get_metric_history(self, run_id, key):
+        return [metric for metric in self.metrics if metric.key == key]
 
     def update_run(self, run_id, status):
         self.log.append(status)
 
     def get_run(self, run_id):
-        return SimpleNamespace(data=SimpleNamespace(params=self.params, tags=self.tags))
+        latest = {metric.key: metric.value for metric in self.metrics}
+        return SimpleNamespace(data=SimpleNamespace(params=self.params, tags=self.tags, metrics=latest))
 
     def set_tag(self, run_id, key, value):
         self.tags[key] = value
@@ -354,10 +361,12 @@ class FakeClient:
 def mlflow(monkeypatch):
     for name in PATIENCE:
         monkeypatch.delenv(name, raising=False)
-    for name in ("log", "params", "tags"):
+    for name in ("log", "params", "tags", "metrics"):
         monkeypatch.setattr(FakeClient, name, type(getattr(FakeClient, name))())
     monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(MlflowClient=FakeClient))
-    entities = SimpleNamespace(Param=lambda key, value: (key, value), Metric=lambda *values: values)
+    entities = SimpleNamespace(
+        Param=lambda key, value: (key, value), Metric=namedtuple("Metric", "key value timestamp step")
+    )
     monkeypatch.setitem(sys.modules, "mlflow.entities", entities)
     return FakeClient
 
@@ -370,6 +379,31 @@ def test_mlflow_shows_what_a_continuation_changed(configure, recording_callback,
     resume(tmp_path, tracked(), epochs=2)
     assert (mlflow.params["train.epochs"], mlflow.tags) == ("1", {"continued.train.epochs": "2"})
     assert mlflow.log[1:] == ["FINISHED", dict(PATIENCE), "RUNNING", "FINISHED"]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_mlflow_shows_a_repeated_epoch_truthfully(configure, recording_callback, mlflow, tmp_path, elsewhere):
+    """After a damaged checkpoint, epoch 3 is trained again; on another machine its scores may differ."""
+
+    def tracked():
+        return CallbackList(recording_callback(), MLflowCallback(tmp_path / "mlflow.json", None, "probe"))
+
+    def cut_off(score, network):
+        if score.epoch == 4:
+            raise KeyboardInterrupt
+        return False
+
+    run(configure("train.epochs=4"), tmp_path, tracked(), pruning_callback=cut_off)
+    (tmp_path / CHECKPOINT).write_bytes(b"damaged")
+    if elsewhere:
+        third = [metric for metric in mlflow.metrics if metric.step == 3]
+        mlflow.metrics[:] = [metric for metric in mlflow.metrics if metric not in third]
+        mlflow.metrics += [metric._replace(value=metric.value + 1) for metric in third]
+    resume(tmp_path, tracked())
+    for key in ("loss/train", "accuracy/synthetic", "seconds"):
+        steps = [metric.step for metric in mlflow.metrics if metric.key == key]
+        assert steps == ([1, 2, 3, 3, 4] if elsewhere else [1, 2, 3, 4])
+    assert mlflow.tags == ({"repeated_epochs": "3"} if elsewhere else {})
 
 
 def test_mlflow_hears_of_a_run_that_an_error_ended(configure, recording_callback, mlflow, tmp_path):

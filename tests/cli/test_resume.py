@@ -1,5 +1,6 @@
 """What is taken up in a folder that is there: grids to be finished, runs to be run once more."""
 
+import gzip
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ import pytest
 
 from mnist_compact.config.composition import compose
 from mnist_compact.config.schema import to_record
+from mnist_compact.hydra_ext.grid_snapshot import SNAPSHOT
 from mnist_compact.records.record import NetworkFacts, RunRecord, Score, Status
 from mnist_compact.runs.jobs import JobResult
 
@@ -61,22 +63,46 @@ def test_a_grid_is_finished_what_was_cut_off_goes_on_and_what_is_missing_is_run(
     assert {*begun[5].command} - {"hydra.sweep.dir=my grid"} <= {*missing.command}
 
 
-def test_grid_is_not_finished_with_another_configuration(type_in, jobs_of, tmp_path):
-    """As after an edit of the model's file: the member that was begun has another width."""
+def change_width(config):
+    """Change the configuration as an edit of the model's file would; return what is told about it."""
+    layer = config["model"]["layers"]["conv1"]
+    layer["width"] += 1
+    return f"was started with another configuration (model.layers.conv1.width: {layer['width']} → {layer['width'] - 1})"
+
+
+def test_grid_is_not_finished_with_a_changed_member_that_has_not_begun(type_in, jobs_of, tmp_path):
     begun = jobs_of("-m", *SHORT, "model=m3", "seed=0,1", "hydra.sweep.dir=grid", "hydra.sweep.subdir=${seed}")
+    path = tmp_path / "grid" / SNAPSHOT
+    first, second = json.loads(gzip.decompress(path.read_bytes()))
+    second["machine"]["threads"] = 7  # of no concern
+    path.write_bytes(gzip.compress(json.dumps([first, second]).encode()))
+    assert [job.number for job in jobs_of("resume=grid")] == [0, 1]
+    difference = change_width(second)
+    path.write_bytes(gzip.compress(json.dumps([first, second]).encode()))
+    status, _, told = type_in("resume=grid")
+    assert status == 2
+    assert "1 of 2 jobs changed, so none was started:" in told
+    assert f"grid/1 {difference}" in told
+    assert not begun[1].folder.exists()
+    path.write_bytes(gzip.compress(json.dumps([first]).encode()))
+    assert "grid was started with 1 job and now has 2" in type_in("resume=grid")[2]
+    path.write_bytes(b"no archive")
+    assert f"grid/{SNAPSHOT} is damaged" in type_in("resume=grid")[2]
+
+
+def test_grid_of_an_earlier_version_is_compared_with_its_records(type_in, jobs_of, tmp_path):
+    begun = jobs_of("-m", *SHORT, "model=m3", "seed=0,1", "hydra.sweep.dir=grid", "hydra.sweep.subdir=${seed}")
+    (tmp_path / "grid" / SNAPSHOT).unlink()
     config = to_record(compose(*SHORT, "model=m3"))
-    config["machine"]["threads"] = 7  # of no concern
     leave_record(begun[0].folder, Status.COMPLETED, config)
     assert [job.number for job in jobs_of("resume=grid")] == [1]
-    config["model"]["layers"]["conv1"]["width"] += 1
+    difference = change_width(config)
     record = RunRecord.read(begun[0].folder)
     record.config = config
     record.write(begun[0].folder)
     status, _, told = type_in("resume=grid")
     assert status == 2
-    assert "1 of 2 jobs cannot run, so none was started:" in told
-    width = config["model"]["layers"]["conv1"]["width"]
-    assert f"grid/0 was started with another configuration (model.layers.conv1.width: {width} → {width - 1}); " in told
+    assert f"grid/0 {difference}" in told
 
 
 def test_a_grid_takes_no_changes_and_a_search_is_no_grid(type_in, jobs_of, tmp_path):

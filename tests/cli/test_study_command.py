@@ -112,7 +112,7 @@ def test_a_study_travels(here, capsys):
     assert said(capsys, "export", "probe").startswith("probe.study.json.gz: 6 trials, ")
     line = said(capsys, "import", "probe.study.json.gz", "--folder", "elsewhere")
     assert line == (
-        "study probe: 6 trials, of which 4 trials count towards n_trials; to continue it to 14 trials:\n"
+        "study probe: 6 trials, 4 of which count towards n_trials; to continue it to 14 trials:\n"
         "python -m mnist_compact resume=elsewhere/probe hydra.sweeper.n_trials=14\n"
     )
     assert [path.name for path in (here / "elsewhere" / "probe").iterdir()] == ["study.db"]

@@ -173,12 +173,12 @@ def test_a_grid_hands_fail_fast_to_its_jobs(stage):
         stage(options={"fail_fast": "yes"})
 
 
-def test_a_job_under_way_shows_the_last_line_of_its_log(act, monkeypatch):
+def test_a_running_job_shows_the_last_line_of_its_log(act, monkeypatch):
     monkeypatch.setattr(jobs, "QUIET_S", 0)
     _, lines, _ = act("meet 1", workers=1)
     assert lines[-1].startswith("1/1  deed=0")
     assert lines[:-1]
-    assert all(line.startswith("deed=0   ") for line in lines[:-1])
+    assert all(line.startswith("deed=0   running, last output: ") for line in lines[:-1])
 
 
 def test_the_record_and_log_of_an_earlier_run_are_not_taken_for_the_jobs(act):

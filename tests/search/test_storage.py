@@ -1,7 +1,14 @@
 """Where a study is kept, opened."""
 
-import optuna
+import errno
+import os
+import re
+import sys
 
+import optuna
+import pytest
+
+from mnist_compact.common.errors import ConfigError
 from mnist_compact.search.storage import open_storage
 
 
@@ -20,3 +27,22 @@ def test_a_journals_torn_last_line_is_mended(tmp_path):
     assert file.read_bytes().endswith(b"}\n")
     found = optuna.load_study(storage=open_storage(url), study_name="s").trials
     assert [trial.value for trial in found] == [1.0, 2.0, 1.0, 2.0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="takes the locks of POSIX away")
+def test_study_without_file_locks_needs_a_journal(monkeypatch, tmp_path):
+    """SQLite would wait a minute and then report a locked database."""
+
+    def no_locks(file, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    monkeypatch.setattr("fcntl.lockf", no_locks)
+    with pytest.raises(ConfigError, match=r"SQLite needs a file system with locks.*journal://.*/study\.log") as refused:
+        open_storage(f"sqlite:///{tmp_path}/study.db")
+    assert not (tmp_path / "study.db").exists()
+    (url,) = re.findall(r"journal:\S+", str(refused.value))
+    storage = open_storage(url)
+    study = optuna.create_study(study_name="s", storage=storage)
+    study.add_trial(optuna.trial.create_trial(value=1.0))
+    assert [trial.value for trial in optuna.load_study(study_name="s", storage=open_storage(url)).trials] == [1.0]

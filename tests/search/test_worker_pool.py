@@ -77,10 +77,10 @@ def test_a_worker_that_had_to_be_killed_is_excused(force, tmp_path, monkeypatch)
     for name, ignores in {"deaf": "signal.SIG_IGN", "hearing": "signal.SIG_DFL"}.items():
         code = f"import signal, time; signal.signal(signal.SIGTERM, {ignores}); print(1, flush=True); time.sleep(60)"
         assert begin(name, code).stdout.readline() == b"1\n"
-    processes = [process for process, _ in started.running]
-    with processes[0].stdout, processes[1].stdout:
+    deaf, hearing = (process for process, _ in started.running)
+    with deaf.stdout, hearing.stdout:
         started.stop()
-    assert [process.returncode for process in processes] == [-9, -15]
+    assert (deaf.returncode, hearing.returncode, len(started)) == (-9, -15, 0)
     assert [path.name for path in (tmp_path / "workers").glob("*.marking_infrastructure_failures")] == [
         "deaf.marking_infrastructure_failures"
     ]

@@ -1,0 +1,78 @@
+"""Comparison of an exported network with the one that it came from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mnist_compact.common.errors import EXIT_FAILED, ExecutionError
+from mnist_compact.data.augmentation import scaled
+from mnist_compact.zoo.classifier import Classifier
+
+TOGETHER = 500  # images in one call
+
+
+@dataclass(slots=True, frozen=True)
+class Agreement:
+    """How far an exported network agrees with its original.
+
+    Attributes:
+        images: Number of images.
+        different: Number of images with another prediction.
+        correct: Number of images that the exported network classifies correctly.
+        original_correct: The same for the original.
+        largest_difference: Largest absolute difference of a logit.
+    """
+
+    images: int
+    different: int
+    correct: int
+    original_correct: int
+    largest_difference: float
+
+    @property
+    def lost_points(self) -> float:
+        """Accuracy that the export loses, in percentage points; negative if it gains."""
+        return 100 * (self.original_correct - self.correct) / self.images
+
+
+def logits_of(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Apply a function of at most `TOGETHER` images to all, (N, 28, 28) → (N, 10)."""
+    with torch.inference_mode():
+        return torch.cat([function(images[at : at + TOGETHER]) for at in range(0, len(images), TOGETHER)])
+
+
+def as_input(images: Tensor) -> Tensor:
+    """Convert uint8 images (N, 28, 28) to the input of an exported network: floats (N, 1, 28, 28) in [0, 1]."""
+    return scaled(images).unsqueeze(1)
+
+
+def compared(original: Classifier, logits: Tensor, images: Tensor, labels: Tensor) -> Agreement:
+    """Compare the logits of an exported network with those of the original.
+
+    Args:
+        original: The network that was exported.
+        logits: Logits of the exported one, (N, 10).
+        images: uint8, (N, 28, 28).
+        labels: (N,).
+    """
+    wanted = logits_of(original, images)
+    found, expected = logits.argmax(1), wanted.argmax(1)
+    return Agreement(
+        images=len(images),
+        different=int((found != expected).sum()),
+        correct=int((found == labels).sum()),
+        original_correct=int((expected == labels).sum()),
+        largest_difference=float((logits - wanted).abs().max()),
+    )
+
+
+def require_same(agreement: Agreement, what: str) -> None:
+    """Raise ExecutionError if an export that must be equivalent predicts another digit for some image."""
+    if agreement.different:
+        raise ExecutionError(
+            f"{what} was not written: it predicts another digit than the network for {agreement.different:,} of "
+            f"{agreement.images:,} images; largest difference of a logit {agreement.largest_difference:.2g}",
+            EXIT_FAILED,
+        )
