@@ -246,6 +246,13 @@ FAULTS = (
         "a confirmation goes on with another augmentation",
         "tests/confirmation/test_confirmation.py::test_comparable_leaves_out_seed_experiment_and_machine",
     ),
+    fault(
+        "mnist_compact/confirmation/confirmation.py",
+        "return bool(one == other)",
+        "return True",
+        "a confirmation goes on with another network",
+        "tests/confirmation/test_confirmation.py::test_committed_confirmation_goes_on_with_its_experiment",
+    ),
     # The cache of a report, and callbacks
     fault(
         CACHE,
