@@ -69,7 +69,7 @@ def test_export_that_loses_accuracy_is_not_written(tmp_path, monkeypatch):
     labels = classifier.classify(shown)[0]
     data = Datasets(Split("train", shown, labels), Split("synthetic", shown, labels), 0.13, 0.31)
     monkeypatch.setattr(c_export, "fold", lambda _: fold(small(layers="residual")))
-    with pytest.raises(ExecutionError, match="quantisation costs .* points of accuracy on 40 images"):
+    with pytest.raises(ExecutionError, match=r"quantisation costs .* points of accuracy on 40 images"):
         write_int8(classifier, "a test", data, tmp_path / "made")
     assert not [*tmp_path.iterdir()]
 

@@ -67,11 +67,16 @@ static void convolve_row(const struct network_step *step, const int8_t *input, i
             line = input + ((int32_t)c * side + v) * side;
             for (kx = 0; kx < kernel; kx++, weight++) {
                 const int shift = kx - step->padding;
+                const int begin = shift < 0 ? (-shift + stride - 1) / stride : 0;
                 int end = side > shift ? (side - 1 - shift) / stride + 1 : 0;
                 if (end > step->out_side)
                     end = step->out_side;
-                for (x = shift < 0 ? (-shift + stride - 1) / stride : 0; x < end; x++)
-                    row[x] += *weight * (line[x * stride + shift] - zero);
+                if (stride == 1)
+                    for (x = begin; x < end; x++)
+                        row[x] += *weight * (line[x + shift] - zero);
+                else
+                    for (x = begin; x < end; x++)
+                        row[x] += *weight * (line[x * stride + shift] - zero);
             }
         }
     }
