@@ -22,9 +22,15 @@ TEXT = """\
 
 # Exports of the zoo
 
-Each export was run on the 10,000 test images. *Same* is the number of images for which it predicts the same digit as the network in PyTorch, *correct* the number that it classifies correctly, and *difference* the largest absolute difference of a logit. The C programs were compiled by gcc with `-std=c99 -Wall -Wextra -Werror -pedantic`, and the figures are those of the compiled programs. The 8-bit networks were calibrated on the first 256 training images; no test image was used.
+Each export was run on the 10,000 test images. *Same* is the number of images for which it predicts the same digit as
+the network in PyTorch, *correct* the number that it classifies correctly, and *difference* the largest absolute
+difference of a logit. The C programs were compiled by gcc with `-std=c99 -Wall -Wextra -Werror -pedantic`, and the
+figures are those of the compiled programs. The 8-bit networks were calibrated on the first 256 training images; no test
+image was used.
 
-Flash is the size of `network.c` with its weights, compiled with `-Os` for x86-64; *data* is the part of weights and tables. RAM is the static memory of all maps; the stack holds one row of a map more. [Use a trained network](how-to/use-a-trained-network.md) has the commands.
+Flash is the size of `network.c` with its weights, compiled with `-Os` for x86-64; *data* is the part of weights and
+tables. RAM is the static memory of all maps; the stack holds one row of a map more.
+[Use a trained network](how-to/use-a-trained-network.md) has the commands.
 
 """
 
