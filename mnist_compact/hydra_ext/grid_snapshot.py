@@ -38,7 +38,7 @@ def check_unchanged(folder: Path, members: Sequence[tuple[RunConfig, Path]]) -> 
     Raises:
         ConfigError: A configuration has changed, or the snapshot is damaged.
     """
-    before = _stored(folder) or [_recorded(run_folder) for _, run_folder in members]
+    before: Sequence[dict[str, Any] | None] = _stored(folder) or [_recorded(run_folder) for _, run_folder in members]
     if len(before) != len(members):
         raise ConfigError(
             [f"{folder} was started with {counted(len(before), 'job')} and now has {len(members)}; {_ADVICE}"]
