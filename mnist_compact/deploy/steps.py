@@ -111,12 +111,11 @@ def _append(made: Steps, parts: list[nn.Module], source: int) -> int:
     kinds = {kind: activation for activation, kind in ACTIVATIONS.items()}
     for part in parts:
         given = made.maps[source]
-        if type(part) in kinds or isinstance(part, Affine):
-            before = made.steps[-1]
-            if type(part) in kinds:
-                before.activation = kinds[type(part)]
-            else:
-                before.affine = part
+        if isinstance(part, Affine):
+            made.steps[-1].affine = part
+            continue
+        if type(part) in kinds:
+            made.steps[-1].activation = kinds[type(part)]
             continue
         if isinstance(part, Residual):
             # The shortcut comes first: its map and that of the body are then used soon.
