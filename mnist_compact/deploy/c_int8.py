@@ -34,8 +34,8 @@ def int8_source(quantised: Quantised, name: str) -> CSource:
     tables = _Tables([], [], [])
     rows = [tables.row(each, quantised) for each in quantised.integer_steps]
     steps = quantised.steps
-    activations = {step.activation for step in steps.steps} - {None, Activation.relu, Activation.leaky_relu}
-    tail = tail_table(activations.pop()) if activations else []  # type: ignore[arg-type]
+    piecewise = steps.activation in (Activation.relu, Activation.leaky_relu)
+    tail = [] if piecewise else tail_table(steps.activation)
     parts = [
         STRUCT,
         array("int8_t", "network_weights", tables.weights),

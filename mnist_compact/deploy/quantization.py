@@ -234,7 +234,7 @@ def _weight_scales(weight: Tensor, given: float, bias: Tensor) -> np.ndarray:
     trials = CLIPS[:, None] * largest / 127
     quantised = np.clip(np.round(rows / trials[..., None]), -127, 127) * trials[..., None]
     chosen = trials[np.square(quantised - rows).sum(2).argmin(0), np.arange(len(rows))]
-    return np.maximum(chosen, 2 * bias.abs().numpy() / given / INT32)
+    return np.asarray(np.maximum(chosen, 2 * bias.abs().numpy() / given / INT32))
 
 
 def _correct_biases(made: IntegerStep, sums: Tensor, integers: dict[int, Tensor], scales: dict[int, Scale]) -> None:
