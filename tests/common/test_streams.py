@@ -18,7 +18,9 @@ HAS_FULL_DEVICE = pytest.mark.skipif(not Path("/dev/full").exists(), reason="thi
 
 def train_main(arguments):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["mnist_compact", *arguments])
+        patch.setattr(
+            sys, "argv", ["mnist_compact", *arguments, "--version"]
+        )  # --help would start Hydra in this process
         train.main()
 
 
