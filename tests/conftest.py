@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from mnist_compact.config.schema import GROUPS, RunConfig, configuration_folder
 
 # Tests run side by side: a process on all cores would wait for the others in every step.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # pytest in the background of a shell without job control
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.set_threshold(50_000)  # Hydra makes many small objects, and each look at all of torch's takes a while
 
 SMALL = ("data=synthetic", "data.train_images=96", "data.evaluation_images=40")

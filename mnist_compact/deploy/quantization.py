@@ -41,6 +41,7 @@ class IntegerStep:
         step: The step in floats.
         weights: int8 values of a convolution, as int64 in the shape of its weight.
         biases: Summands of its sums, int32 (C,).
+        units: What 1 in its sums stands for, (C,).
         before: From its sums to the fixed-point numbers that the activation takes, (C, 2). Also of the last step, whose
             fixed-point numbers are the logits. None if neither applies.
         after: From there, or from the sums, to the target, (1, 2) or (C, 2). A sum has one for each of its maps.
@@ -50,6 +51,7 @@ class IntegerStep:
     step: Step
     weights: Tensor | None = None
     biases: Tensor | None = None
+    units: Tensor | None = None
     before: Tensor | None = None
     after: Tensor | None = None
     offsets: Tensor | None = None
@@ -208,17 +210,18 @@ def _integer_step(step: Step, scales: dict[int, Scale], *, last: bool) -> Intege
     else:
         assert step.convolution is not None
         assert step.convolution.bias is not None
-        weight = step.convolution.weight.double()
-        factors = _weight_scales(weight, given, step.convolution.bias.double())
-        made.weights = (weight / torch.from_numpy(factors).view(-1, 1, 1, 1)).round().clamp(-127, 127).long()
-        sums = given * factors  # one unit of the sums
-        made.biases = _int32((step.convolution.bias.double() / torch.from_numpy(sums)).round())
+        weight, bias = step.convolution.weight.double(), step.convolution.bias.double()
+        factors = _weight_scales(weight, given, bias)
+        made.weights = (weight / factors.view(-1, 1, 1, 1)).round().clamp(-127, 127).long()
+        made.units = given * factors
+        made.biases = _int32((bias / made.units).round())
+        units = made.units.numpy()
         if last:
-            made.before = multiplier(sums * ONE)
+            made.before = multiplier(units * ONE)
         elif step.activation is None:
-            made.after = multiplier(sums * one)
+            made.after = multiplier(units * one)
         else:
-            made.before = multiplier(sums * ONE)
+            made.before = multiplier(units * ONE)
             made.after = multiplier(np.array([one / ONE]))
         if step.affine is not None:
             made.after = multiplier(step.affine.slope.double().numpy() * one / ONE)
@@ -226,7 +229,7 @@ def _integer_step(step: Step, scales: dict[int, Scale], *, last: bool) -> Intege
     return made
 
 
-def _weight_scales(weight: Tensor, given: float, bias: Tensor) -> np.ndarray:
+def _weight_scales(weight: Tensor, given: float, bias: Tensor) -> Tensor:
     """The scale of every output channel with the smallest squared error of its weights, large enough for its bias."""
     rows = weight.flatten(1).numpy()
     largest = np.abs(rows).max(1)
@@ -234,21 +237,16 @@ def _weight_scales(weight: Tensor, given: float, bias: Tensor) -> np.ndarray:
     trials = CLIPS[:, None] * largest / 127
     quantised = np.clip(np.round(rows / trials[..., None]), -127, 127) * trials[..., None]
     chosen = trials[np.square(quantised - rows).sum(2).argmin(0), np.arange(len(rows))]
-    return np.asarray(np.maximum(chosen, 2 * bias.abs().numpy() / given / INT32))
+    return torch.from_numpy(np.maximum(chosen, 2 * bias.abs().numpy() / given / INT32))
 
 
 def _correct_biases(made: IntegerStep, sums: Tensor, integers: dict[int, Tensor], scales: dict[int, Scale]) -> None:
     """Move the biases by the mean difference between the sums in floats and in integers."""
-    step = made.step
+    source = made.step.source
     assert made.biases is not None
-    assert step.convolution is not None
-    assert step.convolution.bias is not None
-    given = scales[step.source]
-    factors = given.scale * _weight_scales(
-        step.convolution.weight.double(), given.scale, step.convolution.bias.double()
-    )
-    found = integer_sums(made, integers[step.source] - given.zero)
-    wanted = sums.double() / torch.from_numpy(factors).view(-1, 1, 1)
+    assert made.units is not None
+    found = integer_sums(made, integers[source] - scales[source].zero)
+    wanted = sums.double() / made.units.view(-1, 1, 1)
     made.biases = _int32(made.biases + (wanted - found).mean((0, 2, 3)).round())
 
 
