@@ -19,6 +19,7 @@ from mnist_compact.common.atomic import replacing
 from mnist_compact.common.html_template import embedded_json, filled
 from mnist_compact.deploy.folding import fold
 from mnist_compact.deploy.steps import Kind, Step, Steps, steps_of
+from mnist_compact.models.blocks import ACTIVATIONS
 from mnist_compact.models.network import INPUT_SHAPE
 from mnist_compact.models.summary import summarize
 from mnist_compact.zoo.classifier import Classifier
@@ -159,7 +160,7 @@ def _words(step: Step) -> Iterator[str]:
     if stride > 1:
         yield f"stride {stride}"
     if step.activation is not None:
-        yield step.activation.name.replace("_", " ")
+        yield ACTIVATIONS[step.activation].__name__
     if step.affine is not None:
         yield "BatchNorm"
 

@@ -5,6 +5,7 @@ const network = JSON.parse(byId("data").textContent);
 const values = decoded(network.values);
 const LAST = network.maps.length - 1;
 const NOTHING = "Draw a digit from 0 to 9.";
+const MARKED = [214, 0, 170, 255]; // red, green, blue and opacity of the unit whose receptive field is shown
 const ABOUT_IMAGE = byId("unit").textContent;
 
 /** element("p", {class: "x"}, "text", child): an element with attributes and children. */
@@ -83,7 +84,7 @@ function point(unit) {
     `rows ${top + 1}–${bottom + 1} and columns ${left + 1}–${right + 1}.`;
 }
 
-/** Draw an array of n×n colours [red, green, blue] to a canvas. */
+/** Draw a square canvas; colourOf(i) is red, green, blue and opacity of pixel i, each 0 … 255. */
 function paint(canvas, colourOf) {
   const side = canvas.width;
   const pixels = new ImageData(side, side);
@@ -106,7 +107,7 @@ function drawLayer({ map, number, canvases }) {
   const marked = pointed?.layer.number === number && map.side > 1 ? pointed.y * map.side + pointed.x : -1;
   canvases.forEach((canvas, channel) => {
     paint(canvas, (i) => {
-      if (i === marked) return [255, 212, 0, 255];
+      if (i === marked) return MARKED;
       const value = found ? found[channel * map.side ** 2 + i] : 0;
       const colour = value > 0 ? colours.positive : colours.negative;
       return [...colour, (255 * Math.abs(value)) / largest];

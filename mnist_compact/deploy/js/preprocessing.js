@@ -45,24 +45,26 @@ function marginOf({ values, height, width }) {
 
 /** The surface of second degree that fits the levels of the margin. */
 function background({ values, height, width }, margin) {
-  const scaled = (at, side) => (at === side - 1 ? 1 : -1 + at * (2 / (side - 1)));
-  const terms = (i) => {
-    const [y, x] = [scaled(Math.floor(i / width), height), scaled(i % width, width)];
-    return [1, x, y, x * x, x * y, y * y];
-  };
+  const [ys, xs] = [height, width].map((side) =>
+    Float64Array.from({ length: side }, (_, at) => (at === side - 1 ? 1 : -1 + at * (2 / (side - 1)))),
+  );
   let surface;
   let fitted = margin;
   for (let round = 0; round < 2; round++) {
     const matrix = Array.from({ length: 6 }, () => new Float64Array(7));
     fitted.forEach((is, i) => {
       if (!is) return;
-      const row = [...terms(i), values[i]];
-      matrix.forEach((line, a) => row.forEach((value, b) => (line[b] += row[a] * value)));
+      const [y, x] = [ys[Math.floor(i / width)], xs[i % width]];
+      const row = [1, x, y, x * x, x * y, y * y, values[i]];
+      for (let a = 0; a < 6; a++) for (let b = 0; b < 7; b++) matrix[a][b] += row[a] * row[b];
     });
     const known = matrix[0][0]; // the sum of the ones is the number of pixels
     matrix.forEach((line, a) => (line[a] += RIDGE * known));
-    const factors = solved(matrix);
-    surface = values.map((_, i) => terms(i).reduce((sum, term, a) => sum + term * factors[a], 0));
+    const [f0, f1, f2, f3, f4, f5] = solved(matrix);
+    surface = values.map((_, i) => {
+      const [y, x] = [ys[Math.floor(i / width)], xs[i % width]];
+      return f0 + f1 * x + f2 * y + f3 * x * x + f4 * x * y + f5 * y * y;
+    });
     const distance = values.map((value, i) => Math.abs(value - surface[i]));
     const limit = 2 + 3 * percentile(distance.filter((_, i) => margin[i]), 50);
     fitted = margin.map((is, i) => is && distance[i] <= limit);
