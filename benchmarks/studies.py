@@ -7,6 +7,7 @@ continues the study, until the folder of its next trial exists.
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -92,16 +93,22 @@ def _drawn(distribution: Any, generator: random.Random) -> Any:
     return generator.uniform(distribution.low, distribution.high)
 
 
-def measure(folder: Path, trials: int) -> dict[str, float]:
-    """Return the seconds of an import, of `study show`, and until the next trial of a continued search starts."""
+def measure(folder: Path, trials: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Measure an import, `study show`, and a continued search until its next trial starts.
+
+    Returns:
+        The seconds of each, and the CPU seconds of its processes. Those of the search include its end.
+    """
     file = folder / "large.study.json.gz"
     exported(file, trials)
     study = [sys.executable, "-m", "mnist_compact.study"]
-    seconds = {}
+    seconds, cpu = {}, {}
+    used = _cpu_of_children()
     for name, command in {"import": [*study, "import", file.name], "show": [*study, "show", "large"]}.items():
         began = time.perf_counter()
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
         seconds[name] = time.perf_counter() - began
+        cpu[name], used = _cpu_of_children() - used, _cpu_of_children()
     home = folder / "outputs/sweeps/large"
     settings = [f"hydra.sweeper.n_trials={trials + 1}", "hydra.sweeper.n_jobs=1"]
     line = [sys.executable, "-m", "mnist_compact", f"resume={home}", *settings]
@@ -116,7 +123,14 @@ def measure(folder: Path, trials: int) -> dict[str, float]:
     finally:
         search.terminate()
         search.wait()
-    return seconds
+    cpu["first trial"] = _cpu_of_children() - used
+    return seconds, cpu
+
+
+def _cpu_of_children() -> float:
+    """CPU seconds of all processes that have ended and been waited for, also by one of them."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def main() -> int:
@@ -127,7 +141,7 @@ def main() -> int:
     options = parser.parse_args()
     trials = 1000 if options.quick else TRIALS
     with tempfile.TemporaryDirectory() as name:
-        seconds = measure(Path(name), trials)
+        seconds, cpu = measure(Path(name), trials)
     import torch
 
     from mnist_compact.training.device import describe_environment
@@ -135,10 +149,13 @@ def main() -> int:
     environment = describe_environment(torch.device("cpu"))
     limits = [Must(key, Spread.of([seconds[key]]), limit) for key, limit in LIMITS.items()]
     if options.json:
-        print(json.dumps({"environment": environment, "trials": trials, "seconds": seconds}, indent=2))
+        print(
+            json.dumps({"environment": environment, "trials": trials, "seconds": seconds, "cpu_seconds": cpu}, indent=2)
+        )
     else:
         print(f"{machine_line(environment)}\n{trials:,} trials; seconds of whole processes")
         print(*(must.text() for must in limits), sep="\n")
+        print("CPU seconds:", ", ".join(f"{key} {value:.1f}" for key, value in cpu.items()))
     return verdict(limits, check=options.check)
 
 

@@ -181,7 +181,7 @@ def without_encoding(path):
         modes = [each.value for each in node.args if isinstance(each, ast.Constant) and isinstance(each.value, str)]
         is_text = name == "open" and not any("b" in mode for mode in modes) and getattr(node.func, "value", None)
         if name in ("read_text", "write_text") or (
-            is_text and ast.unparse(node.func.value) not in ("os", "gzip", "tarfile")
+            is_text and ast.unparse(node.func.value) not in ("Image", "os", "gzip", "tarfile")
         ):
             yield f"{path.relative_to(PACKAGE)}:{node.lineno}"
 

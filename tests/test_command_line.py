@@ -127,7 +127,7 @@ def test_a_run_leaves_its_folder(single):
     assert {path.relative_to(cwd).parts[0] for path in cwd.rglob("*")} == {"outputs"}
 
 
-def test_a_run_records_what_was_asked_and_done(single):
+def test_run_records_configuration_and_results(single):
     cwd, folder, _ = single
     result = record(cwd / folder)
     assert result["status"] == "completed"
@@ -140,7 +140,7 @@ def test_a_run_records_what_was_asked_and_done(single):
     assert config["data"]["train_images"] == 256
 
 
-def test_without_a_terminal_only_whole_lines_are_shown(single):
+def test_without_a_terminal_only_complete_lines_are_printed(single):
     _, folder, stdout = single
     assert not re.search(r"[\r\x1b\x08]", stdout)
     assert stdout.endswith("\n")
@@ -161,7 +161,7 @@ def test_runs_started_at_the_same_moment_have_folders_of_their_own_and_equal_wei
 
 
 @pytest.mark.slow
-def test_a_diverging_run_says_so(tmp_path):
+def test_diverged_run_is_reported(tmp_path):
     done = call(tmp_path, *TINY, "optim=sgd", "optim.lr=1e30", "train.epochs=3")
     assert (done.returncode, done.stderr) == (3, "")
     (folder,) = run_folders(tmp_path)
@@ -236,7 +236,7 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_folder_with_a_run_is_not_run_into_again(single):
+def test_folder_with_a_run_is_not_overwritten(single):
     cwd, folder, _ = single
     before = tree(cwd)
     message = refused(call(cwd, *SMALL, f"hydra.run.dir={folder}"))
@@ -303,7 +303,7 @@ def test_the_configuration_is_shown_and_nothing_slow_imported(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_only_planned_imports_no_compiler(tmp_path):
+def test_planning_does_not_import_the_compiler(tmp_path):
     """torch's, half a second in every process that checks a configuration before it trains."""
     code = (
         "import sys\n"
@@ -414,7 +414,7 @@ def test_a_run_that_was_killed_ends_as_if_never_killed(whole, tmp_path, moments)
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_was_done_and_tells_how_to_go_on(whole, tmp_path):
+def test_ctrl_c_keeps_finished_epochs_and_prints_the_resume_command(whole, tmp_path):
     folder = tmp_path / "run"
     # A shell that started the tests in the background has told its children to ignore SIGINT.
     process = start(
@@ -458,7 +458,7 @@ def test_resume_refuses_a_folder_without_a_run(tmp_path):
 
 
 @pytest.mark.slow
-def test_resume_goes_on_for_more_epochs(single, tmp_path):
+def test_resume_continues_for_more_epochs(single, tmp_path):
     cwd, folder, _ = single
     shutil.copytree(cwd / folder, tmp_path / "run")
     stdout = succeed(start(tmp_path, "resume=run", "train.epochs=3")).stdout

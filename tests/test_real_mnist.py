@@ -9,7 +9,7 @@ from mnist_compact.runs.trainer import run
 pytestmark = pytest.mark.mnist
 
 
-def test_mnist_is_what_everybody_knows():
+def test_mnist_has_its_published_counts():
     data = MnistConfig(name="mnist").load(print)
     assert (len(data.train), len(data.evaluation), data.evaluation.name) == (60_000, 10_000, "test")
     assert data.train.labels.bincount().tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]

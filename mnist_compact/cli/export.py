@@ -11,7 +11,7 @@ from mnist_compact.common.errors import ConfigError
 from mnist_compact.common.wording import counted
 
 if TYPE_CHECKING:
-    from mnist_compact.data.datasets import Split
+    from mnist_compact.data.datasets import Datasets
     from mnist_compact.deploy.checking import Agreement
     from mnist_compact.zoo.classifier import Classifier
 
@@ -19,6 +19,7 @@ FORMS = {  # form → what it is
     "onnx": "an ONNX file (needs the extra onnx)",
     "pt2": "a file of torch.export",
     "c": "a folder with C99 files in float arithmetic",
+    "c-int8": "the same in integer arithmetic, quantised to 8 bits; always compiled and compared",
 }
 
 
@@ -49,75 +50,63 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, required=True, metavar="PATH", help="the file or folder to write")
     parser.add_argument(
-        "--check", action="store_true", help="compile the C program, and compare what it computes on all images as well"
+        "--check", action="store_true", help="with --to c: compile the program, and compare what it computes"
     )
     return parser
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    if arguments.check and not arguments.to.startswith("c"):
+    to_c = arguments.to in ("c", "c-int8")
+    if arguments.check and not to_c:
         raise ConfigError(["--check is for --to c; other exports are always run before they are written"])
-    if not arguments.to.startswith("c") and arguments.out.suffix != f".{arguments.to}":
+    if not to_c and arguments.out.suffix != f".{arguments.to}":
         raise ConfigError([f"--out must end in .{arguments.to} with --to {arguments.to}, got {arguments.out}"])
     name, classifier = chosen_network(arguments)
-    split = _split(arguments)
-    if arguments.to.startswith("c"):
-        _export_c(arguments, name, classifier, split)
+    data = _data(arguments)
+    if to_c:
+        _export_c(arguments, name, classifier, data)
         return
     from mnist_compact.deploy import graph_files
 
     write = graph_files.write_onnx if arguments.to == "onnx" else graph_files.write_pt2
-    agreement = write(classifier, split, arguments.out)
+    agreement = write(classifier, data.evaluation, arguments.out)
     print(f"{arguments.out}: {name}, {arguments.out.stat().st_size:,} bytes")
-    print(_said(agreement, split))
+    print(_said(agreement, data))
 
 
-def _split(arguments: argparse.Namespace) -> "Split":
-    """The images that the network is scored on."""
+def _data(arguments: argparse.Namespace) -> "Datasets":
+    """The data of the network: the images that it was trained on, and those that it is scored on."""
     from mnist_compact.config.conversion import from_record
-    from mnist_compact.zoo.evaluation import config_of_run, split_of
+    from mnist_compact.zoo.evaluation import config_of_run
     from mnist_compact.zoo.registry import card
 
-    if arguments.zoo:
-        return split_of(from_record(card(arguments.zoo).config).data)
-    config = config_of_run(arguments.run)
-    return split_of(config.data, None, config.machine.data_root)
+    config = from_record(card(arguments.zoo).config) if arguments.zoo else config_of_run(arguments.run)
+    return config.data.load(print, None if arguments.zoo else config.machine.data_root)
 
 
-def _export_c(arguments: argparse.Namespace, name: str, classifier: "Classifier", split: "Split") -> None:
-    from mnist_compact.deploy.c_float import float_source
-    from mnist_compact.deploy.checking import as_input, compared, logits_of, require_same
-    from mnist_compact.deploy.compiler import compiled, logits_by
-    from mnist_compact.deploy.folding import fold
-    from mnist_compact.deploy.writing import write_all
+def _export_c(arguments: argparse.Namespace, name: str, classifier: "Classifier", data: "Datasets") -> None:
+    from mnist_compact.deploy.c_export import write_float, write_int8
     from mnist_compact.models.network import INPUT_SHAPE
     from mnist_compact.models.summary import summarize
 
-    source = float_source(classifier, name)
-    code_bytes = None
-    if arguments.check:
-        with compiled(source.files) as program:
-            logits, code_bytes = logits_by(program.program, split.images), program.code_bytes
+    if arguments.to == "c":
+        done = write_float(classifier, name, data, arguments.out, check=arguments.check)
     else:
-        folded = fold(classifier)
-        logits = logits_of(lambda images: folded(as_input(images)), split.images)
-    agreement = compared(classifier, logits, split.images, split.labels)
-    require_same(agreement, str(arguments.out))
-    write_all(source.files, arguments.out)
-    print(f"{arguments.out}: {name}, {', '.join(source.files)}")
-    if code_bytes is not None:
-        print(f"flash with code, compiled for size on this machine: {code_bytes:,} bytes")
+        done = write_int8(classifier, name, data, arguments.out)
+    print(f"{arguments.out}: {name}, {', '.join(done.source.files)}")
     print(
-        f"flash for weights and tables: {source.data_bytes:,} bytes; RAM for maps: {source.memory_bytes:,} bytes; "
-        f"{summarize(classifier.network, INPUT_SHAPE).macs:,} multiply-accumulates per image"
+        f"flash for weights and tables: {done.source.data_bytes:,} bytes; RAM for maps: {done.source.memory_bytes:,} "
+        f"bytes; {summarize(classifier.network, INPUT_SHAPE).macs:,} multiply-accumulates per image"
     )
-    print(_said(agreement, split, "the compiled program" if arguments.check else "the folded network that is in them"))
+    if done.code_bytes is not None:
+        print(f"flash with code, compiled for size on this machine: {done.code_bytes:,} bytes")
+    was_compiled = arguments.check or arguments.to == "c-int8"
+    print(_said(done.agreement, data, "the compiled program" if was_compiled else "the folded network in the files"))
 
 
-def _said(agreement: "Agreement", split: "Split", what: str = "the export") -> str:
-    same = agreement.images - agreement.different
+def _said(agreement: "Agreement", data: "Datasets", what: str = "the export") -> str:
+    same, images = agreement.images - agreement.different, counted(agreement.images, f"{data.evaluation.name} image")
     return (
-        f"{what} has {agreement.correct:,} of {counted(agreement.images, split.name + ' image')} correct, the network "
-        f"{agreement.original_correct:,}; same prediction for {same:,}; largest difference of a logit "
-        f"{agreement.largest_difference:.2g}"
+        f"{what} has {agreement.correct:,} of {images} correct, the network {agreement.original_correct:,}; "
+        f"same prediction for {same:,}; largest difference of a logit {agreement.largest_difference:.2g}"
     )

@@ -14,19 +14,12 @@ def shipped(name: str) -> str:
     return (files(__package__) / "c" / name).read_text(encoding="utf-8")
 
 
-def activation_of(steps: Steps) -> Activation:
-    """The activation of the network; all its layers have the same."""
-    used = {step.activation for step in steps.steps if step.activation is not None}
-    assert len(used) == 1, used
-    return used.pop()
-
-
 def constants(steps: Steps, more: Iterable[tuple[str, object]]) -> str:
     """The #define lines: numbers of the kinds and activations, sizes, and `more` names with their values."""
     lines: list[tuple[str, object]] = [(kind.name, kind.value) for kind in Kind]
     lines += [(activation.name.upper(), number) for number, activation in enumerate(Activation)]
     lines += [
-        ("ACTIVATION", PREFIX + activation_of(steps).name.upper()),
+        ("ACTIVATION", PREFIX + steps.activation.name.upper()),
         ("STEPS", len(steps.steps)),
         ("MEMORY", steps.memory),
         ("LONGEST_ROW", max(each.side for each in steps.maps)),

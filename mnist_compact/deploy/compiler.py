@@ -48,7 +48,9 @@ def compiled(files: dict[str, str]) -> Iterator[Compiled]:
     """
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
-        raise ConfigError(["--check needs a C compiler: install gcc, or set CC"])
+        raise ConfigError(
+            ["the check of the export needs a C compiler: install gcc, or set the environment variable CC"]
+        )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for each, text in files.items():

@@ -72,14 +72,20 @@ def _parts(path: str, module: nn.Module) -> Iterator[nn.Module]:
     elif isinstance(module, Residual):
         body = nn.Sequential(*_folded([*_parts(f"{path}.body", module.body)]))
         residual = Residual(body, 0, 0)
-        residual.shortcut = next(_parts(f"{path}.shortcut", module.shortcut))
+        if isinstance(module.shortcut, nn.Conv2d):
+            residual.shortcut = _convolution(f"{path}.shortcut", module.shortcut)
         yield residual
     elif isinstance(module, nn.Conv2d | nn.Linear):
         yield _convolution(path, module)
-    elif isinstance(module, nn.MaxPool2d):
-        yield nn.MaxPool2d(module.kernel_size)
-    elif kind in (nn.AvgPool2d, nn.Identity, *ACTIVATIONS.values()):
-        yield module
+    elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
+        plain = (nn.MaxPool2d if isinstance(module, nn.MaxPool2d) else nn.AvgPool2d)(module.kernel_size)
+        if module.extra_repr() != plain.extra_repr():
+            raise ConfigError([f"export cannot represent {path}: its windows must not overlap, got {module}"])
+        yield plain
+    elif kind in ACTIVATIONS.values():
+        if repr(module) != repr(kind()):
+            raise ConfigError([f"export cannot represent {path}: it needs torch's defaults, got {module}"])
+        yield kind()
     elif not isinstance(module, nn.Dropout | nn.Dropout2d):
         raise ConfigError([f"export cannot represent {path}, a {kind.__name__}"])
 

@@ -5,10 +5,13 @@ from enum import IntEnum
 
 from torch import nn
 
+from mnist_compact.common.errors import ConfigError
 from mnist_compact.common.shapes import SIDE
 from mnist_compact.deploy.folding import Affine
 from mnist_compact.models.blocks import ACTIVATIONS, Residual
 from mnist_compact.models.layers import Activation
+
+MOST_CHANNELS = 2**15 - 1  # int16_t
 
 
 class Kind(IntEnum):
@@ -73,11 +76,19 @@ class Steps:
     input_shift: float = 0.0
     memory: int = 0
 
+    @property
+    def activation(self) -> Activation:
+        """The activation of all layers."""
+        return next(step.activation for step in self.steps if step.activation is not None)
+
 
 def steps_of(folded: nn.Sequential) -> Steps:
     """Convert the result of `folding.fold` to steps, and place their maps.
 
     A map takes the place of its source where the step can overwrite what it has read: after pooling, and in a sum.
+
+    Raises:
+        ConfigError: The network has several kinds of activations, or a map of too many channels for the C programs.
     """
     made = Steps()
     parts = [part for part in folded if not isinstance(part, nn.Flatten)]
@@ -86,6 +97,11 @@ def steps_of(folded: nn.Sequential) -> Steps:
         assert isinstance(affine, Affine)
         made.input_slope, made.input_shift = affine.slope.item() / 255, affine.shift.item()
     _append(made, parts, 0)
+    kinds = {step.activation.value for step in made.steps if step.activation is not None}
+    if len(kinds) != 1:
+        raise ConfigError([f"export to C needs one kind of activation, got {', '.join(sorted(kinds)) or 'none'}"])
+    if (widest := max(each.channels for each in made.maps)) > MOST_CHANNELS:
+        raise ConfigError([f"export to C needs at most {MOST_CHANNELS:,} channels in a map, got {widest:,}"])
     _place(made)
     return made
 
@@ -95,12 +111,11 @@ def _append(made: Steps, parts: list[nn.Module], source: int) -> int:
     kinds = {kind: activation for activation, kind in ACTIVATIONS.items()}
     for part in parts:
         given = made.maps[source]
-        if type(part) in kinds or isinstance(part, Affine):
-            before = made.steps[-1]
-            if type(part) in kinds:
-                before.activation = kinds[type(part)]
-            else:
-                before.affine = part
+        if isinstance(part, Affine):
+            made.steps[-1].affine = part
+            continue
+        if type(part) in kinds:
+            made.steps[-1].activation = kinds[type(part)]
             continue
         if isinstance(part, Residual):
             # The shortcut comes first: its map and that of the body are then used soon.

@@ -56,7 +56,7 @@ def check_unchanged(folder: Path, members: Sequence[tuple[RunConfig, Path]]) -> 
 _ADVICE = "undo the changes in the options' files to finish the grid, or start a new grid"
 
 
-def _stored(folder: Path) -> list[dict[str, Any]] | None:
+def _stored(folder: Path) -> Sequence[dict[str, Any] | None] | None:
     """Read the snapshot, with the settings that were added since then; None if there is none."""
     path = folder / SNAPSHOT
     try:

@@ -118,8 +118,8 @@ class RunRecord:
     network: NetworkFacts  # size and cost of the network
     confusion: list[list[int]] | None = None  # rows: actual class, columns: predicted class; None before the run ends
     seconds: float = 0.0  # training and evaluation time, summed over all continuations
-    started_at: str | None = None  # ISO 8601 with time zone
-    finished_at: str | None = None  # ISO 8601 with time zone; None before the run ends
+    started_at: str | None = None  # UTC, ISO 8601 with time zone
+    finished_at: str | None = None  # UTC, ISO 8601 with time zone; None before the run ends
     # At the start: versions, processor, threads, device, git commit and whether the working tree was dirty.
     environment: dict[str, Any] = field(default_factory=dict)
     continuations: list[Continuation] = field(default_factory=list)  # one for each time the run was resumed

@@ -277,4 +277,4 @@ def _train(
 
 
 def _now() -> str:
-    return datetime.now(UTC).astimezone().isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")

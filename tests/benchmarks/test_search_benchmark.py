@@ -70,7 +70,7 @@ def test_with_a_barrier_a_batch_waits_for_its_slowest_trial(score, cost):
         (0.91, None),
     ],
 )
-def test_without_a_barrier_a_worker_goes_on_by_itself(score, cost):
+def test_worker_does_not_wait_for_others(score, cost):
     played = without_barrier(snapshot(), dealt(*UNEVEN), seed=0, workers=2, target=0.91, most_epochs=8)
     assert played.until(score) == cost
 
@@ -80,7 +80,7 @@ def test_a_search_ends_with_the_trial_that_reaches_the_target():
     assert (played.until(0.9), played.trials) == (Cost(7, 6.0), 4)
 
 
-def test_a_pruned_trial_costs_the_epochs_it_had_and_frees_its_worker():
+def test_pruned_trial_costs_its_epochs_and_frees_its_worker():
     poor, late = Course(1.0, (0.4, 0.95, 0.95)), Course(1.0, (0.6, 0.6, 0.3))
     good = Course(1.0, (0.6, 0.6, 0.9))
     told = {"seed": 0, "workers": 1, "target": 0.9, "most_epochs": 100}
@@ -108,7 +108,7 @@ class Spy(optuna.samplers.RandomSampler):
         return {}
 
 
-def test_a_sampler_knows_what_the_real_one_would_at_that_moment(monkeypatch):
+def test_replayed_sampler_has_the_results_of_a_real_one(monkeypatch):
     Spy.seen = []
     monkeypatch.setattr(replay, "sampler_of", lambda snapshot, seed: Spy(seed=0))
     with_barrier(snapshot(), dealt(*UNEVEN), seed=0, workers=2, trials=4)
@@ -254,7 +254,7 @@ def test_an_interval_is_that_of_the_ratio_of_medians():
     assert (spread.median, spread.lowest, spread.highest) == (25.25, low, high)
 
 
-def test_overhead_is_what_workers_did_besides_training():
+def test_overhead_is_time_outside_training():
     begin = datetime(2026, 1, 1)
 
     def trial(worker, start, end, seconds):

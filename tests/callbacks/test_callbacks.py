@@ -371,7 +371,7 @@ def mlflow(monkeypatch):
     return FakeClient
 
 
-def test_mlflow_shows_what_a_continuation_changed(configure, recording_callback, mlflow, tmp_path):
+def test_mlflow_shows_the_changes_of_a_continuation(configure, recording_callback, mlflow, tmp_path):
     def tracked():
         return CallbackList(recording_callback(), MLflowCallback(tmp_path / "mlflow.json", None, "probe"))
 

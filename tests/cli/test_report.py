@@ -253,9 +253,7 @@ def test_questions(mixed: str, capsys: Capture, options: list[str], printed: str
     assert capsys.readouterr().out == printed
 
 
-def test_what_was_left_out_is_said_below_the_table_and_beside_a_file(
-    mixed: str, tmp_path: Path, capsys: Capture
-) -> None:
+def test_hidden_columns_are_named_below_the_table(mixed: str, tmp_path: Path, capsys: Capture) -> None:
     said = "Left out, because only completed runs count: 1 failed."
     main([mixed, "--by", "kind"])
     text = capsys.readouterr()
@@ -365,9 +363,7 @@ def test_parquet_without_pyarrow_names_what_to_install(
         ),
     ],
 )
-def test_what_cannot_be_answered_is_refused_in_words(
-    mixed: str, capsys: Capture, options: list[str], said: str
-) -> None:
+def test_invalid_queries_are_refused_with_a_message(mixed: str, capsys: Capture, options: list[str], said: str) -> None:
     assert said in _refused(capsys, mixed, *options)
 
 

@@ -42,7 +42,7 @@ def jobs_of(type_in, monkeypatch):
     return typed
 
 
-def test_a_grid_is_finished_what_was_cut_off_goes_on_and_what_is_missing_is_run(jobs_of, tmp_path):
+def test_grid_is_finished_from_interrupted_and_missing_jobs(jobs_of, tmp_path):
     begun = jobs_of(
         "-m", *SHORT, "machine.threads=1", "optim=sgd,rmsprop", "optim.momentum=0.8", "seed=range(0,3)",
         "hydra.sweep.dir=my grid", "hydra.sweep.subdir=${optim.name}/${seed}",
@@ -115,7 +115,7 @@ def test_a_grid_takes_no_changes_and_a_search_is_no_grid(type_in, jobs_of, tmp_p
     assert type_in("resume=grid") == (2, "", told)
 
 
-def test_a_saved_configuration_is_run_again_with_the_changes_asked_for(type_in, configure, monkeypatch, tmp_path):
+def test_rerun_trains_a_saved_configuration_with_overrides(type_in, configure, monkeypatch, tmp_path):
     saved = to_record(configure("optim=sgd", "optim.lr=0.03", "model.layers.conv1.width=7"))
     leave_record(tmp_path / "first", Status.COMPLETED, saved)
     runs = []
@@ -168,7 +168,7 @@ def test_a_saved_configuration_is_not_passed_over_for_the_programs_own(
         ("model.layers.conv4.width=200", "budget.parameters_below must exceed the network's parameters, got 8,000 for"),
     ],
 )
-def test_a_change_that_cannot_be_is_refused_before_anything_is_made(type_in, configure, tmp_path, change, told):
+def test_invalid_change_is_refused_before_anything_is_created(type_in, configure, tmp_path, change, told):
     leave_record(tmp_path / "first", Status.COMPLETED, to_record(configure()))
     status, _, message = type_in("rerun=first", change)
     assert status == 2
@@ -192,7 +192,7 @@ def test_resume_of_a_completed_run_changes_nothing(type_in, tmp_path):
     assert (status, told) == (2, "mnist_compact: train.epochs must be at least the run's 1, got 0\n")
 
 
-def test_a_run_goes_on_on_another_machine_and_its_record_says_on_which(type_in, tmp_path):
+def test_run_continues_on_another_machine_and_records_it(type_in, tmp_path):
     """Begun on what this machine lacks, as a run that comes from a GPU."""
     assert type_in(*SHORT, "model=m1", "hydra.run.dir=run", "machine.threads=1")[0] == 0
     record = RunRecord.read(tmp_path / "run")
@@ -206,7 +206,7 @@ def test_a_run_goes_on_on_another_machine_and_its_record_says_on_which(type_in, 
     assert [record.latest_environment[key] for key in ("device", "threads")] == ["cpu", 2]
 
 
-def test_what_ends_a_run_with_a_signal_is_recorded_as_who_pressed_ctrl_c(type_in, monkeypatch, tmp_path):
+def test_signals_are_recorded_as_interruptions_like_ctrl_c(type_in, monkeypatch, tmp_path):
     def ended(*_, **__):
         os.kill(os.getpid(), signal.SIGTERM)
         yield

@@ -44,7 +44,7 @@ def test_a_run_outlives_its_terminal(configure, tmp_path, capsys):
     assert said == "the display failed, and the run continues without it: [Errno 5] Input/output error\n"
 
 
-def test_a_reader_who_has_seen_enough_is_no_fault(configure, tmp_path, capfd):
+def test_closed_pipe_is_no_error(configure, tmp_path, capfd):
     """As of `| head -1`."""
     before = os.dup(1)
     try:
@@ -70,7 +70,7 @@ def test_the_first_epoch_shows_progress_without_a_terminal(configure, tmp_path, 
     assert lines == [f"epoch 1/2: {seen} of 96 images" for seen in (32, 64, 96)]
 
 
-def test_the_commands_show_their_runs_on_a_sheltered_terminal():
+def test_commands_display_runs_through_a_safe_callback():
     shown = on_terminal()
     assert isinstance(shown, SafeCallback)
     assert isinstance(shown.callback, TerminalCallback)
@@ -91,7 +91,7 @@ def info_of(config):
 
 
 @pytest.mark.parametrize("width", [0, 20])
-def test_the_layer_table_is_whole_however_narrow_the_terminal(configure, monkeypatch, capsys, width):
+def test_layer_table_is_complete_in_a_narrow_terminal(configure, monkeypatch, capsys, width):
     monkeypatch.setenv("COLUMNS", str(width))
     config = configure("model=m3")
     TerminalCallback().on_run_start(info_of(config))
@@ -100,7 +100,7 @@ def test_the_layer_table_is_whole_however_narrow_the_terminal(configure, monkeyp
     assert "parameters 3,928: trainable 3,928" in shown
 
 
-def test_the_recipe_names_what_is_set_and_nothing_that_is_null(configure):
+def test_recipe_names_settings_without_null(configure):
     settings = ("optim=sgd", "optim.lr=0.1", "scheduler=linear", "scheduler.warmup_fraction=0.25")
     _, optimizer, scheduler, _ = recipe(info_of(configure(*settings)))
     assert optimizer.startswith("optimizer  sgd(lr 0.1, ")
@@ -108,7 +108,7 @@ def test_the_recipe_names_what_is_set_and_nothing_that_is_null(configure):
     assert "peak_momentum 0.8" in recipe(info_of(configure(*settings, "scheduler.peak_momentum=0.8")))[2]
 
 
-def test_a_file_gets_no_control_codes_whatever_the_environment_says(monkeypatch, capsys):
+def test_file_gets_no_control_codes(monkeypatch, capsys):
     monkeypatch.setenv("FORCE_COLOR", "1")
     on_paper_or_terminal().print("[red]loss[/red]")
     assert capsys.readouterr().out == "loss\n"

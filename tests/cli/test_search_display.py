@@ -50,7 +50,7 @@ def test_running_trials_have_their_epoch_and_score_at_every_width(tmp_path, widt
     assert rows[1][:3] == ["long-name/1", "3", "optim=sgd"], "no epoch is done yet"
 
 
-def test_a_sampled_number_is_told_with_four_digits(tmp_path):
+def test_sampled_number_is_printed_with_four_digits(tmp_path):
     text = "\n".join(drawn(tmp_path, trials([{}]), 200))
     assert "optim.lr=0.02012" in text
     assert "0.020116" not in text
@@ -65,7 +65,7 @@ def test_of_several_objectives_none_is_called_the_best(tmp_path):
     assert "best" not in "\n".join(drawn(tmp_path, found, 100))
 
 
-def test_no_speed_is_told_before_a_trial_has_ended(tmp_path):
+def test_no_speed_is_displayed_before_a_trial_has_ended(tmp_path):
     assert "trials/hour" not in "\n".join(drawn(tmp_path, trials([{}])[2:], 100))
 
 
@@ -96,7 +96,7 @@ def test_the_dashboards_command_can_be_pasted(tmp_path, capsys):
         ("accuracy", (), None, ["no trial is complete", "  1 x over budget"], []),
     ],
 )
-def test_the_end_holds_accuracies_against_the_target_or_the_missions_bar(objective, values, target, said, listed):
+def test_summary_compares_accuracies_with_target_or_threshold(objective, values, target, said, listed):
     study = optuna.create_study(direction="maximize")
     study.set_metric_names([objective])
     study.add_trials([create_trial(value=value, user_attrs={"overrides": OVERRIDES}) for value in values])
@@ -107,7 +107,7 @@ def test_the_end_holds_accuracies_against_the_target_or_the_missions_bar(objecti
 
 
 @pytest.mark.parametrize("width", [None, 60])
-def test_of_what_is_past_the_target_the_end_lists_what_tells_it_apart(tmp_path, capsys, width):
+def test_summary_lists_differences_of_trials_past_the_target(tmp_path, capsys, width):
     study = optuna.create_study(direction="maximize")
     for value, momentum in ((99.25, "0.5"), (99.5, "0.8999999761581421"), (99.41, "0.25")):
         overrides = ["optim=sgd", f"optim.momentum={momentum}", f"augment={'a' * 60}{momentum}"]
@@ -127,14 +127,14 @@ def test_of_what_is_past_the_target_the_end_lists_what_tells_it_apart(tmp_path, 
     assert (len(best) == 60) == bool(width)
 
 
-def test_view_says_whether_a_search_starts_or_continues(tmp_path, capsys):
+def test_display_states_whether_a_search_starts_or_continues(tmp_path, capsys):
     waiting = create_trial(state=TrialState.WAITING)
     for found, action in (([], "starts"), ([waiting], "starts"), ([waiting, *trials([{}])[2:]], "continues")):
         View("smoke", tmp_path, "sqlite:///study.db", SETTINGS, jobs=2).begin(found)
         assert f"study smoke {action} in " in capsys.readouterr().out
 
 
-def test_without_a_complete_trial_the_causes_are_told_the_commonest_first():
+def test_without_a_complete_trial_causes_are_listed_by_frequency():
     study = optuna.create_study(direction="maximize")
     for reason in ("the loss was not finite", "killed", "the loss was not finite"):
         study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={"reason": reason}))
@@ -181,7 +181,7 @@ def test_next_steps_without_the_trials_folder_have_no_rerun(tmp_path, capsys):
     assert not any("rerun=" in line for line in lines)
 
 
-def test_next_steps_say_that_a_password_is_hidden(tmp_path, capsys):
+def test_next_steps_mention_the_hidden_password(tmp_path, capsys):
     lines = next_steps(tmp_path, capsys, url="postgresql://user:secret@host/studies")
     assert not any("secret" in line for line in lines)
     assert lines[-1] == "replace *** by the password of the storage"

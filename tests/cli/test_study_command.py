@@ -230,7 +230,7 @@ def test_list_finds_studies_in_a_storage(tmp_path, capsys, scheme):
     assert lines == [f"probe 4 0 0 1 0 1 accuracy 99.4 {url}", f"second 0 0 0 0 0 0 {url}"]
 
 
-def test_list_names_what_it_cannot_read_and_goes_on(here, capsys):
+def test_list_names_unreadable_studies_and_continues(here, capsys):
     (here / "outputs/sweeps/bad.study.json.gz").write_bytes(b"hello")
     (here / "outputs/sweeps/torn").mkdir()
     (here / "outputs/sweeps/torn/study.db").write_bytes(b"hello" * 1000)
@@ -253,7 +253,7 @@ def test_no_study_is_no_error(tmp_path, monkeypatch, capsys):
 # show
 
 
-def test_show_tells_settings_counts_best_and_agreement(here, capsys):
+def test_show_prints_settings_counts_best_trials_and_correlation(here, capsys):
     text = said(capsys, "show", "probe", "--top", "2")
     assert text.startswith(
         "study 'probe': 4 complete, 0 pruned, 0 failed, 1 running, 0 waiting, 1 refused (17% of 6 proposals)\n"
@@ -268,7 +268,7 @@ def test_show_tells_settings_counts_best_and_agreement(here, capsys):
     assert [cells(table, str(epoch)) for epoch in (1, 2, 3)] == ["1 4 -1", "2 4 -1", "3 4 1"]
 
 
-def test_what_the_points_shown_share_is_told_once_and_numbers_are_short(tmp_path, capsys):
+def test_values_shared_by_all_shown_points_are_printed_once(tmp_path, capsys):
     storage = InMemoryStorage()
     study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
     for number, rate in enumerate((0.012345678, 0.5, 12345678)):
@@ -345,7 +345,7 @@ def test_of_several_objectives_the_pareto_set_is_shown(tmp_path, capsys):
     assert sorted(line[:12] for line in text.splitlines()[1:]) == ["0,99.0,7000,", "1,99.2,7500,"]
 
 
-def test_what_is_not_there_is_refused_and_not_made(here, capsys):
+def test_missing_study_is_refused_and_not_created(here, capsys):
     assert "no study 'prob' in outputs/sweeps. Did you mean 'probe'?" in refused(capsys, "show", "prob")
     assert "--storage must exist" in refused(capsys, "show", "probe", "--storage", f"sqlite:///{here}/new.db")
     usual = f"sqlite:///{here}/outputs/sweeps/probe/study.db"
@@ -381,7 +381,7 @@ def _search(*overrides, cwd):
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_a_search_goes_on_elsewhere_to_its_exact_total(tmp_path, monkeypatch, capsys):
+def test_imported_search_continues_to_its_exact_total(tmp_path, monkeypatch, capsys):
     """Three trials ended here and one was begun; there the begun one and one more make five."""
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
@@ -433,7 +433,7 @@ def watched(here, monkeypatch):
 SETTINGS = StoppingCriteria(n_trials=5, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)
 
 
-def test_watch_tells_a_line_a_change_until_the_search_is_done(watched, capsys):
+def test_watch_prints_a_line_per_change_until_the_end(watched, capsys):
     study, events = watched
     (number,) = (trial.number for trial in study.trials if trial.state is TrialState.RUNNING)
     events += [lambda: store_criteria(study, SETTINGS), lambda: None, lambda: study.tell(number, 99.45)]

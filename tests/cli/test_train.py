@@ -52,13 +52,13 @@ def test_the_sweep_folder_of_a_grid_stays_if_it_was_there(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["grids"]
 
 
-def test_what_was_not_looked_at_before_is_not_removed(tmp_path):
+def test_unexamined_folder_is_not_removed(tmp_path):
     (tmp_path / "empty").mkdir()
     remove_if_empty(tmp_path / "empty")
     assert (tmp_path / "empty").is_dir()
 
 
-def test_a_folder_on_another_drive_is_shown_whole(monkeypatch):
+def test_folder_on_another_drive_is_shown_completely(monkeypatch):
     def other_drive(path):
         raise ValueError("path is on mount 'D:', start on mount 'C:'")
 
@@ -101,7 +101,7 @@ OURS = [
 
 
 @pytest.mark.parametrize("error", OURS, ids=lambda error: type(error).__name__)
-def test_our_own_errors_are_told_in_words(error, capsys, monkeypatch):
+def test_user_errors_are_printed_without_traceback(error, capsys, monkeypatch):
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     with pytest.raises(SystemExit), plain_errors():
         raise error

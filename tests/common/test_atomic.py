@@ -9,7 +9,7 @@ import pytest
 from mnist_compact.common.atomic import replacing, sweep
 
 
-def test_the_file_is_there_whole(tmp_path):
+def test_file_is_written_completely(tmp_path):
     path = tmp_path / "new" / "file.txt"
     with replacing(path) as beside:
         beside.write_text("whole")
@@ -19,7 +19,7 @@ def test_the_file_is_there_whole(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_failed_write_leaves_only_the_old_file(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
 
@@ -34,7 +34,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_writer_killed_in_the_middle_leaves_the_old_file_and_what_sweep_removes(tmp_path):
+def test_killed_writer_leaves_the_old_file_and_a_removable_one(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
     script = f"""
@@ -53,7 +53,7 @@ with replacing(Path({str(path)!r})) as beside:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_others_write_below_is_not_swept_away(tmp_path):
+def test_files_of_others_are_not_removed(tmp_path):
     """As where a run's folder is the one that all others lie in."""
     with replacing(tmp_path / "runs" / "live" / "result.json") as beside:
         beside.write_text("{}")
@@ -61,7 +61,7 @@ def test_what_others_write_below_is_not_swept_away(tmp_path):
     assert (tmp_path / "runs" / "live" / "result.json").read_text() == "{}"
 
 
-def test_what_is_no_file_is_written_to_in_place(tmp_path):
+def test_special_files_are_written_in_place(tmp_path):
     """As with `--out /dev/null`, which root could replace by a file."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
@@ -96,7 +96,7 @@ def test_a_link_stays_a_link(tmp_path, before):
     assert target.read_text() == "new"
 
 
-def test_what_is_flushed_is_open_for_writing(tmp_path, monkeypatch):
+def test_flushed_file_is_open_for_writing(tmp_path, monkeypatch):
     """Windows refuses otherwise."""
     modes = []
     monkeypatch.setattr(os, "fsync", lambda file: modes.append(fcntl.fcntl(file, fcntl.F_GETFL) & os.O_ACCMODE))

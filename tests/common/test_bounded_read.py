@@ -55,7 +55,7 @@ def test_deep_nesting_is_a_value_error():
 
 
 @pipes
-def test_report_names_a_pipe_and_goes_on(tmp_path):
+def test_report_names_a_pipe_and_continues(tmp_path):
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
     os.mkfifo(tmp_path / "first" / "result.json")
@@ -89,7 +89,7 @@ def test_hostile_exported_study_is_refused(tmp_path, monkeypatch, content):
 
 
 @pipes
-def test_list_of_studies_names_pipes_and_goes_on(tmp_path, capsys):
+def test_list_of_studies_names_pipes_and_continues(tmp_path, capsys):
     for name in ("a.study.json.gz", "study.db"):
         os.mkfifo(tmp_path / name)
     (tmp_path / "b.study.json.gz").write_bytes(gzip.compress(DEEP.encode()))

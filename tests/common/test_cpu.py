@@ -18,7 +18,7 @@ from mnist_compact.common import cpu
         (4, "many", 2),
     ],
 )
-def test_processes_side_by_side_share_the_cores_within_what_the_user_allows(monkeypatch, processes, told, threads):
+def test_parallel_processes_share_the_allowed_cores(monkeypatch, processes, told, threads):
     monkeypatch.setattr(cpu, "cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if told is not None:

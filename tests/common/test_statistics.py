@@ -20,7 +20,7 @@ def test_the_interval_is_scipys():
     assert (summary.low, summary.high) == pytest.approx((expected.low, expected.high))
 
 
-def test_interval_lies_within_what_scores_can_be():
+def test_interval_lies_within_0_and_100():
     """Two scores of 50 and 93 would have an interval of -202 to 345."""
     summary = Summary.of([50.0, 93.0])
     assert (summary.low, summary.high) == (0.0, 100.0)

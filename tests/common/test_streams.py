@@ -7,19 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from mnist_compact.cli import confirm, evaluate, report, study, train
+from mnist_compact.cli import confirm, evaluate, report, study
 from mnist_compact.common.command import run_command
 from mnist_compact.common.streams import DEGRADE
 from mnist_compact.zoo import __main__
 
 CARD = ("--card", "fast")
 HAS_FULL_DEVICE = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
-
-
-def train_main(arguments):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["mnist_compact", *arguments])
-        train.main()
 
 
 def printed_in(encoding, monkeypatch, errors="strict"):
@@ -79,7 +73,7 @@ def test_command_with_closed_streams_succeeds(redirect):
 
 
 @HAS_FULL_DEVICE
-@pytest.mark.parametrize("command", [report.main, study.main, confirm.main, evaluate.main, __main__.main, train_main])
+@pytest.mark.parametrize("command", [report.main, study.main, confirm.main, evaluate.main, __main__.main])
 def test_help_that_cannot_be_written_fails(monkeypatch, capsys, command):
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)

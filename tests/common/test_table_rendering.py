@@ -56,7 +56,7 @@ def test_text_is_never_cut_however_wide(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
-def test_a_table_wider_than_the_terminal_goes_on_below(width: int) -> None:
+def test_table_wider_than_the_terminal_continues_below(width: int) -> None:
     console = Console(width=width, file=io.StringIO(), color_system=None)
     with console.capture() as capture:
         console.print(to_rich(FRAME, width=width))
@@ -76,7 +76,7 @@ def test_a_text_longer_than_the_terminal_is_folded_not_cut() -> None:
     assert capture.get().count("z") == 100
 
 
-def test_json_has_full_precision_and_null_for_what_json_cannot_say() -> None:
+def test_json_has_full_precision_and_null_for_missing_numbers() -> None:
     first, second = json.loads(to_json(FRAME.assign(seconds=[1 / 3, float("inf")])), parse_constant=pytest.fail)
     assert first == {
         **{"run": "a", "parameters": 3928, "test_accuracy_last": 99.4, "test_loss_last": 0.02, "optim.loss": 1e-05},

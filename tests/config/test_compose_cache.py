@@ -32,7 +32,7 @@ def compose_cache(configure):  # which has Hydra look at conf/ as long as the te
     ],
     ids=" ".join,
 )
-def test_it_is_what_hydra_composes(compose_cache, overrides):
+def test_composition_equals_that_of_hydra(compose_cache, overrides):
     assert compose_cache[0](overrides) == compose("config", overrides=overrides)
 
 

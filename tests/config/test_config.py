@@ -131,7 +131,7 @@ def test_a_recipe_is_recorded_alike_on_two_machines_but_for_the_machine(configur
     assert {group for group in one if one[group] != other[group]} == {"machine"}
 
 
-def test_images_are_read_from_where_the_machine_has_them(configure, monkeypatch):
+def test_images_are_read_from_the_folder_of_the_machine(configure, monkeypatch):
     asked = []
     for name in ("load_whole", "load_holdout"):
         monkeypatch.setattr(f"mnist_compact.data.datasets.{name}", lambda *given, **_: asked.append(given[2]))
@@ -169,7 +169,7 @@ model:
         ("experiment=under_8k_plain model=m3 augment=none", ("muon", 0.02440887160129734), "linear", 0.0),
     ],
 )
-def test_what_an_experiment_sets_for_an_option_goes_with_the_option(configure, typed, optim, scheduler, rotation_deg):
+def test_overriding_an_option_drops_the_experiments_settings_for_it(configure, typed, optim, scheduler, rotation_deg):
     config = configure(*typed.split())
     assert (config.optim.name, config.optim.lr) == optim
     assert config.scheduler.name == scheduler

@@ -67,7 +67,7 @@ MODELS, SCHEDULERS, OPTIMIZERS = (
         ),
     ],
 )  # fmt: skip
-def test_a_refusal_names_key_rule_and_value_and_leaves_nothing(type_in, tmp_path, typed, told):
+def test_refusal_names_key_rule_and_value_and_creates_nothing(type_in, tmp_path, typed, told):
     assert type_in(*TINY, *typed.split()) == (2, "", f"mnist_compact: {told}\n")
     assert list(tmp_path.iterdir()) == []
 
@@ -78,7 +78,7 @@ def test_a_root_that_is_empty_is_refused(type_in):
         assert type_in(f"data={data}", "machine.data_root=") == (2, "", told)
 
 
-def test_a_layer_that_the_command_line_cannot_add_is_told_where_to_write_it(type_in):
+def test_error_for_an_added_layer_names_the_file_to_write_it_in(type_in):
     _, _, told = type_in(*TINY, "+model.layers.last.width=14")
     assert told.startswith(
         "mnist_compact: model.layers.last.width is not a key of this model's layers, and the command "
@@ -108,7 +108,7 @@ def test_a_layer_named_as_torch_names_its_own_is_refused(type_in, tmp_path, name
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-def test_a_refusal_leaves_the_empty_folders_that_were_there(type_in, tmp_path):
+def test_refusal_keeps_existing_empty_folders(type_in, tmp_path):
     (tmp_path / "mine" / "empty").mkdir(parents=True)
     assert type_in(*TINY, "hydra.run.dir=mine/empty/new/deep", "optim.lr=-1")[0] == 2
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "empty"]
@@ -134,7 +134,7 @@ def test_the_version_is_ours(type_in):
     assert type_in("--version") == (0, f"mnist_compact {__version__}\n", "")
 
 
-def test_a_reader_who_has_seen_enough_of_the_help_is_no_fault(type_in, monkeypatch):
+def test_closed_pipe_of_the_help_is_no_error(type_in, monkeypatch):
     class Closed:
         def write(self, text):
             raise BrokenPipeError

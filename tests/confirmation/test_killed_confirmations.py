@@ -110,7 +110,7 @@ def test_parallel_seeds_share_the_cores(folder):
 
 
 @pytest.mark.slow
-def test_seed_is_tried_again_after_its_process_died(folder):
+def test_seed_is_retried_after_its_process_died(folder):
     confirmation = start(folder)
     wait_for(lambda: seed_processes(folder))
     time.sleep(3)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from seeds_by_hand import SPLIT, scored, write_seed
@@ -40,6 +42,19 @@ def test_preregistration_survives_writing_and_reading(tmp_path):
     assert (raw["split"], raw["seeds"], raw["threshold"], raw["stop_early"]) == ("test", [1000, 1001], 99.4, False)
     assert raw["config"]["model"]["name"] == "m3"
     assert Preregistration.read(tmp_path / "my.json") == plan
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the time zone of a process cannot be set")
+def test_time_is_in_utc_wherever_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        planned_at = datetime.fromisoformat(spec_of(tmp_path).preregister().planned_at)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert planned_at.utcoffset() == timedelta(0)
+    assert abs(planned_at - datetime.now(UTC)) < timedelta(hours=1)
 
 
 def test_version_1_is_read(tmp_path):

@@ -197,7 +197,7 @@ def test_images_have_no_change_that_they_were_not_chosen_for(images):
     assert torch.equal(turned, draw(build(rotation_deg=20), images))
 
 
-def test_without_them_the_draws_are_what_they_were(images):
+def test_unused_augmentations_do_not_change_the_draws(images):
     """Runs recorded before there were probabilities and elastic distortion: seven draws an image, in this order."""
     strengths = {**ALL_ON, "elastic_px": 0.0}
     before, now = (torch.Generator().manual_seed(3) for _ in range(2))
@@ -219,7 +219,7 @@ def test_without_them_the_draws_are_what_they_were(images):
         ("augment.elastic_nodes=1", "must be in [2, 28], got 1"),
     ],
 )
-def test_what_is_out_of_range_is_named(configure, override, said):
+def test_value_out_of_range_is_named(configure, override, said):
     key = override.partition("=")[0]
     with pytest.raises(ConfigError, match=re.escape(f"{key} {said}")):
         configure(override)

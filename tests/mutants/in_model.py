@@ -9,6 +9,7 @@ LAYERS, NETWORKS, RUNS = (
     "tests/models/test_networks.py",
     "tests/runs/test_trainer.py",
 )
+STAGES, STAGE_TESTS = "mnist_compact/models/stages.py", "tests/models/test_stages.py"
 
 
 FAULTS = (
@@ -31,7 +32,7 @@ FAULTS = (
         "of_x = torch.empty_like(gradient)",
         "of_x = gradient",
         "a gradient that others read is written over",
-        f"{LAYERS}::test_gradients_are_torchs_whoever_else_reads_input_and_output",
+        f"{LAYERS}::test_gradients_equal_torchs_with_other_readers_of_input_and_output",
     ),
     fault(
         "mnist_compact/models/summary.py",
@@ -158,5 +159,26 @@ FAULTS = (
         "[DROPOUTS[DropoutKind.channel](dropout)] if dropout else []",
         "dropout without a fused layer drops whole channels",
         f"{NETWORKS}::test_block_is_plain_torch_in_every_order_with_dropout",
+    ),
+    fault(
+        STAGES,
+        "number > stage.depth - stage.unpadded",
+        "number <= stage.unpadded",
+        "the first layers of a stage are unpadded and not the last",
+        f"{STAGE_TESTS}::test_stage_applies_each_of_its_settings",
+    ),
+    fault(
+        STAGES,
+        "stage.pool if number == stage.depth else Pool.none",
+        "stage.pool if number == 1 else Pool.none",
+        "a stage pools after its first layer",
+        f"{STAGE_TESTS}::test_experiment_has_the_layers_of_its_evidence",
+    ),
+    fault(
+        STAGES,
+        "for name in self.order:",
+        "for name in self.stages:",
+        "stages are built in the order of the file and not in the one that is given",
+        f"{STAGE_TESTS}::test_order_and_not_the_mapping_decides",
     ),
 )

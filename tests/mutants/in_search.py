@@ -165,28 +165,28 @@ FAULTS = (
         "parameters = 0 if below is None else count - below + 1",
         "parameters = 0 if below is None else below - count - 1",
         "networks within the budget violate it for the sampler",
-        f"{PROPOSED}::test_sampler_is_told_by_how_many_weights_the_budget_is_missed",
+        f"{PROPOSED}::test_sampler_receives_the_excess_of_parameters",
     ),
     fault(
         PROPOSALS,
         "parameters, reason = error.parameters - error.below + 1,",
         "parameters, reason = error.below - error.parameters - 1,",
         "networks over the budget are within it for the sampler",
-        f"{PROPOSED}::test_sampler_is_told_by_how_many_weights_the_budget_is_missed",
+        f"{PROPOSED}::test_sampler_receives_the_excess_of_parameters",
     ),
     fault(
         PROPOSALS,
         "parameters, reason = error.parameters - error.below + 1,",
         "parameters, reason = 1,",
         "the sampler does not learn by how much a network is over the budget",
-        f"{PROPOSED}::test_sampler_is_told_by_how_many_weights_the_budget_is_missed",
+        f"{PROPOSED}::test_sampler_receives_the_excess_of_parameters",
     ),
     fault(
         PROPOSALS,
         "unbuildable, reason = 1,",
         "unbuildable, reason = 0,",
         "networks that cannot be built are feasible for the sampler",
-        f"{PROPOSED}::test_sampler_is_told_that_a_network_cannot_be_built",
+        f"{PROPOSED}::test_sampler_receives_a_constraint_for_unbuildable_networks",
     ),
     # The heartbeat
     fault(

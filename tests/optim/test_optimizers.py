@@ -184,7 +184,7 @@ def test_a_saved_state_is_the_parameters_numbers_alone(configure, optim):
         assert all(torch.equal(a.state[name], b.state[name]) and a.state[name].any() for name in a.state)
 
 
-def test_a_parameter_outside_the_loss_is_told(configure):
+def test_parameter_outside_the_loss_is_reported(configure):
     model = small_model()
     optimizer = configure("optim=sgd").optim.build(model)
     with pytest.raises(ConfigError, match=r"weights of shape \(4, 3, 3, 3\), .* do not contribute to the logits"):

@@ -67,7 +67,7 @@ def test_onecycle_is_torchs(steps_per_epoch, epochs, warmup):
             reference.step()
 
 
-def test_momentum_moves_against_any_rate_and_stays_where_nothing_is_said_of_it():
+def test_momentum_follows_its_schedule_and_is_constant_without_one():
     length = {"steps_per_epoch": 2, "epochs": 2}
     momentum = LinearConfig(name="linear", warmup_fraction=0.5, peak_momentum=0.6).momentum(0.9, **length)
     assert [momentum(step) for step in range(4)] == pytest.approx([0.8, 0.7, 0.6, 0.75])

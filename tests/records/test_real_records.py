@@ -86,7 +86,7 @@ def test_every_run_is_a_row_with_its_records_figures(outputs):
         assert told == set()
 
 
-def test_every_setting_of_every_run_stands_under_its_key(outputs):
+def test_every_setting_is_a_column_under_its_key(outputs):
     for name, row in rows_by_folder(outputs).items():
         settings = settings_of(from_record(RunRecord.read(outputs / name).config))
         assert len(settings) > 30
@@ -97,7 +97,7 @@ def test_every_setting_of_every_run_stands_under_its_key(outputs):
                 assert row[key] == value, key
 
 
-def test_metrics_are_what_the_record_scores(outputs):
+def test_metrics_agree_with_the_scores_of_the_record(outputs):
     for name in RUNS:
         record, metrics = RunRecord.read(outputs / name), read_metrics(outputs / name)
         assert len(metrics) == record.epochs_done
@@ -109,7 +109,7 @@ def test_metrics_are_what_the_record_scores(outputs):
             assert row[f"{prefix}_correct"] == score.correct
 
 
-def test_groups_sum_up_what_the_records_say(outputs, capsys):
+def test_groups_summarize_the_records(outputs, capsys):
     main([str(outputs), "--by", "optim.lr", "--format", "csv"])
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     (pair,) = [row for row in rows if float(row["optim.lr"]) == 0.02]

@@ -35,7 +35,7 @@ def test_a_record_comes_back_as_it_was_written(make_run: Callable[..., Path], tm
         ({"split": "holdout"}, None),
     ],
 )
-def test_score_answers_exactly_what_was_asked(
+def test_score_matches_split_weights_and_epoch(
     make_run: Callable[..., Path], wanted: dict[str, str], accuracy: float | None
 ) -> None:
     found = RunRecord.read(make_run()).score(**wanted)
@@ -205,7 +205,7 @@ def _of_version_1(raw: dict[str, Any]) -> None:
         del score["final"]
 
 
-def test_a_record_of_version_1_says_by_its_names_what_version_2_says_outright(
+def test_record_of_version_1_is_migrated_by_the_names_of_its_splits(
     make_run: Callable[..., Path], score: Callable[..., Score]
 ) -> None:
     folder = make_run()
@@ -222,7 +222,7 @@ def test_a_record_of_version_1_says_by_its_names_what_version_2_says_outright(
     assert (record.evaluated, record.final) == ("test", None)
 
 
-def test_a_record_of_version_2_has_what_is_the_machines_elsewhere(make_run: Callable[..., Path]) -> None:
+def test_record_of_version_2_is_migrated_to_the_group_machine(make_run: Callable[..., Path]) -> None:
     def of_version_2(raw: dict[str, Any]) -> None:
         raw["schema_version"] = 2
         del raw["config"]["machine"]

@@ -20,7 +20,7 @@ MakeScore = Callable[..., Score]
 # the comparison of the reference programme
 
 
-def test_the_comparison_tells_what_the_reference_programme_told(make_run: MakeRun) -> None:
+def test_comparison_has_the_columns_of_the_reference_programme(make_run: MakeRun) -> None:
     folder = make_run("m3-run")
     table = reference_comparison(load_runs(folder))
     assert table.to_dict("records") == [
@@ -94,9 +94,7 @@ def test_common_folder(runs: list[str], folder: str) -> None:
 # the comparison within a multirun
 
 
-def test_compare_runs_shows_only_what_differs_and_what_came_of_it(
-    make_run: MakeRun, tmp_path: Path, settings: Settings
-) -> None:
+def test_compare_runs_shows_differences_and_results(make_run: MakeRun, tmp_path: Path, settings: Settings) -> None:
     folders = [
         make_run("0", config=settings(optim__lr=0.1)),
         make_run("1", config=settings(optim__lr=0.2), seconds=9.0),

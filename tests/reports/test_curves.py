@@ -75,7 +75,7 @@ def test_the_target_is_drawn_only_where_it_is_in_range(accuracies: list[float], 
     assert axis.get_ylim()[1] < max(accuracies) + 1
 
 
-def test_early_epochs_that_fall_outside_are_told() -> None:
+def test_early_epochs_outside_the_chart_are_mentioned() -> None:
     accuracies = [11.0, *[99.0 + i / 100 for i in range(9)]]
     axis = curves_figure(_metrics(test_loss=[0.1] * 10, test_accuracy=accuracies), "t", "test").axes[3]
     assert axis.get_title() == "test accuracy  (1 point below, down to 11.0 %)"

@@ -81,7 +81,7 @@ def _leaves(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
-def test_every_setting_tells_configurations_apart(
+def test_every_setting_distinguishes_configurations(
     make_run: MakeRun, settings: Settings, written: Path, tmp_path: Path
 ) -> None:
     """Whatever is changed in a run's configuration, seed, experiment and machine aside: it is no other seed of it."""
@@ -118,7 +118,7 @@ def test_splits_and_weights_are_summed_up_in_columns_of_their_own(
     assert table[["holdout mean %", "test mean %", "test averaged mean %"]].to_numpy().tolist() == [[98.0, 98.0, 99.5]]
 
 
-def test_notes_say_who_was_left_out_and_what_else_differs(
+def test_notes_name_excluded_runs_and_other_differences(
     seeds: Callable[..., None], make_run: MakeRun, tmp_path: Path
 ) -> None:
     seeds("a", [99.0, 99.2])
@@ -134,7 +134,7 @@ def test_notes_say_who_was_left_out_and_what_else_differs(
     ]
 
 
-def test_trials_that_were_chosen_by_their_scores_are_told_from_seeds_that_were_not(
+def test_selected_trials_are_distinguished_from_fresh_seeds(
     make_run: MakeRun, settings: Settings, score: MakeScore, tmp_path: Path
 ) -> None:
     scored = {"scores": [score("holdout", "raw", "last", 99.5)]}
@@ -156,7 +156,7 @@ def test_trials_that_were_chosen_by_their_scores_are_told_from_seeds_that_were_n
     assert not any("used for selection" in note for note in apart)
 
 
-def test_each_group_says_how_many_of_its_runs_were_left_out(
+def test_each_group_counts_its_excluded_runs(
     seeds: Callable[..., None], make_run: MakeRun, settings: Settings, tmp_path: Path
 ) -> None:
     seeds("a", [99.0, 99.2])
@@ -204,7 +204,7 @@ def test_a_lengthened_run_is_in_no_group_of_straight_ones_in_silence(
     ]
 
 
-def test_what_differs_does_not_hide_what_counts_again(seeds: Callable[..., None], tmp_path: Path) -> None:
+def test_differences_do_not_hide_repeated_runs(seeds: Callable[..., None], tmp_path: Path) -> None:
     seeds("a", [99.0, 99.2])
     seeds("b", [99.1], optim__lr=0.5)
     seeds("again", [99.0])
@@ -231,7 +231,7 @@ def test_missing_values_are_a_group_and_no_completed_run_gives_no_row(
 # two runs
 
 
-def test_the_difference_is_what_was_asked_otherwise_what_came_of_it_and_where(
+def test_difference_shows_settings_results_and_environment(
     make_run: MakeRun, settings: Settings, score: MakeScore
 ) -> None:
     a = make_run("a", environment={"versions": {"torch": "2.14", "numpy": "2.4"}, "threads": 1})

@@ -36,11 +36,11 @@ Settings = Callable[..., dict[str, Any]]
         ("/", Origin("run")),
     ],
 )
-def test_the_place_of_a_run_tells_its_kind(path: str, origin: Origin) -> None:
+def test_kind_of_a_run_follows_from_its_folder(path: str, origin: Origin) -> None:
     assert Origin.of(path) == origin
 
 
-def test_a_confirmation_elsewhere_is_known_by_what_it_confirms(make_run: MakeRun, tmp_path: Path) -> None:
+def test_confirmation_in_another_folder_is_recognized(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("mine/best/seeds/1000")
     make_run("mine/other/seeds/1000")
     (tmp_path / "mine" / "best" / "confirmation.json").write_text("{}")
@@ -52,7 +52,7 @@ def test_a_confirmation_elsewhere_is_known_by_what_it_confirms(make_run: MakeRun
     assert load_runs(tmp_path / "mine" / "other")["kind"].tolist() == ["run"]
 
 
-def test_kind_study_and_trial_are_columns_also_of_what_cannot_be_read(make_run: MakeRun, tmp_path: Path) -> None:
+def test_unreadable_runs_have_kind_study_and_trial(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("outputs/sweeps/s/trials/0003")
     (make_run("outputs/sweeps/s/trials/0004") / "result.json").write_text("{")
     table = load_runs(tmp_path)[["kind", "study", "trial", "confirmation", "status"]]
@@ -146,7 +146,7 @@ def test_text_that_is_no_unicode_is_spelt_out(make_run: MakeRun, settings: Setti
     assert "caf\\\\udce9" in written.read_text(encoding="utf-8")
 
 
-def test_garbage_is_collected_again_once_the_table_is_there_or_cannot_be(make_run: MakeRun, tmp_path: Path) -> None:
+def test_garbage_collection_is_restored_after_loading_or_an_error(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("good")
     load_runs(tmp_path)
     assert gc.isenabled()
@@ -188,7 +188,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], pd.DataFrame]:
     return load
 
 
-def test_what_was_kept_is_the_same_table_and_is_not_read_again(
+def test_cached_table_is_equal_and_files_are_not_read(
     kept: Path, fresh: Callable[..., pd.DataFrame], request: pytest.FixtureRequest
 ) -> None:
     table = fresh(kept)
@@ -255,7 +255,7 @@ def test_a_cache_that_cannot_be_trusted_is_not_used(
 
 
 @pytest.mark.parametrize("changed", ["reports/cache.py", "reports/cells.py", "records/record.py", "common/nested.py"])
-def test_rows_are_read_again_once_the_code_has_changed(
+def test_rows_are_read_again_after_a_change_of_the_code(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
     """A copy of the package stands for the next version of the program, first the same and then changed."""
@@ -294,7 +294,7 @@ def test_several_folders_with_caches_of_other_columns_make_one_table(
         pd.testing.assert_frame_equal(load_runs(*paths), fresh(*paths))
 
 
-def test_young_files_are_read_again_for_they_may_change_within_a_time_stamp(
+def test_recently_changed_files_are_read_again(
     make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "WORTH_WRITING", 1)

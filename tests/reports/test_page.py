@@ -188,7 +188,7 @@ LONG, DIGITS = "x" * 200_000, "1" * 5000
         ("index,layer\n1,Linear\n2", ["index", "layer"], [[1, "Linear"]]),
     ],
 )
-def test_damaged_layers_are_told_as_far_as_they_go(
+def test_damaged_layer_table_is_shown_as_far_as_it_is_readable(
     make_run: MakeRun, text: str, columns: list[str], rows: list[list[int | str]]
 ) -> None:
     folder = make_run()
@@ -310,7 +310,7 @@ def study(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_study_is_told_and_left_as_it_is(study: Path, tmp_path: Path) -> None:
+def test_showing_a_study_does_not_change_it(study: Path, tmp_path: Path) -> None:
     before = hashlib.sha256(study.read_bytes()).hexdigest()
     (told,), faults = studies([tmp_path, study.parent, tmp_path / "sweeps"])  # once, however often it is found
     assert faults == []
@@ -330,7 +330,7 @@ def test_a_study_is_told_and_left_as_it_is(study: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("trials", "best"), [(20, 5), (50, 5), (51, 6), (70, 7)])
-def test_importances_speak_of_as_many_best_trials_as_are_told(tmp_path: Path, trials: int, best: int) -> None:
+def test_importances_use_the_stated_number_of_best_trials(tmp_path: Path, trials: int, best: int) -> None:
     """Only `near` tells the best from the others, and one trial more or less would let `far` have a part in it."""
     made = optuna.create_study(storage=f"sqlite:///{tmp_path / 'study.db'}", direction="maximize")
     of = {"near": CategoricalDistribution([0, 1]), "far": CategoricalDistribution([0, 1])}
@@ -358,7 +358,7 @@ def test_what_was_refused_has_no_part_in_what_mattered(study: Path) -> None:
     assert after["counts"] == {**before["counts"], "refused": 31}
 
 
-def test_an_exported_study_is_told_as_its_database_is(study: Path, tmp_path: Path) -> None:
+def test_exported_study_is_shown_like_its_database(study: Path, tmp_path: Path) -> None:
     evidence = tmp_path / "evidence" / "question"
     evidence.mkdir(parents=True)
     write(evidence / f"s{EXPORTED}", export_study(optuna.storages.RDBStorage(f"sqlite:///{study}"), "s"))

@@ -170,7 +170,7 @@ def test_headers_sort_with_the_mouse_and_the_keyboard(open_page: Open, outputs: 
     assert page.locator('#runs-table th[aria-sort="descending"]').count() == 1
 
 
-def test_the_filter_leaves_what_a_condition_leaves(open_page: Open, outputs: Path) -> None:
+def test_filter_of_the_page_agrees_with_conditions(open_page: Open, outputs: Path) -> None:
     runs, page = load_runs(outputs), open_page(outputs)
     for text, condition in (
         ("parameters<7000 optim.lr>=0.02", "parameters < 7000 and optim.lr >= 0.02"),
@@ -186,7 +186,7 @@ def test_the_filter_leaves_what_a_condition_leaves(open_page: Open, outputs: Pat
         assert sorted(str(outputs / run) for run in cells(page, "run")) == sorted(left["run"])
 
 
-def test_a_filter_that_is_none_says_why(open_page: Open, outputs: Path) -> None:
+def test_invalid_filter_states_the_reason(open_page: Open, outputs: Path) -> None:
     page = open_page(outputs)
     page.get_by_role("searchbox").fill("parametres < 8000")
     expect(page.locator("#filter-status")).to_have_text("There is no column parametres.")
@@ -221,7 +221,7 @@ epoch,train_accuracy,test_accuracy,test_averaged_accuracy
 """
 
 
-def test_averaged_weights_stand_beside_the_curve_of_the_raw_ones(
+def test_averaged_weights_are_drawn_beside_the_raw_curve(
     open_page: Open, make_run: MakeRun, score: Callable[..., Any], tmp_path: Path
 ) -> None:
     scores = [score("test", "raw", "last", 99.0), score("test", "averaged", "last", 99.2)]
@@ -248,7 +248,9 @@ def test_numbers_are_rounded_as_python_rounds_them(open_page: Open, outputs: Pat
     assert page.evaluate("() => numberShown(12345.675, 2, true)") == f"{12345.675:,.2f}"
 
 
-def test_what_became_of_mistakes_is_said(open_page: Open, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_states_which_mistakes_it_contains(
+    open_page: Open, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("mnist_compact.reports.page.details.MOST_WITH_MISTAKES", 2)
     (outputs / "runs" / "5" / "mistakes.npz").write_bytes(b"")
     (outputs / "runs" / "2" / "mistakes.npz").unlink()
@@ -290,7 +292,7 @@ def test_a_score_has_the_chart_to_itself(open_page: Open, outputs: Path) -> None
         assert head(page, column).get_attribute("aria-sort") == "descending"  # as the table was by the first
 
 
-def test_published_figures_are_told_as_what_they_are(open_page: Open, outputs: Path) -> None:
+def test_published_figures_are_labelled_as_such(open_page: Open, outputs: Path) -> None:
     page = open_page(outputs)
     (others,) = [trace for trace in traces(page, "#size-figure") if trace["name"].startswith("published")]
     assert others["name"] == "published: single figures"
@@ -455,7 +457,7 @@ def test_a_chart_offers_nothing_that_needs_a_network(open_page: Open, outputs: P
     }
 
 
-def test_what_lies_below_a_chart_is_counted(
+def test_points_below_a_chart_are_counted(
     open_page: Open, outputs: Path, make_run: MakeRun, score: Callable[..., Any]
 ) -> None:
     metrics = "epoch,test_accuracy\n1,12.5\n2,98.5\n3,99.0\n4,99.1\n5,99.2\n"

@@ -68,7 +68,7 @@ TABLE = pd.DataFrame(
         ("run == '`x`' or parameters == 3000", "a"),
     ],
 )
-def test_what_matches(condition: str, runs: str) -> None:
+def test_conditions_select_rows(condition: str, runs: str) -> None:
     assert [run[-1] for run in matching(TABLE, condition)["run"]] == [*runs]
 
 
@@ -106,7 +106,7 @@ def test_what_matches(condition: str, runs: str) -> None:
         ("started_at > 'yester'", "'yester' is not a time"),
     ],
 )
-def test_what_is_refused_and_in_which_words(condition: str, said: str) -> None:
+def test_invalid_conditions_are_refused_with_a_message(condition: str, said: str) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011
         matching(TABLE, condition)
     assert said in str(refused.value)

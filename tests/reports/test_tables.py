@@ -115,7 +115,7 @@ def test_a_path_that_does_not_exist_is_named(tmp_path: Path, table: Callable[[Pa
 # load_runs: which columns there are
 
 
-def test_columns_have_nullable_dtypes_by_what_they_hold(make_run: MakeRun, tmp_path: Path, settings: Settings) -> None:
+def test_columns_have_nullable_dtypes(make_run: MakeRun, tmp_path: Path, settings: Settings) -> None:
     make_run("a", finished_at=None, config=settings(optim__lr=1, model__order=[]))
     make_run("b", config=settings(budget__max_epochs=None, machine__data_root="images"))
     dtypes = load_runs(tmp_path).dtypes.astype(str)

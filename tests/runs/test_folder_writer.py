@@ -147,7 +147,7 @@ def test_run_whose_folder_becomes_read_only_is_recorded_as_failed(
     assert resume(tmp_path, recording_callback()).status == "completed"
 
 
-def test_the_last_record_finds_room_on_a_full_disk(cut, recording_callback, monkeypatch):
+def test_last_record_is_written_on_a_full_disk(cut, recording_callback, monkeypatch):
     """By what the checkpoint has as well."""
     write = RunRecord.write
 
@@ -263,7 +263,7 @@ def test_a_run_continued_beyond_its_plan_says_so_and_keeps_it(whole, cut, heard,
 # Who may write there
 
 
-def test_a_second_process_is_told_who_has_the_folder(cut, configure, recording_callback, monkeypatch):
+def test_second_process_is_refused_and_names_the_first(cut, configure, recording_callback, monkeypatch):
     monkeypatch.setattr(folder_writer, "PATIENCE_S", 0.0)
     with sole_writer(cut), pytest.raises(ConfigError, match=f"{cut} is in use by process {os.getpid()} on "):
         resume(cut, recording_callback())

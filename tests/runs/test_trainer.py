@@ -46,7 +46,7 @@ def whole(configure, recording_callback, tmp_path_factory):
     return folder, record, callback
 
 
-def test_who_looks_on_is_told_what_is_trained_before_the_first_step(whole, configure):
+def test_callbacks_receive_the_run_info_before_the_first_step(whole, configure):
     _, record, callback = whole
     (info,), *others = callback.begun
     assert (info.settings, info.device, info.steps_per_epoch, others) == (to_record(configure(*FULL)), "cpu", 3, [])

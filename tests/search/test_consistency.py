@@ -78,7 +78,7 @@ def test_a_swept_key_given_twice_is_refused():
     checked({}, {}, "optim.lr=interval(0.1,0.2)", "seed=1", "seed=2")
 
 
-def test_a_space_none_of_whose_branches_is_taken_is_refused():
+def test_space_without_an_active_branch_is_refused():
     with pytest.raises(ConfigError, match="at least one branch whose conditions hold"):
         checked({}, {"sgd": SGD}, known={"optim": "adam"})
     checked({}, {"sgd": SGD}, known={"optim": "sgd"})

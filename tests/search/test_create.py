@@ -53,7 +53,7 @@ def test_the_first_founds_and_the_second_joins(study_spec, url):
 @pytest.mark.parametrize(
     "reading", [lambda url, study_spec: stored_snapshot("probe", url, 0.2), lambda url, study_spec: study_spec()]
 )
-def test_a_database_that_is_locked_at_the_start_is_told_as_such(study_spec, tmp_path, reading):
+def test_database_locked_at_the_start_is_reported(study_spec, tmp_path, reading):
     url = f"sqlite:///{tmp_path}/shared.db?timeout=0.2"
     study_spec().create_or_load()
     with closing(sqlite3.connect(tmp_path / "shared.db", isolation_level=None)) as other:
@@ -78,7 +78,7 @@ def trained_in(folder):
     (folder / "trials/0000").mkdir(parents=True)
 
 
-def test_a_folder_goes_on_with_its_own_study_and_takes_no_other(study_spec, url, tmp_path):
+def test_folder_continues_its_own_study_and_refuses_others(study_spec, url, tmp_path):
     """Trials have the same numbers everywhere: another study's would be resumed as this one's."""
     study_spec("one").create_or_load()
     trained_in(tmp_path / "one")
@@ -100,7 +100,7 @@ def test_trials_of_a_study_before_there_were_ids_are_none_of_a_newer_one(study_s
         study_spec("one").create_or_load()
 
 
-def test_a_study_without_an_id_goes_on_in_its_folder_and_takes_no_others_trials(study_spec, url, tmp_path):
+def test_study_without_an_id_continues_in_its_folder(study_spec, url, tmp_path):
     """It was founded by an earlier version."""
     study_spec("one").create_or_load()
     older = create_older(url)
@@ -145,7 +145,7 @@ def test_an_empty_study_of_others_is_left_too(study_spec, url, monkeypatch):
     assert loaded(url).user_attrs == {"theirs": True}
 
 
-def test_what_a_founder_that_died_has_left_is_founded_anew(study_spec, url, monkeypatch):
+def test_study_is_created_again_after_its_creator_died(study_spec, url, monkeypatch):
     monkeypatch.setattr(create, "CREATION_S", 0.0)
     half = optuna.create_study(study_name="probe", storage=url, direction="maximize")
     half.set_user_attr("frozen", study_spec().snapshot)

@@ -177,7 +177,7 @@ def test_killed_workers_are_replaced_and_their_trials_go_on(tmp_path):
 
 @pytest.mark.soak
 @pytest.mark.parametrize("workers_too", [pytest.param(False, id="parent"), pytest.param(True, id="parent and workers")])
-def test_a_killed_search_leaves_no_workers_and_the_same_line_goes_on(tmp_path, workers_too):
+def test_killed_search_leaves_no_workers_and_rerunning_continues_it(tmp_path, workers_too):
     kill_searches(tmp_path, KILLS, random.Random(2 + workers_too), workers_too=workers_too)
     finish(start(tmp_path, **long(KILLS)))
     check_exact(tmp_path, total=long(KILLS)["trials"])
@@ -233,7 +233,7 @@ def at_work(url):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_search_told_to_end_leaves_the_study_consistent_and_says_how_to_go_on(tmp_path, signal_number):
+def test_interrupted_search_leaves_a_consistent_study_and_a_hint(tmp_path, signal_number):
     """By Ctrl-C, by kill, by a terminal that closes."""
     line = {"images": 4096, "trials": 4}  # long enough to be met at work
     search = start(tmp_path, **line)

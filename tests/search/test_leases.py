@@ -82,7 +82,7 @@ def elsewhere(ledger_of, monkeypatch):
     return trial, leases
 
 
-def test_elsewhere_a_lease_must_be_silent_for_long_first(ledger_of, elsewhere, clock):
+def test_lease_of_another_machine_expires_only_after_a_long_time(ledger_of, elsewhere, clock):
     trial, _ = elsewhere
     ours = ledger_of("ours")
     assert ours.reclaim(ours.trials()) is None
@@ -104,7 +104,7 @@ def test_a_clock_that_is_wrong_takes_no_trial_that_is_still_leased(ledger_of, el
     assert ours.reclaim(ours.trials()) is None
 
 
-def test_a_trial_handed_back_is_taken_at_once_with_all_its_attempts(ledger_of, monkeypatch):
+def test_released_trial_is_reclaimed_at_once_with_all_attempts(ledger_of, monkeypatch):
     ours, theirs = ledger_of("ours"), ledger_of("theirs")
     trial = begun(theirs)
     theirs.release()
@@ -145,7 +145,7 @@ def test_a_trial_that_lost_two_workers_has_failed(ledger_of):
     assert tally(leases.trials()).ended == 1
 
 
-def test_a_worker_that_lost_its_storage_costs_its_trial_no_attempt(ledger_of):
+def test_losing_the_storage_does_not_count_as_an_attempt(ledger_of):
     def attempts(worker):
         """After one more has taken the trial over, and gone."""
         leases = ledger_of(worker)
@@ -185,7 +185,7 @@ def test_attempts_that_end_with_their_parent_do_not_count(ledger_of):
     assert ledger_of("any").trials()[0].state is TrialState.FAIL
 
 
-def test_silent_lease_elsewhere_counts_as_lost_with_its_parent(ledger_of, monkeypatch, clock):
+def test_expired_lease_of_another_machine_is_lost_with_its_parent(ledger_of, monkeypatch, clock):
     with monkeypatch.context() as patch:
         patch.setattr("socket.gethostname", lambda: "elsewhere")
         theirs = ledger_of("theirs", parent="parent-theirs")
@@ -213,7 +213,7 @@ def test_attempts_that_finished_an_epoch_do_not_count(ledger_of):
     assert "died 2 times before an epoch was complete" in ledger_of("any").trials()[0].user_attrs["reason"]
 
 
-def test_a_trial_that_never_began_does_not_count_and_its_point_waits_again(ledger_of):
+def test_trial_that_never_started_does_not_count_and_is_enqueued_again(ledger_of):
     leases = ledger_of("ours")
     leases.study.enqueue_trial({"x": 3})
     leases.study.ask()  # and dies before it has said what it does
@@ -223,7 +223,7 @@ def test_a_trial_that_never_began_does_not_count_and_its_point_waits_again(ledge
     assert leases.study.ask().suggest_int("x", 0, 9) == 3
 
 
-def test_a_trial_one_too_many_gives_way(ledger_of):
+def test_trial_beyond_the_total_is_withdrawn(ledger_of):
     first, second = ledger_of("first", private=False), ledger_of("second", private=False)
     ended(first, TrialState.COMPLETE, 99.0)
     assert first.needs_another(2)
@@ -237,7 +237,7 @@ def test_a_trial_one_too_many_gives_way(ledger_of):
     assert not first.needs_another(2)
 
 
-def test_a_point_that_had_waited_gives_way_to_one_that_has_stayed_though_its_number_is_lower(ledger_of):
+def test_enqueued_trial_is_withdrawn_before_one_that_has_started(ledger_of):
     leases = ledger_of("ours", private=False)
     leases.study.enqueue_trial({"x": 3})
     leases.study.add_trial(optuna.trial.create_trial(state=TrialState.RUNNING, user_attrs={"overrides": []}))
@@ -277,7 +277,7 @@ def test_a_trial_that_lost_its_last_worker_has_failed_in_its_record_too(
     assert (told.state, told.user_attrs["reason"]) == (TrialState.FAIL, reason)
 
 
-def test_what_counts_and_what_stops(ledger_of):
+def test_counts_and_stopping_criteria(ledger_of):
     leases = ledger_of("ours")
     ended(leases, TrialState.COMPLETE, 99.0)
     ended(leases, TrialState.PRUNED, refused="over budget")

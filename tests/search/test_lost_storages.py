@@ -63,7 +63,7 @@ def test_a_database_that_stays_locked_ends_the_search_in_words(tmp_path):
     check_exact(tmp_path)
 
 
-def test_a_database_that_is_locked_at_the_start_is_waited_for_once_and_the_end_told_in_words(tmp_path):
+def test_search_waits_once_for_a_locked_database_and_reports_it(tmp_path):
     finish(start(tmp_path, SHORT, trials=1))
     with locked(tmp_path / DATABASE):
         began = time.monotonic()
@@ -76,7 +76,7 @@ def test_a_database_that_is_locked_at_the_start_is_waited_for_once_and_the_end_t
     assert "all 2 trials have ended" in finish(start(tmp_path, SHORT, trials=2))
 
 
-def test_a_trial_that_loses_its_storage_more_often_than_it_may_lose_workers_goes_on(tmp_path):
+def test_trial_continues_after_many_storage_losses(tmp_path):
     def begin():
         return start(tmp_path, SHORT, images=2048, trials=1)
 
@@ -109,7 +109,7 @@ def alive(lock):
         return True
 
 
-def test_a_database_moved_away_ends_the_search_in_words_and_put_back_it_goes_on(tmp_path):
+def test_search_ends_when_its_database_is_moved_and_continues_later(tmp_path):
     search = begun(tmp_path)
     (tmp_path / DATABASE).rename(tmp_path / "aside.db")
     check_end_in_words(tmp_path, search, f"{DATABASE} is missing", "restore it")

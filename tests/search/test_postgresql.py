@@ -109,7 +109,7 @@ def test_machines_that_come_first_at_once_make_one_set_of_tables(server):
 
 
 @pytest.mark.slow
-def test_two_searches_share_a_total_whoever_is_killed_and_wait_for_a_table_that_is_locked(server, tmp_path):
+def test_two_searches_share_a_total_after_kills_and_wait_for_a_locked_table(server, tmp_path):
     url, line = server.new_database("shared"), {"images": 2048, "trials": 5}
     searches = [start(tmp_path, words(url), **line) for _ in range(2)]
     wait_for(lambda: running(url), seconds=2 * PATIENCE_S)
@@ -130,7 +130,7 @@ def waiting_for_locks(server):
 
 
 @pytest.mark.slow
-def test_a_server_that_goes_ends_the_search_in_words_and_back_again_nothing_is_lost(server, tmp_path):
+def test_lost_server_ends_the_search_with_a_message_and_loses_nothing(server, tmp_path):
     url, line = server.new_database("gone"), {"images": 2048, "trials": 2}
     search = start(tmp_path, words(url), **line)
     wait_for(lambda: running(url) or search.poll() is not None, seconds=2 * PATIENCE_S)

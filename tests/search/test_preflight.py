@@ -72,7 +72,7 @@ def check(configure, tmp_path):
         (("hydra.sweeper.storage=study.db",), r"^hydra\.sweeper\.storage must be an Optuna URL .*, got 'study\.db'$"),
     ],
 )
-def test_what_no_trial_could_train_with_is_refused(check, words, said):
+def test_space_in_which_no_trial_could_train_is_refused(check, words, said):
     with pytest.raises(ConfigError, match=said):
         check(*words)
 
@@ -83,7 +83,7 @@ def test_callback_that_is_not_installed_is_refused(check, monkeypatch):
         check("callbacks=tensorboard")
 
 
-def test_a_sampler_whose_library_is_not_installed_is_refused_with_what_to_install(monkeypatch):
+def test_missing_sampler_library_is_refused_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "cmaes", None)
     snapshot = {"settings": {"objectives": ["accuracy"], "sampler": {"_target_": "optuna.samplers.CmaEsSampler"}}}
     with pytest.raises(ConfigError, match=r"^hydra/sweeper/sampler=cmaes needs cmaes: pip install cmaes, or"):
@@ -101,7 +101,7 @@ def test_a_sampler_whose_library_is_not_installed_is_refused_with_what_to_instal
         ("hydra/sweeper/pruner=hyperband", "hydra.sweeper.objectives=[accuracy,parameters]"),
     ],
 )
-def test_what_only_some_proposals_could_not_is_theirs(check, words):
+def test_setting_that_only_some_proposals_cannot_train_with_is_accepted(check, words):
     check(*words)
 
 

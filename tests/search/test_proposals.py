@@ -138,7 +138,7 @@ def test_cma_es_proposes_from_a_distribution_of_its_own_once_trials_are_complete
         (("hydra/sweeper/sampler=tpe_joint", "hydra.sweeper.objectives=[accuracy,parameters]"), TrialState.COMPLETE),
     ],
 )
-def test_a_refusal_is_told_as_the_sampler_hears_it(proposer_of, words, state):
+def test_refusal_is_stored_as_a_constraint_of_the_sampler(proposer_of, words, state):
     """GP and genetic samplers read complete trials alone; by one that is refused no best or pruner goes."""
     proposer = proposer_of(("model.layers.conv6.width=range(300,400)",), *words)
     assert proposer.propose(1, 1) is None
@@ -149,7 +149,7 @@ def test_a_refusal_is_told_as_the_sampler_hears_it(proposer_of, words, state):
     assert best(proposer.leases.study) == []
 
 
-def test_sampler_is_told_by_how_many_weights_the_budget_is_missed(proposer_of):
+def test_sampler_receives_the_excess_of_parameters(proposer_of):
     """An Optuna constraint is met at 0 and below: here by networks with fewer parameters than the limit."""
     key = "model.layers.conv6.width"
     points = [{key: width} for width in (4, 300)]
@@ -162,7 +162,7 @@ def test_sampler_is_told_by_how_many_weights_the_budget_is_missed(proposer_of):
         assert trial.constraints == {"parameters": trial.user_attrs["parameters"] - 7999, "unbuildable": 0}
 
 
-def test_sampler_is_told_that_a_network_cannot_be_built(proposer_of):
+def test_sampler_receives_a_constraint_for_unbuildable_networks(proposer_of):
     key = "model.layers.conv5.pool"
     proposer = proposer_of((f"{key}=choice(none,max)", "model.layers.conv6.pool=max"), points=[{key: "max"}])
     assert proposer.propose(1, 1) is None
@@ -223,7 +223,7 @@ def test_of_points_enqueued_twice_one_is_trained(proposer_of):
     assert tally(proposer.leases.trials()).waiting == 0
 
 
-def test_a_grid_goes_along_branches_in_order():
+def test_grid_sampler_visits_branches_in_order():
     branch = {"sgd": {"when": {"optim": ["sgd"]}, "params": {"optim.momentum": "choice(0.0, 0.9)"}}}
     space = SearchSpace.parse({"optim": "choice(adamw,sgd)"}, branch, [])
     points = [{"optim": "adamw"}, *({"optim": "sgd", "sgd:optim.momentum": momentum} for momentum in (0.0, 0.9))]

@@ -26,7 +26,7 @@ BY_HAND = [
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_a_question_says_what_it_asks(question):
+def test_question_states_its_purpose(question):
     header = (sweeps_folder() / f"{question}.yaml").read_text().partition("\ndefaults:")[0]
     for word in ("question:", "searched:", "nuisance", "fixed:", "budget:"):
         assert word in header.lower()
@@ -53,7 +53,7 @@ def options(space):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_points_to_begin_with_are_whole_and_may_train(configure, question):
+def test_starting_points_are_complete_and_within_the_budget(configure, question):
     config = compose("config", overrides=["hydra/help=default", f"sweeps={question}"], return_hydra_config=True)
     parent = Coordinator(config, [f"sweeps={question}"])
     parent.check()

@@ -57,7 +57,7 @@ def trials_of(folder, name, url=None):
         ((*SMOKE, "+hydra.sweeper.enqueue=[{model.dropout: 7.0}]"), "must lie in"),
     ],
 )
-def test_what_cannot_be_searched_is_refused_in_words_before_any_trial(tmp_path, words, said):
+def test_invalid_search_is_refused_before_any_trial(tmp_path, words, said):
     done = search(tmp_path, *words)
     assert done.returncode == 2, done.stdout + done.stderr
     assert said in done.stderr
@@ -65,7 +65,7 @@ def test_what_cannot_be_searched_is_refused_in_words_before_any_trial(tmp_path, 
     assert not list(tmp_path.rglob("study.db"))
 
 
-def test_a_question_without_m_says_so(tmp_path):
+def test_question_without_m_is_refused(tmp_path):
     done = search(tmp_path, *SMOKE, multirun=False)
     assert done.returncode == 2
     assert "add -m" in done.stderr
@@ -96,7 +96,7 @@ def test_other_settings_are_refused_with_the_difference_and_n_trials_is_not(tmp_
 
 
 @pytest.mark.slow
-def test_refused_proposals_train_nothing_and_are_told_with_their_count(tmp_path):
+def test_refused_proposals_are_not_trained_and_are_counted(tmp_path):
     line = (*AD_HOC, "model=compact", "model.layers.conv6.width=choice(14,200)", "hydra.sweeper.n_trials=4", FREE)
     done = search(tmp_path, *line, "hydra/sweeper/sampler=random")
     assert done.returncode == 0, done.stderr
@@ -123,7 +123,7 @@ def test_too_many_refusals_stop_the_search_with_a_hint(tmp_path):
 
 
 @pytest.mark.slow
-def test_failures_are_recorded_and_the_search_goes_on(tmp_path):
+def test_failures_are_recorded_and_the_search_continues(tmp_path):
     line = (
         *AD_HOC,
         "optim=sgd",
@@ -151,7 +151,7 @@ def test_failures_are_recorded_and_the_search_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_search_without_a_complete_trial_says_why_and_has_an_exit_code_of_its_own(tmp_path):
+def test_search_without_a_complete_trial_has_its_own_exit_code(tmp_path):
     done = search(tmp_path, *AD_HOC, "optim=sgd", "optim.lr=1e30", FREE, "hydra.sweeper.n_trials=2")
     assert done.returncode == EXIT_NO_COMPLETE_TRIAL
     assert "no trial is complete" in done.stderr

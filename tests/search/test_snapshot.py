@@ -29,7 +29,7 @@ def sweeper():
     return config
 
 
-def test_what_may_differ_is_no_difference(sweeper):
+def test_keys_that_may_change_are_no_difference(sweeper):
     then = take_snapshot(sweeper, ["sweeps=smoke"])
     for key, value in {"n_trials": 99, "n_jobs": 7, "target": 99.4, "storage": "sqlite:///x.db"}.items():
         assert key in CONTINUABLE
@@ -45,7 +45,7 @@ def test_every_other_change_is_named(sweeper):
     assert "params.optim.lr" in line
 
 
-def test_glob_becomes_the_options_that_it_stands_for(sweeper):
+def test_glob_is_replaced_by_the_matching_options(sweeper):
     sweeper.params = {"scheduler": "glob([c*,l*])"}
     sweeper.branches = {"sgd": BranchConfig(when={"optim": ["sgd"]}, params={"augment": "glob(*,exclude=[none,j*])"})}
     snapshot = take_snapshot(sweeper, ["optim=glob(*,exclude=muon)", "seed=3"])
@@ -71,7 +71,7 @@ def test_edited_yaml_is_named_but_not_its_comments_or_new_options(sweeper):
     assert "0.777" in line
 
 
-def test_what_a_file_says_may_be_left_to_what_it_stands_on(sweeper):
+def test_value_of_a_file_may_move_to_its_defaults(sweeper):
     """To its class or to another file, now or then: the same trials are made of it."""
     then = take_snapshot(sweeper, ["optim=own"])
     then["files"]["optim/own.yaml"] = "defaults: [sgd, _self_]\nname: own\nlr: 0.2\n"
@@ -84,8 +84,8 @@ def test_what_a_file_says_may_be_left_to_what_it_stands_on(sweeper):
 
 
 @pytest.mark.parametrize("study", ["fast/fast", "recipe_m3/recipe_m3", "recipe_m3/recipe_m3_2"])
-def test_the_line_that_began_a_committed_study_goes_on_with_it(sweeper, study):
-    """Of those whose questions stand as they stood; `resume=` continues every one (test_resuming)."""
+def test_command_of_a_committed_study_continues_it(sweeper, study):
+    """Of those whose questions have not changed; `resume=` continues every one (test_resuming)."""
     then = migrate_snapshot(read(EVIDENCE / f"{study}.study.json.gz")["user_attrs"]["frozen"])
     now = take_snapshot(sweeper, then["arguments"])
     assert differences(then, {**now, "settings": then["settings"]}) == []
@@ -121,7 +121,7 @@ OWN = "defaults: [m3, _self_]\nname: own\n"
         ("hydra/launcher/processes.yaml", (), False),
     ],
 )
-def test_an_edited_option_counts_only_where_a_trial_may_be_made_of_it(sweeper, file, words, counts):
+def test_edited_option_counts_only_if_trials_can_use_it(sweeper, file, words, counts):
     then = take_snapshot(sweeper, list(words))
     then["files"] |= {"sweeps/own.yaml": QUESTION, "model/own.yaml": OWN}
     now = deepcopy(then)
@@ -138,7 +138,7 @@ def test_the_options_of_a_branch_count(sweeper):
         assert differences(then, now)
 
 
-def test_groups_of_a_folder_beside_conf_are_frozen_and_composed_and_conf_comes_first(sweeper, tmp_path):
+def test_groups_of_a_config_dir_are_in_the_snapshot_after_conf(sweeper, tmp_path):
     for name, text in {
         "optim/own.yaml": "defaults: [sgd, _self_]\nname: own\nlr: 0.123\n",
         "optim/sgd.yaml": "lr: not looked at\n",
@@ -154,7 +154,7 @@ def test_groups_of_a_folder_beside_conf_are_frozen_and_composed_and_conf_comes_f
         assert composer.run_config(["optim=own"]).optim.lr == 0.123
 
 
-def test_a_search_without_a_name_is_named_after_what_it_asks(sweeper):
+def test_search_without_a_name_is_named_after_its_space(sweeper):
     words = ["optim.lr=interval(0.01,0.1)", "model=m1"]
     name = digits_of(take_snapshot(sweeper, words))
     assert len(name) == 8
@@ -165,7 +165,7 @@ def test_a_search_without_a_name_is_named_after_what_it_asks(sweeper):
     assert digits_of(take_snapshot(sweeper, words)) != name
 
 
-def test_what_a_machine_computes_its_trials_on_is_no_part_of_the_question(sweeper):
+def test_machine_is_not_part_of_the_snapshot(sweeper):
     question, machine = ["optim.lr=interval(0.1,0.2)", "train.epochs=2"], ["machine=one_core", "machine.threads=3"]
     here = take_snapshot(sweeper, [question[0], *machine, question[1]])
     there = take_snapshot(sweeper, [*question, "machine.data_root=/images"])
@@ -174,7 +174,7 @@ def test_what_a_machine_computes_its_trials_on_is_no_part_of_the_question(sweepe
     assert digits_of(here) == digits_of(there)
 
 
-def test_a_study_from_before_the_machine_had_a_group_goes_on(sweeper):
+def test_study_from_before_the_group_machine_continues(sweeper):
     """With what was said of it in each kind of file, and on the command line."""
     now = take_snapshot(sweeper, ["sweeps=smoke", "train=slow", "train.epochs=2"])
     own = {

@@ -50,7 +50,7 @@ def test_each_branch_brings_its_own_parameters_under_its_own_name():
     assert seen == {"sgd", "adamw"}
 
 
-def test_a_branch_may_hang_on_what_is_fixed():
+def test_branch_may_depend_on_a_fixed_value():
     space = SearchSpace.parse({}, BRANCHES, ["model.dropout=interval(0.0,0.1)"])
     overrides = space.suggest(optuna.create_study().ask(), {"optim": "adamw"}.get)
     assert [override.partition("=")[0] for override in overrides] == ["model.dropout", "optim.lr"]
@@ -99,14 +99,14 @@ def test_points_are_named_by_branch_and_checked():
         space.named({"optim.lr": 0.1}, {"optim": "sgd"}.get)
 
 
-def test_a_point_can_drop_what_it_takes_over_from_another():
+def test_point_can_remove_values_of_another_point():
     """As YAML's `<<` does: `null` is as if it had not been said."""
     space = SearchSpace.parse(PARAMS, BRANCHES, [])
     point = {"optim": "sgd", "optim.lr": None, "model.dropout": None}
     assert space.named(point, nothing_known) == {"optim": "sgd"}
 
 
-def test_of_a_run_counts_what_is_searched_where_it_lies():
+def test_point_from_a_run_takes_the_searched_values_within_the_space():
     branches = {
         "sgd": {"when": {"optim": ["sgd"]}, "params": {"optim.momentum": "interval(0.8, 0.95)"}},
         "muon": {"when": {"optim": ["muon"]}, "params": {"optim.adamw_lr": "interval(0.001, 0.1)"}},
@@ -138,7 +138,7 @@ def test_nested_conditions_give_every_point_once(nested):
     assert list(nested.points({"optim.nesterov": True}.get)) == points
 
 
-def test_a_nested_branch_is_sampled_only_where_its_parent_is(nested):
+def test_nested_branch_is_sampled_only_with_its_parent(nested):
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(40):
         trial = study.ask()

@@ -46,7 +46,7 @@ def test_all_there_is_to_know_of_a_search():
     )
 
 
-def test_nothing_is_foretold_while_nobody_is_at_work_or_no_total_is_known():
+def test_no_remaining_time_without_workers_or_total():
     trials = [ended(TrialState.COMPLETE, 98.0, seconds=100.0)]
     assert search_status(trials, SETTINGS).hours_left is None
     trials.append(running({"lease": {"worker": "vm-1-a-0", "host": "vm"}}))
@@ -54,7 +54,7 @@ def test_nothing_is_foretold_while_nobody_is_at_work_or_no_total_is_known():
     assert (now.total, now.per_hour, now.hours_left, now.stop) == (None, 36.0, None, None)
 
 
-def test_a_study_says_what_it_is_asked_for():
+def test_study_stores_its_stopping_criteria():
     study = optuna.create_study(direction="minimize")
     assert not stored_criteria(study).maximize
     store_criteria(study, SETTINGS)

@@ -19,7 +19,7 @@ from mnist_compact.search.storage_urls import WAIT_S, file_of, rule_broken_by, s
         ("mysql+pymysql://ada:s%40x@host/db?timeout=7", None, 7, "mysql+pymysql://ada:***@host/db?timeout=7"),
     ],
 )
-def test_an_address_tells_file_wait_and_how_it_is_printed(url, file, wait_s, printed):
+def test_storage_url_gives_file_timeout_and_printed_form(url, file, wait_s, printed):
     assert file_of(url) == (file and Path(file))
     assert wait_of(url) == wait_s
     assert shown(url) == (printed or url)
@@ -39,10 +39,10 @@ def test_an_address_tells_file_wait_and_how_it_is_printed(url, file, wait_s, pri
         ("postgresql://ada@host", None),
     ],
 )
-def test_what_an_address_cannot_be_is_seen_without_opening_it(url, rule):
+def test_invalid_storage_url_is_refused_without_opening_it(url, rule):
     found = rule_broken_by(url)
     assert found is None if rule is None else found.startswith(f"must {rule}")
 
 
-def test_what_is_no_address_is_no_file_and_printed_as_it_is():
+def test_text_that_is_no_url_has_no_file_and_is_printed_unchanged():
     assert (file_of("study.db"), shown("study.db")) == (None, "study.db")

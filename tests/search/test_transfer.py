@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from contextlib import contextmanager
 from datetime import datetime
 
 import optuna
@@ -11,8 +12,9 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from mnist_compact.common.errors import ConfigError
+from mnist_compact.search import bulk, transfer
 from mnist_compact.search.counts import is_refused, quieten, tally
-from mnist_compact.search.storage import open_storage
+from mnist_compact.search.locate import opened
 from mnist_compact.search.transfer import SCHEMA_VERSION, export_study, import_study, read, write
 
 FROZEN = {"settings": {"params": {"optim": "choice(sgd,adamw)", "a": "interval(0,1)"}}, "arguments": ["seed=3"]}
@@ -30,11 +32,8 @@ def storage(request, tmp_path):
         yield InMemoryStorage()
         return
     url = f"sqlite:///{tmp_path}/study.db" if request.param == "sqlite" else f"journal://{tmp_path}/study.log"
-    opened = open_storage(url)
-    yield opened
-    opened.remove_session()
-    if request.param == "sqlite":
-        opened.engine.dispose()
+    with opened(url) as storage:
+        yield storage
 
 
 def suggested(trial, parameters=-12):
@@ -132,7 +131,7 @@ def test_a_trial_that_had_not_yet_chosen_keeps_the_point_it_was_enqueued_with():
     assert (waiting.state, waiting.system_attrs) == (TrialState.WAITING, {"fixed_params": {"width": 8}})
 
 
-def test_a_quasi_random_sequence_goes_on_where_it_was():
+def test_quasi_random_sequence_continues():
     def proposed(storage, name):
         """The points, once there are four more."""
         sampler = optuna.samplers.QMCSampler(seed=0, warn_independent_sampling=False)
@@ -247,7 +246,31 @@ def test_content_that_is_no_study_is_refused_and_nothing_is_left(exported, spoil
     assert memory.get_all_studies() == []
 
 
-def test_a_study_counts_as_whole_once_everything_else_is_there(monkeypatch):
+def test_slow_steps_of_reading_and_writing_are_announced(exported, tmp_path, monkeypatch):
+    works = []
+
+    @contextmanager
+    def noted(work):
+        works.append(work)
+        yield
+
+    for module in (bulk, transfer):
+        monkeypatch.setattr(module, "announced", noted)
+    file, url = tmp_path / "s.study.json.gz", f"sqlite:///{tmp_path}/study.db"
+    write(file, exported)
+    with opened(url) as storage:
+        import_study(read(file), storage, "again")
+    with opened(url) as storage:
+        assert len(optuna.load_study(study_name="again", storage=storage).trials) == len(exported["trials"])
+    assert works == [
+        f"reading {file}",
+        "checking the exported study",
+        "writing the study again",
+        "reading the study's trials",
+    ]
+
+
+def test_study_is_complete_after_all_other_attributes(monkeypatch):
     """By `founded` a search on the same storage knows that it may join."""
     storage, told, write_attribute = InMemoryStorage(), [], optuna.Study.set_user_attr
     study = begun(storage)

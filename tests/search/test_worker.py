@@ -50,7 +50,7 @@ def worker(configure, tmp_path):
         yield worker
 
 
-def test_pruned_trial_is_told_after_its_worker_died(worker, tmp_path, monkeypatch):
+def test_pruned_trial_is_stored_after_its_worker_died(worker, tmp_path, monkeypatch):
     """The record is on disk, and the worker was killed before it could tell the study."""
     monkeypatch.setattr(optuna.pruners.NopPruner, "prune", lambda self, study, trial: True)
     worker.leases.study.pruner = optuna.pruners.NopPruner()
@@ -98,7 +98,7 @@ def test_worker_interrupted_while_compiling_releases_its_trial(worker, monkeypat
     )
 
 
-def test_worker_that_lost_its_lease_tells_nothing(worker, tmp_path, monkeypatch):
+def test_worker_that_lost_its_lease_stores_nothing(worker, tmp_path, monkeypatch):
     job = worker._claim()
     worker.leases.note(job.trial_id, lease={"worker": "another"})
     monkeypatch.setattr(worker, "_claim", lambda: job)

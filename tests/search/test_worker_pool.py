@@ -22,7 +22,7 @@ from mnist_compact.training.config import MachineConfig
         (1, "ended with exit status 1"),
     ],
 )
-def test_the_end_of_a_process_is_told_in_words(code, said):
+def test_end_of_a_process_is_described(code, said):
     assert how_ended(code) == said
 
 
@@ -56,7 +56,7 @@ def test_a_worker_finds_modules_that_only_sys_path_has(force, monkeypatch):
     assert "/only/here" in given["PYTHONPATH"].split(os.pathsep)
 
 
-def test_the_dead_are_told_with_how_they_ended(force):
+def test_reap_reports_how_dead_workers_ended(force):
     started, begin = force
     for name, code in {
         "killed": "import os; os.kill(os.getpid(), 9)",
@@ -70,7 +70,7 @@ def test_the_dead_are_told_with_how_they_ended(force):
     assert len(started) == 0
 
 
-def test_a_worker_that_had_to_be_killed_is_excused(force, tmp_path, monkeypatch):
+def test_killed_worker_does_not_count_as_an_attempt(force, tmp_path, monkeypatch):
     """Within SQLite, which waits for a lock, it does not hear that it is to stop: no fault of its trial."""
     monkeypatch.setattr(worker_pool, "STOP_TIMEOUT_S", 5)
     started, begin = force

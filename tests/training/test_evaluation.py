@@ -29,7 +29,7 @@ def test_evaluation_scores_every_image_once_in_evaluation_mode(configure, monkey
     assert scored.accuracy == pytest.approx(100 * scored.correct / 70)
 
 
-def test_estimated_statistics_are_those_of_what_each_norm_sees(configure):
+def test_estimated_statistics_are_those_of_each_norms_input(configure):
     """Independent reference: hooks collect every norm's input under batch normalisation of one whole batch."""
     torch.manual_seed(0)
     model = configure("model=m3", "model.dropout=0.5").model.build()

@@ -30,7 +30,7 @@ def _prepared():
 
 
 @pytest.mark.parametrize("model", NETWORKS)
-def test_a_network_says_what_it_says_on_a_cpu(configure, model):
+def test_network_gives_the_same_logits_as_on_a_cpu(configure, model):
     network = configure(f"model={model}").model.build().eval()
     images = torch.rand(64, 1, 28, 28)
     with torch.inference_mode():
@@ -144,7 +144,7 @@ def test_a_step_that_waited_would_be_noticed():
 
 
 @pytest.mark.parametrize(("optim", "device"), [("adam", "cuda"), ("muon", "auto")])
-def test_a_run_that_is_cut_off_goes_on_and_says_where_it_ran(configure, recording_callback, tmp_path, optim, device):
+def test_interrupted_run_continues_and_records_its_machines(configure, recording_callback, tmp_path, optim, device):
     recipe = ("model=m3", "augment=affine", f"optim={optim}", "data.train_images=4000", "train.average_epochs=1")
     config = configure(*recipe, f"machine.device={device}", "scheduler=onecycle", "data.evaluation_images=500")
     whole = run(config, tmp_path / "whole", recording_callback())
