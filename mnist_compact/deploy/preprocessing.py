@@ -18,8 +18,8 @@ them. All arithmetic is in float64; round(x) means floor(x + 0.5). A picture p h
    doi:10.1109/TSMC.1979.4310076): the smallest t that maximises n0 · n1 · (m0 - m1)², where n0 and m0 are number and
    mean of the pixels with ink <= t, and n1 and m1 of the others.
 5. Levels: `low` is the smaller of t / 2 and the 95th percentile of the margin's ink, which is the noise of the
-   background. `high` is the 98th percentile of the ink of all pixels with ink > t. If high < 32, the picture shows no
-   digit. Ink becomes v = min(1, max(0, (ink - low) / (high - low))). The q-th percentile of n sorted values is the one
+   background. `high` is the 98th percentile of the ink of all pixels with rounded ink > t. If high < 32, the picture
+   shows no digit. Ink becomes v = min(1, max(0, (ink - low) / (high - low))). The q-th percentile of n sorted values is the one
    with index floor(q / 100 · (n - 1)), from 0.
 6. Crop: the smallest rectangle that holds all pixels with v >= 1/4 which have at least `NEIGHBOURS` = 3 such pixels
    among their eight neighbours, enlarged by floor(longer side / 40) px on each side that has room.
@@ -82,7 +82,7 @@ def to_mnist(picture: Array) -> Array:
     ink = ink_of(levels, background(levels, margin))
     threshold = otsu(ink)
     low = min(threshold / 2, _percentile(ink[margin], 95))
-    inked = ink[ink > threshold]
+    inked = ink[np.floor(ink + 0.5) > threshold]
     high = _percentile(inked, 98) if inked.size else 0.0
     if high < FAINTEST:
         raise NoDigitError(

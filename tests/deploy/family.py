@@ -66,7 +66,7 @@ def small(layers="plain", head="linear", **options):
         "dropout": 0.1,
         "dropout_kind": DropoutKind.element,
     }
-    network = build_compact(LAYERS[layers], BlockOptions(**block | options), HEADS[head])
+    network = build_compact(LAYERS[layers], BlockOptions(**block | options), HEADS[head], str)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, -1.5, 2)  # also negative ones

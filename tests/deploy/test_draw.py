@@ -28,7 +28,7 @@ def test_command_writes_one_page_without_addresses(tmp_path, capsys):
     assert [*tmp_path.iterdir()] == [out]
     assert "3,885 parameters" in text
     assert "<!--{" not in text
-    assert re.findall(r"https?:|//\w|\bsrc=|@import|url\(", re.sub(r"(?m)^\s*//.*$", "", text)) == []
+    assert re.findall(r"https?:|//\w|\bsrc=|@import|url\(", re.sub(r'"values":"[^"]*"', "", text)) == []
     assert re.findall(r'\bhref="([^"]*)"', text) == ["data:,"]
     assert "default-src 'none'" in text
 

@@ -182,7 +182,7 @@ def test_page_shows_what_python_computes_from_the_drawing(open_page):
     pixels = page.locator("#image").evaluate("(it) => [...it.getContext('2d').getImageData(0, 0, 28, 28).data]")
     image = np.array(pixels).reshape(28, 28, 4)
     assert np.abs(image[:, :, 0] - to_mnist(levels).astype(int)).max() <= 1
-    digits, confidence = load("under_8k").classify(to_mnist(levels))
+    digits, confidence = load("under_8k").classify(to_mnist(levels)[None])
     assert page.locator("#answer").text_content() == f"This is a {digits.item()}: {100 * confidence.item():.1f} %"
 
 

@@ -38,13 +38,14 @@ function makeLayer(step, map) {
   const host = element("div", { class: map.side === 1 ? "maps points" : "maps", tabindex: "0", role: "group", "aria-label": label });
   host.append(...canvases);
   const layer = { map, number: step.target, canvases, host };
-  host.addEventListener("pointermove", (event) => {
-    if (!canvases.includes(event.target)) return;
+  const pointAt = ({ target, offsetX, offsetY }) => {
+    if (!canvases.includes(target)) return;
     const unit = (at, side) => Math.min(map.side - 1, Math.max(0, Math.floor((at * map.side) / side)));
-    const { clientWidth, clientHeight } = event.target;
-    point({ layer, x: unit(event.offsetX, clientWidth), y: unit(event.offsetY, clientHeight) });
-  });
-  host.addEventListener("pointerleave", () => point(null));
+    point({ layer, x: unit(offsetX, target.clientWidth), y: unit(offsetY, target.clientHeight) });
+  };
+  host.addEventListener("pointermove", pointAt);
+  host.addEventListener("pointerdown", pointAt);
+  host.addEventListener("pointerleave", ({ pointerType }) => pointerType === "mouse" && point(null)); // a finger leaves at once
   host.addEventListener("focus", () => {
     if (host.matches(":focus-visible")) point({ layer, x: Math.floor(map.side / 2), y: Math.floor(map.side / 2) });
   });

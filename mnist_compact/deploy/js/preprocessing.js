@@ -26,7 +26,7 @@ function toMnist(levels, height, width) {
   const ink = inkOf(picture.values, background(picture, margin));
   const threshold = otsu(ink);
   const low = Math.min(threshold / 2, percentile(ink.filter((_, i) => margin[i]), 95));
-  const inked = ink.filter((value) => value > threshold);
+  const inked = ink.filter((value) => rounded(value) > threshold);
   const high = inked.length ? percentile(inked, 98) : 0;
   if (high < FAINTEST) return null;
   const values = ink.map((value) => Math.min(1, Math.max(0, (value - low) / (high - low))));
