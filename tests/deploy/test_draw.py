@@ -62,8 +62,8 @@ def test_page_replaces_an_older_one_only_when_it_is_complete(tmp_path, monkeypat
     def killed(descriptor):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("os.fsync", killed)
+    monkeypatch.setattr("os.fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
         write_drawing_page(small(), "a test", out)
     assert out.read_text() == "older"
     assert [*tmp_path.iterdir()] == [out]
@@ -104,10 +104,10 @@ def test_layers_are_named_as_the_field_names_them():
     assert names[:8] == [
         "Convolution 5×5, stride 2, ReLU",
         "Convolution 3×3, ReLU",
-        "Sum of layers 2 and 1",
+        "Sum of layer 2 and layer 1",
         "Convolution 1×1",
         "Convolution 3×3, ReLU, of layer 3",
-        "Sum of layers 5 and 4",
+        "Sum of layer 5 and layer 4",
         "Max pooling 2×2",
         "Convolution 1×1",
     ]

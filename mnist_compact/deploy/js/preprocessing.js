@@ -11,6 +11,7 @@ const NEIGHBOURS = 3;
 const RIDGE = 1e-6;
 const SIDE = 28; // px
 const CENTRE = SIDE / 2 + 0.5; // px
+const TIE = 1e-6; // px
 
 const rounded = (value) => Math.floor(value + 0.5);
 
@@ -152,7 +153,7 @@ function centred(digit) {
     byRows += value * (Math.floor(i / w) + 0.5);
     byColumns += value * ((i % w) + 0.5);
   });
-  const start = (moment, side) => Math.min(Math.max(0, rounded(CENTRE - moment / mass)), SIDE - side);
+  const start = (moment, side) => Math.min(Math.max(0, rounded(CENTRE - moment / mass + TIE)), SIDE - side);
   const [top, left] = [start(byRows, h), start(byColumns, w)];
   const factor = 255 / values.reduce((a, b) => Math.max(a, b));
   const image = new Uint8Array(SIDE * SIDE);
