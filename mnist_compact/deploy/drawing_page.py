@@ -147,9 +147,7 @@ def _described(step: Step, steps: Steps, values: list[Tensor]) -> Json:
 def _name(step: Step) -> str:
     """What a step is, in the words of the field."""
     if step.kind is Kind.ADD:
-        return (
-            f"Sum of layers {step.source} and {step.other}" if step.other else f"Sum of layer {step.source} and input"
-        )
+        return f"Sum of layer {step.source} and {f'layer {step.other}' if step.other else 'the input'}"
     return ", ".join(_words(step))
 
 
