@@ -37,6 +37,7 @@ MAY_IMPORT = {
     # Entry points of `python -m mnist_compact.<name>`.
     "__main__": {"cli"},
     "confirm": {"cli"},
+    "draw": {"cli"},
     "evaluate": {"cli"},
     "export": {"cli"},
     "predict": {"cli"},

@@ -1,4 +1,4 @@
-"""Draw every picture in docs/ from the records in evidence/: `python -m tools.pictures`.
+"""Draw every picture in docs/ from the records in evidence/ and a network: `python -m tools.pictures`.
 
 Beside the pictures it writes docs/pictures.json: a digest of each picture and of everything that they were drawn from.
 A test compares these with the files that are there, so a picture that is older than its records is noticed. Chromium
@@ -26,6 +26,8 @@ EVIDENCE = Path("evidence")
 PUBLISHED = Path("mnist_compact/reports/public_results.csv")
 CURVES_OF = EVIDENCE / "m3_logged/seed_0"
 STUDY = "under_8k"
+NETWORK = "under_8k"
+DRAWN = [(75, 85), (110, 60), (165, 65), (185, 100), (150, 135), (190, 165), (185, 210), (130, 235), (80, 215)]  # a 3
 DOCS = Path("docs")
 MANIFEST = DOCS / "pictures.json"
 WIDTH_PX, HEIGHT_PX = 1100, 1330
@@ -38,7 +40,7 @@ def main() -> None:
     os.chdir(ROOT)
     sources = digests_of_sources()
     with tempfile.TemporaryDirectory() as folder:
-        drawn = [draw_curves(Path(folder)), *draw_page(Path(folder))]
+        drawn = [draw_curves(Path(folder)), *draw_page(Path(folder)), draw_drawing(Path(folder))]
         for path in drawn:
             with replacing(DOCS / path.name) as beside:
                 shutil.copyfile(path, beside)
@@ -86,6 +88,7 @@ def draw_page(folder: Path) -> list[Path]:
     report([str(EVIDENCE), "--page", str(file)])
     pictures = {name: folder / f"{name}.png" for name in ("page", "pareto", "page_confirmations", "page_study")}
     with opened(file) as page:
+        page.locator("#size-figure .main-svg").first.wait_for()
         page.screenshot(path=pictures["page"])
         shoot(page, pictures["pareto"], "#size")
         shoot(page, pictures["page_confirmations"], "#confirmations", until="#confirmations-body table >> nth=0")
@@ -95,9 +98,30 @@ def draw_page(folder: Path) -> list[Path]:
     return list(pictures.values())
 
 
+def draw_drawing(folder: Path) -> Path:
+    """The page for drawing, with a digit and the receptive field of a unit."""
+    from mnist_compact.cli.draw import main as draw
+
+    file, picture = folder / "draw.html", folder / "draw.png"
+    draw(["--zoo", NETWORK, "--out", str(file)])
+    with opened(file) as page:
+        box = page.locator("#paper").bounding_box()
+        assert box is not None
+        corner_x, corner_y = box["x"], box["y"]
+        page.mouse.move(corner_x + DRAWN[0][0], corner_y + DRAWN[0][1])
+        page.mouse.down()
+        for x, y in DRAWN[1:]:
+            page.mouse.move(corner_x + x, corner_y + y, steps=5)
+        page.mouse.up()
+        page.locator("#answer", has_text="This is a").wait_for()
+        page.locator("#layers li").nth(2).locator("canvas").first.hover()
+        page.screenshot(path=picture)
+    return picture
+
+
 @contextmanager
 def opened(file: Path) -> Iterator["Page"]:
-    """The page in the system's Chromium, without a network, with its first chart drawn."""
+    """A page in the system's Chromium, without a network."""
     from playwright.sync_api import sync_playwright
 
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -110,7 +134,6 @@ def opened(file: Path) -> Iterator["Page"]:
         context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         page.goto(file.as_uri())
-        page.locator("#size-figure .main-svg").first.wait_for()
         yield page
         browser.close()
 

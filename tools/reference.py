@@ -154,7 +154,7 @@ def summary(owner: Any) -> str:
 
 def commands() -> str:
     """The page of all commands and their options."""
-    from mnist_compact.cli import confirm, evaluate, export, predict, report_options, study, train
+    from mnist_compact.cli import confirm, draw, evaluate, export, predict, report_options, study, train
     from mnist_compact.zoo import __main__ as zoo
 
     parts = [
@@ -175,6 +175,7 @@ def commands() -> str:
         ("mnist_compact.confirm", confirm._parser()),
         ("mnist_compact.evaluate", evaluate._parser()),
         ("mnist_compact.predict", predict._parser()),
+        ("mnist_compact.draw", draw._parser()),
         ("mnist_compact.export", export._parser()),
         ("mnist_compact.zoo", zoo._parser()),
     ):

@@ -18,14 +18,15 @@ them. All arithmetic is in float64; round(x) means floor(x + 0.5). A picture p h
    doi:10.1109/TSMC.1979.4310076): the smallest t that maximises n0 · n1 · (m0 - m1)², where n0 and m0 are number and
    mean of the pixels with ink <= t, and n1 and m1 of the others.
 5. Levels: `low` is the smaller of t / 2 and the 95th percentile of the margin's ink, which is the noise of the
-   background. `high` is the 98th percentile of the ink of all pixels with ink > t. If high < 32, the picture shows no
-   digit. Ink becomes v = min(1, max(0, (ink - low) / (high - low))). The q-th percentile of n sorted values is the one
-   with index floor(q / 100 · (n - 1)), from 0.
+   background. `high` is the 98th percentile of the ink of all pixels with rounded ink > t. If high < 32, the picture
+   shows no digit. Ink becomes v = min(1, max(0, (ink - low) / (high - low))). The q-th percentile of n sorted values is
+   the one with index floor(q / 100 · (n - 1)), from 0.
 6. Crop: the smallest rectangle that holds all pixels with v >= 1/4 which have at least `NEIGHBOURS` = 3 such pixels
    among their eight neighbours, enlarged by floor(longer side / 40) px on each side that has room.
 7. Scale: the crop to 20 px at its longer side and max(1, round(20 · shorter / longer)) px at the other.
-8. Centre: place it in 28×28 px, at column round(14.5 - cx) and row round(14.5 - cy), limited to where it fits. cx is
-   the sum of (column + 1/2) · v divided by the sum of v, and cy is the same for rows.
+8. Centre: place it in 28×28 px, at column round(14.5 - cx + 10⁻⁶) and row round(14.5 - cy + 10⁻⁶), limited to where it
+   fits. cx is the sum of (column + 1/2) · v divided by the sum of v, and cy is the same for rows. The small summand
+   rounds the halves of symmetric digits upwards whatever the errors of their sums.
 9. Brighten: multiply by 255 / the largest level, and round.
 
 `box_scaled` averages over areas: output pixel i of m covers the interval from i · n / m to (i + 1) · n / m of the n
@@ -55,6 +56,7 @@ FAINTEST = 32  # grey levels between digit and background
 NEIGHBOURS = 3
 RIDGE = 1e-6  # keeps the fit of the background unique
 CENTRE = SIDE / 2 + 0.5  # px; the mean centre of mass of the training images is (14.51, 14.50)
+TIE = 1e-6  # px
 
 
 class NoDigitError(UserError):
@@ -82,7 +84,7 @@ def to_mnist(picture: Array) -> Array:
     ink = ink_of(levels, background(levels, margin))
     threshold = otsu(ink)
     low = min(threshold / 2, _percentile(ink[margin], 95))
-    inked = ink[ink > threshold]
+    inked = ink[np.floor(ink + 0.5) > threshold]
     high = _percentile(inked, 98) if inked.size else 0.0
     if high < FAINTEST:
         raise NoDigitError(
@@ -158,7 +160,7 @@ def centred(values: Array) -> Array:
     mass = small.sum()
     image = np.zeros((SIDE, SIDE))
     starts = [
-        min(max(0, _rounded(CENTRE - (small.sum(1 - axis) @ (np.arange(side) + 0.5)) / mass)), SIDE - side)
+        min(max(0, _rounded(CENTRE - (small.sum(1 - axis) @ (np.arange(side) + 0.5)) / mass + TIE)), SIDE - side)
         for axis, side in enumerate(small.shape)
     ]
     image[starts[0] : starts[0] + small.shape[0], starts[1] : starts[1] + small.shape[1]] = small

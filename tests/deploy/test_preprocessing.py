@@ -53,6 +53,16 @@ def test_uneven_light_and_noise_are_removed(digit):
         assert similarity(to_mnist(photographed(digit, generator)), digit) > 0.75
 
 
+@pytest.mark.parametrize("paper", [0, 21, 128, 234, 255])
+def test_thin_digit_on_even_paper_is_found(paper):
+    """The background differs from its surface by rounding errors only, at more pixels than the digit has."""
+    picture = np.full((40, 90), paper, np.uint8)
+    picture[10:31, 20:22] = 255 if paper < 100 else 0
+    found = to_mnist(picture)
+    assert found.max() == 255
+    assert (found > 127).sum() == 40  # 20×2 px
+
+
 def test_single_points_are_not_part_of_the_digit(digit):
     picture = enlarged(digit).copy()
     clean = to_mnist(picture)

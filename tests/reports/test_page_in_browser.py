@@ -1,9 +1,7 @@
 """The page in a real Chromium, without a network: what it shows are the DataFrame's values, and its controls work."""
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +10,10 @@ from typing import Any
 import optuna
 import pandas as pd
 import pytest
+from browsers import PATIENCE_MS, PHONE, chromium
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from mnist_compact.cli.report import main
 from mnist_compact.records.record import NetworkFacts, RunRecord
@@ -25,22 +24,14 @@ pytestmark = pytest.mark.browser
 
 MakeRun = Callable[..., Path]
 OPEN_WITHIN_S = 3.0
-PATIENCE_MS = 300_000  # on however busy a machine
-expect.set_options(timeout=PATIENCE_MS)
 NASTY = "<script>alert(1)<img src=x onerror=alert(2)>"
 ENDING = "</script><script>alert(3)</script>"
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    assert executable, "these tests need Chromium: apt-get install chromium"
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=sandbox, timeout=PATIENCE_MS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 Open = Callable[..., Page]

@@ -2,7 +2,6 @@
 
 import csv
 import html
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_compact.common.atomic import replacing
+from mnist_compact.common.html_template import embedded_json, filled
 from mnist_compact.common.statistics import THRESHOLD
 from mnist_compact.common.wording import counted
 from mnist_compact.reports.page.columns import runs_table
@@ -124,13 +124,7 @@ def render(data: Json) -> str:
         "title": html.escape(TITLE),
         "style": here.joinpath("page.css").read_text(encoding="utf-8"),
         "plotly": files("plotly").joinpath("package_data", "plotly.min.js").read_text(encoding="utf-8"),
-        "data": _as_json(data),
+        "data": embedded_json(data),
         "scripts": "\n".join(scripts),
     }
-    before, *rest = here.joinpath("page.html").read_text(encoding="utf-8").split("<!--{")
-    return before + "".join(parts[name] + after for name, _, after in (piece.partition("}-->") for piece in rest))
-
-
-def _as_json(data: Json) -> str:
-    """JSON in which no HTML parser can find the end of the script or a comment."""
-    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return filled(here.joinpath("page.html").read_text(encoding="utf-8"), parts)

@@ -1,0 +1,247 @@
+"""The page for drawing in a real Chromium: it computes what Python computes, and can be used without a mouse."""
+
+import base64
+
+import numpy as np
+import pytest
+import torch
+from browsers import PATIENCE_MS, PHONE, chromium
+from drawn import enlarged, photographed, placed
+from family import MEMBERS, images
+from PIL import Image, ImageDraw
+from playwright.sync_api import expect
+
+from mnist_compact.data.config import MnistConfig
+from mnist_compact.deploy.drawing_page import network_data, write_drawing_page
+from mnist_compact.deploy.preprocessing import NoDigitError, to_mnist
+from mnist_compact.zoo.registry import load
+
+pytestmark = pytest.mark.browser
+
+# Points of the strokes in the drawing area of 280×280 px.
+DIGITS = {
+    1: [[(140, 50), (140, 230)]],
+    4: [[(100, 50), (85, 150), (200, 150)], [(180, 60), (180, 235)]],
+    7: [[(80, 60), (205, 60), (130, 235)]],
+}
+# The logits of images that are given as base64 of 784 levels each.
+LOGITS = """([network, images]) => {
+    const values = decoded(network.values);
+    return images.map((each) => [
+        ...mapsOf(network, values, Uint8Array.from(atob(each), (c) => c.charCodeAt(0))).at(-1)]);
+}"""
+SEEN = """([levels, height, width]) => {
+    const image = toMnist(Uint8Array.from(atob(levels), (c) => c.charCodeAt(0)), height, width);
+    return image && [...image];
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "draw.html"
+    write_drawing_page(load("under_8k"), "under_8k", path)
+    return path
+
+
+@pytest.fixture
+def open_page(browser, file):
+    """open_page(**options of the browser) -> the page; at the end it may have requested and reported nothing."""
+    said, contexts = [], []
+
+    def opened(**options):
+        context = browser.new_context(**options)  # online: a request would be seen
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE_MS)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: said.append(request.url))
+        page.goto(file.as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert [each for each in said if each not in (file.as_uri(), "data:,")] == []
+
+
+def as_text(levels):
+    return base64.b64encode(np.ascontiguousarray(levels).tobytes()).decode()
+
+
+def logits_in(page, classifier, shown):
+    found = page.evaluate(LOGITS, [network_data(classifier), [as_text(image) for image in shown.numpy()]])
+    return torch.tensor(found)
+
+
+def test_logits_of_every_member_of_the_family_are_those_of_torch(open_page):
+    page, shown = open_page(), images(4)
+    for name, make in MEMBERS.items():
+        classifier = make()
+        with torch.no_grad():
+            wanted = classifier(shown)
+        torch.testing.assert_close(logits_in(page, classifier, shown), wanted, rtol=0, atol=1e-4, msg=name)
+
+
+@pytest.mark.mnist
+def test_logits_of_200_test_images_are_those_of_torch(open_page):
+    shown = MnistConfig(name="mnist").load(print).evaluation.images[:200]
+    classifier = load("under_8k")
+    with torch.no_grad():
+        wanted = classifier(shown)
+    difference = (logits_in(open_page(), classifier, shown) - wanted).abs().max().item()
+    print(f"largest difference of a logit: {difference:.2g}")
+    assert difference <= 1e-4
+
+
+def pictures():
+    """Drawings and simulated photos of several sizes, dark on light and light on dark."""
+    generator = np.random.default_rng(0)
+    for number, digit in enumerate([*DIGITS] * 4):
+        height, width = [(280, 280), (300, 500), (997, 331), (40, 90)][number % 4]
+        side = min(height, width) * 4 // 5
+        picture = Image.new("L", (width, height), int(generator.integers(150, 256)))
+        for points in DIGITS[digit]:
+            line = [(x * side / 280 + 4, y * side / 280 + 4) for x, y in points]
+            ImageDraw.Draw(picture).line(line, fill=int(generator.integers(0, 90)), width=max(2, side // 12))
+        levels = np.asarray(picture)
+        yield from (levels, 255 - levels)
+        small = to_mnist(levels)
+        yield enlarged(small, int(generator.integers(28, 400)))
+        yield photographed(small, generator)
+        yield placed(small, generator)
+
+
+def test_preprocessing_is_that_of_python(open_page):
+    """A level may differ by one where a value lies between two levels, which rounding decides."""
+    page, different, count = open_page(), 0, 0
+    for levels in pictures():
+        wanted = to_mnist(levels).astype(int).ravel()
+        found = np.array(page.evaluate(SEEN, [as_text(levels), *levels.shape]))
+        assert np.abs(found - wanted).max() <= 1
+        different += int((found != wanted).sum())
+        count += 1
+    print(f"{count} pictures, {different} levels differ")
+    assert count == 60
+    assert different <= 5
+
+
+@pytest.mark.parametrize("levels", [np.full((90, 60), 200), np.zeros((28, 28)), np.eye(8, 40) * 20 + 100])
+def test_pictures_without_a_digit_are_refused_as_in_python(open_page, levels):
+    levels = levels.astype(np.uint8)
+    with pytest.raises(NoDigitError):
+        to_mnist(levels)
+    assert open_page().evaluate(SEEN, [as_text(levels), *levels.shape]) is None
+
+
+def draw_by_mouse(page, digit):
+    page.locator("#paper").scroll_into_view_if_needed()
+    box = page.locator("#paper").bounding_box()
+    for (x, y), *others in DIGITS[digit]:
+        page.mouse.move(box["x"] + x, box["y"] + y)
+        page.mouse.down()
+        for x, y in others:
+            page.mouse.move(box["x"] + x, box["y"] + y, steps=6)
+        page.mouse.up()
+
+
+def bar_widths(page):
+    return page.locator("#bars .bar div").evaluate_all("(bars) => bars.map((bar) => parseFloat(bar.style.width))")
+
+
+@pytest.mark.parametrize("digit", DIGITS)
+def test_drawn_digit_has_the_longest_bar_and_is_announced(open_page, digit):
+    page = open_page()
+    answer = page.locator("#answer")
+    expect(answer).to_have_attribute("aria-live", "polite")
+    draw_by_mouse(page, digit)
+    expect(answer).to_contain_text(f"This is a {digit}: ")
+    widths = bar_widths(page)
+    assert int(np.argmax(widths)) == digit
+    assert widths[digit] > 50
+    expect(page.locator("#bars .best")).to_contain_text(str(digit))
+    page.get_by_role("button", name="Undo").click()
+    if len(DIGITS[digit]) == 1:
+        expect(answer).to_have_text("Draw a digit from 0 to 9.")
+    page.get_by_role("button", name="Clear").click()
+    expect(answer).to_have_text("Draw a digit from 0 to 9.")
+    assert max(bar_widths(page)) == 0
+
+
+def test_page_shows_what_python_computes_from_the_drawing(open_page):
+    page = open_page(color_scheme="dark")
+    draw_by_mouse(page, 4)
+    expect(page.locator("#answer")).to_contain_text("This is a 4: ")
+    levels = np.array(page.evaluate("[...drawing.levels]"), np.uint8).reshape(280, 280)
+    pixels = page.locator("#image").evaluate("(it) => [...it.getContext('2d').getImageData(0, 0, 28, 28).data]")
+    image = np.array(pixels).reshape(28, 28, 4)
+    assert np.abs(image[:, :, 0] - to_mnist(levels).astype(int)).max() <= 1
+    digits, confidence = load("under_8k").classify(to_mnist(levels)[None])
+    assert page.locator("#answer").text_content() == f"This is a {digits.item()}: {100 * confidence.item():.1f} %"
+
+
+def test_finger_draws_on_a_phone_and_the_page_fits(open_page):
+    page = open_page(**PHONE)
+    box = page.locator("#paper").bounding_box()
+    session = page.context.new_cdp_session(page)
+
+    def touch(kind, *points):
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": list(points)})
+
+    for y in range(60, 230, 10):
+        point = {"x": box["x"] + 140, "y": box["y"] + y}
+        touch("touchStart" if y == 60 else "touchMove", point)
+    touch("touchEnd")
+    expect(page.locator("#answer")).to_contain_text("This is a 1: ")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("window.scrollY") == 0  # the finger has drawn and not scrolled
+
+
+def test_keyboard_draws_and_clears(open_page):
+    page = open_page()
+    paper = page.get_by_role("application", name="Drawing area")
+    page.keyboard.press("Tab")
+    expect(paper).to_be_focused()
+    for key in ["ArrowUp"] * 9 + [" "] + ["ArrowDown"] * 18:
+        page.keyboard.press(key)
+    expect(page.locator("#brush-status")).to_have_text("Brush down")
+    page.keyboard.press(" ")
+    expect(page.locator("#answer")).to_contain_text("This is a 1: ")
+    before = page.evaluate("[...drawing.levels]")
+    for key in ["ArrowRight"] * 5:  # the brush is up
+        page.keyboard.press(key)
+    assert page.evaluate("[...drawing.levels]") == before
+    page.keyboard.press("Escape")
+    expect(page.locator("#answer")).to_have_text("Draw a digit from 0 to 9.")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Clear")).to_be_focused()
+
+
+def test_units_outline_their_receptive_fields(open_page):
+    page = open_page()
+    frame, told = page.locator("#field"), page.locator("#unit")
+    expect(frame).to_be_hidden()
+    first = page.get_by_role("group", name="Layer 1: Convolution 3×3, SiLU, 13 maps of 26×26, receptive field 3×3 px")
+    page.locator("#undo").focus()
+    page.keyboard.press("Tab")
+    expect(first).to_be_focused()
+    expect(told).to_have_text("Layer 1, row 14, column 14 depends on rows 14–16 and columns 14–16.")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowUp")
+    expect(told).to_have_text("Layer 1, row 13, column 15 depends on rows 13–15 and columns 15–17.")
+    outer, inner = page.locator("#image").bounding_box(), frame.bounding_box()
+    assert inner["x"] - outer["x"] == pytest.approx(14 * outer["width"] / 28, abs=1)
+    assert inner["y"] - outer["y"] == pytest.approx(12 * outer["height"] / 28, abs=1)
+    assert inner["width"] == pytest.approx(3 * outer["width"] / 28, abs=1)
+    last = page.locator("#layers li").last
+    last.locator("canvas").first.hover()
+    expect(told).to_have_text("Layer 15, row 1, column 1 depends on rows 1–28 and columns 1–28.")
+    assert page.locator("#layers canvas").count() == sum(
+        each["channels"] for each in network_data(load("under_8k"))["maps"][1:]
+    )
