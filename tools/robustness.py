@@ -1,4 +1,4 @@
-"""Measure every network of the zoo and write docs/robustness.md: `python -m tools.robustness`.
+"""Measure every network of the zoo, and write docs/robustness.md and the model cards: `python -m tools.robustness`.
 
 It reads the test images of MNIST and takes one to two minutes of one core for each network.
 """
@@ -13,7 +13,8 @@ from mnist_compact.config.conversion import from_record
 from mnist_compact.robustness.corruptions import CORRUPTIONS
 from mnist_compact.robustness.measures import LEVELS, Robustness, measure
 from mnist_compact.zoo.evaluation import split_of
-from mnist_compact.zoo.registry import card, load, names
+from mnist_compact.zoo.publishing import add_robustness
+from mnist_compact.zoo.registry import card, load, names, zoo_folder
 
 PAGE = Path(__file__).parents[1] / "docs/robustness.md"
 INTRODUCTION = """<!-- Written by `python -m tools.robustness`. Run it again instead of changing this page. -->
@@ -36,6 +37,7 @@ def main() -> None:
         print(name, flush=True)
         split = split_of(from_record(card(name).config).data)
         measured[name] = measure(load(name), split, lambda line: print(f"  {line}", flush=True))
+        add_robustness(card(name), measured[name].summary(), zoo_folder())
     with replacing(PAGE) as beside:
         beside.write_text(page(measured), encoding="utf-8")
     print(PAGE.name)

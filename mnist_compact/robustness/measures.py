@@ -55,6 +55,15 @@ class Robustness:
         every = [accuracy for accuracies in self.corrupted.values() for accuracy in accuracies]
         return sum(every) / len(every)
 
+    def summary(self) -> dict[str, float]:
+        """The four figures of a model card by name."""
+        return {
+            "mean_corrupted": round(self.mean_corrupted, 3),
+            "calibration_error": round(self.calibration_error, 3),
+            "temperature": round(self.temperature, 4),
+            "calibrated_loss": round(self.calibrated_loss, 6),
+        }
+
 
 def measure(
     classify: Callable[[Tensor], Tensor], split: Split, announce: Callable[[str], None] = lambda _: None

@@ -44,6 +44,7 @@ def to_markdown(card: Card) -> str:
         "## Results of all seeds",
         f"Test accuracy of each seed in per cent: {', '.join(f'{seed:.2f}' for seed in card.accuracies.values())}. "
         f"Versions: {', '.join(f'{name} {version}' for name, version in card.versions.items())}.",
+        *_robustness(card),
         "## Limits",
         LIMITS,
         "## Licence",
@@ -60,6 +61,20 @@ def _claim(card: Card) -> str:
         f"{summary['low']:.3f}–{summary['high']:.3f}, lowest {summary['minimum']:.2f}, highest "
         f"{summary['maximum']:.2f}, {seeds_above} of {summary['n']} above {THRESHOLD:.2f}."
     )
+
+
+def _robustness(card: Card) -> list[str]:
+    if not card.robustness:
+        return []
+    figures = card.robustness
+    return [
+        "## Robustness",
+        f"Mean accuracy on corrupted test images {figures['mean_corrupted']:.2f} % (ten corruptions in five "
+        f"strengths). Expected calibration error {figures['calibration_error']:.2f} %. Log-loss "
+        f"{figures['calibrated_loss']:.5f} after division of the logits by the fitted temperature "
+        f"{figures['temperature']:.3f}. This command measures them again:",
+        f"    python -m mnist_compact.evaluate --zoo {card.name} --robust",
+    ]
 
 
 def _layers(card: Card) -> str:

@@ -62,6 +62,20 @@ def publish(folder: Path, seeds: list[int], name: str, to: Path, *, replace: boo
     return card
 
 
+def add_robustness(card: Card, figures: dict[str, float], to: Path) -> None:
+    """Write a card anew, with measured figures.
+
+    Args:
+        card: The card of an entry.
+        figures: As `Robustness.summary` returns them.
+        to: Folder of the entry.
+    """
+    card = dataclasses.replace(card, robustness=figures)
+    with replacing(to / f"{card.name}.json") as card_json, replacing(to / f"{card.name}.md") as card_markdown:
+        card_json.write_text(card.as_json(), encoding="utf-8")
+        card_markdown.write_text(to_markdown(card), encoding="utf-8")
+
+
 def _write(card: Card, weights: Path, to: Path) -> None:
     """Write all files completely before the first is renamed. The weights, which define the entry, are renamed last."""
     with (

@@ -1,7 +1,7 @@
 """The zoo: the trained networks of the package. Each has a weights file and a model card as JSON and as Markdown."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -38,6 +38,8 @@ class Card:
         source: Where the configuration comes from.
         minutes: Mean duration of training and evaluation over the seeds, for each machine.
         versions: Versions of Python and packages, and the commit.
+        robustness: Mean accuracy on corrupted test images and expected calibration error, both in per cent, and the
+            log-loss after division of the logits by the fitted temperature; empty if they were not measured.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -58,6 +60,7 @@ class Card:
     source: str
     minutes: dict[str, float]
     versions: dict[str, str]
+    robustness: dict[str, float] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:

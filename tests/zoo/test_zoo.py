@@ -310,6 +310,19 @@ def test_figures_of_the_cards_are_reproduced(name, capsys):
     assert "the card has" in capsys.readouterr().out
 
 
+def test_cards_have_the_figures_of_the_page_on_robustness():
+    page = Path(__file__).parents[2].joinpath("docs/robustness.md").read_text(encoding="utf-8").replace("\\_", "_")
+    for name in registry.names():
+        card = registry.card(name)
+        (cells,) = re.findall(rf"^\| {name} \| ([\d. |]+) \|$", page, re.M)
+        _, corrupted, error, loss, temperature, calibrated, _ = map(float, cells.split(" | "))
+        figures = card.robustness
+        assert (corrupted, error) == (figures["mean_corrupted"], round(figures["calibration_error"], 2))
+        assert (temperature, calibrated) == (round(figures["temperature"], 3), round(figures["calibrated_loss"], 5))
+        assert loss == pytest.approx(card.loss, abs=2e-5)
+        assert f"Mean accuracy on corrupted test images {corrupted:.2f} %" in to_markdown(card)
+
+
 def test_the_page_on_robustness_has_every_network_with_the_accuracy_of_its_card():
     page = Path(__file__).parents[2].joinpath("docs/robustness.md").read_text(encoding="utf-8")
     overview = page.partition("## Overview")[2].partition("## ")[0]
