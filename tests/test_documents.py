@@ -39,6 +39,8 @@ from mnist_compact.search import worker_pool
 
 # A grid, a search or a confirmation starts processes.
 STARTS_PROCESSES = re.compile(r"mnist_compact -m |mnist_compact\.confirm |\bconfirm\(|\brank\(")
+# Pages with several searches or grids one after another, for which the gate has no time.
+LONG = {"docs/how-to/continue-and-repair.md", "docs/how-to/search.md"}
 CONSOLE = "console"
 
 
@@ -55,7 +57,8 @@ def parameters():
         if any(not block.title for block in blocks):
             starts = any(STARTS_PROCESSES.search(block.text) for block in blocks)
             name = str(page.relative_to(ROOT))
-            yield pytest.param(page, id=name, marks=[pytest.mark.process] if starts else [])
+            marks = [pytest.mark.process] if starts else []
+            yield pytest.param(page, id=name, marks=[*marks, pytest.mark.slow] if name in LONG else marks)
 
 
 @pytest.mark.parametrize("page", [*parameters()])

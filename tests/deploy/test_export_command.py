@@ -68,7 +68,9 @@ def test_export_to_c_needs_a_compiler_only_for_the_check(folder, tmp_path, capsy
 
 @pytest.mark.mnist
 @needs_compiler
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize(
+    "name", [name if name == "under_8k" else pytest.param(name, marks=pytest.mark.slow) for name in names()]
+)
 def test_every_export_of_the_zoo_predicts_the_same_digits(name, tmp_path):
     """On all 10,000 test images; a difference would raise."""
     from mnist_compact.data.config import MnistConfig
