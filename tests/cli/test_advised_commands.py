@@ -16,7 +16,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
 from mnist_compact.cli import confirm as confirm
-from mnist_compact.cli import evaluate, report, study
+from mnist_compact.cli import draw, evaluate, export, predict, report, study
 from mnist_compact.cli.report_options import parser
 from mnist_compact.cli.run_display import closing_lines
 from mnist_compact.cli.search_display import View
@@ -37,7 +37,10 @@ PROGRAMS = {
     "mnist_compact.report": report.main,
     "mnist_compact.study": study.main,
     "mnist_compact.confirm": confirm.main,
+    "mnist_compact.draw": draw.main,
     "mnist_compact.evaluate": evaluate.main,
+    "mnist_compact.export": export.main,
+    "mnist_compact.predict": predict.main,
     "mnist_compact.zoo": __main__.main,
 }
 # Committed studies, and how many of their trials are enough here.
