@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mnist_compact.api import confirm, rank, train
-    from mnist_compact.callbacks.base import Callback
+    from mnist_compact.callbacks.callback import Callback
     from mnist_compact.config.composition import compose
     from mnist_compact.confirmation.comparison import compare
     from mnist_compact.deploy.pictures import read_picture
@@ -33,7 +33,7 @@ __all__ = [
     "train",
 ]
 _MODULES = {
-    "Callback": "callbacks.base",
+    "Callback": "callbacks.callback",
     "compare": "confirmation.comparison",
     "compose": "config.composition",
     "confirm": "api",

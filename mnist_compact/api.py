@@ -9,7 +9,7 @@ from mnist_compact.confirmation.defaults import FOLDER, RANKED_TRIALS, RANKING_S
 from mnist_compact.search.locate import SWEEPS
 
 if TYPE_CHECKING:
-    from mnist_compact.callbacks.base import Callback
+    from mnist_compact.callbacks.callback import Callback
     from mnist_compact.config.schema import RunConfig
     from mnist_compact.confirmation.reranking import Ranking
     from mnist_compact.confirmation.results import SeedResults
@@ -44,7 +44,7 @@ def train(config: "RunConfig", folder: Path | str, *, callbacks: "Sequence[Callb
     """
     from contextlib import closing
 
-    from mnist_compact.callbacks.base import CallbackList, SafeCallback
+    from mnist_compact.callbacks.callback import CallbackList, SafeCallback
     from mnist_compact.callbacks.config import build_callbacks, named_callbacks
     from mnist_compact.records.record import Status
     from mnist_compact.reports.plots import draw_run

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from mnist_compact.callbacks.base import Callback
+from mnist_compact.callbacks.callback import Callback
 from mnist_compact.config.composition import compose
 from mnist_compact.data.datasets import Datasets, Split, make_synthetic
 from mnist_compact.records.record import RunRecord, Score, Status

@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import sqlalchemy
 import torch
@@ -212,7 +213,10 @@ def test_tables_can_be_written_by_pandas(trained, tmp_path, writer):
         arguments = (name, engine) if engine else (tmp_path / f"{name}.xlsx",)
         getattr(table, f"to_{writer}")(*arguments, **options)
         if engine:
+            assert len(pd.read_sql(name, engine)) == len(table)
             engine.dispose()
+        else:
+            assert arguments[0].stat().st_size > 0
 
 
 def test_times_of_runs_are_in_utc_without_a_time_zone(trained):

@@ -53,7 +53,7 @@ THIRD_PARTY = {
     "pandas": {"cli", "common", "confirmation", "records", "reports", "robustness", "zoo"},
     "matplotlib": {"cli", "reports", "robustness"},
     "numba": {"models"},
-    "scipy": {"common", "confirmation"},
+    "scipy": {"common", "confirmation", "robustness"},
     "onnx": {"deploy"},
     "onnxruntime": {"deploy"},
     "torch": {"callbacks", "cli", "data", "deploy", "models", "optim", "robustness", "runs", "training", "zoo"},

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from hydra import compose
 
-from mnist_compact.callbacks.base import CallbackList
+from mnist_compact.callbacks.callback import CallbackList
 from mnist_compact.callbacks.config import CALLBACKS, build_callbacks, stored_callbacks
 from mnist_compact.cli.train import ABOUT_GROUPS
 from mnist_compact.config.conversion import callbacks_of, from_record

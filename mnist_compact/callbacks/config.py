@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mnist_compact.callbacks.base import Callback, RunInfo, SafeCallback
+from mnist_compact.callbacks.callback import Callback, RunInfo, SafeCallback
 from mnist_compact.common.atomic import replacing
 from mnist_compact.common.bounded_read import read_json
 from mnist_compact.common.errors import ConfigError, check_installed

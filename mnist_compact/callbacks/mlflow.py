@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_compact.callbacks.base import Callback, RunInfo
+from mnist_compact.callbacks.callback import Callback, RunInfo
 from mnist_compact.callbacks.metric_names import tag_of
 from mnist_compact.common.atomic import replacing
 from mnist_compact.common.bounded_read import read_json
@@ -83,8 +83,8 @@ class MLflowCallback(Callback):
             self.client.log_batch(self.run_id, metrics=metrics)
 
     def on_run_end(self, record: RunRecord, folder: Path) -> None:
-        told = {"completed": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED"}
-        self._terminate(told.get(record.status, "FAILED"))
+        status = {"completed": "FINISHED", "stopped": "FINISHED", "interrupted": "KILLED"}
+        self._terminate(status.get(record.status, "FAILED"))
 
     def close(self) -> None:
         self._terminate("FAILED")  # does nothing unless an error ended the run before `ended`

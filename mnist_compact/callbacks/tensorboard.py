@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_compact.callbacks.base import Callback
+from mnist_compact.callbacks.callback import Callback
 from mnist_compact.callbacks.metric_names import tag_of
 from mnist_compact.common.run_files import CONFIG
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from mnist_compact.callbacks.base import CallbackList
+from mnist_compact.callbacks.callback import CallbackList
 from mnist_compact.callbacks.config import build_callbacks, named_callbacks, stored_callbacks
 from mnist_compact.cli.run_display import on_terminal
 from mnist_compact.common.errors import EXIT_FAILED, EXIT_REFUSED, PREFIX, ConfigError

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from mnist_compact.zoo.classifier import Classifier
 
 FORMATS = ("table", "csv", "markdown", "json")
-TOGETHER = 500  # images that the network classifies at once
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -84,10 +83,10 @@ def _table(files: list[Path], classifier: "Classifier", images: Any) -> Any:
     import pandas as pd
     import torch
 
+    from mnist_compact.training.evaluation import logits_of
+
     classifier.check_weights()
-    with torch.inference_mode():
-        parts = [torch.from_numpy(images[at : at + TOGETHER]) for at in range(0, len(images), TOGETHER)]
-        best = torch.cat([classifier(part).softmax(1) for part in parts]).topk(2)
+    best = logits_of(classifier, torch.from_numpy(images)).softmax(1).topk(2)
     (first, second), (digit, runner_up) = (100 * best.values).double().T.tolist(), best.indices.T.tolist()
     return pd.DataFrame(
         {

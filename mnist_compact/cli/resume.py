@@ -39,7 +39,7 @@ def resume(folder: Path, given: dict[str, str]) -> RunRecord | None:
         raise ConfigError([f"resume accepts only train.epochs (increased) and machine.*, got {', '.join(others)}"])
     if epochs is not None and not epochs.isdigit():
         raise ConfigError([f"train.epochs must be a whole number, got {epochs!r}"])
-    from mnist_compact.callbacks.base import CallbackList
+    from mnist_compact.callbacks.callback import CallbackList
     from mnist_compact.callbacks.config import build_callbacks, stored_callbacks
     from mnist_compact.cli.run_display import on_terminal
     from mnist_compact.runs import trainer
@@ -112,7 +112,7 @@ def rerun(folder: Path, given: dict[str, str]) -> tuple[Path, RunRecord]:
         ConfigError: `given` contains a key that the configuration does not have, or the run is not possible.
     """
     config = _changed(RunRecord.read(folder).config, given)
-    from mnist_compact.callbacks.base import CallbackList
+    from mnist_compact.callbacks.callback import CallbackList
     from mnist_compact.callbacks.config import build_callbacks, stored_callbacks
     from mnist_compact.cli.run_display import on_terminal
     from mnist_compact.runs import trainer

@@ -15,7 +15,7 @@ from rich.segment import SegmentLines
 from rich.table import Table
 from rich.text import Text
 
-from mnist_compact.callbacks.base import Callback, RunInfo, SafeCallback
+from mnist_compact.callbacks.callback import Callback, RunInfo, SafeCallback
 from mnist_compact.common.tables import on_paper_or_terminal
 from mnist_compact.common.wording import counted
 from mnist_compact.models.summary import ModelSummary

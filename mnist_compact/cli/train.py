@@ -199,7 +199,7 @@ def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
         run = to_run_config(cfg)
         check_names(run, job.runtime.choices)
         callbacks = callbacks_of(cfg)
-        from mnist_compact.callbacks.base import CallbackList
+        from mnist_compact.callbacks.callback import CallbackList
         from mnist_compact.callbacks.config import build_callbacks
         from mnist_compact.cli.run_display import on_terminal
         from mnist_compact.runs.trainer import check

@@ -7,13 +7,14 @@ from mnist_compact.common.errors import EXIT_FAILED, ExecutionError
 from mnist_compact.data.datasets import Datasets
 from mnist_compact.deploy.c_float import CSource, float_source
 from mnist_compact.deploy.c_int8 import int8_source
-from mnist_compact.deploy.checking import Agreement, as_input, compared, logits_of, require_same
+from mnist_compact.deploy.checking import Agreement, as_input, compared, require_same
 from mnist_compact.deploy.compiler import compiled, logits_by
 from mnist_compact.deploy.fixed_point import ONE
 from mnist_compact.deploy.folding import fold
 from mnist_compact.deploy.quantization import CALIBRATION, quantise
 from mnist_compact.deploy.steps import steps_of
 from mnist_compact.deploy.writing import write_all
+from mnist_compact.training.evaluation import logits_of
 from mnist_compact.zoo.classifier import Classifier
 
 MOST_LOST = 0.5  # percentage points of accuracy that quantisation may cost

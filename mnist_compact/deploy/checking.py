@@ -1,16 +1,13 @@
 """Comparison of an exported network with the one that it came from."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from mnist_compact.common.errors import EXIT_FAILED, ExecutionError
 from mnist_compact.data.augmentation import scaled
+from mnist_compact.training.evaluation import logits_of
 from mnist_compact.zoo.classifier import Classifier
-
-TOGETHER = 500  # images in one call
 
 
 @dataclass(slots=True, frozen=True)
@@ -35,12 +32,6 @@ class Agreement:
     def lost_points(self) -> float:
         """Accuracy that the export loses, in percentage points; negative if it gains."""
         return 100 * (self.original_correct - self.correct) / self.images
-
-
-def logits_of(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Apply a function of at most `TOGETHER` images to all, (N, 28, 28) → (N, 10)."""
-    with torch.inference_mode():
-        return torch.cat([function(images[at : at + TOGETHER]) for at in range(0, len(images), TOGETHER)])
 
 
 def as_input(images: Tensor) -> Tensor:

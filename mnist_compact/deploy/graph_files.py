@@ -12,9 +12,10 @@ from torch import Tensor
 from mnist_compact.common.atomic import replacing
 from mnist_compact.common.errors import check_installed
 from mnist_compact.data.datasets import Split
-from mnist_compact.deploy.checking import Agreement, as_input, compared, logits_of, require_same
+from mnist_compact.deploy.checking import Agreement, as_input, compared, require_same
 from mnist_compact.deploy.folding import fold
 from mnist_compact.models.network import INPUT_SHAPE
+from mnist_compact.training.evaluation import logits_of
 from mnist_compact.zoo.classifier import Classifier
 
 INPUT, OUTPUT = "images", "logits"

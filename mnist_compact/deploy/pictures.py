@@ -95,8 +95,8 @@ def _as_grey(image: Image.Image) -> Array:
     alpha = np.asarray(coloured.getchannel("A")).astype(np.float64) / 255
     levels = np.asarray(coloured.convert("RGB").convert("L"))
     light = alpha.sum() > 0 and (alpha * levels).sum() / alpha.sum() > 127.5
-    ground = 0 if light else 255
-    return np.floor(alpha * levels + (1 - alpha) * ground + 0.5).astype(np.uint8)
+    background = 0 if light else 255
+    return np.floor(alpha * levels + (1 - alpha) * background + 0.5).astype(np.uint8)
 
 
 def picture_files(paths: list[Path]) -> list[Path]:

@@ -117,11 +117,11 @@ def background(levels: Array, margin: Array) -> Array:
     return np.asarray(np.clip(surface, 0, 255))
 
 
-def ink_of(levels: Array, ground: Array) -> Array:
+def ink_of(levels: Array, surface: Array) -> Array:
     """How much every pixel differs from the background in the direction of the digit, (H, W) in 0 … 255."""
-    dark, light = np.maximum(0, ground - levels), np.maximum(0, levels - ground)
+    dark, light = np.maximum(0, surface - levels), np.maximum(0, levels - surface)
     is_dark = (dark**2).sum() > (light**2).sum()
-    return np.asarray(255 * dark / np.maximum(ground, DARKEST_PAPER)) if is_dark else light
+    return np.asarray(255 * dark / np.maximum(surface, DARKEST_PAPER)) if is_dark else light
 
 
 def otsu(ink: Array) -> int:

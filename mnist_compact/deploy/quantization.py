@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mnist_compact.common.errors import ConfigError
-from mnist_compact.deploy.checking import logits_of
 from mnist_compact.deploy.fixed_point import INT32, OFFSET_ONE, ONE, activated, multiplier, scaled, to_int8
 from mnist_compact.deploy.steps import Kind, Step, Steps
 from mnist_compact.models.blocks import ACTIVATIONS
+from mnist_compact.training.evaluation import logits_of
 
 CALIBRATION = 256  # training images
 CLIPS = np.linspace(1, 0.55, 10)  # factors of the largest value that are tried as limits

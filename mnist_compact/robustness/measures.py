@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch.nn.functional as F
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from mnist_compact.data.datasets import Split
 from mnist_compact.robustness.corruptions import CORRUPTIONS, corrupted
-from mnist_compact.training.evaluation import log_probabilities_of
+from mnist_compact.training.evaluation import logits_of
 
 LEVELS = (1, 2, 3, 4, 5)
 BINS = 15  # of equal width between the confidences 0 and 1, the usual choice (Guo et al. 2017, arXiv 1706.04599)
@@ -75,7 +76,7 @@ def measure(
         split: Images and labels, on the CPU.
         announce: Receives a line for each corruption, since all of them take a minute or more.
     """
-    log_probabilities, labels = log_probabilities_of(classify, split.images), split.labels.long()
+    log_probabilities, labels = logits_of(classify, split.images).log_softmax(1), split.labels.long()
     accuracies = {}
     for number, name in enumerate(CORRUPTIONS, start=1):
         announce(f"corruption {number} of {len(CORRUPTIONS)}: {name}")
@@ -134,8 +135,7 @@ def calibration_error(bins: tuple[Bin, ...]) -> float:
 def fitted_temperature(log_probabilities: Tensor, labels: Tensor) -> float:
     """Find the temperature that minimises the log-loss of softmax(logits / temperature) on these images.
 
-    The log-loss is convex in 1 / temperature, so that a bisection of its derivative finds the minimum. One number
-    fitted to thousands of images follows no single image.
+    One number fitted to thousands of images follows no single image.
 
     Args:
         log_probabilities: Logits or their log-softmax, (N, C).
@@ -145,13 +145,12 @@ def fitted_temperature(log_probabilities: Tensor, labels: Tensor) -> float:
         The temperature, between `COLDEST` and `HOTTEST`.
     """
     logits = log_probabilities.double()
-    of_label = logits.gather(1, labels.view(-1, 1)).mean()
-    low, high = 1 / HOTTEST, 1 / COLDEST  # the inverse temperature
-    for _ in range(60):
-        middle = math.sqrt(low * high)
-        expected = ((logits * middle).softmax(1) * logits).sum(1).mean()
-        low, high = (middle, high) if expected < of_label else (low, middle)
-    return 1 / math.sqrt(low * high)
+
+    def loss(logarithm: float) -> float:
+        return F.cross_entropy(logits / math.exp(logarithm), labels).item()
+
+    ends = (math.log(COLDEST), math.log(HOTTEST))
+    return math.exp(minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-5}).x)
 
 
 def abstention(log_probabilities: Tensor, labels: Tensor) -> tuple[tuple[float, float], ...]:
@@ -171,8 +170,8 @@ def abstention(log_probabilities: Tensor, labels: Tensor) -> tuple[tuple[float, 
 
 
 def _corrupted_accuracy(classify: Callable[[Tensor], Tensor], split: Split, name: str, level: int) -> float:
-    return _accuracy(log_probabilities_of(classify, corrupted(split.images, name, level)), split.labels)
+    return _accuracy(logits_of(classify, corrupted(split.images, name, level)), split.labels)
 
 
-def _accuracy(log_probabilities: Tensor, labels: Tensor) -> float:
-    return 100 * (log_probabilities.argmax(1) == labels).double().mean().item()
+def _accuracy(logits: Tensor, labels: Tensor) -> float:
+    return 100 * (logits.argmax(1) == labels).double().mean().item()

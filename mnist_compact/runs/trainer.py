@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mnist_compact.callbacks.base import Callback, RunInfo
+from mnist_compact.callbacks.callback import Callback, RunInfo
 from mnist_compact.callbacks.pruning import LeaseLost, PruningCallback, never_prune
 from mnist_compact.common.errors import ConfigError, UserError
 from mnist_compact.common.run_files import OVERWRITTEN, RECORD

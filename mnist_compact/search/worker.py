@@ -15,7 +15,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from mnist_compact.callbacks.base import Callback, CallbackList
+from mnist_compact.callbacks.callback import Callback, CallbackList
 from mnist_compact.callbacks.config import build_callbacks
 from mnist_compact.callbacks.pruning import LeaseLost, PruningCallback
 from mnist_compact.common.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_WITHOUT_DATA, ConfigError
@@ -97,7 +97,7 @@ class Worker:
                 raise
 
     def process_trial(self) -> bool:
-        """Take one trial through its life: proposed, leased, checked, trained, told.
+        """Take one trial through its life: proposed, leased, checked, trained, and its result stored.
 
         Returns:
             False if there is no trial to train, now or at all.

@@ -39,14 +39,14 @@ def evaluate(model: nn.Module, data: Datasets) -> Evaluation:
 
 
 @torch.inference_mode()
-def log_probabilities_of(classify: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    """Compute the logarithms of the class probabilities, (N, 10).
+def logits_of(classify: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Compute the logits (N, 10) of all images, a batch at a time.
 
     Args:
         classify: Maps uint8 images (n, 28, 28) to logits (n, 10).
         images: uint8 images, (N, 28, 28).
     """
-    return torch.cat([classify(part).log_softmax(1) for part in images.split(BATCH)])
+    return torch.cat([classify(part) for part in images.split(BATCH)])
 
 
 @torch.inference_mode()
@@ -57,7 +57,7 @@ def score(classify: Callable[[Tensor], Tensor], split: Split) -> Evaluation:
         classify: Maps uint8 images (n, 28, 28) to logits (n, 10).
         split: The images and labels.
     """
-    log_probabilities = log_probabilities_of(classify, split.images)
+    log_probabilities = logits_of(classify, split.images).log_softmax(1)
     confidence, predicted = log_probabilities.exp().max(1)
     return Evaluation(
         loss=F.nll_loss(log_probabilities, split.labels).item(),

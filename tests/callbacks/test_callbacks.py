@@ -18,7 +18,7 @@ from typing import ClassVar
 import pytest
 from hydra import compose
 
-from mnist_compact.callbacks.base import Callback, CallbackList, SafeCallback
+from mnist_compact.callbacks.callback import Callback, CallbackList, SafeCallback
 from mnist_compact.callbacks.config import (
     CALLBACKS,
     CustomConfig,

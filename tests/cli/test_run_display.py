@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mnist_compact.callbacks.base import RunInfo, SafeCallback
+from mnist_compact.callbacks.callback import RunInfo, SafeCallback
 from mnist_compact.cli import run_display
 from mnist_compact.cli.run_display import TerminalCallback, TerminalConsole, closing_lines, on_terminal, recipe
 from mnist_compact.common.tables import on_paper_or_terminal

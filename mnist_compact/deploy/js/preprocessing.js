@@ -93,14 +93,14 @@ function solved(rows) {
 }
 
 /** How much every pixel differs from the background in the direction of the digit, 0 … 255. */
-function inkOf(levels, ground) {
+function inkOf(levels, surface) {
   let [darker, lighter] = [0, 0];
   levels.forEach((level, i) => {
-    darker += Math.max(0, ground[i] - level) ** 2;
-    lighter += Math.max(0, level - ground[i]) ** 2;
+    darker += Math.max(0, surface[i] - level) ** 2;
+    lighter += Math.max(0, level - surface[i]) ** 2;
   });
-  if (darker <= lighter) return levels.map((level, i) => Math.max(0, level - ground[i]));
-  return levels.map((level, i) => (255 * Math.max(0, ground[i] - level)) / Math.max(ground[i], DARKEST_PAPER));
+  if (darker <= lighter) return levels.map((level, i) => Math.max(0, level - surface[i]));
+  return levels.map((level, i) => (255 * Math.max(0, surface[i] - level)) / Math.max(surface[i], DARKEST_PAPER));
 }
 
 /** The level that separates the rounded ink best into two classes. */
