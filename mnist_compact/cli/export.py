@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mnist_compact.cli.network_options import add_network_options, chosen_network
 from mnist_compact.common.command import run_command
 from mnist_compact.common.errors import ConfigError
+from mnist_compact.common.slow_work import announced
 from mnist_compact.common.wording import counted
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ FORMS = {  # form → what it is
     "c": "a folder with C99 files in float arithmetic",
     "c-int8": "the same in integer arithmetic, quantised to 8 bits; always compiled and compared",
 }
+WORK = "exporting the network and comparing it with the export"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -69,7 +71,8 @@ def _export(arguments: argparse.Namespace) -> None:
     from mnist_compact.deploy import graph_files
 
     write = graph_files.write_onnx if arguments.to == "onnx" else graph_files.write_pt2
-    agreement = write(classifier, data.evaluation, arguments.out)
+    with announced(WORK):
+        agreement = write(classifier, data.evaluation, arguments.out)
     print(f"{arguments.out}: {name}, {arguments.out.stat().st_size:,} bytes")
     print(_said(agreement, data))
 
@@ -89,10 +92,11 @@ def _export_c(arguments: argparse.Namespace, name: str, classifier: "Classifier"
     from mnist_compact.models.network import INPUT_SHAPE
     from mnist_compact.models.summary import summarize
 
-    if arguments.to == "c":
-        done = write_float(classifier, name, data, arguments.out, check=arguments.check)
-    else:
-        done = write_int8(classifier, name, data, arguments.out)
+    with announced(WORK):
+        if arguments.to == "c":
+            done = write_float(classifier, name, data, arguments.out, check=arguments.check)
+        else:
+            done = write_int8(classifier, name, data, arguments.out)
     print(f"{arguments.out}: {name}, {', '.join(done.source.files)}")
     print(
         f"flash for weights and tables: {done.source.data_bytes:,} bytes; RAM for maps: {done.source.memory_bytes:,} "

@@ -36,7 +36,7 @@ def write_onnx(classifier: Classifier, split: Split, path: Path) -> Agreement:
         ExecutionError: The exported network predicts another digit for some image.
     """
     for module in ("onnx", "onnxscript", "onnxruntime"):
-        check_installed("--to onnx", module, package=module, extra="onnx")
+        check_installed("--to onnx", module, package="onnx onnxscript onnxruntime", extra="onnx")
     folded = fold(classifier)
     with replacing(path) as temporary:
         program = torch.onnx.export(
