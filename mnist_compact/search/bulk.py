@@ -33,6 +33,7 @@ NOT_FINITE = {"INF_POS": math.inf, "INF_NEG": -math.inf, "NAN": math.nan}  # Opt
 Row = dict[str, Any]
 
 distribution_of = lru_cache(maxsize=10_000)(json_to_distribution)  # a study has few, and they are never modified
+scalar_of = lru_cache(maxsize=10_000)(json.loads)  # many attributes have the same number or text
 
 
 @dataclass(slots=True, frozen=True)
@@ -248,5 +249,6 @@ def _local(utc: datetime | None) -> datetime | None:
 def _read_attributes(rows: Iterable[Any]) -> defaultdict[int, Row]:
     attributes = defaultdict[int, Row](dict)
     for trial_id, key, text in rows:
-        attributes[trial_id][sys.intern(key)] = json.loads(text)
+        read = json.loads if text.startswith(("[", "{")) else scalar_of  # lists and mappings must not be shared
+        attributes[trial_id][sys.intern(key)] = read(text)
     return attributes

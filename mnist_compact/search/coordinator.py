@@ -205,13 +205,14 @@ class Coordinator:
             from mnist_compact.training.device import resolve_device
 
             resolve_device(self.machine.device)
-        with closing(Composer(self.snapshot, space_of(self.snapshot).fixed)) as composer:
+        self.space = space_of(self.snapshot)
+        with closing(Composer(self.snapshot, self.space.fixed)) as composer:
             composer.run_config([])
             callbacks_of(composer.composed([]))
             self.known = composer.known()
-            check_keys(composer, self.snapshot)
-        preflight(self.snapshot, self.known)
-        points = space_of(self.snapshot).points(self.known.get)
+            check_keys(composer, self.snapshot, self.space)
+        preflight(self.snapshot, self.space, self.known)
+        points = self.space.points(self.known.get)
         self.most = len([*islice(points or repeat({}), self.settings.n_trials)])  # a finite space may have fewer points
         existing = retry_while_locked(lambda: stored_snapshot(self.name, self.url, READ_WAIT_S), self.url, _print)
         self.exists = existing is not None
@@ -230,11 +231,10 @@ class Coordinator:
         return points
 
     def _point(self, entry: dict[str, Any]) -> dict[str, Any] | None:
-        space = space_of(self.snapshot)
         if "run" in entry:
-            found = point_of(RunRecord.read(Path(entry.pop("run"))).config, space.keys())
-            entry = space.within({**found, **entry}, self.known.get)
-        return space.named(entry, self.known.get)
+            found = point_of(RunRecord.read(Path(entry.pop("run"))).config, self.space.keys())
+            entry = self.space.within({**found, **entry}, self.known.get)
+        return self.space.named(entry, self.known.get)
 
     def _needed(self, trials: Sequence[FrozenTrial]) -> int:
         """The number of workers: as many as trials are left, at most n_jobs, at least one."""

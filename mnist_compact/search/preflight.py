@@ -15,10 +15,11 @@ from mnist_compact.common.errors import ConfigError, Validator, check_installed
 from mnist_compact.config.error_messages import explain
 from mnist_compact.records.discovery import is_below
 from mnist_compact.search.branches import Conditions, Parameter
-from mnist_compact.search.builders import is_grid, pruner_of, sampler_of, space_of
+from mnist_compact.search.builders import is_grid, pruner_of, sampler_of
 from mnist_compact.search.consistency import check_space
 from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.snapshot import Composer, ConfigSnapshot
+from mnist_compact.search.space import SearchSpace
 from mnist_compact.search.storage_urls import rule_broken_by, shown
 
 PREFLIGHT_PROPOSALS = 3  # several, because the first proposals of many samplers are random
@@ -59,7 +60,7 @@ def check_settings(config: DictConfig) -> None:
     validator.raise_if_any()
 
 
-def check_keys(composer: Composer, snapshot: ConfigSnapshot) -> None:
+def check_keys(composer: Composer, snapshot: ConfigSnapshot, space: SearchSpace) -> None:
     """Compose every searched value at least once, and check that the space does not contradict itself.
 
     Every searched key and option must exist wherever its branch is active, and no configuration may score on the test
@@ -68,7 +69,7 @@ def check_keys(composer: Composer, snapshot: ConfigSnapshot) -> None:
     Raises:
         ConfigError: A key or option does not exist, or the space contradicts itself.
     """
-    space, violations = space_of(snapshot), list[str]()
+    violations = list[str]()
     check_space(space, snapshot["arguments"], composer.known().get)
     branched: list[tuple[str, tuple[Parameter, ...], Conditions]] = [
         (f"branches.{branch.name}.params", branch.parameters, way)
@@ -99,7 +100,7 @@ def _budget_violation(composed: DictConfig) -> str:
     return ""
 
 
-def preflight(snapshot: ConfigSnapshot, known: dict[str, Any]) -> None:
+def preflight(snapshot: ConfigSnapshot, space: SearchSpace, known: dict[str, Any]) -> None:
     """Let the sampler and the pruner handle a few trials in memory, so that they cannot fail later in a worker.
 
     Raises:
@@ -115,7 +116,7 @@ def preflight(snapshot: ConfigSnapshot, known: dict[str, Any]) -> None:
             pruner = pruner_of(snapshot)
             kind = "sampler"
             sampler = sampler_of(snapshot, "rehearsal")
-            if is_grid(snapshot) and space_of(snapshot).points(known.get) is None:
+            if is_grid(snapshot) and space.points(known.get) is None:
                 raise ValueError("a grid needs finite parameters: use range(…) or choice(…) instead of interval(…)")
             study = optuna.create_study(
                 directions=[objective.direction for objective in objectives], sampler=sampler, pruner=pruner
@@ -123,7 +124,7 @@ def preflight(snapshot: ConfigSnapshot, known: dict[str, Any]) -> None:
             for _ in range(PREFLIGHT_PROPOSALS):
                 kind = "sampler"
                 trial = study.ask()
-                space_of(snapshot).suggest(trial, known.get)
+                space.suggest(trial, known.get)
                 if len(objectives) == 1:
                     kind = "pruner"
                     trial.report(objectives[0].worst, step=1)

@@ -10,6 +10,7 @@ from mnist_compact.common.errors import ConfigError
 from mnist_compact.config.sweeper import BranchConfig
 from mnist_compact.search.coordinator import Coordinator
 from mnist_compact.search.preflight import preflight
+from mnist_compact.search.space import SearchSpace
 
 LINE = ("data=synthetic", "model=compact", "optim.lr=interval(0.01,0.1)")
 MANY = "model.layers.conv1.width=range(4,9)"
@@ -87,7 +88,7 @@ def test_missing_sampler_library_is_refused_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "cmaes", None)
     snapshot = {"settings": {"objectives": ["accuracy"], "sampler": {"_target_": "optuna.samplers.CmaEsSampler"}}}
     with pytest.raises(ConfigError, match=r"^hydra/sweeper/sampler=cmaes needs cmaes: pip install cmaes, or"):
-        preflight(snapshot, {})
+        preflight(snapshot, SearchSpace.parse({"train.batch_size": "choice(32, 64)"}, {}, []), {})
 
 
 @pytest.mark.parametrize(
