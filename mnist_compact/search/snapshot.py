@@ -107,29 +107,30 @@ def differences(then: ConfigSnapshot, now: ConfigSnapshot) -> list[str]:
     if then["files"] == now["files"]:  # as in a continued study; expanding their defaults takes half a second
         return lines
     for name in sorted(_in_use(then)):  # the sweeper's settings are compared resolved, above
-        first, second = (_whole(name, snapshot["files"]) for snapshot in (then, now))
+        first, second = (_expanded(name, snapshot["files"]) for snapshot in (then, now))
         lines += changes(first, second, name)
     return lines
 
 
 def _in_use(snapshot: ConfigSnapshot) -> set[str]:
-    """The files that a trial may be made of: what the line and the space choose, else config.yaml, and their defaults.
+    """Return the files from which a trial may be composed.
 
-    Rather one too many than one too few.
+    These are the options that the command line and the search space choose, the options that config.yaml chooses for
+    the other groups, and the files in their defaults lists. Files that no trial uses may be among them.
     """
     files, settings = snapshot["files"], snapshot["settings"]
     words = (word.lstrip("+").partition("=") for word in snapshot["arguments"])
-    asked = [*settings["params"].items(), *((key, value) for key, _, value in words)]
-    said = dict(_option(key, value, files) for key, value in asked)
+    given = [*settings["params"].items(), *((key, value) for key, _, value in words)]
+    chosen = dict(_option(key, value, files) for key, value in given)
     branched = [
         _option(key, value, files)
         for branch in settings["branches"].values()
         for key, value in branch["params"].items()
     ]
-    deltas = [said[group][0] for group in ("experiment", GROUP) if len(said.get(group, ())) == 1]
-    decided = {*said, *(group for name in deltas for group, _ in _defaults(name, files))}
-    usual = [(group, names) for group, names in _defaults("config.yaml", files) if group not in decided]
-    used, waiting = {"config.yaml"}, [name for _, names in (*said.items(), *branched, *usual) for name in names]
+    deltas = [chosen[group][0] for group in ("experiment", GROUP) if len(chosen.get(group, ())) == 1]
+    decided = {*chosen, *(group for name in deltas for group, _ in _defaults(name, files))}
+    defaults = [(group, names) for group, names in _defaults("config.yaml", files) if group not in decided]
+    used, waiting = {"config.yaml"}, [name for _, names in (*chosen.items(), *branched, *defaults) for name in names]
     while waiting:
         name = waiting.pop()
         if name not in used:
@@ -139,7 +140,7 @@ def _in_use(snapshot: ConfigSnapshot) -> set[str]:
 
 
 def _option(group: str, value: Any, files: dict[str, str]) -> tuple[str, list[str]]:
-    """A group and the file of its option; of what is no single option, such as a sweep, all files of the group."""
+    """Return a group and the file of its option; all files of the group if the value is a sweep over options."""
     name = f"{group}/{value}.yaml"
     if name in files or value in (None, "null"):
         return group, [name] if name in files else []
@@ -171,7 +172,7 @@ def _unchangeable(settings: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in CONTINUABLE}
 
 
-def _whole(name: str, files: dict[str, str]) -> dict[str, Any]:
+def _expanded(name: str, files: dict[str, str]) -> dict[str, Any]:
     """Merge a file with what it inherits: files of its group, and the defaults of its schema.
 
     The node `hydra` is left out, because the search's settings are compared separately. So are the names of the
@@ -180,15 +181,17 @@ def _whole(name: str, files: dict[str, str]) -> dict[str, Any]:
     if name not in files:
         return {}
     own: Any = OmegaConf.to_container(OmegaConf.create(files[name]), resolve=False)
-    whole: Any = OmegaConf.create()
+    expanded: Any = OmegaConf.create()
     for entry in own.get("defaults", []):
         if isinstance(entry, str):
             base = f"{_from_root(name.rpartition('/')[0], entry)}.yaml"
-            whole = OmegaConf.merge(whole, _schema(base) if base.startswith("schema/") else _whole(base, files))
+            expanded = OmegaConf.merge(
+                expanded, _schema(base) if base.startswith("schema/") else _expanded(base, files)
+            )
     if "defaults" in own:
         own["defaults"] = [entry for entry in own["defaults"] if not isinstance(entry, str) or entry == "_self_"]
-    whole = OmegaConf.to_container(OmegaConf.merge(whole, own), resolve=False)
-    return {key: value for key, value in whole.items() if key != "hydra"}
+    expanded = OmegaConf.to_container(OmegaConf.merge(expanded, own), resolve=False)
+    return {key: value for key, value in expanded.items() if key != "hydra"}
 
 
 def _schema(path: str) -> Any:

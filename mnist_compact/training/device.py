@@ -6,7 +6,7 @@ import platform
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,7 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
     """Return versions, platform, processor, threads, device and git state, as JSON values for the record."""
     commit, dirty = _git_state()
     return {
-        "versions": {package: version(package) for package in ("mnist-compact", *PACKAGES)},
+        "versions": {package: _version(package) for package in ("mnist-compact", *PACKAGES)},
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": _processor(),
@@ -181,3 +181,11 @@ def _git_state() -> tuple[str | None, bool | None]:
         return git("rev-parse", "HEAD"), bool(git("status", "--porcelain"))
     except (OSError, subprocess.SubprocessError):
         return None, None
+
+
+def _version(package: str) -> str:
+    """Return the version of a package. The commands also run from a checkout that is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

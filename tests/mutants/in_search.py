@@ -15,8 +15,8 @@ FAULTS = (
     # What is asked
     fault(
         SNAPSHOT,
-        '_schema(base) if base.startswith("schema/") else _whole(base, files)',
-        '{} if base.startswith("schema/") else _whole(base, files)',
+        '_schema(base) if base.startswith("schema/") else _expanded(base, files)',
+        '{} if base.startswith("schema/") else _expanded(base, files)',
         "a study cannot be gone on with once a file leaves a default to its class",
         SNAPSHOTS,
     ),
