@@ -76,14 +76,21 @@ def _found(paths: list[str]) -> "pd.DataFrame | None":
 
 
 def _page(frame: "pd.DataFrame", arguments: argparse.Namespace) -> None:
-    from mnist_compact.reports.page.document import PageFilter, write_page
+    from mnist_compact.cli.network_options import named_network
+    from mnist_compact.reports.page.document import Drawing, PageFilter, write_page
 
     shown = _matching(frame, arguments.where)
     if shown.empty:
         _report_no_match(arguments)
         return
     paths = [Path(path) for path in arguments.paths or [DEFAULT_PATH]]
-    write_page(shown, paths, arguments.page, PageFilter(frame, arguments.where))
+    drawing = None
+    if arguments.draw:
+        from mnist_compact.deploy.drawing_page import drawing_page
+
+        name, classifier = named_network(arguments.draw)
+        drawing = Drawing(name, drawing_page(classifier, name))
+    write_page(shown, paths, arguments.page, PageFilter(frame, arguments.where), drawing)
     print(f"{arguments.page}: {counted(len(shown), 'run')}, {arguments.page.stat().st_size / 1e6:.1f} MB")
 
 

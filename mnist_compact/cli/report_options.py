@@ -52,6 +52,12 @@ def parser() -> argparse.ArgumentParser:
         help="compare two run folders: differences of their settings, and their results",
     )
     made.add_argument(
+        "--draw",
+        metavar="NETWORK",
+        help="with --page: add a section on which a person draws a digit and sees the answer of this network: a run "
+        "folder, a file of weights, or a name of the zoo",
+    )
+    made.add_argument(
         "--where",
         action="append",
         default=[],
@@ -108,8 +114,10 @@ def form_of(arguments: argparse.Namespace) -> str:
         raise UserError("--diff takes two run folders and cannot be combined with PATH, --where, --columns or --sort")
     if arguments.page and (arguments.columns or arguments.sort or arguments.format or arguments.out):
         raise UserError(
-            "--page takes PATH and --where and cannot be combined with --columns, --sort, --format or --out"
+            "--page takes PATH, --where and --draw and cannot be combined with --columns, --sort, --format or --out"
         )
+    if arguments.draw and not arguments.page:
+        raise UserError("--draw requires --page FILE")
     if form == "parquet" and arguments.out is None:
         raise UserError("--format parquet requires --out FILE")
     if form == "parquet" and find_spec("pyarrow") is None:

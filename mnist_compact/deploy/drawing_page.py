@@ -55,6 +55,13 @@ def write_drawing_page(classifier: Classifier, name: str, path: Path) -> None:
     Raises:
         ConfigError: The network cannot be represented.
     """
+    text = drawing_page(classifier, name)
+    with replacing(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def drawing_page(classifier: Classifier, name: str) -> str:
+    """Return the page of a network as HTML; arguments and errors as for `write_drawing_page`."""
     here = files(__package__)
     parts = {
         "name": html.escape(name),
@@ -63,9 +70,7 @@ def write_drawing_page(classifier: Classifier, name: str, path: Path) -> None:
         "data": embedded_json(network_data(classifier)),
         "scripts": "\n".join(here.joinpath("js", script).read_text(encoding="utf-8") for script in SCRIPTS),
     }
-    text = filled(here.joinpath("html", "draw.html").read_text(encoding="utf-8"), parts)
-    with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    return filled(here.joinpath("html", "draw.html").read_text(encoding="utf-8"), parts)
 
 
 def network_data(classifier: Classifier) -> Json:

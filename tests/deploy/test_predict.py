@@ -1,6 +1,7 @@
 """The command that classifies pictures."""
 
 import json
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from PIL import Image
 from mnist_compact.cli import predict
 from mnist_compact.data.config import MnistConfig
 from mnist_compact.zoo.registry import load
+
+NETWORKS = files("mnist_compact.zoo") / "networks"
 
 
 @pytest.fixture
@@ -33,6 +36,14 @@ def test_predict_prints_digit_confidence_and_runner_up(seven, capsys):
     assert 0 <= row["its confidence %"] <= 100 - row["confidence %"] + 0.1
     predict.main(["--zoo", "under_8k", str(seven.parent)])
     assert "runner-up" in capsys.readouterr().out
+
+
+def test_file_of_weights_is_used(seven, capsys):
+    printed = []
+    for network in (["--zoo", "under_8k"], ["--run", str(NETWORKS / "under_8k.safetensors")]):
+        predict.main([*network, str(seven), "--format", "csv"])
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
 
 
 def test_show_draws_what_the_network_sees(seven, capsys):
@@ -67,6 +78,8 @@ def test_predict_reports_pictures_that_cannot_be_used(seven, capsys):
         (["--zoo", "nothing"], "no 'nothing' in the zoo"),
         (["--zoo", "under_8k", "--weights", "raw"], "--weights cannot be used with --zoo"),
         (["--run", "missing"], "has no weights of a last epoch"),
+        (["--run", str(NETWORKS / "fast.safetensors"), "--weights", "raw"], "--weights cannot be used with a file"),
+        (["--run", str(NETWORKS / "fast.md")], "holds no network that this version can read"),
         ([], "one of the arguments --zoo --run is required"),
     ],
 )

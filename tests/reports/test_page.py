@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 
 from mnist_compact.cli.report import main
 from mnist_compact.common.statistics import Summary
+from mnist_compact.deploy.drawing_page import drawing_page
 from mnist_compact.reports.page import details as details_of
 from mnist_compact.reports.page.columns import column, runs_table
 from mnist_compact.reports.page.confirmations import confirmations
@@ -30,6 +31,7 @@ from mnist_compact.reports.page.studies import EXPORTED, FEWEST, studies
 from mnist_compact.reports.plots import read_mistakes
 from mnist_compact.reports.tables import load_runs
 from mnist_compact.search.transfer import export_study, write
+from mnist_compact.zoo.registry import load
 
 MakeRun = Callable[..., Path]
 
@@ -498,8 +500,31 @@ def test_no_run_is_a_line_and_no_page(make_run: MakeRun, tmp_path: Path, capsys:
     assert not (tmp_path / "report.html").exists()
 
 
+def test_page_contains_the_page_for_drawing(tmp_path: Path, make_run: MakeRun) -> None:
+    make_run("o/x")
+    main([str(tmp_path / "o"), "--page", str(tmp_path / "report.html"), "--draw", "smallest"])
+    drawing = embedded((tmp_path / "report.html").read_text(encoding="utf-8"))["drawing"]
+    assert drawing == {"network": "smallest of the zoo", "page": drawing_page(load("smallest"), "smallest of the zoo")}
+
+
+def test_page_for_an_unknown_network_is_not_written(
+    tmp_path: Path, make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_run("o/x")
+    with pytest.raises(SystemExit, match="2"):
+        main([str(tmp_path / "o"), "--page", str(tmp_path / "report.html"), "--draw", "small"])
+    assert "no 'small' in the zoo" in capsys.readouterr().err
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_drawing_without_a_page_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--draw", "smallest"])
+    assert "--draw requires --page FILE" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", [["--sort", "run"], ["--columns", "run"], ["--out", "x.csv"], ["--format", "csv"]])
 def test_what_does_not_go_with_a_page_is_refused(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--page", "x.html", *option])
-    assert "--page takes PATH and --where and cannot be combined with --columns" in capsys.readouterr().err
+    assert "--page takes PATH, --where and --draw and cannot be combined with --columns" in capsys.readouterr().err

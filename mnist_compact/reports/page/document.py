@@ -3,7 +3,7 @@
 import csv
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -62,7 +62,26 @@ class PageFilter:
         )
 
 
-def write_page(frame: "pd.DataFrame", paths: Sequence[Path], out: Path, choice: PageFilter | None = None) -> None:
+@dataclass(slots=True, frozen=True)
+class Drawing:
+    """A page for drawing digits, which becomes a section of the page of runs.
+
+    Attributes:
+        network: How the section names the network.
+        page: The page as HTML (`deploy.drawing_page`).
+    """
+
+    network: str
+    page: str
+
+
+def write_page(
+    frame: "pd.DataFrame",
+    paths: Sequence[Path],
+    out: Path,
+    choice: PageFilter | None = None,
+    drawing: Drawing | None = None,
+) -> None:
     """Write runs and studies as one self-contained HTML file.
 
     Args:
@@ -70,16 +89,19 @@ def write_page(frame: "pd.DataFrame", paths: Sequence[Path], out: Path, choice: 
         paths: Folders that are searched for studies.
         out: The HTML file.
         choice: The selection of the runs; None: all runs.
+        drawing: The section on which a person draws a digit; None: the page has no such section.
 
     Raises:
         OSError: If `out` cannot be written.
     """
-    text = render(page_data(frame, paths, choice))
+    text = render(page_data(frame, paths, choice, drawing))
     with replacing(out) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
-def page_data(frame: "pd.DataFrame", paths: Sequence[Path], choice: PageFilter | None = None) -> Json:
+def page_data(
+    frame: "pd.DataFrame", paths: Sequence[Path], choice: PageFilter | None = None, drawing: Drawing | None = None
+) -> Json:
     """Collect all data of the page as JSON; the arguments are those of `write_page`."""
     runs = runs_table(frame)
     cells = {column["name"]: column["values"] for column in runs["columns"]}
@@ -97,6 +119,7 @@ def page_data(frame: "pd.DataFrame", paths: Sequence[Path], choice: PageFilter |
         "confirmations": confirmations(frame, choice.whole if choice else frame),
         "studies": found,
         "published": published(),
+        "drawing": asdict(drawing) if drawing else None,
         "threshold": THRESHOLD,
         "corner_below": CORNER_BELOW,
         "notes": notes,

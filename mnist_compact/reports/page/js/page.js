@@ -29,6 +29,7 @@ function start() {
   selectionChanged();
   showConfirmations();
   showStudies();
+  showDrawing();
 }
 
 function showControls() {
@@ -56,6 +57,19 @@ function showControls() {
     selectionChanged();
   });
   byId("columns").append(...data.runs.columns.map(columnChoice));
+}
+
+/** Show the page for drawing, which is a document of its own, at its full height. */
+function showDrawing() {
+  if (!data.drawing) return;
+  const frame = byId("draw-frame");
+  frame.title = `Draw a digit for ${data.drawing.network}`;
+  frame.addEventListener("load", () => {
+    const page = frame.contentDocument.documentElement;
+    new ResizeObserver(() => (frame.style.height = `${page.scrollHeight}px`)).observe(page);
+  });
+  frame.srcdoc = data.drawing.page;
+  byId("draw").hidden = byId("draw-link").hidden = false;
 }
 
 function columnChoice(column) {
