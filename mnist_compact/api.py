@@ -142,6 +142,7 @@ def rank(
     *,
     top: int = RANKED_TRIALS,
     seeds: int = RANKING_SEEDS,
+    by: str = "accuracy",
     split: str = "holdout",
     threshold: float = THRESHOLD,
     jobs: int = 0,
@@ -159,6 +160,7 @@ def rank(
         study: Name of the study, or the path of an exported study.
         top: Number of trials to begin with.
         seeds: Seeds of each candidate in the first round.
+        by: What the candidates are sorted by: "accuracy", or "calibrated_loss", which differs less from seed to seed.
         split: The images that are scored: holdout or synthetic. The test images must not be used for a choice.
         threshold: Accuracy in per cent that the tables count seeds above.
         jobs: Number of processes side by side; 0 means one for each core.
@@ -183,6 +185,7 @@ def rank(
         study,
         top=top,
         seeds=seeds,
+        by=by,
         split=split,
         threshold=threshold,
         jobs=jobs,

@@ -159,4 +159,4 @@ def _write_mistakes(folder: Path, count: int) -> None:
     predicted, confidence = label.clone(), torch.ones(10 * count)
     predicted[wrong], confidence[wrong] = 9, torch.linspace(0.995, 0.4, count)
     split = Split("test", image, label)
-    write_mistakes(folder, Datasets(split, split, 0.0, 1.0), Evaluation(0.05, 9 * count, predicted, confidence))
+    write_mistakes(folder, Datasets(split, split, 0.0, 1.0), Evaluation(0.05, 0.05, 9 * count, predicted, confidence))

@@ -93,7 +93,8 @@ class Callback:
             row: The epoch's line of metrics.csv. `epoch` is counted from 1. `learning_rate` is that of the last step.
                 `train_loss`, `train_accuracy`, `train_correct` and `train_total` are running figures of the epoch in
                 training mode. The same four figures exist for the evaluated split (`test_loss`, …) and, without a
-                total, for averaged weights (`test_averaged_loss`, …); they are None in epochs without an average.
+                total, for averaged weights (`test_averaged_loss`, …); they are None in epochs without an average. So
+                does the loss after calibration (`test_calibrated_loss`, `test_averaged_calibrated_loss`).
                 `seconds` is the time for training and evaluation.
             new_best: Whether the epoch has the best evaluation accuracy so far.
         """

@@ -3,7 +3,7 @@
 
 def tag_of(column: str) -> str | None:
     """`test_averaged_loss` → `loss/test_averaged`; None for counts of images and the epoch itself."""
-    for measure in ("loss", "accuracy"):
+    for measure in ("calibrated_loss", "loss", "accuracy"):
         if column.endswith(f"_{measure}"):
             return f"{measure}/{column.removesuffix(f'_{measure}')}"
     return column if column in ("learning_rate", "seconds") else None

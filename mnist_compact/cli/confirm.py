@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mnist_compact.common.command import run_command
 from mnist_compact.common.errors import EXIT_FAILED, ConfigError
 from mnist_compact.common.statistics import THRESHOLD
-from mnist_compact.confirmation.defaults import FOLDER, RANKED_TRIALS, RANKING_SEEDS, SEEDS
+from mnist_compact.confirmation.defaults import FOLDER, RANKED_BY, RANKED_TRIALS, RANKING_SEEDS, SEEDS
 from mnist_compact.search.locate import SWEEPS
 
 if TYPE_CHECKING:
@@ -66,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
         default=RANKED_TRIALS,
         metavar="K",
         help=f"with --study: number of trials in the first round (default: {RANKED_TRIALS})",
+    )
+    parser.add_argument(
+        "--by",
+        choices=RANKED_BY,
+        default="accuracy",
+        help="with --study: sort by mean accuracy (the default), or by the mean log-loss after calibration, which "
+        "differs less from seed to seed",
     )
     parser.add_argument(
         "--seeds",
@@ -235,6 +242,7 @@ def _rank(arguments: argparse.Namespace) -> int:
         arguments.study,
         top=arguments.top,
         seeds=RANKING_SEEDS if arguments.seeds is None else arguments.seeds,
+        by=arguments.by,
         split=split,
         threshold=arguments.threshold,
         jobs=arguments.jobs,

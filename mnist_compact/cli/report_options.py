@@ -84,9 +84,10 @@ def _epilog() -> str:
     names = "\n".join(f"  {column.name:21}{column.about}" for column in COLUMNS)
     return f"""columns (for --columns, --sort, --where and --by):
 {names}
-  SPLIT_[averaged_]accuracy_last, …_best, …_loss_last, …_loss_best, …_epoch_best
+  SPLIT_[averaged_]accuracy_last, …_best, …_loss_last, …_loss_best, …_calibrated_loss_last, …_epoch_best
                        scores in per cent or nats; SPLIT is train, test, holdout, fashion_test, …, synthetic
-  accuracy, loss       short names for the final score: the last epoch on the evaluated split, with averaged weights if
+  accuracy, loss, calibrated_loss
+                       short names for the final score: the last epoch on the evaluated split, with averaged weights if
                        there are any. An error if the completed runs have different kinds of final score. With --by,
                        accuracy means the mean. With --epochs they are valid only in conditions that select runs; use
                        the columns of the epoch (test_accuracy) or of the run in --columns and --sort

@@ -14,6 +14,7 @@ from mnist_compact.common.statistics import THRESHOLD
 from mnist_compact.confirmation import seed_pool, sources
 from mnist_compact.confirmation.conduct import prepare
 from mnist_compact.confirmation.confirmation import Confirmation, create_or_load
+from mnist_compact.confirmation.defaults import RANKED_BY
 from mnist_compact.confirmation.results import SeedResults
 
 
@@ -23,7 +24,7 @@ class Round:
 
     Attributes:
         seeds: Number of seeds of each candidate.
-        candidates: Folder and results of each candidate: the highest mean accuracy first, then the lowest log-loss.
+        candidates: Folder and results of each candidate, the best first.
     """
 
     seeds: int
@@ -94,6 +95,7 @@ def rank_study(
     *,
     top: int,
     seeds: int,
+    by: str,
     split: str,
     threshold: float,
     jobs: int,
@@ -108,6 +110,7 @@ def rank_study(
         study: Name of the study, or the path of an exported study.
         top: Number of trials in the first round.
         seeds: Seeds of each trial in the first round.
+        by: What the trials are sorted by, one of `RANKED_BY`.
         split: The images that are scored: holdout or synthetic.
         threshold: Accuracy in per cent that the tables count seeds above.
         jobs: Number of processes side by side; 0 means one for each core.
@@ -129,15 +132,22 @@ def rank_study(
         )
     if top < 1 or seeds < 1:
         raise ConfigError([f"--top and --seeds must be at least 1, got {top} and {seeds}"])
+    if by not in RANKED_BY:
+        raise ConfigError([f"--by must be one of {', '.join(RANKED_BY)}, got {by}"])
     best = sources.best_trials(study, top, sweeps, url)
     candidates = [prepare(source, split, confirmations, ranking=True) for source in best]
     for folder, candidate in candidates:
         create_or_load(candidate, folder)
-    yield from rank([folder for folder, _ in candidates], seeds, jobs, threshold, callbacks)
+    yield from rank([folder for folder, _ in candidates], seeds, jobs, threshold, callbacks, by)
 
 
 def rank(
-    folders: list[Path], seeds: int, jobs: int, threshold: float = THRESHOLD, callbacks: Sequence[str] = ()
+    folders: list[Path],
+    seeds: int,
+    jobs: int,
+    threshold: float = THRESHOLD,
+    callbacks: Sequence[str] = (),
+    by: str = "accuracy",
 ) -> Iterator[Round]:
     """Train the missing seeds of each round, then yield the round.
 
@@ -147,8 +157,10 @@ def rank(
         jobs: Number of processes side by side; 0 means one for each core.
         threshold: Accuracy in per cent that the tables count seeds above.
         callbacks: Callbacks of every seed's run, by the names of `named_callbacks`.
+        by: What the candidates are sorted by, one of `RANKED_BY`.
 
     Raises:
+        ConfigError: Runs of an earlier version have no calibrated log-loss.
         ExecutionError: A seed could not be trained, or no candidate completed all its seeds.
     """
     remaining = folders
@@ -158,15 +170,21 @@ def rank(
         if errors:
             raise ExecutionError("\n".join(errors), EXIT_FAILED)
         candidates = [(folder, SeedResults.gather(folder, chosen, threshold)) for folder, chosen in requested]
-        candidates.sort(key=lambda candidate: _order(candidate[1]))
+        candidates.sort(key=lambda candidate: _order(candidate[1], by))
         remaining = [folder for folder, _ in candidates]
         yield Round(each, candidates)
     if candidates[0][1].failed:
         raise ExecutionError("no candidate completed all its seeds", EXIT_FAILED)
 
 
-def _order(seed_results: SeedResults) -> tuple[int, float, float]:
-    """A candidate with a seed that diverged comes after all candidates without one."""
+def _order(seed_results: SeedResults, by: str) -> tuple[int, float, float]:
+    """Return the sort key of a candidate. One with a seed that diverged comes after all candidates without one."""
     if not seed_results.accuracies:
         return seed_results.failed, 0.0, 0.0
+    if by == "calibrated_loss":
+        loss = seed_results.mean_calibrated_loss()
+        if loss is None:
+            name = seed_results.confirmation.name
+            raise ConfigError([f"the runs of {name} were made by an earlier version, without a calibrated log-loss"])
+        return seed_results.failed, loss, 0.0
     return seed_results.failed, -round(seed_results.summary().mean, 6), seed_results.mean_loss()

@@ -135,6 +135,12 @@ class SeedResults:
         """The mean log-loss of the completed seeds."""
         return statistics.fmean(result.score.loss for result in self.completed if result.score is not None)
 
+    def mean_calibrated_loss(self) -> float | None:
+        """The mean calibrated log-loss of the completed seeds; None if records of an earlier version lack it."""
+        losses = [result.score.calibrated_loss for result in self.completed if result.score is not None]
+        known = [loss for loss in losses if loss is not None]
+        return statistics.fmean(known) if known and len(known) == len(losses) else None
+
     def minutes(self) -> dict[str, float]:
         """The mean duration of a run in minutes, for each machine."""
         seconds: dict[str, list[float]] = {}
@@ -268,13 +274,14 @@ def seeds_table(seed_results: SeedResults) -> "pd.DataFrame":
     """One row for each requested seed that has ended."""
     import pandas as pd
 
-    averaged = seed_results.weights == "averaged"
+    averaged, calibrated = seed_results.weights == "averaged", seed_results.mean_calibrated_loss() is not None
     rows = [
         {
             "seed": result.seed,
             "status": str(result.status),
             "accuracy %": None if score is None else score.accuracy,
             "loss": None if score is None else score.loss,
+            **({"calibrated loss": None if score is None else score.calibrated_loss} if calibrated else {}),
             **({"raw accuracy %": None if raw is None else raw.accuracy} if averaged else {}),
             "seconds": result.seconds,
         }
@@ -333,7 +340,7 @@ def summary_table(seed_results: SeedResults) -> "pd.DataFrame":
 
 
 def _summary(seed_results: SeedResults) -> dict[str, object]:
-    summary = seed_results.summary()
+    summary, calibrated_loss = seed_results.summary(), seed_results.mean_calibrated_loss()
     return {
         "n": summary.n,
         "mean": summary.mean,
@@ -344,5 +351,6 @@ def _summary(seed_results: SeedResults) -> dict[str, object]:
         "95 % high": summary.high,
         f"seeds > {threshold_text(seed_results.threshold)}": f"{seed_results.above()}/{len(seed_results.requested)}",
         "loss": seed_results.mean_loss(),
+        **({} if calibrated_loss is None else {"calibrated loss": calibrated_loss}),
         "parameters": seed_results.completed[0].parameters,
     }

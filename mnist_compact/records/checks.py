@@ -40,6 +40,7 @@ _OF_SCORES = {
     "epoch": _FROM_ONE,
     "accuracy": _Rule("a number from 0 to 100", lambda value: _is_number(value, 100)),
     "loss": _AMOUNT,
+    "calibrated_loss": _Rule("a number of at least 0 or null", lambda value: value is None or _is_number(value)),
     "correct": _COUNT,
     "total": _FROM_ONE,
     "final": _Rule("true or false", lambda value: isinstance(value, bool)),

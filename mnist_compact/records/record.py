@@ -56,6 +56,7 @@ class Score:
     epoch: int  # counted from 1
     accuracy: float  # in per cent: 100 × correct / total
     loss: float  # mean cross-entropy in nats, without label smoothing
+    calibrated_loss: float | None = None  # loss after one temperature was fitted on the same images; null for train
     correct: int  # correctly classified images
     total: int  # classified images
     final: bool = False  # the final score: evaluated split, last epoch, averaged weights if that epoch has any

@@ -1,4 +1,4 @@
-"""Resolution of column names that users give, including the short names `accuracy` and `loss`."""
+"""Resolution of column names that users give, including the short names of the final score."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from mnist_compact.reports.columns import evaluated, score_column
 if TYPE_CHECKING:
     import pandas as pd
 
-SHORT = ("accuracy", "loss")  # short names for the columns of the final score
+SHORT = ("accuracy", "loss", "calibrated_loss")  # short names for the columns of the final score
 
 
 def check(columns: Iterable[str], names: Iterable[str], hint: str = "") -> None:
@@ -39,7 +39,7 @@ def resolve_all(frame: "pd.DataFrame", names: Iterable[str], hint: str = "") -> 
 
 
 def resolve(frame: "pd.DataFrame", name: str) -> str:
-    """Resolve a name to a column; `accuracy` and `loss` stand for the columns of the final score.
+    """Resolve a name to a column; the names in `SHORT` stand for the columns of the final score.
 
     Raises:
         UserError: If the final scores of the runs belong to different splits or weights, which must not be mixed.

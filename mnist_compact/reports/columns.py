@@ -21,11 +21,12 @@ LENGTHENED = ("lengthened_from", "lengthened_after")
 SCORE_MEASURES = {
     "accuracy": ("Float64", ("last", "best")),  # per cent
     "loss": ("Float64", ("last", "best")),  # nats
+    "calibrated_loss": ("Float64", ("last",)),  # nats
     "epoch": ("Int64", ("best",)),
 }
 
 _SCORE_NAME = re.compile(
-    r"(?P<split>[a-z][a-z0-9_]*?)_((?P<weights>averaged)_)?(?P<measure>accuracy|loss|epoch)_(?P<at>last|best)"
+    r"(?P<split>[a-z][a-z0-9_]*?)_((?P<weights>averaged)_)?(?P<measure>accuracy|calibrated_loss|loss|epoch)_(?P<at>last|best)"
 )
 UNREADABLE = "unreadable"  # the status of a folder whose record cannot be read
 # The reason to show for records without one.

@@ -3,23 +3,20 @@
 N is the number of images, C the number of classes.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch.nn.functional as F
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from mnist_compact.data.datasets import Split
 from mnist_compact.robustness.corruptions import CORRUPTIONS, corrupted
-from mnist_compact.training.evaluation import logits_of
+from mnist_compact.training.evaluation import fitted_temperature, logits_of
 
 LEVELS = (1, 2, 3, 4, 5)
 BINS = 15  # of equal width between the confidences 0 and 1, the usual choice (Guo et al. 2017, arXiv 1706.04599)
 ANSWERED = (1.0, 0.999, 0.995, 0.99, 0.98, 0.95, 0.9)  # shares of the images in the abstention table
 HARDEST = 100
-COLDEST, HOTTEST = 0.05, 20.0  # range of the fitted temperature
 
 
 @dataclass(slots=True, frozen=True)
@@ -130,27 +127,6 @@ def calibration_error(bins: tuple[Bin, ...]) -> float:
     """The expected calibration error in per cent: the mean over all images of |confidence - accuracy| of their bin."""
     images = sum(each.images for each in bins)
     return 100 * sum(each.images * abs(each.confidence - each.accuracy) for each in bins if each.images) / images
-
-
-def fitted_temperature(log_probabilities: Tensor, labels: Tensor) -> float:
-    """Find the temperature that minimises the log-loss of softmax(logits / temperature) on these images.
-
-    One number fitted to thousands of images follows no single image.
-
-    Args:
-        log_probabilities: Logits or their log-softmax, (N, C).
-        labels: (N,).
-
-    Returns:
-        The temperature, between `COLDEST` and `HOTTEST`.
-    """
-    logits = log_probabilities.double()
-
-    def loss(logarithm: float) -> float:
-        return F.cross_entropy(logits / math.exp(logarithm), labels).item()
-
-    ends = (math.log(COLDEST), math.log(HOTTEST))
-    return math.exp(minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-5}).x)
 
 
 def abstention(log_probabilities: Tensor, labels: Tensor) -> tuple[tuple[float, float], ...]:

@@ -43,6 +43,7 @@ def metrics_row(result: EpochResult, split: str) -> Row:
     }
     for prefix, evaluation in ((split, result.evaluation), (f"{split}_averaged", result.averaged)):
         row[f"{prefix}_loss"] = evaluation.loss if evaluation else None
+        row[f"{prefix}_calibrated_loss"] = evaluation.calibrated_loss if evaluation else None
         row[f"{prefix}_accuracy"] = evaluation.accuracy if evaluation else None
         row[f"{prefix}_correct"] = evaluation.correct if evaluation else None
     return {**row, f"{split}_total": result.evaluation.total, "seconds": result.seconds}
@@ -79,6 +80,7 @@ def scores_of(rows: list[Row], split: str) -> list[Score]:
                 epoch=row["epoch"],
                 accuracy=row[f"{prefix}_accuracy"],
                 loss=row[f"{prefix}_loss"],
+                calibrated_loss=row.get(f"{prefix}_calibrated_loss"),  # not measured in training
                 correct=row[f"{prefix}_correct"],
                 total=row[f"{name}_total"],
                 final=(name, weights, at) == (split, "averaged" if averaged else "raw", "last"),

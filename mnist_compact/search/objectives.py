@@ -26,9 +26,15 @@ class Objective:
         return self.best < target <= self.worst
 
 
+def _calibrated_loss(score: Score, network: NetworkFacts) -> float:
+    assert score.calibrated_loss is not None, "every run measures it; only records of earlier versions lack it"
+    return score.calibrated_loss
+
+
 OBJECTIVES: dict[str, Objective] = {
     "accuracy": Objective("maximize", 100.0, 0.0, lambda score, network: score.accuracy),
     "loss": Objective("minimize", 0.0, 100.0, lambda score, network: score.loss),
+    "calibrated_loss": Objective("minimize", 0.0, 100.0, _calibrated_loss),
     "parameters": Objective("minimize", 0.0, 1e9, lambda score, network: float(network.parameters)),
     "macs": Objective("minimize", 0.0, 1e12, lambda score, network: float(network.macs)),
 }

@@ -22,7 +22,7 @@ def configuration():
     return to_record(compose("model=m3"))
 
 
-def scored(accuracy, weights="raw", loss=0.02, total=10_000, split=SPLIT):
+def scored(accuracy, weights="raw", loss=0.02, total=10_000, split=SPLIT, calibrated_loss=None):
     """A score at the last epoch, with the nearest accuracy that `total` images allow."""
     correct = round(accuracy * total / 100)
     return Score(
@@ -32,6 +32,7 @@ def scored(accuracy, weights="raw", loss=0.02, total=10_000, split=SPLIT):
         epoch=15,
         accuracy=100 * correct / total,
         loss=loss,
+        calibrated_loss=calibrated_loss,
         correct=correct,
         total=total,
     )

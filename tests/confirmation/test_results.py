@@ -12,7 +12,7 @@ from mnist_compact.config.composition import compose
 from mnist_compact.config.schema import to_record
 from mnist_compact.confirmation import reranking, save_experiment
 from mnist_compact.confirmation.confirmation import Confirmation
-from mnist_compact.confirmation.results import SeedResults
+from mnist_compact.confirmation.results import SeedResults, ranking_table
 from mnist_compact.confirmation.save_experiment import header, save
 from mnist_compact.confirmation.seed_pool import seed_folder
 from mnist_compact.confirmation.sources import of_trials
@@ -144,6 +144,27 @@ def ranked(tmp_path, monkeypatch):
         return [folder.name for folder, _ in first.candidates]
 
     return rank
+
+
+def test_ranking_by_calibrated_loss(tmp_path, monkeypatch):
+    monkeypatch.setattr(reranking.seed_pool, "train", lambda requested, jobs, callbacks: [])
+    for name, accuracy, loss in (("a", 99.4, 0.021), ("b", 99.3, 0.019), ("c", 99.5, 0.020)):
+        Confirmation.of(name, "a test", compose(), SPLIT, set()).write(tmp_path / name)
+        for seed in (1000, 1001):
+            write_seed(tmp_path / name, seed, scored(accuracy, calibrated_loss=loss))
+    folders = [tmp_path / name for name in "abc"]
+    first = next(reranking.rank(folders, 2, jobs=1, by="calibrated_loss"))
+    assert [folder.name for folder, _ in first.candidates] == ["b", "c", "a"]
+    assert [*ranking_table([results for _, results in first.candidates])["calibrated loss"]] == [0.019, 0.02, 0.021]
+
+
+def test_ranking_by_a_loss_that_earlier_records_lack_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(reranking.seed_pool, "train", lambda requested, jobs, callbacks: [])
+    Confirmation.of("old", "a test", compose(), SPLIT, set()).write(tmp_path / "old")
+    for seed in (1000, 1001):
+        write_seed(tmp_path / "old", seed, scored(99.4))
+    with pytest.raises(ConfigError, match="the runs of old were made by an earlier version"):
+        next(reranking.rank([tmp_path / "old"], 2, jobs=1, by="calibrated_loss"))
 
 
 def test_ranking_puts_diverged_seeds_behind_lower_means(ranked):

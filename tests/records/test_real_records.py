@@ -79,7 +79,8 @@ def test_every_run_is_a_row_with_its_records_figures(outputs):
         told = {column for column in row if column.endswith(("_last", "_best")) and not pd.isna(row[column])}
         for score in record.scores:
             weights = "" if score.weights == "raw" else f"{score.weights}_"
-            for measure in (*MEASURES, *(["epoch"] if score.at == "best" else [])):
+            others = ["epoch"] if score.at == "best" else [] if score.split == "train" else ["calibrated_loss"]
+            for measure in (*MEASURES, *others):
                 column = f"{score.split}_{weights}{measure}_{score.at}"
                 assert row[column] == getattr(score, measure)
                 told.remove(column)
@@ -106,6 +107,9 @@ def test_metrics_agree_with_the_scores_of_the_record(outputs):
             (row,) = metrics[metrics["epoch"] == score.epoch].to_dict("records")
             assert row[f"{prefix}_accuracy"] == pytest.approx(score.accuracy)
             assert row[f"{prefix}_loss"] == pytest.approx(score.loss)
+            if score.split != "train":
+                assert row[f"{prefix}_calibrated_loss"] == pytest.approx(score.calibrated_loss)
+                assert 0 < score.calibrated_loss <= score.loss + 1e-6
             assert row[f"{prefix}_correct"] == score.correct
 
 

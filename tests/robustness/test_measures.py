@@ -12,7 +12,6 @@ from mnist_compact.robustness.measures import (
     HARDEST,
     abstention,
     calibration_error,
-    fitted_temperature,
     measure,
     reliability,
 )
@@ -56,20 +55,6 @@ def test_calibration_error_of_one_bin_is_the_gap_between_confidence_and_accuracy
     even = torch.full((4, 2), math.log(0.5))
     even[:, 0] += 1e-6  # the first class is the answer
     assert calibration_error(reliability(even, torch.tensor([0, 0, 0, 1]))) == pytest.approx(25, abs=0.01)
-
-
-@pytest.mark.parametrize("factor", [0.3, 1.0, 4.0])
-def test_the_fitted_temperature_minimises_the_log_loss(logits, labels, factor):
-    """At the minimum the mean logit of the labels is the mean of the expected logits: the derivative is zero."""
-    scaled = (factor * logits).double()
-    probabilities = (scaled / fitted_temperature(scaled.log_softmax(1), labels)).softmax(1)
-    expected, of_label = (probabilities * scaled).sum(1).mean(), scaled.gather(1, labels.view(-1, 1)).mean()
-    assert expected.item() == pytest.approx(of_label.item(), abs=1e-3 * factor)
-
-
-def test_the_temperature_of_answers_that_are_all_right_is_the_lowest():
-    logits = torch.tensor([[0.2, 0.0], [0.0, 0.2]])
-    assert fitted_temperature(logits, torch.tensor([0, 1])) == pytest.approx(0.05, rel=0.01)
 
 
 def test_abstention_answers_the_most_confident_images_first():

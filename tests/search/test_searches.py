@@ -211,7 +211,7 @@ def test_several_objectives_end_in_a_pareto_set(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("objective", ["accuracy", "loss"])
+@pytest.mark.parametrize("objective", ["accuracy", "loss", "calibrated_loss"])
 def test_a_pruner_stops_trials_and_their_curves_stay(tmp_path, objective):
     line = (*SMOKE, "train.epochs=3", "hydra.sweeper.n_trials=6", "hydra/sweeper/pruner=percentile")
     line = (*line, f"hydra.sweeper.objectives=[{objective}]")

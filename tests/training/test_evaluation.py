@@ -1,12 +1,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.optimize import minimize_scalar
 from torch import nn
 
-from mnist_compact.data.datasets import make_synthetic
+from mnist_compact.data.datasets import Split, make_synthetic
 from mnist_compact.models.norm_dropout import NormDropout
 from mnist_compact.training import evaluation
-from mnist_compact.training.evaluation import estimate_batchnorm, evaluate
+from mnist_compact.training.evaluation import estimate_batchnorm, evaluate, fitted_temperature, score
 from mnist_compact.training.step import WeightAverage
 
 
@@ -27,6 +28,39 @@ def test_evaluation_scores_every_image_once_in_evaluation_mode(configure, monkey
     assert scored.correct == int((logits.argmax(1) == data.evaluation.labels).sum())
     assert scored.total == 70
     assert scored.accuracy == pytest.approx(100 * scored.correct / 70)
+
+
+@pytest.mark.parametrize("factor", [0.06, 0.3, 1.0, 4.0, 15.0])
+def test_fitted_temperature_is_that_of_scipys_minimiser(factor):
+    """Labels drawn from the probabilities of logits that are then scaled: the temperature is about the factor."""
+    logits = 3 * torch.randn(2000, 10, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    labels = torch.multinomial(logits.softmax(1), 1, generator=torch.Generator().manual_seed(2)).view(-1)
+
+    def loss(temperature):
+        return F.cross_entropy(factor * logits / temperature, labels).item()
+
+    found = minimize_scalar(loss, bounds=(0.05, 20), method="bounded", options={"xatol": 1e-7}).x
+    assert fitted_temperature((factor * logits).log_softmax(1), labels) == pytest.approx(found, rel=1e-4)
+    assert found == pytest.approx(factor, rel=0.1)
+
+
+def test_temperature_stays_in_its_range():
+    logits = torch.tensor([[0.2, 0.0], [0.0, 0.2]])
+    assert fitted_temperature(logits, torch.tensor([0, 1])) == pytest.approx(0.05)  # all answers are right
+    assert fitted_temperature(logits, torch.tensor([1, 0])) == pytest.approx(20)  # all are wrong
+
+
+def test_calibrated_loss_does_not_depend_on_the_scale_of_the_logits():
+    """Label smoothing makes a network less confident, which changes its loss but not its calibrated loss."""
+    logits = 3 * torch.randn(300, 10, generator=torch.Generator().manual_seed(1))
+    labels = torch.multinomial(logits.softmax(1), 1, generator=torch.Generator().manual_seed(2)).view(-1)
+    split = Split("holdout", torch.arange(300).view(-1, 1, 1).expand(-1, 28, 28).to(torch.int32), labels)
+    confident, cautious = (
+        score(lambda images, scale=scale: scale * logits[images[:, 0, 0].long()], split) for scale in (1.0, 0.3)
+    )
+    assert cautious.loss > confident.loss + 0.1
+    assert cautious.calibrated_loss == pytest.approx(confident.calibrated_loss, rel=1e-5)
+    assert confident.calibrated_loss < confident.loss
 
 
 def test_estimated_statistics_are_those_of_each_norms_input(configure):
