@@ -96,7 +96,8 @@ class CompactSweeperConfig:
     sampler: SamplerConfig = MISSING  # chosen by hydra/sweeper/sampler=NAME
     pruner: PrunerConfig = MISSING  # chosen by hydra/sweeper/pruner=NAME
     seed: int = 0  # of the sampler, combined with the number of trials so far
-    objectives: list[str] = field(default_factory=lambda: ["accuracy"])  # accuracy, loss, calibrated_loss, parameters, macs
+    # accuracy, loss, calibrated_loss, parameters, macs
+    objectives: list[str] = field(default_factory=lambda: ["accuracy"])
     params: dict[str, str] = field(default_factory=dict)  # key → sweep in Hydra's override grammar
     branches: dict[str, BranchConfig] = field(default_factory=dict)  # name → conditional parameters
     enqueue: list[dict[str, Any]] = field(
