@@ -92,7 +92,7 @@ FAULTS = (
     ),
     fault(
         "mnist_compact/search/coordinator.py",
-        "min(self.workers.jobs, self.most - tally(trials).ended)",
+        "min(self.workers.jobs, self.max_trials - tally(trials).ended)",
         "self.workers.jobs",
         "more workers are started than trials are left",
         "tests/search/test_coordinator.py",
