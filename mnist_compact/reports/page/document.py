@@ -75,8 +75,8 @@ def write_page(frame: "pd.DataFrame", paths: Sequence[Path], out: Path, choice: 
         OSError: If `out` cannot be written.
     """
     text = render(page_data(frame, paths, choice))
-    with replacing(out) as beside:
-        beside.write_text(text, encoding="utf-8")
+    with replacing(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def page_data(frame: "pd.DataFrame", paths: Sequence[Path], choice: PageFilter | None = None) -> Json:
