@@ -25,7 +25,7 @@ SIDES = ("fast", "plain")
 
 
 def train_fast(seed: int, epochs: int) -> float:
-    """Test accuracy in per cent."""
+    """Train with this project, and return the test accuracy in per cent."""
     from mnist_compact.cli.run_display import TerminalCallback
     from mnist_compact.runs.trainer import run
 
@@ -37,7 +37,7 @@ def train_fast(seed: int, epochs: int) -> float:
 
 
 def train_plain(seed: int, epochs: int) -> float:
-    """The same recipe without this project's training, layers, optimizers and augmentation."""
+    """Train the same recipe without this project's training, layers, optimizers and augmentation."""
     import torch
     import torch.nn.functional as F
     from torch.utils.data import DataLoader
@@ -74,7 +74,7 @@ def train(task: tuple[str, int, int]) -> tuple[str, int, float]:
 
 
 def permutation_p(first: Sequence[float], second: Sequence[float]) -> float:
-    """The two-sided p-value: the share of all divisions into two groups whose means differ at least as much."""
+    """Return the two-sided p-value: the share of all divisions into two groups whose means differ at least as much."""
     values, observed = [*first, *second], abs(statistics.mean(first) - statistics.mean(second))
     extreme = total = 0
     for chosen in itertools.combinations(range(len(values)), len(first)):

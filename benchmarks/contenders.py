@@ -29,12 +29,12 @@ HEAD_START = 4  # batches of the reference before the clock starts, so that its 
 
 
 def per_batch(start: float, batches: int) -> float:
-    """Milliseconds per batch since `start`."""
+    """Return the milliseconds per batch since `start`."""
     return 1000 * (time.perf_counter() - start) / batches
 
 
 class PilImages(Dataset[tuple[Tensor, int]]):
-    """Like torchvision.datasets.MNIST, it makes a PIL image of the bytes and applies the transforms."""
+    """A data set that makes a PIL image of the bytes and applies the transforms, like torchvision.datasets.MNIST."""
 
     def __init__(self, split: Split, transform: Callable[[Image.Image], Tensor]) -> None:
         self.split, self.transform = split, transform
@@ -48,7 +48,7 @@ class PilImages(Dataset[tuple[Tensor, int]]):
 
 
 def usual_transforms(data: Datasets) -> Callable[[Image.Image], Tensor]:
-    """torchvision's counterpart of augment=jitter_rotate."""
+    """Return torchvision's counterpart of augment=jitter_rotate."""
     steps = [
         transforms.ColorJitter(0.1, 0.1),
         transforms.RandomRotation(7),
@@ -60,14 +60,14 @@ def usual_transforms(data: Datasets) -> Callable[[Image.Image], Tensor]:
 
 
 def reference_loader(data: Datasets, batches: int, size: int, workers: int) -> DataLoader[Any]:
-    """Its workers stay alive between measurements. It yields no more indices than one measurement needs."""
+    """Return a loader with workers that stay alive. It yields no more indices than one measurement needs."""
     images = PilImages(data.train, usual_transforms(data))
     sampler = RandomSampler(images, num_samples=(HEAD_START + batches) * size)
     return DataLoader(images, size, sampler=sampler, num_workers=workers, persistent_workers=workers > 0)
 
 
 def plain_network(config: CompactConfig) -> nn.Sequential:
-    """The configured network made of torch's own layers, in the contiguous memory layout."""
+    """Return the configured network made of torch's own layers, in the contiguous memory layout."""
     plain = config.activation is Activation.relu and config.norm is Norm.batch
     assert (plain and config.head.kind is HeadKind.conv1x1) or not config.dropout, (
         "the reference exists for m3 and compact only"
@@ -103,7 +103,7 @@ class Reference:
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=0.01, weight_decay=1e-4)
 
     def __call__(self) -> float:
-        """Milliseconds per batch."""
+        """Return the milliseconds per batch."""
         self.network.train()
         loss_sum, correct, start = 0.0, 0, 0.0
         for step, (images, labels) in enumerate(self.loader):
@@ -155,14 +155,14 @@ class Ours:
         self.epoch = 0
 
     def train(self) -> float:
-        """Milliseconds per batch. Each call trains the next epoch; the first one follows after the last."""
+        """Return the milliseconds per batch. Each call trains the next epoch; the first one follows after the last."""
         self.epoch = self.epoch % self.plan.epochs + 1
         start = time.perf_counter()
         train_epoch(self.step, self.batches, self.plan, self.epoch, lambda view: None)
         return per_batch(start, len(self.batches))
 
     def load(self) -> float:
-        """Milliseconds per batch without the step: shuffling, assembling and augmenting images, metrics, callbacks."""
+        """Return the milliseconds per batch of all work except the step: images, augmentation, metrics, callbacks."""
         step, callback = self.step, TerminalCallback()
         logits, loss, seen = torch.zeros(self.batches.size, 10), torch.zeros(()), 0
         start = time.perf_counter()
@@ -174,7 +174,7 @@ class Ours:
         return per_batch(start, len(self.batches))
 
     def evaluate(self) -> float:
-        """Milliseconds for all evaluation images."""
+        """Return the milliseconds for all evaluation images."""
         start = time.perf_counter()
         evaluate(self.model, self.batches.data)
         return per_batch(start, 1)
@@ -198,7 +198,7 @@ class Floor:
             self.work.append((module, x, weight, gradient))
 
     def __call__(self) -> float:
-        """Milliseconds per batch."""
+        """Return the milliseconds per batch."""
         start = time.perf_counter()
         for _ in range(self.batches):
             for module, x, weight, gradient in self.work:
@@ -209,7 +209,7 @@ class Floor:
 
 @torch.no_grad()
 def convolution_inputs(network: nn.Module, size: int) -> list[tuple[nn.Conv2d, torch.Size]]:
-    """The network's convolutions in order, with the shape of each input for a batch of `size` images."""
+    """Return the network's convolutions in order, with the shape of each input for a batch of `size` images."""
     seen: list[tuple[nn.Conv2d, torch.Size]] = []
     hooks = [
         module.register_forward_hook(lambda module, inputs, _: seen.append((module, inputs[0].shape)))

@@ -32,7 +32,7 @@ EPOCH_STEPS = 469  # 60,000 images in batches of 128
 
 
 def contenders(batches: int, *, synthetic: bool) -> dict[str, Measure]:
-    """Name → measurement in ms. A name begins with that of the network; the variants of a program share a prefix."""
+    """Return measurements in ms by name. A name begins with the network's; the variants of a program share a prefix."""
     data, size = images(synthetic=synthetic), 128
     loaders = {workers: reference_loader(data, batches, size, workers) for workers in (0, 2)}
     measures: dict[str, Measure] = {}
@@ -53,7 +53,7 @@ def contenders(batches: int, *, synthetic: bool) -> dict[str, Measure]:
 
 
 def summarise(samples: Samples) -> tuple[dict[str, dict[str, Any]], dict[str, Spread]]:
-    """The times and ratios of each network, and the shares in per cent."""
+    """Return the times and ratios of each network, and the shares in per cent."""
     table: dict[str, dict[str, Any]] = {}
     for name in NETWORKS:
         ours = f"{name}/ours"

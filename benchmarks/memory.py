@@ -43,7 +43,7 @@ def memory_above_torch(threads: int, *, synthetic: bool) -> RunMemory:
 
 
 def peak(code: str, *arguments: str, environment: Mapping[str, str]) -> float:
-    """Peak resident memory in MB of a Python process that runs `code`."""
+    """Return the peak resident memory in MB of a Python process that runs `code`."""
     with tempfile.TemporaryDirectory() as folder:
         status = Path(folder) / "status"
         command = [sys.executable, "-c", code, str(status), *arguments]

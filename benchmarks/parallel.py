@@ -23,7 +23,7 @@ PATIENCE = 600  # seconds until a run that does not answer counts as failed
 
 
 def run(threads: int, batches: int, synthetic: bool, barrier: Barrier, over: Event) -> None:
-    """The process of a run: it trains on its images each time the barrier opens, and then waits at the barrier."""
+    """Train on the images each time the barrier opens, and then wait at the barrier; runs in a process of its own."""
     import torch
 
     from benchmarks.contenders import Ours
@@ -57,7 +57,7 @@ class Runs:
             process.start()
 
     def __call__(self) -> float:
-        """Images per second of all processes together."""
+        """Return the images per second of all processes together."""
         self.barrier.wait()
         start = time.perf_counter()
         self.barrier.wait()

@@ -97,7 +97,7 @@ def _record(number: int, rows: list[dict[str, float]], draw: random.Random) -> R
 
 
 def _confusion(correct: int, draw: random.Random) -> list[list[int]]:
-    """A confusion matrix of 10,000 images."""
+    """Return a confusion matrix of 10,000 images."""
     matrix = [[correct // 10 if column == row else 0 for column in range(10)] for row in range(10)]
     matrix[0][0] += correct % 10
     for _ in range(10_000 - correct):
@@ -107,7 +107,7 @@ def _confusion(correct: int, draw: random.Random) -> list[list[int]]:
 
 
 def _config(number: int, draw: random.Random) -> dict[str, Any]:
-    """A configuration of the size of the `compact` models."""
+    """Return a configuration of the size of the `compact` models."""
     layer = {"kernel": 3, "padding": 1, "stride": 1, "kind": "conv", "residual": False, "pool": "none", "enabled": True}
     names = [f"conv{i}" for i in range(1, 8)]
     return {
@@ -150,13 +150,13 @@ def contenders(folder: Path) -> dict[str, Callable[[], float]]:
         line = [sys.executable, "-m", "mnist_compact.report", str(folder), "--by", "study"]
         subprocess.run(line, check=True, stdout=subprocess.DEVNULL, timeout=300)
 
-    turns: dict[str, Callable[[], object]] = {
+    work: dict[str, Callable[[], object]] = {
         "lower bound": lambda: read_files(folder),
         "cold": cold,
         "warm": lambda: len(load_runs(folder)),
         "command, warm": command,
     }
-    return {name: timed(turn) for name, turn in turns.items()}
+    return {name: timed(call) for name, call in work.items()}
 
 
 def main() -> int:

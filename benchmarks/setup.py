@@ -13,12 +13,12 @@ EVALUATION_IMAGES = 10_000
 
 
 def configured(*overrides: str) -> RunConfig:
-    """The configuration of experiment=m3_reference (model 3, jitter_rotate, Adam, batches of 128) with overrides."""
+    """Return the configuration of experiment=m3_reference (m3, jitter_rotate, Adam, batches of 128) with overrides."""
     return compose("experiment=m3_reference", *overrides)
 
 
 def images(*, synthetic: bool) -> Datasets:
-    """MNIST, or the same number of random images of the same size."""
+    """Return MNIST, or the same number of random images of the same size."""
     if not synthetic:
         return MnistConfig(name="mnist").load(print)
     generator = torch.Generator().manual_seed(0)
@@ -31,6 +31,6 @@ def images(*, synthetic: bool) -> Datasets:
 
 
 def part(data: Datasets, count: int) -> Datasets:
-    """The same data with the first `count` training images only."""
+    """Return the same data with the first `count` training images only."""
     train = data.train
     return Datasets(Split(train.name, train.images[:count], train.labels[:count]), data.evaluation, data.mean, data.std)

@@ -45,7 +45,7 @@ PAIRS = {
 
 
 def commands(folder: Path, *, synthetic: bool) -> dict[str, list[str]]:
-    """Name → command line; `folder` contains the empty application."""
+    """Return command lines by name; `folder` contains the empty application."""
     (folder / "config.yaml").write_text("key: none\n")
     app = folder / "bare.py"
     app.write_text(BARE_APP)

@@ -44,8 +44,8 @@ def exported(path: Path, trials: int) -> None:
     quieten()
     register()
     with hydra.initialize_config_dir(str(configuration_folder())):
-        words = ["hydra/help=default", "sweeps=smoke"]
-        config = hydra.compose("config", overrides=words, return_hydra_config=True)
+        overrides = ["hydra/help=default", "sweeps=smoke"]
+        config = hydra.compose("config", overrides=overrides, return_hydra_config=True)
     frozen = take_snapshot(config.hydra.sweeper, WORDS)
     storage = InMemoryStorage()
     study = optuna.create_study(study_name="large", storage=storage, direction="maximize")
@@ -105,21 +105,21 @@ def measure(folder: Path, trials: int) -> tuple[dict[str, float], dict[str, floa
     seconds, cpu = {}, {}
     used = _cpu_of_children()
     for name, command in {"import": [*study, "import", file.name], "show": [*study, "show", "large"]}.items():
-        began = time.perf_counter()
+        start = time.perf_counter()
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        seconds[name] = time.perf_counter() - began
+        seconds[name] = time.perf_counter() - start
         cpu[name], used = _cpu_of_children() - used, _cpu_of_children()
     home = folder / "outputs/sweeps/large"
     settings = [f"hydra.sweeper.n_trials={trials + 1}", "hydra.sweeper.n_jobs=1"]
     line = [sys.executable, "-m", "mnist_compact", f"resume={home}", *settings]
-    began = time.perf_counter()
+    start = time.perf_counter()
     search = subprocess.Popen(line, cwd=folder, stdout=subprocess.DEVNULL)
     try:
         while not any(home.glob("trials/*")):
             if search.poll() is not None:
                 raise SystemExit("the search has ended without a trial")
             time.sleep(0.05)
-        seconds["first trial"] = time.perf_counter() - began
+        seconds["first trial"] = time.perf_counter() - start
     finally:
         search.terminate()
         search.wait()
@@ -128,7 +128,7 @@ def measure(folder: Path, trials: int) -> tuple[dict[str, float], dict[str, floa
 
 
 def _cpu_of_children() -> float:
-    """CPU seconds of all processes that have ended and been waited for, also by one of them."""
+    """Return the CPU seconds of all processes that have ended and been waited for, also by one of them."""
     times = os.times()
     return times.children_user + times.children_system
 

@@ -27,11 +27,11 @@ class Spread:
         return f"{self.median:{form}} [{self.lowest:{form}}–{self.highest:{form}}]"
 
 
-def timed(turn: Callable[[], object]) -> Measure:
+def timed(work: Callable[[], object]) -> Measure:
     def measure() -> float:
-        """Seconds."""
+        """Return the seconds of one call."""
         start = time.perf_counter()
-        turn()
+        work()
         return time.perf_counter() - start
 
     return measure
@@ -56,12 +56,12 @@ def interleave(contenders: Mapping[str, Measure], rounds: int) -> Samples:
 def paired(
     first: Iterable[float], second: Iterable[float], combine: Callable[[float, float], float] = truediv
 ) -> Spread:
-    """The median over the rounds of `combine` of two values of the same round."""
+    """Return the median over the rounds of `combine` of two values of the same round."""
     return Spread.of(combine(a, b) for a, b in zip(first, second, strict=True))
 
 
 def fastest(samples: Samples, prefix: str) -> str:
-    """The name with the lowest median among those that start with `prefix`."""
+    """Return the name with the lowest median among those that start with `prefix`."""
     return min((name for name in samples if name.startswith(prefix)), key=lambda name: statistics.median(samples[name]))
 
 
@@ -95,7 +95,7 @@ def machine_line(environment: Mapping[str, Any]) -> str:
 
 
 def verdict(musts: Iterable[Must], *, check: bool) -> int:
-    """The exit code: 1 if `check` is true and a limit is missed. The missed limits are printed on stderr."""
+    """Return the exit code: 1 if `check` is true and a limit is missed. The missed limits are printed on stderr."""
     missed = [must for must in musts if not must.kept]
     if check and missed:
         print("missed: " + "; ".join(must.name for must in missed), file=sys.stderr)

@@ -1,1 +1,1 @@
-"""What the repository needs and the installed package does not."""
+"""Programs for the maintenance of the repository, which are not part of the installed package."""

@@ -44,21 +44,21 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             onnx = Path(folder) / "net.onnx"
             rows.append(_row(name, "ONNX", write_onnx(classifier, data.evaluation, onnx)))
-            for form, done in (
+            for form, export in (
                 ("C, float", write_float(classifier, name, data, Path(folder) / "c", check=True)),
                 ("C, 8 bits", write_int8(classifier, name, data, Path(folder) / "c_int8")),
             ):
-                rows.append(_row(name, form, done.agreement, done))
+                rows.append(_row(name, form, export.agreement, export))
         print(pd.DataFrame(rows[-3:]).to_string(index=False), flush=True)
     with replacing(PAGE) as temporary:
         temporary.write_text(TEXT + to_markdown(pd.DataFrame(rows)), encoding="utf-8")
 
 
-def _row(name: str, form: str, agreement: Agreement, done: CExport | None = None) -> dict[str, str]:
+def _row(name: str, form: str, agreement: Agreement, export: CExport | None = None) -> dict[str, str]:
     size = dict.fromkeys(("flash (bytes)", "data (bytes)", "RAM (bytes)"), "")
-    if done is not None:
-        flash = "" if done.code_bytes is None else f"{done.code_bytes:,}"
-        size = dict(zip(size, (flash, f"{done.source.data_bytes:,}", f"{done.source.memory_bytes:,}"), strict=True))
+    if export is not None:
+        flash = "" if export.code_bytes is None else f"{export.code_bytes:,}"
+        size = dict(zip(size, (flash, f"{export.source.data_bytes:,}", f"{export.source.memory_bytes:,}"), strict=True))
     return {
         "network": name,
         "export": form,

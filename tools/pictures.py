@@ -1,8 +1,8 @@
 """Draw every picture in docs/ from the records in evidence/ and a network: `python -m tools.pictures`.
 
-Beside the pictures it writes docs/pictures.json: a digest of each picture and of everything that they were drawn from.
-A test compares these with the files that are there, so a picture that is older than its records is noticed. Chromium
-must be installed (`apt-get install chromium`), and the extra `test`, which brings Playwright.
+It also writes docs/pictures.json: a digest of each picture and of everything that the pictures were drawn from. A test
+compares these digests with the committed files, and so detects a picture that is older than its records. Chromium must
+be installed (`apt-get install chromium`), and the extra `test`, which contains Playwright.
 """
 
 import hashlib
@@ -42,16 +42,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         drawn = [draw_curves(Path(folder)), *draw_page(Path(folder)), draw_drawing(Path(folder))]
         for path in drawn:
-            with replacing(DOCS / path.name) as beside:
-                shutil.copyfile(path, beside)
+            with replacing(DOCS / path.name) as temporary:
+                shutil.copyfile(path, temporary)
     pictures = {path.name: digest([DOCS / path.name], DOCS) for path in drawn}
-    with replacing(MANIFEST) as beside:
-        beside.write_text(json.dumps({"pictures": pictures, "sources": sources}, indent=1, sort_keys=True) + "\n")
+    with replacing(MANIFEST) as temporary:
+        temporary.write_text(json.dumps({"pictures": pictures, "sources": sources}, indent=1, sort_keys=True) + "\n")
     print(f"{MANIFEST}: {', '.join(sorted(pictures))}")
 
 
 def digest(paths: Iterable[Path], root: Path = Path()) -> str:
-    """A digest of the names below `root` and of the contents of files."""
+    """Return a digest of the names below `root` and of the contents of files."""
     hashed = hashlib.sha256()
     for path in sorted(paths):
         content = path.read_bytes()
@@ -60,9 +60,9 @@ def digest(paths: Iterable[Path], root: Path = Path()) -> str:
 
 
 def digests_of_sources(root: Path = Path()) -> dict[str, str]:
-    """A digest of each confirmation, study and other record in evidence/, and of the published results.
+    """Return a digest of each confirmation, study and other record in evidence/, and of the published results.
 
-    Texts for people are left out, since nothing is drawn from them.
+    Texts are left out, because nothing is drawn from them.
     """
     files = [Path(folder, name) for folder, _, names in os.walk(root / EVIDENCE) for name in names]
     sources = defaultdict(list, {str(PUBLISHED): [root / PUBLISHED]})
@@ -73,7 +73,7 @@ def digests_of_sources(root: Path = Path()) -> dict[str, str]:
 
 
 def draw_curves(folder: Path) -> Path:
-    """The learning curves of the run of `experiment=m3_logged`."""
+    """Draw the learning curves of the run of `experiment=m3_logged`."""
     from mnist_compact.reports import plots
 
     copied = Path(shutil.copytree(CURVES_OF, folder / "run"))
@@ -81,7 +81,7 @@ def draw_curves(folder: Path) -> Path:
 
 
 def draw_page(folder: Path) -> list[Path]:
-    """The page of all records, and details of it."""
+    """Photograph the page of all records, and details of it."""
     from mnist_compact.cli.report import main as report
 
     file = folder / "page.html"
@@ -99,7 +99,7 @@ def draw_page(folder: Path) -> list[Path]:
 
 
 def draw_drawing(folder: Path) -> Path:
-    """The page for drawing, with a digit and the receptive field of a unit."""
+    """Photograph the page for drawing, with a digit and the receptive field of a unit."""
     from mnist_compact.cli.draw import main as draw
 
     file, picture = folder / "draw.html", folder / "draw.png"
@@ -121,7 +121,7 @@ def draw_drawing(folder: Path) -> Path:
 
 @contextmanager
 def opened(file: Path) -> Iterator["Page"]:
-    """A page in the system's Chromium, without a network."""
+    """Open a page in the system's Chromium, without a network."""
     from playwright.sync_api import sync_playwright
 
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -139,7 +139,7 @@ def opened(file: Path) -> Iterator["Page"]:
 
 
 def shoot(page: "Page", path: Path, element: str, *, until: str | None = None) -> None:
-    """Photograph an element, down to the lower edge of the element `until` where that is given."""
+    """Photograph an element, down to the lower edge of the element `until` if it is given."""
     for figure in page.locator(f"{element} .figure").all():  # charts are drawn when they come into view
         figure.scroll_into_view_if_needed()
         figure.locator(".main-svg").first.wait_for()

@@ -1,7 +1,7 @@
 """Write the reference pages in docs/reference/: `python -m tools.reference`.
 
 The pages are made from the parsers, the config classes, the record's classes, the exit codes and the public API. A test
-compares them with the committed files, so a page that is older than the code is noticed.
+compares them with the committed files, and so detects a page that is older than the code.
 """
 
 import argparse
@@ -30,21 +30,21 @@ def main() -> None:
     """Write all pages."""
     (ROOT / FOLDER).mkdir(parents=True, exist_ok=True)
     for name, text in pages().items():
-        with replacing(ROOT / FOLDER / name) as beside:
-            beside.write_text(text, encoding="utf-8")
+        with replacing(ROOT / FOLDER / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     print(f"{FOLDER}: {', '.join(sorted(pages()))}")
 
 
 def pages() -> dict[str, str]:
-    """The text of every reference page by its file name."""
-    made = {
+    """Return the text of every reference page by its file name."""
+    texts = {
         "commands.md": commands(),
         "configuration.md": configuration(),
         "exit-codes.md": exit_codes(),
         "python-api.md": python_api(),
         "record.md": record(),
     }
-    return {name: f"{GENERATED}{text.rstrip()}\n" for name, text in made.items()}
+    return {name: f"{GENERATED}{text.rstrip()}\n" for name, text in texts.items()}
 
 
 class Entry(NamedTuple):
@@ -57,7 +57,7 @@ class Entry(NamedTuple):
 
 
 def entries(owner: type[Any] | ModuleType) -> list[Entry]:
-    """Fields of a class, those of its bases first, or assigned names of a module."""
+    """Return the fields of a class, those of its bases first, or the assigned names of a module."""
     found: dict[str, Entry] = {}
     owners = [owner] if isinstance(owner, ModuleType) else [*reversed(owner.__mro__)]
     for each in owners:
@@ -82,7 +82,7 @@ def _entries_of(body: Iterable[ast.stmt], source: str) -> Iterator[Entry]:
 
 
 def _comments(source: str) -> dict[int, tuple[bool, str]]:
-    """Line number → whether the comment has the line to itself, and its text."""
+    """Map the line number of each comment to whether it is alone on its line, and to its text."""
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     return {
         token.start[0]: (token.line.lstrip().startswith("#"), token.string.lstrip("# "))
@@ -92,7 +92,7 @@ def _comments(source: str) -> dict[int, tuple[bool, str]]:
 
 
 def _comment_of(node: ast.stmt, comments: dict[int, tuple[bool, str]]) -> str:
-    """The comment behind a statement with the lines that continue it, or the comment on the lines above."""
+    """Return the comment behind a statement with the lines that continue it, or the comment on the lines above."""
     last = node.end_lineno or node.lineno
     behind = [number for number in range(node.lineno, last + 1) if number in comments]
     if behind:
@@ -109,7 +109,7 @@ def _comment_of(node: ast.stmt, comments: dict[int, tuple[bool, str]]) -> str:
 
 
 def _default(value: ast.expr | None) -> str:
-    """The default as a person would write it; for `field(default_factory=list)` that is `list()`."""
+    """Return the default as a person would write it; for `field(default_factory=list)` that is `list()`."""
     if value is None:
         return "required"
     if isinstance(value, ast.Call) and isinstance(value.func, ast.Name):
@@ -127,7 +127,7 @@ def _default(value: ast.expr | None) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, without the columns in which no row has a value."""
+    """Return a Markdown table, without the columns in which no row has a value."""
     rows = [[" ".join(cell.replace("|", "\\|").split()) for cell in row] for row in rows]
     used = [place for place in range(len(header)) if any(row[place] for row in rows)]
     lines = [[header[place] for place in used], ["---"] * len(used), *([row[place] for place in used] for row in rows)]
@@ -135,14 +135,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def fields_table(owner: type[Any], *, prefix: str = "", without: Iterable[str] = ()) -> str:
-    """One row for each field: key, type, default, meaning."""
+    """Return one row for each field: key, type, default, meaning."""
     shown = [entry for entry in entries(owner) if entry.name not in {*without}]
     rows = [(f"`{prefix}{each.name}`", f"`{each.type}`", f"`{each.default}`", each.comment) for each in shown]
     return table(("key", "type", "default", "meaning"), rows)
 
 
 def summary(owner: Any) -> str:
-    """The docstring of a class as it stands there, in one paragraph each; none for a generated one."""
+    """Return the docstring of a class, with each paragraph on one line; empty for a generated docstring."""
     text = inspect.getdoc(owner) if "__doc__" in vars(owner) else None
     if not text or text.startswith(f"{owner.__name__}("):
         return ""
@@ -153,7 +153,7 @@ def summary(owner: Any) -> str:
 
 
 def commands() -> str:
-    """The page of all commands and their options."""
+    """Return the page of all commands and their options."""
     from mnist_compact.cli import confirm, draw, evaluate, export, predict, report_options, study, train
     from mnist_compact.zoo import __main__ as zoo
 
@@ -218,7 +218,7 @@ def _sentence(text: str) -> str:
 
 
 def options_of(group: str) -> list[str]:
-    """Names of the options of a config group, or of the search questions."""
+    """Return the names of the options of a config group, or of the search questions."""
     from mnist_compact.config.schema import configuration_folder
     from mnist_compact.config.sweeps_source import sweeps_folder
 
@@ -230,7 +230,7 @@ def options_of(group: str) -> list[str]:
 
 
 def configuration() -> str:
-    """The page of all config groups and keys."""
+    """Return the page of all config groups and keys."""
     from mnist_compact.cli.train import ABOUT_GROUPS
     from mnist_compact.config import sweeper
     from mnist_compact.config.schema import SCHEMAS
@@ -324,7 +324,7 @@ def _enums() -> str:
 
 
 def _texts(owner: type[Any] | ModuleType) -> list[tuple[str, str]]:
-    """The constants of a class or module that are strings, with their comments."""
+    """Return the constants of a class or module that are strings, with their comments."""
     return [(f"`{ast.literal_eval(each.default)}`", each.comment) for each in entries(owner) if each.default[:1] == "'"]
 
 
@@ -332,7 +332,7 @@ def _texts(owner: type[Any] | ModuleType) -> list[tuple[str, str]]:
 
 
 def record() -> str:
-    """The page of what a run folder holds."""
+    """Return the page of the files in a run folder and of the record."""
     from mnist_compact.common import run_files
     from mnist_compact.records import record as records
     from mnist_compact.reports.columns import COLUMNS
@@ -371,7 +371,7 @@ def record() -> str:
 
 
 def exit_codes() -> str:
-    """The page of exit codes."""
+    """Return the page of exit codes."""
     from mnist_compact.common import errors
 
     rows = [("`0`", "", "the work is done")]
@@ -393,7 +393,7 @@ def exit_codes() -> str:
 
 
 def python_api() -> str:
-    """The page of the public names; the site's builder puts the docstrings in."""
+    """Return the page of the public names; the site's builder inserts their docstrings."""
     import mnist_compact
 
     rows, parts = [], []

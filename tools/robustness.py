@@ -38,13 +38,13 @@ def main() -> None:
         split = split_of(from_record(card(name).config).data)
         measured[name] = measure(load(name), split, lambda line: print(f"  {line}", flush=True))
         add_robustness(card(name), measured[name].summary(), zoo_folder())
-    with replacing(PAGE) as beside:
-        beside.write_text(page(measured), encoding="utf-8")
+    with replacing(PAGE) as temporary:
+        temporary.write_text(page(measured), encoding="utf-8")
     print(PAGE.name)
 
 
 def page(measured: dict[str, Robustness]) -> str:
-    """The page as Markdown."""
+    """Return the page as Markdown."""
     parts = [INTRODUCTION, "## Overview\n", to_markdown(overview(measured))]
     strengths = pd.DataFrame(
         [
@@ -60,7 +60,7 @@ def page(measured: dict[str, Robustness]) -> str:
 
 
 def overview(measured: dict[str, Robustness]) -> pd.DataFrame:
-    """One row for each network."""
+    """Return one row for each network."""
     return pd.DataFrame(
         [
             {
@@ -79,7 +79,7 @@ def overview(measured: dict[str, Robustness]) -> pd.DataFrame:
 
 
 def by_corruption(figures: Robustness) -> pd.DataFrame:
-    """One row for each corruption."""
+    """Return one row for each corruption."""
     return pd.DataFrame(
         [
             {"corruption": name, **{f"accuracy {level}": accuracies[level - 1] for level in LEVELS}}

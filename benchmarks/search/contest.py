@@ -106,10 +106,12 @@ class ContenderResult:
 
     @classmethod
     def of(cls, name: str, costs: Mapping[str, Sequence[Cost | None]]) -> "ContenderResult":
-        mine, theirs = costs[name], costs[STOCK]
-        epochs, stock_epochs = ([math.inf if cost is None else cost.epochs for cost in who] for who in (mine, theirs))
+        own_costs, stock_costs = costs[name], costs[STOCK]
+        epochs, stock_epochs = (
+            [math.inf if cost is None else cost.epochs for cost in contender] for contender in (own_costs, stock_costs)
+        )
         seconds, stock_seconds = (
-            [math.inf if cost is None else cost.seconds for cost in who] for who in (mine, theirs)
+            [math.inf if cost is None else cost.seconds for cost in contender] for contender in (own_costs, stock_costs)
         )
         return cls(
             name=name,
@@ -117,7 +119,7 @@ class ContenderResult:
             seconds=statistics.median(seconds),
             epochs_ratio=ratio_of_medians(epochs, stock_epochs),
             seconds_ratio=ratio_of_medians(seconds, stock_seconds),
-            unreached=sum(cost is None for cost in mine) / len(mine),
+            unreached=sum(cost is None for cost in own_costs) / len(own_costs),
         )
 
 

@@ -70,8 +70,8 @@ class Curves:
                 accuracies = " ".join(f"{accuracy:.3f}" for accuracy in curve.accuracies)
                 seconds = " ".join(f"{second:.3f}" for second in curve.seconds)
                 rows.writerow([*point, curve.parameters, accuracies, seconds])
-        with replacing(path) as whole:
-            whole.write_text(text.getvalue())
+        with replacing(path) as temporary:
+            temporary.write_text(text.getvalue())
 
     @classmethod
     def read(cls, path: Path, question: SearchQuestion) -> "Curves":
@@ -158,7 +158,9 @@ class Recorder(Log):
             return False
 
         with tempfile.TemporaryDirectory() as folder:
-            done = run(config, Path(folder) / "run", self, pruning_callback=note, data=self.data)
-        if done.status is not Status.COMPLETED:
-            raise RuntimeError(f"{' '.join(self.question.overrides_of(point))}: {done.status}, {done.reason}")
-        return Curve(done.network.parameters, tuple(accuracies), tuple(self.seconds))
+            record_of_run = run(config, Path(folder) / "run", self, pruning_callback=note, data=self.data)
+        if record_of_run.status is not Status.COMPLETED:
+            raise RuntimeError(
+                f"{' '.join(self.question.overrides_of(point))}: {record_of_run.status}, {record_of_run.reason}"
+            )
+        return Curve(record_of_run.network.parameters, tuple(accuracies), tuple(self.seconds))

@@ -84,7 +84,7 @@ def compare(
     m3_trial_s = m3_trial(steps, synthetic=question.synthetic)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        both = [f"hydra.sweeper.n_trials={trials}", f"hydra.sweeper.n_jobs={cores()}", *question.arguments()]
+        shared = [f"hydra.sweeper.n_trials={trials}", f"hydra.sweeper.n_jobs={cores()}", *question.arguments()]
         stock = [
             *("hydra/sweeper=optuna", f"hydra/sweeper/sampler={stock_sampler}", "hydra.sweeper.sampler.seed=0"),
             *("hydra.sweeper.direction=maximize", f"hydra.sweep.dir={folder}/stock", f"hydra/launcher={launcher}"),
@@ -95,8 +95,8 @@ def compare(
             *pruner_overrides(pruner),
         ]
         return Comparison(
-            measured("stock", [*stock, *both], folder / "stock"),
-            measured("ours", [*ours, *both], folder / "ours" / "trials"),
+            measured("stock", [*stock, *shared], folder / "stock"),
+            measured("ours", [*ours, *shared], folder / "ours" / "trials"),
             overhead(trials_of(folder / "ours")),
             m3_trial_s,
         )
@@ -121,7 +121,7 @@ def measured(name: str, arguments: list[str], runs: Path) -> Outcome:
 
 
 def children_cpu_s() -> float:
-    """CPU seconds of all child processes that have ended, including their own child processes."""
+    """Return the CPU seconds of all child processes that have ended, including their own child processes."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
@@ -132,16 +132,16 @@ def trials_of(folder: Path) -> list[FrozenTrial]:
 
 
 def overhead(trials: Iterable[FrozenTrial]) -> float:
-    """Seconds per trial in which a worker neither trained nor evaluated, from its first proposal to its last result."""
+    """Return the seconds per trial in which a worker neither trained nor evaluated, from first proposal to end."""
     by_worker: dict[str, list[FrozenTrial]] = defaultdict(list)
     for trial in trials:
         by_worker[trial.user_attrs["lease"]["worker"]].append(trial)
     spent, count = 0.0, 0
-    for theirs in by_worker.values():
-        begun = min(trial.datetime_start for trial in theirs if trial.datetime_start)
-        ended = max(trial.datetime_complete for trial in theirs if trial.datetime_complete)
-        spent += (ended - begun).total_seconds() - sum(trial.user_attrs["seconds"] for trial in theirs)
-        count += len(theirs)
+    for trials_of_worker in by_worker.values():
+        begin = min(trial.datetime_start for trial in trials_of_worker if trial.datetime_start)
+        end = max(trial.datetime_complete for trial in trials_of_worker if trial.datetime_complete)
+        spent += (end - begin).total_seconds() - sum(trial.user_attrs["seconds"] for trial in trials_of_worker)
+        count += len(trials_of_worker)
     return spent / count
 
 

@@ -52,9 +52,9 @@ class Completed:
 
 @dataclass(slots=True, frozen=True)
 class Replay:
-    epoch_ends: tuple[float, ...]  # of every epoch of every trial, s
+    epoch_ends: tuple[float, ...]  # the ends of all epochs of all trials, s
     completed: tuple[Completed, ...]
-    trials: int  # started
+    trials: int  # number of started trials
 
     def best_of(self, trials: int) -> float:
         """Return the best score of the first `trials` complete trials."""
@@ -76,29 +76,29 @@ def with_barrier(snapshot: ConfigSnapshot, play: Play, *, seed: int, workers: in
     ends: list[float] = []
     completed: list[Completed] = []
     clock = 0.0
-    for begun in range(0, trials, workers):
-        asked = [study.ask() for _ in range(min(workers, trials - begun))]
-        played = [course for trial in asked if (course := play(space.suggest(trial, _nothing)))]
-        assert len(played) == len(asked)
-        for trial, course in zip(asked, played, strict=True):
-            moments = [clock + epoch * course.epoch_s for epoch in range(1, len(course.accuracies) + 1)]
+    for first in range(0, trials, workers):
+        batch = [study.ask() for _ in range(min(workers, trials - first))]
+        curves = [curve for trial in batch if (curve := play(space.suggest(trial, _nothing)))]
+        assert len(curves) == len(batch)
+        for trial, curve in zip(batch, curves, strict=True):
+            moments = [clock + epoch * curve.epoch_s for epoch in range(1, len(curve.accuracies) + 1)]
             ends += moments
-            completed.append(Completed(moments[-1], course.accuracies[-1]))
-            study.tell(trial, course.accuracies[-1])
-        clock = max(done.at_s for done in completed[-len(asked) :])
+            completed.append(Completed(moments[-1], curve.accuracies[-1]))
+            study.tell(trial, curve.accuracies[-1])
+        clock = max(done.at_s for done in completed[-len(batch) :])
     return Replay(tuple(ends), tuple(completed), trials)
 
 
 @dataclass(slots=True)
 class Running:
     trial: Trial
-    course: Recording
-    begun_s: float
-    epoch: int = 1  # the current one
+    curve: Recording
+    start_s: float
+    epoch: int = 1  # the current epoch
 
     @property
     def epoch_end_s(self) -> float:
-        return self.begun_s + self.epoch * self.course.epoch_s
+        return self.start_s + self.epoch * self.curve.epoch_s
 
 
 def without_barrier(
@@ -114,13 +114,12 @@ def without_barrier(
     queue: list[tuple[float, int, Running]] = []  # sorted by the end of the current epoch
 
     def begin(moment: float) -> None:
-        study.sampler = sampler_of(
-            snapshot, f"{seed}/{len(study.trials)}"
-        )  # afresh for every trial, as `Proposer` does
+        # A new sampler for every trial, as in `Proposer`.
+        study.sampler = sampler_of(snapshot, f"{seed}/{len(study.trials)}")
         trial = study.ask()
-        course = play(space.suggest(trial, _nothing))
-        if course is not None:
-            running = Running(trial, course, moment)
+        curve = play(space.suggest(trial, _nothing))
+        if curve is not None:
+            running = Running(trial, curve, moment)
             heapq.heappush(queue, (running.epoch_end_s, trial.number, running))
 
     for _ in range(workers):
@@ -128,9 +127,9 @@ def without_barrier(
     while queue and len(ends) < most_epochs:
         moment, number, running = heapq.heappop(queue)
         ends.append(moment)
-        score = running.course.accuracies[running.epoch - 1]
+        score = running.curve.accuracies[running.epoch - 1]
         study._storage.set_trial_intermediate_value(running.trial._trial_id, running.epoch, score)
-        if running.epoch == len(running.course.accuracies):
+        if running.epoch == len(running.curve.accuracies):
             study.tell(number, score)
             completed.append(Completed(moment, score))
             if score >= target:
@@ -157,5 +156,5 @@ def sampler_of(snapshot: ConfigSnapshot, seed: int | str) -> BaseSampler:
 
 
 def _nothing(key: str) -> Any:
-    """The value of a key outside the space, on which no branch of the question depends."""
+    """Return the value of a key outside the space, on which no branch of the question depends."""
     return None

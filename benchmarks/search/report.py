@@ -32,8 +32,8 @@ def as_text(
     yield f"recorded on {machine_line(curves.environment)}"
     length = f"{len(curves.at)} points of {curves.epochs} epochs"
     yield f"{length}: {seconds.text('.1f')} s per trial, final accuracy {final.text()} %"
-    foretold = " ".join(f"{found:.2f}" for found in rank_correlations(curves))
-    yield f"rank correlation of the score at each epoch with the last: {foretold}"
+    correlations = " ".join(f"{correlation:.2f}" for correlation in rank_correlations(curves))
+    yield f"rank correlation of the score at each epoch with the last: {correlations}"
     count = len(next(iter(replays.costs.values())))
     yield f"{count} replays with {WORKERS} workers until {replays.target:.2f} % is first reached, the median of what"
     most = MOST_TRIALS * curves.epochs
@@ -41,9 +41,9 @@ def as_text(
     width = max(len(result.name) for result in results)
     columns = ("epochs ours/stock", "seconds ours/stock")
     yield f"{'':{width}} {'epochs':>8} {'seconds':>8} {columns[0]:>20} {columns[1]:>20} {'never':>6}"
-    for one in results:
-        ratios = f"{one.epochs_ratio.text():>20} {one.seconds_ratio.text():>20}"
-        yield f"{one.name:{width}} {one.epochs:8.0f} {one.seconds:8.0f} {ratios} {one.unreached:6.0%}"
+    for result in results:
+        ratios = f"{result.epochs_ratio.text():>20} {result.seconds_ratio.text():>20}"
+        yield f"{result.name:{width}} {result.epochs:8.0f} {result.seconds:8.0f} {ratios} {result.unreached:6.0%}"
     yield ""
     yield from (must.text() for must in musts)
 

@@ -1,7 +1,7 @@
-"""Options of the config group `callbacks`, and the ways from them and from Python arguments to the callbacks of a run.
+"""Options of the config group `callbacks`, and the construction of a run's callbacks from options and Python arguments.
 
 To add an option, add a module with the `Callback`, its config class, an entry in CALLBACKS and a file in
-conf/callbacks. Callbacks do not change what a run is: its record does not hold them, a file beside it does.
+conf/callbacks. Callbacks are not part of a run's identity. They are stored in a file of their own, not in the record.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class TensorBoardConfig(CallbackConfig):
 
 @dataclass(kw_only=True, slots=True)
 class MLflowConfig(CallbackConfig):
-    uri: str | None = None  # of the tracking store; null = $MLFLOW_TRACKING_URI, or MLflow's own default
-    experiment: str = "mnist_compact"  # MLflow files its runs under it
+    uri: str | None = None  # URI of the tracking store; null = $MLFLOW_TRACKING_URI, or MLflow's own default
+    experiment: str = "mnist_compact"  # name of the experiment in MLflow that the runs belong to
 
     def check(self, key: str) -> None:
         check_installed(key, "mlflow", package="mlflow", extra="mlflow")
@@ -142,7 +142,7 @@ def build_callbacks(configs: Mapping[str, CallbackConfig], folder: Path) -> list
 
 
 class _StoreConfigs(Callback):
-    """Stores the configs of callbacks in the run folder, when the run has one."""
+    """Stores the configs of callbacks in the run folder once it exists."""
 
     def __init__(self, configs: Mapping[str, CallbackConfig]) -> None:
         kinds = {cls: kind for kind, cls in CALLBACKS.items()}

@@ -2,7 +2,7 @@
 
 
 def tag_of(column: str) -> str | None:
-    """`test_averaged_loss` → `loss/test_averaged`; None for counts of images and the epoch itself."""
+    """Return the tag of a column, such as `loss/test_averaged`; None for counts of images and the epoch itself."""
     for measure in ("calibrated_loss", "loss", "accuracy"):
         if column.endswith(f"_{measure}"):
             return f"{measure}/{column.removesuffix(f'_{measure}')}"

@@ -1,4 +1,4 @@
-"""A run of MLflow's, in whatever store it keeps them."""
+"""The callback that logs a run to MLflow."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from mnist_compact.records.record import RunRecord
 
-MOST_AT_ONCE = 100  # parameters that MLflow takes in one request
-# A server that does not answer costs a run seconds: MLflow's own limits add up to minutes. The user's values go first.
+MOST_PARAMETERS = 100  # parameters that MLflow accepts in one request
+# A run waits only seconds for a server that does not answer: MLflow's own limits add up to minutes. Values that the
+# user has set take precedence.
 PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",  # seconds
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -29,12 +30,13 @@ PATIENCE = {
 
 
 class MLflowCallback(Callback):
-    """Every setting as a parameter, the scalars of every epoch, and how it ended.
+    """Logs every setting as a parameter, the scalars of every epoch, and how the run ended.
 
-    `mark` is a file in the run's folder, by which a continued run goes on with the one it has in MLflow. MLflow keeps
-    parameters as they were first logged: what a continuation changed is in tags named `continued.<setting>`.
+    The file `mark` in the run folder contains the id of the run in MLflow, so that a continuation is logged to the same
+    run. MLflow does not change logged parameters: settings that a continuation has changed are in tags named
+    `continued.<setting>`.
 
-    After a damaged checkpoint, a continued run repeats an epoch. MLflow cannot replace its metrics. An
+    After a damaged checkpoint, a continued run repeats an epoch. MLflow cannot replace the metrics of the epoch. An
     epoch with equal scores is not logged again. If the scores differ, as on another machine, they are added, and the
     tag `repeated_epochs` names the epoch: its later values count.
     """
@@ -43,28 +45,28 @@ class MLflowCallback(Callback):
         self.mark, self.uri, self.experiment = mark, uri, experiment
         self.client: MlflowClient | None = None
         self.run_id = ""
-        self.under_way = False
-        self.logged: dict[int, set[tuple[str, float]]] = {}  # epoch → the metrics that MLflow has from before
+        self.running = False
+        self.logged: dict[int, set[tuple[str, float]]] = {}  # epoch → metrics that were logged before the continuation
 
     def on_run_start(self, info: RunInfo) -> None:
         for name, value in PATIENCE.items():
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient
 
-        begun = read_json(self.mark) if self.mark.exists() else None
-        self.client = MlflowClient(tracking_uri=begun["uri"] if begun else self.uri)
-        if begun:
-            self.run_id = begun["run_id"]
+        stored = read_json(self.mark) if self.mark.exists() else None
+        self.client = MlflowClient(tracking_uri=stored["uri"] if stored else self.uri)
+        if stored:
+            self.run_id = stored["run_id"]
             self.client.update_run(self.run_id, status="RUNNING")
-            self.under_way = True
+            self.running = True
             self._tag_changes(self.client, _settings(info))
             self._read_logged(self.client)
             return
         self.run_id = self._created(self.client)
-        self.under_way = True
+        self.running = True
         self._describe(self.client, _settings(info))
-        with replacing(self.mark) as beside:
-            beside.write_text(
+        with replacing(self.mark) as temporary:
+            temporary.write_text(
                 json.dumps({"uri": self.client.tracking_uri, "run_id": self.run_id}) + "\n", encoding="utf-8"
             )
 
@@ -72,14 +74,14 @@ class MLflowCallback(Callback):
         from mlflow.entities import Metric
 
         if self.client is not None:
-            now, epoch = int(1000 * time.time()), row["epoch"]
+            time_ms, epoch = int(1000 * time.time()), row["epoch"]
             tagged = {tag_of(column): value for column, value in row.items() if value is not None}
             values = {tag: float(value) for tag, value in tagged.items() if tag}
-            if before := self.logged.get(epoch):
-                if all((tag, value) in before for tag, value in values.items() if tag != "seconds"):
+            if logged := self.logged.get(epoch):
+                if all((tag, value) in logged for tag, value in values.items() if tag != "seconds"):
                     return
                 self._tag_repeated(self.client, epoch)
-            metrics = [Metric(tag, value, now, epoch) for tag, value in values.items()]
+            metrics = [Metric(tag, value, time_ms, epoch) for tag, value in values.items()]
             self.client.log_batch(self.run_id, metrics=metrics)
 
     def on_run_end(self, record: RunRecord, folder: Path) -> None:
@@ -87,24 +89,24 @@ class MLflowCallback(Callback):
         self._terminate(status.get(record.status, "FAILED"))
 
     def close(self) -> None:
-        self._terminate("FAILED")  # does nothing unless an error ended the run before `ended`
+        self._terminate("FAILED")  # does nothing unless an error ended the run before `on_run_end`
 
     def _terminate(self, status: str) -> None:
-        if self.client is not None and self.under_way:
-            self.under_way = False
+        if self.client is not None and self.running:
+            self.running = False
             self.client.set_terminated(self.run_id, status)
 
     def _created(self, client: MlflowClient) -> str:
-        known = client.get_experiment_by_name(self.experiment)
-        place = client.create_experiment(self.experiment) if known is None else known.experiment_id
-        return str(client.create_run(place, run_name=self.mark.parent.name).info.run_id)
+        experiment = client.get_experiment_by_name(self.experiment)
+        experiment_id = client.create_experiment(self.experiment) if experiment is None else experiment.experiment_id
+        return str(client.create_run(experiment_id, run_name=self.mark.parent.name).info.run_id)
 
     def _describe(self, client: MlflowClient, settings: dict[str, str]) -> None:
         from mlflow.entities import Param
 
         params = [Param(key, value) for key, value in settings.items()]
-        for first in range(0, len(params), MOST_AT_ONCE):
-            client.log_batch(self.run_id, params=params[first : first + MOST_AT_ONCE])
+        for first in range(0, len(params), MOST_PARAMETERS):
+            client.log_batch(self.run_id, params=params[first : first + MOST_PARAMETERS])
 
     def _read_logged(self, client: MlflowClient) -> None:
         for tag in client.get_run(self.run_id).data.metrics:
@@ -112,19 +114,19 @@ class MLflowCallback(Callback):
                 self.logged.setdefault(metric.step, set()).add((tag, metric.value))
 
     def _tag_repeated(self, client: MlflowClient, epoch: int) -> None:
-        tagged = client.get_run(self.run_id).data.tags.get("repeated_epochs")
-        client.set_tag(self.run_id, "repeated_epochs", ", ".join(filter(None, [tagged, str(epoch)])))
+        earlier = client.get_run(self.run_id).data.tags.get("repeated_epochs")
+        client.set_tag(self.run_id, "repeated_epochs", ", ".join(filter(None, [earlier, str(epoch)])))
 
     def _tag_changes(self, client: MlflowClient, settings: dict[str, str]) -> None:
-        """Say in tags what differs by now from the parameters, or from the tags of a continuation before."""
-        shown = client.get_run(self.run_id).data
+        """Set a tag for each setting that differs from its parameter, or from its tag of an earlier continuation."""
+        data = client.get_run(self.run_id).data
         for key, value in settings.items():
             tag = f"continued.{key}"
-            if shown.tags.get(tag, shown.params.get(key)) != value:
+            if data.tags.get(tag, data.params.get(key)) != value:
                 client.set_tag(self.run_id, tag, value)
 
 
 def _settings(info: RunInfo) -> dict[str, str]:
-    """All settings of the run by their full names, with the number of parameters."""
+    """Return all settings of the run by their full names, with the number of parameters."""
     settings = {**flat(info.settings), "parameters": info.model_summary.parameters}
     return {key: str(value) for key, value in settings.items()}

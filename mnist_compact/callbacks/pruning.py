@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from mnist_compact.records.record import NetworkFacts, Score
 
 
-# Told the final score after each epoch, again after one that was cut off before it was kept; True ends the run there.
+# It receives the final score after each epoch, and again for an epoch that is repeated because the run was interrupted
+# before its checkpoint. True ends the run after this epoch.
 PruningCallback: TypeAlias = "Callable[[Score, NetworkFacts], bool]"
 
 

@@ -1,4 +1,4 @@
-"""TensorBoard's event files."""
+"""The callback that writes TensorBoard's event files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TensorBoardCallback(Callback):
-    """Scalars of every epoch as `loss/train`, `accuracy/test`, …; at the end the configuration as text."""
+    """Writes the scalars of every epoch, such as `loss/train`, and the configuration as text at the end."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -24,7 +24,7 @@ class TensorBoardCallback(Callback):
 
     def on_epoch_end(self, row: dict[str, Any], *, new_best: bool) -> None:
         if self.writer is None:
-            self.writer = self._opened(row["epoch"])
+            self.writer = self._open(row["epoch"])
         for column, value in row.items():
             tag = tag_of(column)
             if tag and value is not None:
@@ -33,7 +33,7 @@ class TensorBoardCallback(Callback):
 
     def on_run_end(self, record: RunRecord, folder: Path) -> None:
         if self.writer is not None:
-            # Indented by four, Markdown shows it as it stands.
+            # Markdown shows lines that are indented by four spaces unchanged.
             lines = (folder / CONFIG).read_text(encoding="utf-8").splitlines()
             self.writer.add_text("configuration", "\n".join(f"    {line}" for line in lines), record.epochs_done)
         self.close()
@@ -43,8 +43,8 @@ class TensorBoardCallback(Callback):
             self.writer.close()
             self.writer = None
 
-    def _opened(self, epoch: int) -> SummaryWriter:
-        """From `epoch` on: what an earlier process wrote of it and later ones counts no more."""
+    def _open(self, epoch: int) -> SummaryWriter:
+        """Open a writer whose values from `epoch` on replace those that an earlier process has written."""
         from torch.utils.tensorboard import SummaryWriter
 
         return SummaryWriter(str(self.folder), purge_step=epoch if self.folder.is_dir() else None)

@@ -160,7 +160,7 @@ def _confirm(arguments: argparse.Namespace) -> int:
     named_callbacks(arguments.callback)
     _check_saving(arguments)
     spec = _spec(arguments)
-    others = [_gathered(_other(word, arguments.folder)) for word in dict.fromkeys(arguments.versus or [])]
+    others = [_results_in(_folder_of(word, arguments.folder)) for word in dict.fromkeys(arguments.versus or [])]
     for other in others:
         Comparison.check(other, spec.confirmation, spec.seeds)
     plan = None
@@ -265,13 +265,13 @@ def _rank(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _other(word: str, confirmations: Path) -> Path:
-    """`--versus` is a folder, or the name of a confirmation."""
+def _folder_of(word: str, confirmations: Path) -> Path:
+    """Return the folder of the confirmation that `--versus` names by its folder or its name."""
     return Path(word) if Path(word).is_dir() else confirmations / word
 
 
-def _gathered(folder: Path) -> "SeedResults":
-    """The results of all seeds of a confirmation."""
+def _results_in(folder: Path) -> "SeedResults":
+    """Return the results of all seeds of a confirmation."""
     from mnist_compact.confirmation.results import SeedResults
     from mnist_compact.confirmation.seed_pool import seeds_of
 

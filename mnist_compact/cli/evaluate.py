@@ -124,8 +124,8 @@ def _measure(name: str, classifier: "Classifier", split: "Split", page: Path | N
     measured = measure(classifier, split, announce=lambda line: print(line, file=sys.stderr, flush=True))
     sys.stdout.write(f"\n{to_terminal(measured)}")
     if page is not None:
-        with replacing(page) as beside:
-            beside.write_text(to_page(measured, split, name), encoding="utf-8")
+        with replacing(page) as temporary:
+            temporary.write_text(to_page(measured, split, name), encoding="utf-8")
         print(f"\n{page}")
 
 

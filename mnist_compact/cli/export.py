@@ -74,11 +74,11 @@ def _export(arguments: argparse.Namespace) -> None:
     with announced(WORK):
         agreement = write(classifier, data.evaluation, arguments.out)
     print(f"{arguments.out}: {name}, {arguments.out.stat().st_size:,} bytes")
-    print(_said(agreement, data))
+    print(_agreement(agreement, data))
 
 
 def _data(arguments: argparse.Namespace) -> "Datasets":
-    """The data of the network: the images that it was trained on, and those that it is scored on."""
+    """Return the data of the network: the images that it was trained on, and those that it is scored on."""
     from mnist_compact.config.conversion import from_record
     from mnist_compact.zoo.evaluation import config_of_run
     from mnist_compact.zoo.registry import card
@@ -94,21 +94,23 @@ def _export_c(arguments: argparse.Namespace, name: str, classifier: "Classifier"
 
     with announced(WORK):
         if arguments.to == "c":
-            done = write_float(classifier, name, data, arguments.out, check=arguments.check)
+            export = write_float(classifier, name, data, arguments.out, check=arguments.check)
         else:
-            done = write_int8(classifier, name, data, arguments.out)
-    print(f"{arguments.out}: {name}, {', '.join(done.source.files)}")
+            export = write_int8(classifier, name, data, arguments.out)
+    print(f"{arguments.out}: {name}, {', '.join(export.source.files)}")
     print(
-        f"flash for weights and tables: {done.source.data_bytes:,} bytes; RAM for maps: {done.source.memory_bytes:,} "
-        f"bytes; {summarize(classifier.network, INPUT_SHAPE).macs:,} multiply-accumulates per image"
+        f"flash for weights and tables: {export.source.data_bytes:,} bytes; "
+        f"RAM for maps: {export.source.memory_bytes:,} bytes; "
+        f"{summarize(classifier.network, INPUT_SHAPE).macs:,} multiply-accumulates per image"
     )
-    if done.code_bytes is not None:
-        print(f"flash with code, compiled for size on this machine: {done.code_bytes:,} bytes")
+    if export.code_bytes is not None:
+        print(f"flash with code, compiled for size on this machine: {export.code_bytes:,} bytes")
     was_compiled = arguments.check or arguments.to == "c-int8"
-    print(_said(done.agreement, data, "the compiled program" if was_compiled else "the folded network in the files"))
+    what = "the compiled program" if was_compiled else "the folded network in the files"
+    print(_agreement(export.agreement, data, what))
 
 
-def _said(agreement: "Agreement", data: "Datasets", what: str = "the export") -> str:
+def _agreement(agreement: "Agreement", data: "Datasets", what: str = "the export") -> str:
     same, images = agreement.images - agreement.different, counted(agreement.images, f"{data.evaluation.name} image")
     return (
         f"{what} has {agreement.correct:,} of {images} correct, the network {agreement.original_correct:,}; "

@@ -79,7 +79,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _table(files: list[Path], classifier: "Classifier", images: Any) -> Any:
-    """One row for each picture: the two most probable digits and their probabilities in per cent."""
+    """Return one row for each picture: the two most probable digits and their probabilities in per cent."""
     import pandas as pd
     import torch
 

@@ -95,7 +95,7 @@ def _page(frame: "pd.DataFrame", arguments: argparse.Namespace) -> None:
 
 
 def _matching(frame: "pd.DataFrame", conditions: Sequence[str]) -> "pd.DataFrame":
-    """The rows that satisfy all conditions."""
+    """Return the rows that satisfy all conditions."""
     from mnist_compact.reports.query import matching
 
     return reduce(matching, conditions, frame)
@@ -156,21 +156,24 @@ def _groups(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[
 
 
 def _epochs(frame: "pd.DataFrame", arguments: argparse.Namespace, columns: list[str]) -> "Report":
-    """Conditions that use only columns of runs select runs before epochs are read; the others select epochs."""
+    """Return the table of epochs.
+
+    Conditions that use only columns of runs select runs before epochs are read; the others select epochs.
+    """
     from mnist_compact.reports.column_names import SHORT
     from mnist_compact.reports.output import Report
     from mnist_compact.reports.query import names_in
     from mnist_compact.reports.tables import epochs_of
 
-    of_runs = {*frame.columns, *SHORT}
-    early = [condition for condition in arguments.where if of_runs.issuperset(names_in(condition))]
-    late = [condition for condition in arguments.where if condition not in early]
-    frame = _matching(frame, early)
+    run_columns = {*frame.columns, *SHORT}
+    run_conditions = [condition for condition in arguments.where if run_columns.issuperset(names_in(condition))]
+    epoch_conditions = [condition for condition in arguments.where if condition not in run_conditions]
+    frame = _matching(frame, run_conditions)
     if frame.empty:
         return Report(frame)
-    wanted = [*columns, arguments.sort, *(name for condition in late for name in names_in(condition))]
-    table = epochs_of(frame, [name for name in wanted if name in frame.columns])
-    table = _matching(table, late)
+    carried = [*columns, arguments.sort, *(name for condition in epoch_conditions for name in names_in(condition))]
+    table = epochs_of(frame, [name for name in carried if name in frame.columns])
+    table = _matching(table, epoch_conditions)
     return Report(_chosen(table, columns, arguments.sort, descending=arguments.descending))
 
 

@@ -45,21 +45,21 @@ def resume(folder: Path, given: dict[str, str]) -> RunRecord | None:
     from mnist_compact.runs import trainer
 
     changes = {key: value for key, value in given.items() if key != "train.epochs"}
-    before = RunRecord.read(folder)
-    machine = _changed(before.config, changes).machine if changes else None
+    earlier = RunRecord.read(folder)
+    machine = _changed(earlier.config, changes).machine if changes else None
     callbacks = build_callbacks(stored_callbacks(folder), folder)
     with closing(CallbackList(on_terminal(), *callbacks)) as callback:
         record = trainer.resume(folder, callback, epochs=None if epochs is None else int(epochs), machine=machine)
-    return None if record == before else record
+    return None if record == earlier else record
 
 
 def is_study(folder: Path, given: dict[str, str]) -> bool:
-    """Whether the folder belongs to a study: it contains the database, or `given` names another storage."""
+    """Return whether the folder belongs to a study: it contains the database, or `given` names another storage."""
     return (folder / DATABASE).is_file() or STORAGE in given
 
 
 def is_grid(folder: Path) -> bool:
-    """Whether the folder belongs to a grid or a search that Hydra has started."""
+    """Return whether the folder belongs to a grid or a search that Hydra has started."""
     return (folder / GRID).is_file() and not (folder / RECORD).exists()
 
 
@@ -140,6 +140,6 @@ def _changed(recorded: dict[str, Any], given: dict[str, str]) -> "RunConfig":
 
 
 def _run_folder(config: "RunConfig") -> Path:
-    """A new run folder, named as by hydra.run.dir in conf/config.yaml."""
+    """Return a new run folder, named as by hydra.run.dir in conf/config.yaml."""
     names = (config.model.name, config.optim.name, f"seed{config.seed}", secrets.token_hex(3))
     return Path(f"outputs/runs/{datetime.now():%Y-%m-%d/%H-%M-%S}_{'_'.join(names)}")

@@ -178,7 +178,7 @@ def recipe(info: RunInfo) -> list[str]:
 
 
 def _settings(part: Mapping[str, Any]) -> str:
-    """The option and its settings, except those that are null."""
+    """Return the option and its settings, except those that are null."""
     values = {key: value for key, value in part.items() if key not in ("kind", "name") and value is not None}
     return f"{part['name']}({', '.join(f'{key} {value}' for key, value in values.items())})"
 
@@ -225,6 +225,6 @@ def closing_lines(record: RunRecord, folder: Path) -> list[str]:
 
 
 def _comparison_folder(folder: Path) -> str:
-    """The first folder of a relative path, such as `outputs`; for a path elsewhere, the parent folder."""
+    """Return the first folder of a relative path, such as `outputs`; for a path elsewhere, the parent folder."""
     elsewhere = folder.is_absolute() or ".." in folder.parts
     return str(folder.parent) if elsewhere else folder.parts[0] if folder.parts else "."

@@ -128,7 +128,7 @@ class View:
         return lines
 
     def _location(self) -> str:
-        """The options of `confirm` for the study's location; empty for the default location."""
+        """Return the options of `confirm` for the study's location; empty for the default location."""
         if self.url != f"sqlite:///{self.folder}/{DATABASE}":
             return f" --storage {shlex.quote(shown(self.url))}"
         return "" if self.folder.parent == Path(SWEEPS) else f" --sweeps {shlex.quote(str(self.folder.parent))}"
@@ -148,23 +148,23 @@ class View:
 
     def picture(self, trials: Sequence[FrozenTrial]) -> Group:
         """Return the live table. The running trials come last, because a terminal may cut off the end."""
-        now = search_status(trials, self.settings)
-        total = counted(now.total, "trial") if now.total else "an unknown number of trials"
+        status = search_status(trials, self.settings)
+        total = counted(status.total, "trial") if status.total else "an unknown number of trials"
         lines = [
-            f"{self.name}: {now.counted.ended} of {total} have ended",
-            _counts(now.counted),
-            *([_pace(now)] if now.per_hour else []),
-            *([f"best: {trial_line(now.best[0])}"] if now.best else []),
+            f"{self.name}: {status.counted.ended} of {total} have ended",
+            _counts(status.counted),
+            *([_pace(status)] if status.per_hour else []),
+            *([f"best: {trial_line(status.best[0])}"] if status.best else []),
         ]
         # The last line is empty: the ^C that a terminal prints after a full line would shift the lines to erase.
-        return Group(*map(_cut, lines), "", _workers(now.running), "")
+        return Group(*map(_cut, lines), "", _workers(status.running), "")
 
 
-def _pace(now: SearchStatus) -> str:
-    speed = f"{now.per_hour:.1f} trials/hour"
-    if now.hours_left is None:
+def _pace(status: SearchStatus) -> str:
+    speed = f"{status.per_hour:.1f} trials/hour"
+    if status.hours_left is None:
         return speed
-    hours, minutes = divmod(math.ceil(60 * now.hours_left), 60)
+    hours, minutes = divmod(math.ceil(60 * status.hours_left), 60)
     return f"{speed}, about {f'{hours} h ' if hours else ''}{minutes} min left"
 
 
@@ -175,8 +175,8 @@ def _workers(running: Sequence[RunningTrial]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("point", ratio=1)  # the only column that shrinks; its cells are cut instead of wrapped
     for each in running:
-        reached = ("" if each.epoch is None else str(each.epoch), "" if each.score is None else f"{each.score:.4g}")
-        table.add_row(each.worker, str(each.number), *reached, _cut(" ".join(each.overrides)))
+        progress = ("" if each.epoch is None else str(each.epoch), "" if each.score is None else f"{each.score:.4g}")
+        table.add_row(each.worker, str(each.number), *progress, _cut(" ".join(each.overrides)))
     return table
 
 
@@ -232,8 +232,8 @@ def findings(study: Study, settings: StoppingCriteria) -> tuple[list[str], list[
     target = THRESHOLD if settings.target is None and study.metric_names == ["accuracy"] else settings.target
     if target is None:
         return [f"best: {trial_line(found[0])}"], []
-    passed = over(found, target, maximize=settings.maximize)
-    if passed:
-        return [f"{counted(len(passed), 'trial')} better than {target:g}:"], passed
-    short = abs(target - found[0].values[0])
-    return [f"no trial is better than {target:g}; the best falls short by {short:.4g}: {trial_line(found[0])}"], []
+    better = over(found, target, maximize=settings.maximize)
+    if better:
+        return [f"{counted(len(better), 'trial')} better than {target:g}:"], better
+    shortfall = abs(target - found[0].values[0])
+    return [f"no trial is better than {target:g}; the best falls short by {shortfall:.4g}: {trial_line(found[0])}"], []

@@ -48,16 +48,16 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("name", metavar="NAME", help="the study to export")
     export.add_argument("--out", type=Path, metavar="FILE", help=f"default: NAME{EXPORTED}")
 
-    bring = commands.add_parser("import", parents=[location], help="import an exported study, to continue it")
-    bring.add_argument("file", type=Path, metavar="FILE", help="an exported study")
-    bring.add_argument("--name", help="the study's new name (default: the exported name)")
+    import_parser = commands.add_parser("import", parents=[location], help="import an exported study, to continue it")
+    import_parser.add_argument("file", type=Path, metavar="FILE", help="an exported study")
+    import_parser.add_argument("--name", help="the study's new name (default: the exported name)")
 
-    found = commands.add_parser("list", help="list studies")
-    where = found.add_mutually_exclusive_group()
-    where.add_argument(
+    list_parser = commands.add_parser("list", help="list studies")
+    list_source = list_parser.add_mutually_exclusive_group()
+    list_source.add_argument(
         "paths", nargs="*", default=[], metavar="PATH", help=f"folders to search, or files (default: {SWEEPS})"
     )
-    where.add_argument("--storage", metavar="URL", help="an Optuna URL or journal:///path instead")
+    list_source.add_argument("--storage", metavar="URL", help="an Optuna URL or journal:///path instead")
 
     show = commands.add_parser("show", parents=[location], help="show what a study searched and found")
     show.add_argument("name", metavar="NAME", help=f"a study, or a file that ends in {EXPORTED}")

@@ -52,7 +52,7 @@ PRINTING = {"--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info"
 
 
 def main() -> None:
-    """Entry point of `python -m mnist_compact` and of the console script."""
+    """Run the command line: the entry point of `python -m mnist_compact` and of the console script."""
     prints_only = not PRINTING.isdisjoint(word.partition("=")[0] for word in sys.argv[1:])
     with plain_errors(prints_only=prints_only), interrupted_by_signals():
         _check_working_folder()
@@ -85,19 +85,19 @@ def _check_saved(arguments: list[str]) -> None:
             raise ConfigError([f"{path} belongs to a run; to run its configuration again: {line}"])
 
 
-class _PastHydra(BaseException):
+class _RunError(BaseException):
     """Carries the error of a single run through Hydra, which would otherwise print a line of its own."""
 
 
 @contextmanager
 def plain_errors(*, prints_only: bool = False) -> Iterator[None]:
-    """Context manager: print user errors as one message. HYDRA_FULL_ERROR=1 shows the traceback instead.
+    """Print user errors in this context as one message. HYDRA_FULL_ERROR=1 shows the traceback instead.
 
     Args:
         prints_only: Whether the body does nothing but print, so that it fails if stdout cannot be written to. The
             result of other commands is in files, and they only report such an error.
     """
-    wants_all = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # otherwise Hydra prints the error in its own form and exits
     prepare_streams()
     try:
@@ -112,10 +112,10 @@ def plain_errors(*, prints_only: bool = False) -> Iterator[None]:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # the reader, such as `head`, has closed the pipe; nothing may be flushed at exit
         sys.stdout = None
-    except (Exception, _PastHydra) as caught:
-        error = caught.args[0] if isinstance(caught, _PastHydra) else caught
+    except (Exception, _RunError) as caught:
+        error = caught.args[0] if isinstance(caught, _RunError) else caught
         message = explain(error)
-        if wants_all or message is None:
+        if show_traceback or message is None:
             raise error from error.__cause__
         print(f"{PREFIX}{message}", file=sys.stderr)
         sys.exit(error.status if isinstance(error, ExecutionError) else EXIT_REFUSED)
@@ -132,9 +132,8 @@ def _launch(arguments: list[str]) -> None:
     search_sweeper.register(_search_view)
     launcher.register()
     grid_sweeper.register()
-    token = secrets.token_hex(
-        3
-    )  # one token for all runs of a grid, which share a folder; Hydra resolves it once per run
+    # One token for all runs of a grid, which share a folder; Hydra resolves it once per run.
+    token = secrets.token_hex(3)
     OmegaConf.register_resolver("token", lambda: token, replace=True)
     OmegaConf.register_resolver("describe_groups", describe_groups, replace=True)
     launch = hydra.main(
@@ -142,12 +141,12 @@ def _launch(arguments: list[str]) -> None:
         config_name="config",
         execution_whitelist=["mnist_compact.*", "hydra.*", "hydra_plugins.*"],
     )(_task)
-    typed = sys.argv
-    sys.argv = [typed[0], *grid_sweeper.for_each_member(arguments)]
+    original_argv = sys.argv
+    sys.argv = [original_argv[0], *grid_sweeper.for_each_member(arguments)]
     try:
         launch()
     finally:
-        sys.argv = typed
+        sys.argv = original_argv
 
 
 def _search_view() -> "type[View]":
@@ -170,7 +169,7 @@ def describe_groups() -> str:
 
 
 def _task(cfg: "DictConfig") -> float | None:
-    """The function that Hydra calls for each job."""
+    """Return the function that Hydra calls for each job."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
@@ -179,12 +178,12 @@ def _task(cfg: "DictConfig") -> float | None:
         return _job(cfg, alone=alone)
     except Exception as error:
         if alone:
-            raise _PastHydra(error) from error
+            raise _RunError(error) from error
         raise
 
 
 def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
-    """Train one run in its folder; return the objective, for sweepers."""
+    """Train one run in its folder, and return the objective for sweepers."""
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
 

@@ -31,10 +31,10 @@ def watch(study: Study, folder: Path, url: str) -> None:
             with storage.guard():
                 view.settings = stored_criteria(study)  # the search may have been continued with others
                 trials = study.get_trials(deepcopy=False)
-            now = search_status(trials, view.settings)
-            if now.stop is not None and not now.running:
+            status = search_status(trials, view.settings)
+            if status.stop is not None and not status.running:
                 view.close()
-                view.end(study, now.stop.reason)
+                view.end(study, status.stop.reason)
                 return
             view.show(trials)
             time.sleep(REFRESH_S)

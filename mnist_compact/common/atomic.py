@@ -39,11 +39,11 @@ def replacing(path: Path) -> Iterator[Path]:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     # Keep the file extension: writers such as matplotlib choose the format by it.
-    beside = path.with_name(f"{_PREFIX}{os.getpid()}.{secrets.token_hex(4)}.{path.name}")
+    temporary = path.with_name(f"{_PREFIX}{os.getpid()}.{secrets.token_hex(4)}.{path.name}")
     try:
-        yield beside
-        with beside.open("rb+") as written:  # Windows flushes only files that are open for writing
+        yield temporary
+        with temporary.open("rb+") as written:  # Windows flushes only files that are open for writing
             os.fsync(written.fileno())
-        os.replace(beside, path)
+        os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

@@ -38,7 +38,7 @@ def run_command(name: str, work: Callable[[], int | None], *, interrupted: str =
 
 
 def _status_of(work: Callable[[], int | None]) -> int | str | None:
-    """Return the exit code of the command, which argparse raises after `--help` and after wrong usage."""
+    """Return the exit code of the command, also if argparse raises it after `--help` and after wrong usage."""
     try:
         return work()
     except SystemExit as end:

@@ -11,7 +11,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def cores() -> int:
-    """The number of cores this process may use.
+    """Return the number of cores this process may use.
 
     It respects the CPU affinity and the CPU quotas of the cgroups (v1 and v2), which are rounded up.
     """
@@ -20,14 +20,14 @@ def cores() -> int:
 
 
 def threads_each(processes: int) -> int:
-    """The number of threads for each of several parallel processes: an equal share, at most OMP_NUM_THREADS."""
+    """Return the number of threads for each of several parallel processes: an equal share, at most OMP_NUM_THREADS."""
     limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     share = max(1, cores() // processes)
     return min(share, int(limit)) if limit.isdecimal() and int(limit) else share
 
 
 def _quotas() -> Iterator[float]:
-    """The CPU quotas, in cores, of this process's cgroups and their parents; nothing without a quota."""
+    """Yield the CPU quotas, in cores, of this process's cgroups and their parents; nothing without a quota."""
     for folder in _cgroup_folders():
         with suppress(OSError, ValueError, ZeroDivisionError):  # missing file, "max", or another format
             quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()  # v2
@@ -41,7 +41,7 @@ def _quotas() -> Iterator[float]:
 
 
 def _cgroup_folders() -> Iterator[Path]:
-    """The cgroup folders of this process and all their parents.
+    """Yield the cgroup folders of this process and all their parents.
 
     In a container the path may be the host's; then only the root of the mount exists.
     """

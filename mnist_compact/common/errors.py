@@ -96,6 +96,6 @@ def check_installed(what: str, module: str, *, package: str, extra: str) -> None
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """The suggestion ` Did you mean …?` with the most similar choice, or an empty string."""
+    """Return the suggestion ` Did you mean …?` with the most similar choice, or an empty string."""
     close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def collection_paused() -> Iterator[None]:
-    """Context manager: no garbage collection.
+    """Pause garbage collection within this context.
 
-    Python looks for garbage each time many objects were created. If none of them is garbage, as in a large table or
-    study that is being read, the search takes much of the time and finds nothing.
+    Python looks for garbage each time many objects have been created. If none of them is garbage, as when a large table
+    or study is read, the search takes much of the time and finds nothing.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -28,13 +28,13 @@ def lock_file(path: Path, timeout: float = -1) -> BaseFileLock:
 
 @cache
 def has_locks(folder: Path) -> bool:
-    """Whether the file system of `folder` supports locks that the operating system releases when a process dies."""
+    """Return whether the file system of `folder` has locks that the operating system releases when a process dies."""
     return _supports("flock", folder)
 
 
 @cache
 def has_record_locks(folder: Path) -> bool:
-    """Whether the file system of `folder` supports locks on parts of a file, which SQLite needs."""
+    """Return whether the file system of `folder` supports locks on parts of a file, which SQLite needs."""
     return _supports("lockf", folder)
 
 

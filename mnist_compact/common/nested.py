@@ -5,7 +5,7 @@ from typing import Any
 
 
 def changes(then: Any, now: Any, prefix: str = "") -> list[str]:
-    """The differences between two nested mappings as lines `key: then → now`; a missing key counts as None.
+    """Return the differences between two nested mappings as lines `key: then → now`; a missing key counts as None.
 
     Args:
         then: The earlier value.

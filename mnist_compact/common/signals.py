@@ -12,7 +12,7 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def exit_on_signals() -> AbstractContextManager[None]:
-    """Within this context, SIGTERM and SIGHUP raise SystemExit with the code 128 + signal number."""
+    """Let SIGTERM and SIGHUP raise SystemExit with the code 128 + signal number within this context."""
 
     def leave(number: int) -> None:
         sys.exit(128 + number)
@@ -21,7 +21,7 @@ def exit_on_signals() -> AbstractContextManager[None]:
 
 
 def interrupted_by_signals() -> AbstractContextManager[None]:
-    """Within this context, SIGTERM and SIGHUP raise KeyboardInterrupt with the name of the signal."""
+    """Let SIGTERM and SIGHUP raise KeyboardInterrupt with the name of the signal within this context."""
 
     def interrupt(number: int) -> None:
         raise KeyboardInterrupt(f"ended by {signal.Signals(number).name}")
@@ -31,7 +31,7 @@ def interrupted_by_signals() -> AbstractContextManager[None]:
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], None]]:
-    """Context manager: whatever error follows an interruption is an interruption, too.
+    """Replace every error that follows an interruption within this context by the interruption.
 
     The KeyboardInterrupt of a signal may be lost in a library: Numba's compiler drops it in a callback from C, and then
     fails with an error of its own ("no compiled object yet") or continues.
@@ -55,9 +55,9 @@ def interruptible() -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _noting(noted: list[KeyboardInterrupt]) -> Iterator[None]:
-    """Append the KeyboardInterrupts that the present handlers of signals raise; they are raised all the same."""
+    """Append the KeyboardInterrupts that the current signal handlers raise to `noted`; they are raised as before."""
 
-    def noting(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
+    def recorded(handler: Callable[[int, FrameType | None], Any]) -> Callable[[int, FrameType | None], None]:
         def handle(number: int, frame: FrameType | None) -> None:
             try:
                 handler(number, frame)
@@ -68,10 +68,10 @@ def _noting(noted: list[KeyboardInterrupt]) -> Iterator[None]:
         return handle
 
     main = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDING)} if main else {}
-    handlers = {number: handler for number, handler in before.items() if callable(handler)}
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDING)} if main else {}
+    handlers = {number: handler for number, handler in previous.items() if callable(handler)}
     for number, handler in handlers.items():
-        signal.signal(number, noting(handler))
+        signal.signal(number, recorded(handler))
     try:
         yield
     finally:
@@ -81,13 +81,13 @@ def _noting(noted: list[KeyboardInterrupt]) -> Iterator[None]:
 
 @contextmanager
 def _handled_by(act: Callable[[int], None]) -> Iterator[None]:
-    """Handlers can be set only in the main thread; in any other thread this does nothing."""
+    """Handle the signals by `act` within this context; outside the main thread, which alone may do that, do nothing."""
     main = threading.current_thread() is threading.main_thread()
-    ours = _ENDING if main else ()
-    handled = [number for number in ours if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP
-    before = {number: signal.signal(number, lambda got, _: act(got)) for number in handled}
+    signals = _ENDING if main else ()
+    handled = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP
+    previous = {number: signal.signal(number, lambda received, _: act(received)) for number in handled}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Say on stderr what takes so long."""
+"""Messages on stderr about work that takes long."""
 
 import sys
 import threading
@@ -12,7 +12,7 @@ EVERY_S = 8.0
 
 @contextmanager
 def announced(work: str) -> Iterator[None]:
-    """Context manager: print `work` and the time so far on stderr while the body takes longer than FIRST_S.
+    """Print `work` and the time so far on stderr, repeatedly, if the body takes longer than FIRST_S.
 
     Args:
         work: What the body does, such as `reading 20,000 trials`.

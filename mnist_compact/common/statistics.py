@@ -63,7 +63,7 @@ class Summary:
 
 
 def threshold_text(threshold: float) -> str:
-    """A threshold with two decimals, like accuracies, or with more if it needs them.
+    """Return a threshold with two decimals, like accuracies, or with more if it needs them.
 
     Example:
         >>> threshold_text(99.4), threshold_text(99.405)
@@ -73,7 +73,7 @@ def threshold_text(threshold: float) -> str:
 
 
 def minutes_text(minutes: dict[str, float]) -> str:
-    """The minutes that a run takes on each machine, as text.
+    """Return the minutes that a run takes on each machine, as text.
 
     Example:
         >>> minutes_text({"one core of X": 3.6, "a GPU": 0.4})
@@ -83,5 +83,5 @@ def minutes_text(minutes: dict[str, float]) -> str:
 
 
 def above(accuracies: Iterable[float], threshold: float) -> int:
-    """The number of accuracies (per cent) above the threshold, tolerant of binary rounding errors."""
+    """Return the number of accuracies (per cent) above the threshold, tolerant of binary rounding errors."""
     return sum(accuracy > threshold + 1e-9 for accuracy in accuracies)

@@ -17,7 +17,7 @@ DEFAULT_HANDLERS = ("strict", "surrogateescape")  # Python's defaults; any other
 
 
 def degraded(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Codec error handler: write a similar ASCII text for a character that the encoding of the output lacks.
+    """Handle a codec error: return a similar ASCII text for a character that the encoding of the output lacks.
 
     Bytes of file names that are not valid text are written unchanged.
     """
@@ -87,9 +87,9 @@ def output_error() -> str | None:
 
 def _keeping_errors(stream: io.TextIOWrapper, raw: io.FileIO) -> io.TextIOWrapper:
     stream.flush()
-    kept = _KeepsError(raw.fileno(), "w", closefd=False)
+    unbuffered = _KeepsError(raw.fileno(), "w", closefd=False)
     return io.TextIOWrapper(
-        kept if stream.buffer is raw else io.BufferedWriter(kept),
+        unbuffered if stream.buffer is raw else io.BufferedWriter(unbuffered),
         encoding=stream.encoding,
         errors=stream.errors,
         line_buffering=stream.line_buffering,

@@ -68,7 +68,7 @@ def columns_that_fit(frame: "pd.DataFrame", ranked: Sequence[str], width: int) -
     """Choose the columns that fit into a terminal.
 
     Args:
-        frame: The whole table.
+        frame: The complete table.
         ranked: Its columns, the most important first; the first two are always chosen.
         width: The width of the terminal in characters.
 
@@ -86,7 +86,7 @@ def columns_that_fit(frame: "pd.DataFrame", ranked: Sequence[str], width: int) -
 
 
 def _width(name: str, cells: Sequence[str]) -> int:
-    """The width of a column; its header breaks at its spaces."""
+    """Return the width of a column; its header breaks at its spaces."""
     from rich.cells import cell_len
 
     return max(cell_len(text) for text in [*cells, *str(name).split(), ""])
@@ -114,7 +114,7 @@ def show_table(frame: "pd.DataFrame") -> None:
 
 
 def _text_column(name: str, values: "pd.Series[Any]", *, to_right: bool) -> tuple[list[str], str, list[str]]:
-    """The lines of the header, a blank line and the cells, all padded to the width of the column."""
+    """Return the lines of the header, a blank line and the cells, all padded to the width of the column."""
     from rich.cells import cell_len
 
     def padded(text: str) -> str:
@@ -208,13 +208,13 @@ def write_parquet(frame: "pd.DataFrame", path: Path) -> None:
 
 
 def _with_zone(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """The frame with the time zone UTC added to its times."""
+    """Return the frame with the time zone UTC added to its times."""
     times = frame.select_dtypes("datetime").columns
     return frame.assign(**{name: frame[name].dt.tz_localize("UTC") for name in times})
 
 
 def _packed(widths: dict[str, int], width: int | None) -> list[list[str]]:
-    """The column names distributed over as few tables as fit `width`, each beginning with the first column."""
+    """Return the column names distributed over as few tables as fit `width`, each beginning with the first column."""
     first, *rest = list(widths)
     tables = [[first]]
     for name in rest:
@@ -264,7 +264,7 @@ def _shown(name: str, value: Any) -> str:
 
 
 def decimals_of(name: str) -> int | None:
-    """The number of decimals that a column is shown with.
+    """Return the number of decimals that a column is shown with.
 
     None for a setting (its key has a dot), which is shown exactly, so that it can be typed on a command line.
     """
@@ -273,13 +273,13 @@ def decimals_of(name: str) -> int | None:
 
 
 def _clean(value: object) -> str:
-    """One line without control codes, so that the content of a record cannot control the terminal."""
+    """Return one line without control codes, so that the content of a record cannot control the terminal."""
     text = str(value)
     return text if text.isprintable() else "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _escaped(cell: str) -> str:
-    """`cell` with the characters escaped that Markdown would read as layout or HTML."""
+    """Escape the characters of `cell` that Markdown would read as layout or HTML."""
     for character in "\\|`*_[]<>~$":
         cell = cell.replace(character, f"\\{character}")
     return cell

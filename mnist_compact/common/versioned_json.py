@@ -1,4 +1,4 @@
-"""JSON files that state their schema version, read into dataclasses with errors in words."""
+"""JSON files that state their schema version, read into dataclasses with readable error messages."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
@@ -46,7 +46,7 @@ def read_versioned(path: Path, readable: Collection[int]) -> dict[str, Any]:
 
 
 def fields_of(cls: type, raw: Any, name: str) -> dict[str, Any]:
-    """The arguments of a dataclass that a JSON object holds; keys that the class does not know are left out.
+    """Return the arguments of a dataclass that a JSON object holds; keys that the class does not know are left out.
 
     Raises:
         ValueError: `raw` is not an object, or a required key is missing. The message begins with `name`.
@@ -60,7 +60,7 @@ def fields_of(cls: type, raw: Any, name: str) -> dict[str, Any]:
 
 
 def all_fields_of(cls: type, raw: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """As `fields_of`, but every key must be known and every value must be of its field's type.
+    """Return what `fields_of` returns, and require that every key is known and every value is of its field's type.
 
     Raises:
         ValueError: A key is missing or unknown, or a value is of another type. The message begins with `name`.

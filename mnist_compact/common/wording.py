@@ -2,7 +2,7 @@
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
-    """The number with its noun in the singular or plural.
+    """Return the number with its noun in the singular or plural.
 
     Example:
         >>> counted(1, "epoch"), counted(1200, "image")

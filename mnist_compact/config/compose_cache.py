@@ -1,4 +1,4 @@
-"""A cache for many compositions with the same options. Hydra's work is mostly to read and merge their files."""
+"""A cache for many compositions with the same options. Hydra mostly reads and merges their files."""
 
 import copy
 from collections.abc import Callable, Sequence

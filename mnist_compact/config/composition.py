@@ -33,7 +33,7 @@ def _composition(overrides: tuple[str, ...]) -> tuple[RunConfig, dict[str, Any]]
     from mnist_compact.config.error_messages import check_options, explain
 
     _register_once()
-    before = GlobalHydra.instance().hydra  # that of a running application
+    previous = GlobalHydra.instance().hydra  # that of a running application
     GlobalHydra.instance().clear()
     try:
         check_options(overrides)
@@ -47,7 +47,7 @@ def _composition(overrides: tuple[str, ...]) -> tuple[RunConfig, dict[str, Any]]
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError([explain(error) or str(error)]) from error
     finally:
-        GlobalHydra.instance().hydra = before
+        GlobalHydra.instance().hydra = previous
     return run, choices
 
 

@@ -99,7 +99,7 @@ def machine_of(cfg: DictConfig) -> MachineConfig:
 
 
 def _missing_groups(cfg: DictConfig) -> list[str]:
-    """Errors for groups that `~group` has removed."""
+    """Return errors for groups that `~group` has removed."""
     from omegaconf import OmegaConf
 
     return [f"{options_rule(group)}, got nothing" for group in SCHEMAS if OmegaConf.is_missing(cfg, group)]

@@ -25,7 +25,7 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, HydraException) and "sweep type : INTERVAL" in str(error):
         return _interval_in_a_grid(sys.argv[1:])
     if isinstance(error, HydraException | OmegaConfBaseException):
-        return _unfit_key(error)
+        return _unknown_key_or_wrong_type(error)
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.filename is not None:
@@ -64,7 +64,7 @@ def check_options(arguments: Iterable[str]) -> None:
                 continue
             if group == "callbacks" and isinstance(value, list) and value and all(isinstance(v, str) for v in value):
                 continue
-            faults.append(f"{_rule_of(group)}, got {_as_typed(value)}{_several_in_a_grid(group, value)}")
+            faults.append(f"{_rule_of(group)}, got {_as_typed(value)}{_grid_advice(group, value)}")
     if faults:
         raise ConfigError(faults)
 
@@ -75,8 +75,8 @@ def _as_typed(value: object) -> str:
     return "null" if value is None else str(value)
 
 
-def _several_in_a_grid(group: str, value: object) -> str:
-    """Advice for a list of options: the grid that runs each of them."""
+def _grid_advice(group: str, value: object) -> str:
+    """Return advice for a list of options: the grid that runs each of them."""
     if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
         return ""
     return f". To run each of them, use a grid: -m {group}={','.join(value)}"
@@ -88,7 +88,7 @@ PLAIN = re.compile(
 
 
 def _grammar_fault(override: str) -> str:
-    """The message for an argument that Hydra cannot parse. Hydra's own message is that of its parser."""
+    """Return the message for an argument that Hydra cannot parse. Hydra's own message is that of its parser."""
     key, equals, value = override.partition("=")
     if not key or not equals:
         return f"{override!r} does not have the form key=value"
@@ -118,7 +118,7 @@ def check_question(choices: Mapping[str, Any], loader: "ConfigLoader") -> None:
 
 
 def _interval_in_a_grid(arguments: list[str]) -> str:
-    """The message for an interval in a grid, with the command of a search instead."""
+    """Return the message for an interval in a grid, with the command of a search instead."""
     intervals = [argument for argument in arguments if re.match(r"[^=]+=.*\binterval\(", argument)]
     rest = [a for a in arguments if a not in ("-m", "--multirun") and not a.startswith("hydra/sweeper=")]
     line = shlex.join(["python", "-m", "mnist_compact", "-m", "hydra/sweeper=compact", *rest])
@@ -130,14 +130,14 @@ def _unknown_option(missing: str, options: list[str]) -> str:
     from mnist_compact.config.schema import configuration_folder
 
     group, _, option = missing.rpartition("/")
-    if group == "callbacks":  # Hydra names no options where one of a list is missing
+    if group == "callbacks":  # Hydra names no options if one of a list is missing
         options = sorted(path.stem for path in (configuration_folder() / group).glob("*.yaml"))
     listed = f" Options of {group}: {', '.join(options)}." if options else ""
     return f"{group or 'configuration'}={option} does not exist.{nearest(option, options)}{listed}"
 
 
-def _unfit_key(error: Exception) -> str:
-    """The message for an unknown key or a wrong type, which Hydra or OmegaConf reported."""
+def _unknown_key_or_wrong_type(error: Exception) -> str:
+    """Return the message for an unknown key or a wrong type, which Hydra or OmegaConf reported."""
     from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException, ValidationError
 
     cause: BaseException | None = error
@@ -161,7 +161,7 @@ def _unfit_key(error: Exception) -> str:
         if isinstance(cause, ValidationError) and (
             part := re.search(r"is not a subclass of (Layer|Stage)Config", first)
         ):
-            return _no_new_part(str(error), part.group(1).lower())
+            return _added_layer_or_stage(str(error), part.group(1).lower())
         return f"{cause.full_key}: {first}" if cause.full_key else first
     first = str(error).splitlines()[0]
     group = re.match(r"Could not override '([^']+)'", first)
@@ -172,7 +172,7 @@ KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or f
 
 
 def _plain_rule(message: str) -> str | None:
-    """The rule and value of OmegaConf's message about a value of a wrong type; None for any other message."""
+    """Return the rule and value of OmegaConf's message about a value of a wrong type; None for any other message."""
     if found := re.match(r"Value '(.*)' of type '\w+' (?:could not be converted to|is not a valid) (\w+)$", message):
         value, kind = found.groups()
         return f"must be {KINDS[kind]}, got {value!r}" if kind in KINDS else None
@@ -182,8 +182,8 @@ def _plain_rule(message: str) -> str | None:
     return None
 
 
-def _no_new_part(message: str, part: str) -> str:
-    """The message for a layer or stage that is added on the command line: OmegaConf makes a plain mapping of it."""
+def _added_layer_or_stage(message: str, part: str) -> str:
+    """Return the message for a layer or stage added on the command line, of which OmegaConf makes a plain mapping."""
     typed = re.search(r"Error merging override (\S+?)=", message)
     option = {"layer": "m3", "stage": "stages"}[part]
     return (

@@ -29,17 +29,17 @@ class _FilteredRepository:
         loaded = self.repository.load_config(config_path)
         if loaded is None or not config_path.startswith("experiment/"):
             return loaded
-        meant = _options(self.repository.load_config("config")) | _options(loaded)
+        intended = _options(self.repository.load_config("config")) | _options(loaded)
         filtered = copy.deepcopy(loaded)  # the repository caches the original for the next run of a grid
         with open_dict(filtered.config):
             for group, option in self.chosen.items():
-                if option != meant.get(group, option):
+                if option != intended.get(group, option):
                     filtered.config.pop(group, None)
         return filtered
 
 
 def _options(loaded: Any) -> dict[str, str]:
-    """The option of each group in a defaults list."""
+    """Return the option of each group in a defaults list."""
     defaults = (loaded.defaults_list if loaded else None) or []
     return {
         default.group.removeprefix("/"): default.value

@@ -47,7 +47,7 @@ class PercentilePrunerConfig(PrunerConfig):
     """
 
     _target_: str = "optuna.pruners.PercentilePruner"
-    percentile: float = 50.0  # of the complete trials, in [0, 100]; a trial outside the best ones stops
+    percentile: float = 50.0  # per cent of the complete trials, in [0, 100]; a trial outside the best ones stops
     n_startup_trials: int = 5  # complete trials before any trial is pruned
     n_warmup_steps: int = 1  # the epoch of the first decision
     interval_steps: int = 100  # epochs between two decisions
@@ -61,7 +61,7 @@ class HyperbandPrunerConfig(PrunerConfig):
     _target_: str = "optuna.pruners.HyperbandPruner"
     min_resource: int = 5  # epochs before the first decision
     max_resource: int = 15  # epochs of a trial that is not pruned
-    reduction_factor: int = 3  # one trial in so many continues after each decision
+    reduction_factor: int = 3  # one trial in this many continues after each decision
 
 
 @dataclass
@@ -86,7 +86,7 @@ class CompactSweeperConfig:
     n_jobs: int = 0  # worker processes; 0 = one per core
     target: float | None = None  # stop once the scores of `target_trials` trials are better than this; null = never
     target_trials: int = 1  # trials that must be better than `target` before the search stops
-    time_limit_minutes: float | None = None  # of this command; null = no limit
+    time_limit_minutes: float | None = None  # time limit of this command; null = no limit
     max_failures: int = 10  # the search stops once more trials of the study have failed
     max_refusals: int = 500  # the search stops after this number of refused proposals in a row
     storage: str | None = None  # Optuna URL or journal:///path; null = SQLite in the study's folder
@@ -95,9 +95,8 @@ class CompactSweeperConfig:
 
     sampler: SamplerConfig = MISSING  # chosen by hydra/sweeper/sampler=NAME
     pruner: PrunerConfig = MISSING  # chosen by hydra/sweeper/pruner=NAME
-    seed: int = 0  # of the sampler, combined with the number of trials so far
-    # accuracy, loss, calibrated_loss, parameters, macs
-    objectives: list[str] = field(default_factory=lambda: ["accuracy"])
+    seed: int = 0  # seed of the sampler, combined with the number of trials so far
+    objectives: list[str] = field(default_factory=lambda: ["accuracy"])  # or loss, calibrated_loss, parameters, macs
     params: dict[str, str] = field(default_factory=dict)  # key → sweep in Hydra's override grammar
     branches: dict[str, BranchConfig] = field(default_factory=dict)  # name → conditional parameters
     enqueue: list[dict[str, Any]] = field(

@@ -36,8 +36,8 @@ def beyond_tables(key: str, value: Any) -> list[str]:
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """Return the error message for an unknown key, with the most similar known key."""
-    meant = new_place(key) or nearest(key.rpartition(".")[2], known)
-    return f"{key} is not a key of the configuration.{meant}"
+    hint = new_place(key) or nearest(key.rpartition(".")[2], known)
+    return f"{key} is not a key of the configuration.{hint}"
 
 
 def unknown_keys(node: DictConfig, prefix: str = "") -> list[str]:

@@ -33,8 +33,8 @@ def sign_flip_p(differences: Sequence[int]) -> float:
     chances[reach] = 1.0
     for difference in differences:
         chances = (np.roll(chances, difference) + np.roll(chances, -difference)) / 2
-    as_far = np.abs(np.arange(-reach, reach + 1)) >= abs(sum(differences))
-    return min(1.0, float(chances[as_far].sum()))
+    as_extreme = np.abs(np.arange(-reach, reach + 1)) >= abs(sum(differences))
+    return min(1.0, float(chances[as_extreme].sum()))
 
 
 def holm(ps: Sequence[float]) -> list[float]:
@@ -69,7 +69,7 @@ class Comparison:
         n: Number of common seeds.
         difference: Summary of the differences first - second, in percentage points.
         p: p value of the exact sign-flip test.
-        weights: Weights that are compared, averaged or raw: of the first and of the second.
+        weights: Weights of the first and of the second confirmation: averaged or raw.
         corrected_p: p value corrected for all comparisons that were made at once.
         comparisons: Number of comparisons that were made at once.
     """

@@ -27,7 +27,7 @@ from mnist_compact.records.migrations import with_machine
 from mnist_compact.records.settings import MACHINE
 
 SCHEMA_VERSION = 2
-READABLE = (1, 2)  # in version 1 the configuration has the form of a run record before version 3
+READABLE = (1, 2)  # in version 1 the configuration has the form of run records before their version 3
 # A ranking is part of choosing a configuration, so it must not share a seed with the confirmation that follows on any
 # split. The first seeds are far from those that users choose, and far from one another.
 FIRST_RANKED = 100
@@ -89,13 +89,13 @@ class Confirmation:
         )
 
     def seeds(self, count: int) -> list[int]:
-        """The first `count` seeds that were not used to choose the configuration."""
+        """Return the first `count` seeds that were not used to choose the configuration."""
         first = FIRST_RANKED if self.ranking else FIRST_SEED[from_record(self.config).data.role]
         fresh = (seed for seed in itertools.count(first) if seed not in self.used_seeds)
         return list(itertools.islice(fresh, count))
 
     def run_config(self, seed: int) -> RunConfig:
-        """The configuration of the run with this seed."""
+        """Return the configuration of the run with this seed."""
         return dataclasses.replace(from_record(self.config), seed=seed)
 
     def write(self, folder: Path) -> None:
@@ -168,7 +168,7 @@ def create_or_load(confirmation: Confirmation, folder: Path) -> Confirmation:
 
 
 def comparable(confirmation: Confirmation) -> dict[str, Any]:
-    """Everything that the scores depend on except the seed. The machine and the experiment's name do not count."""
+    """Return what the scores depend on, except the seed. The machine and the experiment's name do not count."""
     config = {key: value for key, value in confirmation.config.items() if key not in ("seed", "experiment", MACHINE)}
     return {**config, "split": confirmation.split, "ranking": confirmation.ranking}
 

@@ -51,7 +51,7 @@ class InterimAnalysis:
     @property
     def futile(self) -> bool:
         """Whether the mean is not above the threshold after enough seeds."""
-        not_above = self.mean <= self.threshold + 1e-9  # as `statistics.above`
+        not_above = self.mean <= self.threshold + 1e-9  # the same tolerance as in `statistics.above`
         return not self.significant and self.seeds >= FUTILE_FROM and not_above
 
     @property

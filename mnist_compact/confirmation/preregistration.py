@@ -109,14 +109,14 @@ class Preregistration:
         if seeds != self.seeds:
             lines.append(f"seeds: {_seeds_text(self.seeds)} → {_seeds_text(seeds)}")
         planned = _parsed_time(self.planned_at)
-        before = [seed for seed, at in started.items() if datetime.fromisoformat(at) < planned]
-        if before:
-            lines.append(f"seeds started before the preregistration: {', '.join(map(str, before))}")
+        early = [seed for seed, at in started.items() if datetime.fromisoformat(at) < planned]
+        if early:
+            lines.append(f"seeds started before the preregistration: {', '.join(map(str, early))}")
         return lines
 
 
 def digest_of(config: dict[str, Any]) -> str:
-    """The SHA-256 of a configuration, as hexadecimal digits."""
+    """Return the SHA-256 of a configuration, as hexadecimal digits."""
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 

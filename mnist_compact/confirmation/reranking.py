@@ -54,7 +54,7 @@ class Ranking:
         return f"{self.study}:{self.first.confirmation.source.rpartition(':')[2]}"
 
     def __repr__(self) -> str:
-        """The table of each round."""
+        """Return the table of each round."""
         from mnist_compact.confirmation.results import rounds_to_plain_text
 
         return rounds_to_plain_text(self._results())
@@ -178,7 +178,7 @@ def rank(
 
 
 def _order(seed_results: SeedResults, by: str) -> tuple[int, float, float]:
-    """Return the sort key of a candidate. One with a seed that diverged comes after all candidates without one."""
+    """Return a sort key: a candidate with a seed that diverged comes after all candidates without one."""
     if not seed_results.accuracies:
         return seed_results.failed, 0.0, 0.0
     if by == "calibrated_loss":

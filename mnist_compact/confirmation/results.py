@@ -107,7 +107,7 @@ class SeedResults:
         return [result.score.accuracy for result in self.completed if result.score is not None]
 
     def accuracy_by_seed(self) -> dict[int, float]:
-        """The accuracy of each completed seed in per cent."""
+        """Return the accuracy of each completed seed in per cent."""
         return {result.seed: result.score.accuracy for result in self.completed if result.score is not None}
 
     @property
@@ -132,7 +132,7 @@ class SeedResults:
         return Summary.of(self.accuracies)
 
     def mean_loss(self) -> float:
-        """The mean log-loss of the completed seeds."""
+        """Return the mean log-loss of the completed seeds."""
         return statistics.fmean(result.score.loss for result in self.completed if result.score is not None)
 
     def mean_calibrated_loss(self) -> float | None:
@@ -142,14 +142,14 @@ class SeedResults:
         return statistics.fmean(known) if known and len(known) == len(losses) else None
 
     def minutes(self) -> dict[str, float]:
-        """The mean duration of a run in minutes, for each machine."""
+        """Return the mean duration of a run in minutes, for each machine."""
         seconds: dict[str, list[float]] = {}
         for result in self.completed:
             seconds.setdefault(result.machine, []).append(result.seconds)
         return {machine: statistics.fmean(times) / 60 for machine, times in seconds.items()}
 
     def above(self) -> int:
-        """Number of seeds above the threshold. A seed that diverged is not above it."""
+        """Return the number of seeds above the threshold. A seed that diverged is not above it."""
         return above(self.accuracies, self.threshold)
 
     def on_new_digits(self) -> tuple[float, float] | None:
@@ -182,7 +182,7 @@ class SeedResults:
             return f"{claim}: not shown, a single seed has no interval"
         if summary.low > threshold:
             return f"{claim}: yes, lower bound {summary.low:.3f}{summary.caution}"
-        if summary.high <= threshold + 1e-9:  # as in `above`
+        if summary.high <= threshold + 1e-9:  # the same tolerance as in `above`
             return f"{claim}: no, upper bound {summary.high:.3f}{summary.caution}"
         return f"{claim}: not shown, interval {summary.low:.3f} to {summary.high:.3f}{summary.caution}"
 
@@ -210,7 +210,7 @@ class SeedResults:
         return lines
 
     def __repr__(self) -> str:
-        """The summary and the conclusion, without the seeds."""
+        """Return the summary and the conclusion, without the seeds."""
         return to_plain_text(self)
 
     def _repr_html_(self) -> str:
@@ -219,7 +219,7 @@ class SeedResults:
 
 
 def _result(folder: Path, seed: int, split: str) -> SeedResult | None:
-    """The result of a seed, or None if its run has not ended. Raises RecordError."""
+    """Return the result of a seed, or None if its run has not ended. Raises RecordError."""
     run = seed_folder(folder, seed)
     record = RunRecord.read(run)
     if record.status not in (Status.COMPLETED, Status.DIVERGED):
@@ -239,14 +239,14 @@ def _result(folder: Path, seed: int, split: str) -> SeedResult | None:
 
 
 def _machine(environment: dict[str, Any]) -> str:
-    """The GPU, or the processor and the number of cores that were used."""
+    """Return the GPU, or the processor and the number of cores that were used."""
     device, threads = environment.get("device", "cpu"), environment.get("threads", 1)
     cores = "one core" if threads == 1 else f"{threads} cores"
     return f"{cores} of {environment.get('processor', 'unknown')}" if device == "cpu" else device
 
 
 def to_html(seed_results: SeedResults) -> str:
-    """Every seed, their summary and the conclusion, for a notebook."""
+    """Return every seed, their summary and the conclusion, for a notebook."""
     from mnist_compact.common.tables import to_html_fragment
 
     *above, last = [seeds_table(seed_results), *([summary_table(seed_results)] if seed_results.accuracies else [])]
@@ -254,7 +254,7 @@ def to_html(seed_results: SeedResults) -> str:
 
 
 def to_plain_text(seed_results: SeedResults) -> str:
-    """The summary and the conclusion, for `print`."""
+    """Return the summary and the conclusion, for `print`."""
     from mnist_compact.common.tables import to_text
 
     table = to_text(summary_table(seed_results)) if seed_results.accuracies else ""
@@ -262,7 +262,7 @@ def to_plain_text(seed_results: SeedResults) -> str:
 
 
 def sentences(seed_results: SeedResults) -> list[str]:
-    """What was measured, the notes and the conclusion."""
+    """Return what was measured, the notes and the conclusion."""
     about, notes = seed_results.confirmation, seed_results.notes()
     if about.split == "test" and seed_results.plan is None:
         notes.append("no preregistration was written before the test images were read")
@@ -271,7 +271,7 @@ def sentences(seed_results: SeedResults) -> list[str]:
 
 
 def seeds_table(seed_results: SeedResults) -> "pd.DataFrame":
-    """One row for each requested seed that has ended."""
+    """Return one row for each requested seed that has ended."""
     import pandas as pd
 
     averaged, calibrated = seed_results.weights == "averaged", seed_results.mean_calibrated_loss() is not None
@@ -292,7 +292,7 @@ def seeds_table(seed_results: SeedResults) -> "pd.DataFrame":
 
 
 def rounds_to_html(rounds: list[tuple[int, list[SeedResults]]]) -> str:
-    """All rounds of a ranking, with the seeds of each, for a notebook."""
+    """Return all rounds of a ranking, with the seeds of each, for a notebook."""
     from mnist_compact.common.tables import to_html_fragment
 
     return "".join(
@@ -302,7 +302,7 @@ def rounds_to_html(rounds: list[tuple[int, list[SeedResults]]]) -> str:
 
 
 def rounds_to_plain_text(rounds: list[tuple[int, list[SeedResults]]]) -> str:
-    """All rounds of a ranking, for `print`."""
+    """Return all rounds of a ranking, for `print`."""
     from mnist_compact.common.tables import to_text
 
     return "\n".join(
@@ -312,13 +312,13 @@ def rounds_to_plain_text(rounds: list[tuple[int, list[SeedResults]]]) -> str:
 
 
 def round_title(number: int, seeds: int, candidates: list[SeedResults]) -> str:
-    """The title of the table of a round."""
+    """Return the title of the table of a round."""
     few = f"; with fewer than {FEWEST} seeds an interval is only an indication" if seeds < FEWEST else ""
     return f"round {number}: {counted(len(candidates), 'candidate')}, {counted(seeds, 'seed')} each{few}"
 
 
 def ranking_table(candidates: list[SeedResults]) -> "pd.DataFrame":
-    """One row for each candidate of a ranking."""
+    """Return one row for each candidate of a ranking."""
     import pandas as pd
 
     rows = [
@@ -333,7 +333,7 @@ def ranking_table(candidates: list[SeedResults]) -> "pd.DataFrame":
 
 
 def summary_table(seed_results: SeedResults) -> "pd.DataFrame":
-    """The summary as a table of one row."""
+    """Return the summary as a table of one row."""
     import pandas as pd
 
     return pd.DataFrame([_summary(seed_results)])

@@ -18,7 +18,7 @@ from mnist_compact.records.settings import MACHINE
 
 
 def experiment_path(name: str, folder: Path | None = None) -> Path:
-    """The file of a new experiment: `folder`/`name`.yaml (default folder: conf/experiment).
+    """Return the file of a new experiment: `folder`/`name`.yaml (default folder: conf/experiment).
 
     Raises:
         ConfigError: The name has other characters than letters, digits, - and _, or the file exists.
@@ -95,7 +95,7 @@ def save(seed_results: SeedResults, name: str, folder: Path | None = None) -> Pa
 
 
 def header(seed_results: SeedResults) -> list[str]:
-    """The lines of the comment at the top of a saved experiment, without `#`."""
+    """Return the lines of the comment at the top of a saved experiment, without `#`."""
     summary, results = seed_results.summary(), seed_results.completed
     spread = "" if summary.sd is None else f" ± {summary.sd:.3f}"
     interval = ""
@@ -133,10 +133,10 @@ def deltas(run: RunConfig) -> tuple[dict[str, str], dict[str, Any]]:
     options = {group: getattr(run, group).name for group in groups}
     choices = {group: option for group, option in options.items() if option != defaults[group]}
     chosen = compose(*(f"{group}={option}" for group, option in choices.items()))
-    wanted, given = flat(to_record(run)), flat(to_record(chosen))
+    expected, given = flat(to_record(run)), flat(to_record(chosen))
     changes = {
         key: value
-        for key, value in wanted.items()
+        for key, value in expected.items()
         if key not in given or value != given[key]
         if key.partition(".")[0] in options
     }
@@ -146,7 +146,7 @@ def deltas(run: RunConfig) -> tuple[dict[str, str], dict[str, Any]]:
 def _by_present_options(run: RunConfig) -> RunConfig:
     """Return a configuration whose model names an option of its kind.
 
-    The option `stages` was of the kind `compact` once. Such a configuration is saved as changes of `compact`.
+    The option `stages` was once of the kind `compact`. Such a configuration is saved as changes of `compact`.
     """
     model = run.model
     if type(compose(f"model={model.name}").model) is type(model):
@@ -155,15 +155,15 @@ def _by_present_options(run: RunConfig) -> RunConfig:
 
 
 def _check_saved(name: str, run: RunConfig) -> None:
-    """Raises ConfigError unless experiment=`name` gives `run`, apart from the seed, the data and the machine."""
+    """Raise ConfigError unless experiment=`name` gives `run`, apart from the seed, the data and the machine."""
     saved = compose(f"experiment={name}")
     data = run.data if run.data.role == "test" else saved.data
     expected = dataclasses.replace(run, data=data, machine=saved.machine, seed=saved.seed, experiment=name)
-    actual, wanted = flat(to_record(saved)), flat(to_record(expected))
-    wrong = [key for key in wanted if actual.get(key) != wanted[key]]
-    if wrong:
+    actual, expected_settings = flat(to_record(saved)), flat(to_record(expected))
+    differing = [key for key in expected_settings if actual.get(key) != expected_settings[key]]
+    if differing:
         raise ConfigError(
-            [f"experiment={name} would give another configuration; these keys differ: {', '.join(wrong)}"]
+            [f"experiment={name} would give another configuration; these keys differ: {', '.join(differing)}"]
         )
 
 

@@ -20,17 +20,17 @@ ENDED = (Status.COMPLETED, Status.DIVERGED)  # another attempt would repeat the 
 
 
 def seed_folder(folder: Path, seed: int) -> Path:
-    """The run folder of a seed in the folder of a confirmation."""
+    """Return the run folder of a seed in the folder of a confirmation."""
     return folder / SEEDS / f"{seed:04d}"
 
 
 def seeds_of(folder: Path) -> list[int]:
-    """The seeds that have a run folder in the folder of a confirmation, in ascending order."""
+    """Return the seeds that have a run folder in the folder of a confirmation, in ascending order."""
     return sorted(int(path.name) for path in (folder / SEEDS).glob("*") if path.name.isdigit())
 
 
 def lock_of(folder: Path, seed: int | None = None) -> Path:
-    """The lock file of the process that trains a seed, or without a seed that of the whole confirmation."""
+    """Return the lock file of the process that trains a seed, or without a seed that of the whole confirmation."""
     return folder / "locks" / ("all.lock" if seed is None else f"{seed:04d}.lock")
 
 
@@ -65,7 +65,7 @@ def train(requested: Iterable[tuple[Path, list[int]]], jobs: int, callbacks: Seq
 
 
 def has_ended(run: Path) -> bool:
-    """Whether a seed's run was completed or diverged, so that it is not trained again."""
+    """Return whether a seed's run was completed or diverged, so that it is not trained again."""
     try:
         return RunRecord.read(run).status in ENDED
     except RecordError:

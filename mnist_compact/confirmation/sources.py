@@ -78,7 +78,7 @@ def of(
 
 
 def of_run(folder: Path) -> ConfirmSource:
-    """The configuration of a run folder.
+    """Return the configuration of a run folder.
 
     Raises:
         RecordError: The folder holds no run.
@@ -91,7 +91,7 @@ def of_run(folder: Path) -> ConfirmSource:
 
 
 def _seeds_of_study_around(folder: Path) -> set[int]:
-    """The seeds that the study of a trial folder used, from its database or else from the trial folders beside it."""
+    """Return the seeds that the study of a trial folder used, from its database or from the other trial folders."""
     trials = folder.parent
     if trials.name != TRIALS:
         return set()
@@ -102,7 +102,7 @@ def _seeds_of_study_around(folder: Path) -> set[int]:
 
 
 def of_experiment(name: str) -> ConfirmSource:
-    """The configuration of a named experiment.
+    """Return the configuration of a named experiment.
 
     Raises:
         ConfigError: There is no experiment with this name.
@@ -114,7 +114,7 @@ def of_experiment(name: str) -> ConfirmSource:
 
 
 def of_trial(word: str, sweeps: Path, url: str | None = None) -> ConfirmSource:
-    """The configuration of a trial.
+    """Return the configuration of a trial.
 
     Args:
         word: STUDY:N. STUDY is a name in `sweeps` or in the storage `url`, or the path of an exported study.
@@ -129,7 +129,7 @@ def of_trial(word: str, sweeps: Path, url: str | None = None) -> ConfirmSource:
 
 
 def best_trials(study: str, top: int, sweeps: Path, url: str | None = None) -> list[ConfirmSource]:
-    """The configurations of the `top` complete trials with the best scores, best first.
+    """Return the configurations of the `top` complete trials with the best scores, best first.
 
     Raises:
         ConfigError: The study does not exist, has several objectives or no complete trial.
@@ -146,7 +146,7 @@ def best_trials(study: str, top: int, sweeps: Path, url: str | None = None) -> l
 
 
 def of_trials(study: str, numbers: list[int], sweeps: Path, url: str | None = None) -> list[ConfirmSource]:
-    """The configurations of trials, composed from the study's own snapshot of conf/.
+    """Return the configurations of trials, composed from the study's own snapshot of conf/.
 
     Raises:
         ConfigError: The study or a trial does not exist, or a trial was never trained.

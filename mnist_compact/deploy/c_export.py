@@ -22,7 +22,7 @@ MOST_LOST = 0.5  # percentage points of accuracy that quantisation may cost
 
 @dataclass(slots=True, frozen=True)
 class CExport:
-    """What was written.
+    """The result of an export to C.
 
     Attributes:
         source: The files and their sizes.

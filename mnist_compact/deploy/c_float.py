@@ -70,7 +70,7 @@ def float_source(classifier: Classifier, name: str) -> CSource:
 
 
 def _row(step: Step, steps: Steps, values: list[Tensor]) -> str:
-    """The fields of a step in the order of struct network_step; its numbers are appended to `values`."""
+    """Return the fields of a step in the order of struct network_step; its numbers are appended to `values`."""
 
     def stored(*tensors: Tensor) -> int:
         at = sum(each.numel() for each in values)
@@ -96,6 +96,6 @@ def _row(step: Step, steps: Steps, values: list[Tensor]) -> str:
 
 
 def _number(value: float) -> str:
-    """A float literal that reads back as the same float32."""
+    """Return a float literal that reads back as the same float32."""
     text = f"{np.float32(value):.9g}"
     return f"{text}f" if "." in text or "e" in text else f"{text}.0f"

@@ -10,12 +10,12 @@ PREFIX = "NETWORK_"
 
 
 def shipped(name: str) -> str:
-    """The text of a C file of the package."""
+    """Return the text of a C file of the package."""
     return (files(__package__) / "c" / name).read_text(encoding="utf-8")
 
 
 def constants(steps: Steps, more: Iterable[tuple[str, object]]) -> str:
-    """The #define lines: numbers of the kinds and activations, sizes, and `more` names with their values."""
+    """Return the #define lines: numbers of the kinds and activations, sizes, and `more` names with their values."""
     lines: list[tuple[str, object]] = [(kind.name, kind.value) for kind in Kind]
     lines += [(activation.name.upper(), number) for number, activation in enumerate(Activation)]
     lines += [
@@ -29,7 +29,7 @@ def constants(steps: Steps, more: Iterable[tuple[str, object]]) -> str:
 
 
 def array(kind: str, name: str, values: Sequence[object]) -> str:
-    """A constant array, several values in a line."""
+    """Return a constant array, several values in a line."""
     lines: list[str] = [""]
     for value in values:
         word = f"{value}, "
@@ -41,7 +41,7 @@ def array(kind: str, name: str, values: Sequence[object]) -> str:
 
 
 def header(about: str, logit: str, definitions: str, with_weights: str) -> str:
-    """The header of a network.
+    """Return the header of a network.
 
     Args:
         about: What the comment at its head says.

@@ -67,7 +67,7 @@ class _Tables:
         self.factors = factors
 
     def row(self, each: IntegerStep, quantised: Quantised) -> str:
-        """The fields of a step in the order of struct network_step; its numbers are appended to the arrays."""
+        """Return the fields of a step in the order of struct network_step; its numbers are appended to the arrays."""
         step, maps, scales = each.step, quantised.steps.maps, quantised.scales
         source, target, convolution = maps[step.source], maps[step.target], step.convolution
         weights = len(self.weights)

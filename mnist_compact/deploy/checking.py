@@ -48,14 +48,14 @@ def compared(original: Classifier, logits: Tensor, images: Tensor, labels: Tenso
         images: uint8, (N, 28, 28).
         labels: (N,).
     """
-    wanted = logits_of(original, images)
-    found, expected = logits.argmax(1), wanted.argmax(1)
+    original_logits = logits_of(original, images)
+    predictions, original_predictions = logits.argmax(1), original_logits.argmax(1)
     return Agreement(
         images=len(images),
-        different=int((found != expected).sum()),
-        correct=int((found == labels).sum()),
-        original_correct=int((expected == labels).sum()),
-        largest_difference=float((logits - wanted).abs().max()),
+        different=int((predictions != original_predictions).sum()),
+        correct=int((predictions == labels).sum()),
+        original_correct=int((original_predictions == labels).sum()),
+        largest_difference=float((logits - original_logits).abs().max()),
     )
 
 

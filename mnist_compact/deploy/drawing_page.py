@@ -1,7 +1,8 @@
 """The HTML page on which a person draws a digit: a network, the scripts that compute it and the page in one file.
 
-The network travels as a list of steps in JSON, and its numbers as float32 in base64. The scripts in js/ compute the
-steps (network.js), repeat `preprocessing.to_mnist` (preprocessing.js), and show the page (drawing.js, page.js).
+The page contains the network as a list of steps in JSON, and its numbers as float32 in base64. The scripts in js/
+compute the steps (network.js), repeat `preprocessing.to_mnist` (preprocessing.js) and show the page (drawing.js and
+page.js).
 """
 
 import base64
@@ -56,8 +57,8 @@ def write_drawing_page(classifier: Classifier, name: str, path: Path) -> None:
         ConfigError: The network cannot be represented.
     """
     text = drawing_page(classifier, name)
-    with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def drawing_page(classifier: Classifier, name: str) -> str:
@@ -101,26 +102,27 @@ def network_data(classifier: Classifier) -> Json:
 
 
 def receptive_fields(steps: Steps) -> list[Field]:
-    """The receptive fields of every map: RF = RF_source + (kernel - 1) · jump_source, jump = jump_source · stride.
+    """Return the receptive fields of every map.
 
-    In a sum the field of the body is taken, which includes that of the shortcut.
+    RF = RF_source + (kernel - 1) · jump_source, jump = jump_source · stride. The field of a sum is that of the body,
+    which includes that of the shortcut.
     """
     fields = [Field(start=0, jump=1, size=1)]
     for step in steps.steps:
-        before = fields[step.source]
+        source = fields[step.source]
         kernel, stride, padding = _window(step)
         fields.append(
             Field(
-                start=before.start - padding * before.jump,
-                jump=before.jump * stride,
-                size=before.size + (kernel - 1) * before.jump,
+                start=source.start - padding * source.jump,
+                jump=source.jump * stride,
+                size=source.size + (kernel - 1) * source.jump,
             )
         )
     return fields
 
 
 def _window(step: Step) -> tuple[int, int, int]:
-    """Kernel, stride and padding, px."""
+    """Return kernel, stride and padding, px."""
     if step.convolution is None:
         return step.window, step.window, 0
     assert isinstance(step.convolution.padding, tuple)
@@ -128,7 +130,7 @@ def _window(step: Step) -> tuple[int, int, int]:
 
 
 def _described(step: Step, steps: Steps, values: list[Tensor]) -> Json:
-    """A step for network.js; its numbers are appended to `values`."""
+    """Return a step for network.js; its numbers are appended to `values`."""
 
     def stored(tensor: Tensor) -> int:
         at = sum(each.numel() for each in values)
@@ -136,21 +138,21 @@ def _described(step: Step, steps: Steps, values: list[Tensor]) -> Json:
         return at
 
     kernel, stride, padding = _window(step)
-    made: Json = {"kind": step.kind.name.lower(), "source": step.source, "target": step.target}
-    made |= {"name": f"{_name(step)}{_origin(step)}", "kernel": kernel, "stride": stride, "padding": padding}
+    described: Json = {"kind": step.kind.name.lower(), "source": step.source, "target": step.target}
+    described |= {"name": f"{_name(step)}{_origin(step)}", "kernel": kernel, "stride": stride, "padding": padding}
     if step.other is not None:
-        made["other"] = step.other
+        described["other"] = step.other
     if (convolution := step.convolution) is not None:
         assert convolution.bias is not None
-        made |= {"depthwise": convolution.groups > 1, "activation": step.activation and step.activation.value}
-        made |= {"weights": stored(convolution.weight), "biases": stored(convolution.bias)}
+        described |= {"depthwise": convolution.groups > 1, "activation": step.activation and step.activation.value}
+        described |= {"weights": stored(convolution.weight), "biases": stored(convolution.bias)}
         if step.affine is not None:
-            made |= {"slopes": stored(step.affine.slope), "shifts": stored(step.affine.shift)}
-    return made
+            described |= {"slopes": stored(step.affine.slope), "shifts": stored(step.affine.shift)}
+    return described
 
 
 def _name(step: Step) -> str:
-    """What a step is, in the words of the field."""
+    """Return the name of a step for readers."""
     if step.kind is Kind.ADD:
         return f"Sum of layer {step.source} and {f'layer {step.other}' if step.other else 'the input'}"
     return ", ".join(_words(step))
@@ -171,7 +173,7 @@ def _words(step: Step) -> Iterator[str]:
 
 
 def _origin(step: Step) -> str:
-    """Says what a step reads if it is not the result of the step before."""
+    """Return the text for the source of a step, if that is not the previous step."""
     if step.kind is Kind.ADD or step.source == step.target - 1:
         return ""
     return f", of layer {step.source}" if step.source else ", of the input"

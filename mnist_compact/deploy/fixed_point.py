@@ -9,7 +9,7 @@ from mnist_compact.common.errors import ConfigError
 from mnist_compact.models.blocks import ACTIVATIONS
 from mnist_compact.models.layers import Activation
 
-FRACTION = 16  # bits behind the point of the numbers that an activation takes and returns
+FRACTION = 16  # fractional bits of the numbers that an activation takes and returns
 ONE = 1 << FRACTION
 OFFSET_ONE = 256  # one step of a map, in the units of offsets
 INT32 = 2**29  # limit of scaled numbers, biases and offsets: three of them can be added in 32 bits
@@ -36,7 +36,12 @@ def multiplier(values: npt.NDArray[np.float64]) -> Tensor:
 
 
 def scaled(values: Tensor, by: Tensor) -> Tensor:
-    """values · m · 2^-s, rounded half away from zero and limited; `by` is (1, 2) or (C, 2) for values (N, C, H, W)."""
+    """Return values · m · 2^-s, rounded half away from zero and limited.
+
+    Args:
+        values: (N, C, H, W).
+        by: Pairs (m, s) as `multiplier` returns them, (1, 2) or (C, 2).
+    """
     m, s = (each.view(-1, 1, 1) for each in by.unbind(1))
     product = values * m
     half = torch.where(s > 0, 1 << (s - 1).clamp(min=0), 0)
@@ -44,12 +49,12 @@ def scaled(values: Tensor, by: Tensor) -> Tensor:
 
 
 def to_int8(values: Tensor) -> Tensor:
-    """From units of offsets to a map: divided by 256, rounded half away from zero, and limited to -128 … 127."""
+    """Convert units of offsets to a map: divide by 256, round half away from zero, and limit to -128 … 127."""
     return (values.sign() * ((values.abs() + OFFSET_ONE // 2) >> 8)).clamp(-128, 127)
 
 
 def tail_table(activation: Activation) -> list[int]:
-    """max(x, 0) - activation(x) at |x| = 0, 1/8, …, 8 as fixed-point numbers; 0 from there on.
+    """Return max(x, 0) - activation(x) at |x| = 0, 1/8, …, 8 as fixed-point numbers; it is 0 from there on.
 
     For silu, gelu and hardswish this difference is the same at x and -x, positive, and vanishes far from 0.
     """
@@ -58,7 +63,7 @@ def tail_table(activation: Activation) -> list[int]:
 
 
 def activated(activation: Activation, values: Tensor) -> Tensor:
-    """The activation of fixed-point numbers."""
+    """Return the activation of fixed-point numbers."""
     positive = values.clamp(min=0)
     if activation is Activation.relu:
         return positive

@@ -58,7 +58,7 @@ def fold(classifier: Classifier) -> nn.Sequential:
 
 
 def _parts(path: str, module: nn.Module) -> Iterator[nn.Module]:
-    """The module as a chain of the parts that `fold` returns, in float64."""
+    """Yield the module as a chain of the parts that `fold` returns, in float64."""
     kind = type(module)
     if kind is nn.Sequential:
         for name, part in module.named_children():
@@ -98,7 +98,7 @@ def _affine(norm: nn.BatchNorm2d) -> Affine:
 
 
 def _convolution(path: str, module: nn.Conv2d | nn.Linear) -> nn.Conv2d:
-    """A copy with a bias; a linear layer becomes a 1×1 convolution."""
+    """Return a copy with a bias; a linear layer becomes a 1×1 convolution."""
     weight = module.weight.detach().double().contiguous()
     groups, stride, padding = 1, 1, 0
     if isinstance(module, nn.Conv2d):
@@ -117,36 +117,38 @@ def _convolution(path: str, module: nn.Conv2d | nn.Linear) -> nn.Conv2d:
     else:
         weight = weight.view(*weight.shape, 1, 1)
     bias = torch.zeros(len(weight), dtype=torch.float64) if module.bias is None else module.bias.detach().double()
-    return _made(weight, bias, stride=stride, padding=padding, groups=groups)
+    return _new_convolution(weight, bias, stride=stride, padding=padding, groups=groups)
 
 
-def _made(weight: Tensor, bias: Tensor, *, stride: int, padding: int, groups: int) -> nn.Conv2d:
+def _new_convolution(weight: Tensor, bias: Tensor, *, stride: int, padding: int, groups: int) -> nn.Conv2d:
     width, per_group, kernel, _ = weight.shape
-    made = nn.Conv2d(per_group * groups, width, kernel, stride=stride, padding=padding, groups=groups, device="meta")
-    made.weight, made.bias = nn.Parameter(weight), nn.Parameter(bias)
-    return made
+    convolution = nn.Conv2d(
+        per_group * groups, width, kernel, stride=stride, padding=padding, groups=groups, device="meta"
+    )
+    convolution.weight, convolution.bias = nn.Parameter(weight), nn.Parameter(bias)
+    return convolution
 
 
 def _folded(parts: list[nn.Module]) -> list[nn.Module]:
-    done: list[nn.Module] = []
+    folded: list[nn.Module] = []
     for part in parts:
-        if isinstance(part, Affine) and done and isinstance(done[-1], nn.Conv2d):
-            done[-1] = _after(done[-1], part)
-        elif isinstance(part, nn.Conv2d) and part.padding == (0, 0) and (at := _waiting(done)) is not None:
-            affine = done.pop(at)
+        if isinstance(part, Affine) and folded and isinstance(folded[-1], nn.Conv2d):
+            folded[-1] = _after(folded[-1], part)
+        elif isinstance(part, nn.Conv2d) and part.padding == (0, 0) and (at := _pending_affine(folded)) is not None:
+            affine = folded.pop(at)
             assert isinstance(affine, Affine)
-            done.append(_before(part, affine))
+            folded.append(_before(part, affine))
         else:
-            done.append(part)
-    return done
+            folded.append(part)
+    return folded
 
 
-def _waiting(done: list[nn.Module]) -> int | None:
-    """The place of an Affine that only averages separate from the end; averaging and an Affine can change places."""
-    for at in reversed(range(len(done))):
-        if isinstance(done[at], Affine):
+def _pending_affine(folded: list[nn.Module]) -> int | None:
+    """Return the index of an Affine that is followed only by average pooling, with which an Affine commutes."""
+    for at in reversed(range(len(folded))):
+        if isinstance(folded[at], Affine):
             return at
-        if not isinstance(done[at], nn.AvgPool2d):
+        if not isinstance(folded[at], nn.AvgPool2d):
             return None
     return None
 
@@ -168,4 +170,6 @@ def _before(convolution: nn.Conv2d, affine: Affine) -> nn.Conv2d:
 
 def _like(convolution: nn.Conv2d, weight: Tensor, bias: Tensor) -> nn.Conv2d:
     assert isinstance(convolution.padding, tuple)
-    return _made(weight, bias, stride=convolution.stride[0], padding=convolution.padding[0], groups=convolution.groups)
+    return _new_convolution(
+        weight, bias, stride=convolution.stride[0], padding=convolution.padding[0], groups=convolution.groups
+    )

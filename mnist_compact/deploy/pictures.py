@@ -50,7 +50,7 @@ def read_picture(path: Path | str) -> Array:
 
 
 def grey_levels(path: Path) -> Array:
-    """The grey levels (H, W) of a picture file, uint8. Raises ConfigError as `read_picture`."""
+    """Return the grey levels (H, W) of a picture file, uint8. Raises ConfigError as `read_picture`."""
     try:
         content = read_bytes(path, SMALL)
     except OSError as error:
@@ -100,7 +100,7 @@ def _as_grey(image: Image.Image) -> Array:
 
 
 def picture_files(paths: list[Path]) -> list[Path]:
-    """The picture files among paths: files as they are given, and of each folder its files with a known ending, sorted.
+    """Return the picture files: the files in `paths`, and the sorted files with a known ending in its folders.
 
     Raises:
         ConfigError: A path does not exist, or a folder has no such file.

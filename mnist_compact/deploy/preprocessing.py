@@ -95,7 +95,7 @@ def to_mnist(picture: Array) -> Array:
 
 
 def margin_of(shape: tuple[int, ...]) -> Array:
-    """The mask (H, W) of the frame that is taken for background."""
+    """Return the mask (H, W) of the frame that is taken for background."""
     width = max(1, _rounded(min(shape) / 20))
     mask = np.ones(shape, dtype=bool)
     mask[width:-width, width:-width] = False
@@ -103,7 +103,7 @@ def margin_of(shape: tuple[int, ...]) -> Array:
 
 
 def background(levels: Array, margin: Array) -> Array:
-    """The surface (H, W) that fits the levels of the margin."""
+    """Return the surface (H, W) that fits the levels of the margin."""
     y, x = (np.linspace(-1, 1, side) for side in levels.shape)
     x, y = np.meshgrid(x, y)
     terms = np.stack([np.ones(levels.shape), x, y, x * x, x * y, y * y], axis=-1)
@@ -118,14 +118,14 @@ def background(levels: Array, margin: Array) -> Array:
 
 
 def ink_of(levels: Array, surface: Array) -> Array:
-    """How much every pixel differs from the background in the direction of the digit, (H, W) in 0 … 255."""
+    """Return how much every pixel differs from the background in the direction of the digit, (H, W) in 0 … 255."""
     dark, light = np.maximum(0, surface - levels), np.maximum(0, levels - surface)
     is_dark = (dark**2).sum() > (light**2).sum()
     return np.asarray(255 * dark / np.maximum(surface, DARKEST_PAPER)) if is_dark else light
 
 
 def otsu(ink: Array) -> int:
-    """The level that separates the rounded ink best into two classes."""
+    """Return the level that separates the rounded ink best into two classes."""
     counts = np.bincount(np.floor(ink + 0.5).astype(np.int64).ravel(), minlength=256).astype(np.float64)
     below, sums = np.cumsum(counts), np.cumsum(counts * np.arange(256))
     above, rest = below[-1] - below, sums[-1] - sums
@@ -135,7 +135,7 @@ def otsu(ink: Array) -> int:
 
 
 def cropped(values: Array) -> Array:
-    """The part (h, w) that holds the digit, with a small border."""
+    """Return the part (h, w) that holds the digit, with a small border."""
     strong = np.pad(values >= 0.25, 1)
     height, width = values.shape
     neighbours = sum(
@@ -153,7 +153,7 @@ def cropped(values: Array) -> Array:
 
 
 def centred(values: Array) -> Array:
-    """The image (28, 28) with the digit (h, w) scaled and centred by its mass, uint8."""
+    """Return the image (28, 28) with the digit (h, w) scaled and centred by its mass, uint8."""
     height, width = values.shape
     longer = max(height, width)
     small = box_scaled(values, *(max(1, _rounded(DIGIT_SIDE * side / longer)) for side in (height, width)))
@@ -173,7 +173,7 @@ def box_scaled(values: Array, height: int, width: int) -> Array:
 
 
 def _box_weights(size: int, scaled: int) -> Array:
-    """The weights (scaled, size) of the input pixels in each output pixel."""
+    """Return the weights (scaled, size) of the input pixels in each output pixel."""
     edges = np.arange(scaled + 1) * size / scaled
     pixels = np.arange(size)
     covered = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)

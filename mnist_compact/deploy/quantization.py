@@ -22,7 +22,7 @@ from mnist_compact.training.evaluation import logits_of
 
 CALIBRATION = 256  # training images
 CLIPS = np.linspace(1, 0.55, 10)  # factors of the largest value that are tried as limits
-SAMPLE = 20_000  # values of a map that the limits are chosen by
+SAMPLE = 20_000  # values of a map by which the limits are chosen
 
 
 @dataclass(slots=True, frozen=True)
@@ -107,11 +107,11 @@ def quantise(steps: Steps, images: Tensor) -> Quantised:
                 scales[step.target] = scales[step.source]
             elif not last:
                 scales[step.target] = _scale(value)
-            made = _integer_step(step, scales, last=last)
-            if made.biases is not None:
-                _correct_biases(made, sums, integers, scales)
-            quantised.integer_steps.append(made)
-            integers[step.target] = run_step(made, integers, scales)
+            integer_step = _integer_step(step, scales, last=last)
+            if integer_step.biases is not None:
+                _correct_biases(integer_step, sums, integers, scales)
+            quantised.integer_steps.append(integer_step)
+            integers[step.target] = run_step(integer_step, integers, scales)
     return quantised
 
 
@@ -145,7 +145,7 @@ def run_step(each: IntegerStep, maps: dict[int, Tensor], scales: dict[int, Scale
 
 
 def integer_sums(each: IntegerStep, centred: Tensor) -> Tensor:
-    """The sums of a convolution with its biases. float64 holds these integers exactly."""
+    """Return the sums of a convolution with its biases. float64 holds these integers exactly."""
     convolution = each.step.convolution
     assert convolution is not None
     assert each.weights is not None
@@ -160,7 +160,7 @@ def integer_sums(each: IntegerStep, centred: Tensor) -> Tensor:
 
 
 def _sums(step: Step, maps: dict[int, Tensor]) -> Tensor:
-    """What a step computes in floats before the activation."""
+    """Return what a step computes in floats before the activation."""
     given = maps[step.source]
     if step.kind is Kind.CONVOLVE:
         assert step.convolution is not None
@@ -179,7 +179,7 @@ def _value(step: Step, sums: Tensor) -> Tensor:
 
 
 def _scale(values: Tensor) -> Scale:
-    """The scale and zero with the smallest mean squared error; zero is one of the values, as padding needs it."""
+    """Return the scale and zero with the smallest mean squared error; zero is one of the values, for padding."""
     sample = values.flatten()[:: max(1, values.numel() // SAMPLE)].double().numpy()
     low, high = min(0.0, sample.min()), max(0.0, sample.max())
     if high - low < 1e-12:
@@ -195,42 +195,42 @@ def _scale(values: Tensor) -> Scale:
 
 
 def _integer_step(step: Step, scales: dict[int, Scale], *, last: bool) -> IntegerStep:
-    made = IntegerStep(step=step)
+    result = IntegerStep(step=step)
     if step.kind is Kind.MAX_POOL:
-        return made
+        return result
     given = scales[step.source].scale
     target = Scale(1.0, 0) if last else scales[step.target]
     one = OFFSET_ONE / target.scale
-    made.offsets = torch.tensor([OFFSET_ONE * target.zero])
+    result.offsets = torch.tensor([OFFSET_ONE * target.zero])
     if step.kind is Kind.ADD:
         assert step.other is not None
-        made.after = multiplier(np.array([given * one, scales[step.other].scale * one]))
+        result.after = multiplier(np.array([given * one, scales[step.other].scale * one]))
     elif step.kind is Kind.AVERAGE_POOL:
-        made.after = multiplier(np.array([given / step.window**2 * one]))
+        result.after = multiplier(np.array([given / step.window**2 * one]))
     else:
         assert step.convolution is not None
         assert step.convolution.bias is not None
         weight, bias = step.convolution.weight.double(), step.convolution.bias.double()
         factors = _weight_scales(weight, given, bias)
-        made.weights = (weight / factors.view(-1, 1, 1, 1)).round().clamp(-127, 127).long()
-        made.units = given * factors
-        made.biases = _int32((bias / made.units).round())
-        units = made.units.numpy()
+        result.weights = (weight / factors.view(-1, 1, 1, 1)).round().clamp(-127, 127).long()
+        result.units = given * factors
+        result.biases = _int32((bias / result.units).round())
+        units = result.units.numpy()
         if last:
-            made.before = multiplier(units * ONE)
+            result.before = multiplier(units * ONE)
         elif step.activation is None:
-            made.after = multiplier(units * one)
+            result.after = multiplier(units * one)
         else:
-            made.before = multiplier(units * ONE)
-            made.after = multiplier(np.array([one / ONE]))
+            result.before = multiplier(units * ONE)
+            result.after = multiplier(np.array([one / ONE]))
         if step.affine is not None:
-            made.after = multiplier(step.affine.slope.double().numpy() * one / ONE)
-            made.offsets = _int32((step.affine.shift.double() * one + OFFSET_ONE * target.zero).round())
-    return made
+            result.after = multiplier(step.affine.slope.double().numpy() * one / ONE)
+            result.offsets = _int32((step.affine.shift.double() * one + OFFSET_ONE * target.zero).round())
+    return result
 
 
 def _weight_scales(weight: Tensor, given: float, bias: Tensor) -> Tensor:
-    """The scale of every output channel with the smallest squared error of its weights, large enough for its bias."""
+    """Return for every output channel the scale with the smallest squared error that is large enough for its bias."""
     rows = weight.flatten(1).numpy()
     largest = np.abs(rows).max(1)
     largest[largest == 0] = 127
@@ -240,14 +240,16 @@ def _weight_scales(weight: Tensor, given: float, bias: Tensor) -> Tensor:
     return torch.from_numpy(np.maximum(chosen, 2 * bias.abs().numpy() / given / INT32))
 
 
-def _correct_biases(made: IntegerStep, sums: Tensor, integers: dict[int, Tensor], scales: dict[int, Scale]) -> None:
+def _correct_biases(
+    integer_step: IntegerStep, sums: Tensor, integers: dict[int, Tensor], scales: dict[int, Scale]
+) -> None:
     """Move the biases by the mean difference between the sums in floats and in integers."""
-    source = made.step.source
-    assert made.biases is not None
-    assert made.units is not None
-    found = integer_sums(made, integers[source] - scales[source].zero)
-    wanted = sums.double() / made.units.view(-1, 1, 1)
-    made.biases = _int32(made.biases + (wanted - found).mean((0, 2, 3)).round())
+    source = integer_step.step.source
+    assert integer_step.biases is not None
+    assert integer_step.units is not None
+    found = integer_sums(integer_step, integers[source] - scales[source].zero)
+    exact = sums.double() / integer_step.units.view(-1, 1, 1)
+    integer_step.biases = _int32(integer_step.biases + (exact - found).mean((0, 2, 3)).round())
 
 
 def _int32(values: Tensor) -> Tensor:

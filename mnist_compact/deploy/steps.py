@@ -11,7 +11,7 @@ from mnist_compact.deploy.folding import Affine
 from mnist_compact.models.blocks import ACTIVATIONS, Residual
 from mnist_compact.models.layers import Activation
 
-MOST_CHANNELS = 2**15 - 1  # int16_t
+MOST_CHANNELS = 2**15 - 1  # the largest int16_t
 
 
 class Kind(IntEnum):
@@ -90,76 +90,76 @@ def steps_of(folded: nn.Sequential) -> Steps:
     Raises:
         ConfigError: The network has several kinds of activations, or a map of too many channels for the C programs.
     """
-    made = Steps()
+    steps = Steps()
     parts = [part for part in folded if not isinstance(part, nn.Flatten)]
     if isinstance(parts[0], Affine):  # the normalisation, before a convolution with padding
         affine = parts.pop(0)
         assert isinstance(affine, Affine)
-        made.input_slope, made.input_shift = affine.slope.item() / 255, affine.shift.item()
-    _append(made, parts, 0)
-    kinds = {step.activation.value for step in made.steps if step.activation is not None}
+        steps.input_slope, steps.input_shift = affine.slope.item() / 255, affine.shift.item()
+    _append(steps, parts, 0)
+    kinds = {step.activation.value for step in steps.steps if step.activation is not None}
     if len(kinds) != 1:
         raise ConfigError([f"export to C needs one kind of activation, got {', '.join(sorted(kinds)) or 'none'}"])
-    if (widest := max(each.channels for each in made.maps)) > MOST_CHANNELS:
+    if (widest := max(each.channels for each in steps.maps)) > MOST_CHANNELS:
         raise ConfigError([f"export to C needs at most {MOST_CHANNELS:,} channels in a map, got {widest:,}"])
-    _place(made)
-    return made
+    _place(steps)
+    return steps
 
 
-def _append(made: Steps, parts: list[nn.Module], source: int) -> int:
+def _append(steps: Steps, parts: list[nn.Module], source: int) -> int:
     """Append the steps of a chain that begins with the map `source`, and return the number of its last map."""
     kinds = {kind: activation for activation, kind in ACTIVATIONS.items()}
     for part in parts:
-        given = made.maps[source]
+        source_map = steps.maps[source]
         if isinstance(part, Affine):
-            made.steps[-1].affine = part
+            steps.steps[-1].affine = part
             continue
         if type(part) in kinds:
-            made.steps[-1].activation = kinds[type(part)]
+            steps.steps[-1].activation = kinds[type(part)]
             continue
         if isinstance(part, Residual):
             # The shortcut comes first: its map and that of the body are then used soon.
-            shortcut = source if isinstance(part.shortcut, nn.Identity) else _append(made, [part.shortcut], source)
+            shortcut = source if isinstance(part.shortcut, nn.Identity) else _append(steps, [part.shortcut], source)
             assert isinstance(part.body, nn.Sequential)
-            body = _append(made, [*part.body], source)
-            step = Step(kind=Kind.ADD, source=body, other=shortcut, target=len(made.maps))
-            made.maps.append(replace(made.maps[body]))
+            body = _append(steps, [*part.body], source)
+            step = Step(kind=Kind.ADD, source=body, other=shortcut, target=len(steps.maps))
+            steps.maps.append(replace(steps.maps[body]))
         elif isinstance(part, nn.Conv2d):
             assert isinstance(part.padding, tuple)
-            side = (given.side + 2 * part.padding[0] - part.kernel_size[0]) // part.stride[0] + 1
-            step = Step(kind=Kind.CONVOLVE, source=source, target=len(made.maps), convolution=part)
-            made.maps.append(Map(channels=part.out_channels, side=side))
+            side = (source_map.side + 2 * part.padding[0] - part.kernel_size[0]) // part.stride[0] + 1
+            step = Step(kind=Kind.CONVOLVE, source=source, target=len(steps.maps), convolution=part)
+            steps.maps.append(Map(channels=part.out_channels, side=side))
         else:
             assert isinstance(part, nn.MaxPool2d | nn.AvgPool2d)
             window = part.kernel_size
             assert isinstance(window, int)
             kind = Kind.MAX_POOL if isinstance(part, nn.MaxPool2d) else Kind.AVERAGE_POOL
-            step = Step(kind=kind, source=source, target=len(made.maps), window=window)
-            made.maps.append(Map(channels=given.channels, side=given.side // window))
-        made.steps.append(step)
+            step = Step(kind=kind, source=source, target=len(steps.maps), window=window)
+            steps.maps.append(Map(channels=source_map.channels, side=source_map.side // window))
+        steps.steps.append(step)
         source = step.target
     return source
 
 
-def _place(made: Steps) -> None:
+def _place(steps: Steps) -> None:
     """Give every map the lowest place that is free while it is used."""
     last_use = {
-        each: time for time, step in enumerate(made.steps) for each in (step.source, step.other) if each is not None
+        each: time for time, step in enumerate(steps.steps) for each in (step.source, step.other) if each is not None
     }
     places: dict[int, int] = {0: 0}
-    for time, step in enumerate(made.steps):
+    for time, step in enumerate(steps.steps):
         in_place = step.kind is not Kind.CONVOLVE and last_use[step.source] == time
         # Maps that are read later, or by this step.
         used = [each for each in places if last_use[each] > time or (last_use[each] == time and not in_place)]
         if in_place:
             places[step.target] = places[step.source]
             continue
-        taken = sorted((places[each], places[each] + made.maps[each].size) for each in used)
+        taken = sorted((places[each], places[each] + steps.maps[each].size) for each in used)
         at = 0
         for start, end in taken:
-            if at + made.maps[step.target].size <= start:
+            if at + steps.maps[step.target].size <= start:
                 break
             at = max(at, end)
         places[step.target] = at
-    made.maps = [replace(each, at=places[number]) for number, each in enumerate(made.maps)]
-    made.memory = max(each.at + each.size for each in made.maps)
+    steps.maps = [replace(each, at=places[number]) for number, each in enumerate(steps.maps)]
+    steps.memory = max(each.at + each.size for each in steps.maps)

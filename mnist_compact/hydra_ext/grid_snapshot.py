@@ -21,8 +21,8 @@ SNAPSHOT = "configurations.json.gz"  # in the folder of the grid: a list of conf
 
 def write_snapshot(folder: Path, members: Sequence[RunConfig]) -> None:
     """Store the configurations of all members, whether they have started or not."""
-    with replacing(folder / SNAPSHOT) as beside:
-        beside.write_bytes(gzip.compress(json.dumps([to_record(run) for run in members]).encode()))
+    with replacing(folder / SNAPSHOT) as temporary:
+        temporary.write_bytes(gzip.compress(json.dumps([to_record(run) for run in members]).encode()))
 
 
 def check_unchanged(folder: Path, members: Sequence[tuple[RunConfig, Path]]) -> None:
@@ -38,13 +38,13 @@ def check_unchanged(folder: Path, members: Sequence[tuple[RunConfig, Path]]) -> 
     Raises:
         ConfigError: A configuration has changed, or the snapshot is damaged.
     """
-    before = _stored(folder) or [_recorded(run_folder) for _, run_folder in members]
-    if len(before) != len(members):
+    snapshot = _stored(folder) or [_recorded(run_folder) for _, run_folder in members]
+    if len(snapshot) != len(members):
         raise ConfigError(
-            [f"{folder} was started with {counted(len(before), 'job')} and now has {len(members)}; {_ADVICE}"]
+            [f"{folder} was started with {counted(len(snapshot), 'job')} and now has {len(members)}; {_ADVICE}"]
         )
     faults = []
-    for then, (run, run_folder) in zip(before, members, strict=True):
+    for then, (run, run_folder) in zip(snapshot, members, strict=True):
         if then and (found := changes(then | {MACHINE: None}, to_record(run) | {MACHINE: None})):
             faults.append(f"{run_folder} was started with another configuration ({'; '.join(found)})")
     if faults:

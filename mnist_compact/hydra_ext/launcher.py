@@ -63,7 +63,7 @@ class ProcessLauncher(Launcher):
             self._compose(number, list(overrides), threads, alike)
             for number, overrides in enumerate(job_overrides, start=initial_job_idx)
         ]
-        outcomes = {job.number: before for job, _ in composed if self.go_on and (before := ended_before(job.folder))}
+        outcomes = {job.number: earlier for job, _ in composed if self.go_on and (earlier := ended_before(job.folder))}
         waiting = [job for job, _ in composed if job.number not in outcomes]
         outcomes |= run_all(waiting, workers, initial_job_idx + len(composed), fail_fast=self.fail_fast)
         faults = [outcome for outcome in outcomes.values() if outcome.fault]
@@ -84,12 +84,11 @@ class ProcessLauncher(Launcher):
         folder = folder_of(config, number)
         with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
             config.hydra.runtime.output_dir = str(folder.absolute())
-        quoted = QuotedString(
-            str(folder), Quote.single
-        ).with_quotes()  # folder names may contain characters that the grammar does not allow
+        # Folder names may contain characters that the grammar does not allow.
+        quoted = QuotedString(str(folder), Quote.single).with_quotes()
         command = [
             *(sys.executable, "-m", "mnist_compact"),
-            *self._of_the_grid(),
+            *self._grid_arguments(),
             *overrides,
             "hydra.mode=RUN",
             f"hydra.run.dir={quoted}",
@@ -98,8 +97,8 @@ class ProcessLauncher(Launcher):
             command = [*command[:3], f"resume={folder}"]
         return ProcessJob(number, label or folder.name, command, folder, threads), config
 
-    def _of_the_grid(self) -> list[str]:
-        """The arguments of the grid's command line that each job needs."""
+    def _grid_arguments(self) -> list[str]:
+        """Return the arguments of the grid's command line that each job needs."""
         hydra = self.config.hydra
         folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
         return [
@@ -160,12 +159,12 @@ def _returned(job: ProcessJob, config: DictConfig, outcome: JobResult, preface: 
 @contextmanager
 def _as_hydra_config(config: DictConfig) -> Iterator[None]:
     instance = HydraConfig.instance()
-    before = instance.cfg
+    previous = instance.cfg
     instance.set_config(config)
     try:
         yield
     finally:
-        instance.cfg = before
+        instance.cfg = previous
 
 
 def register() -> None:

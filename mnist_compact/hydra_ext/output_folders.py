@@ -9,7 +9,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-_existing: list[Path] = []  # absolute path of the deepest folder above the run's that existed before
+_existing: list[Path] = []  # absolute path of the deepest folder above the run's that existed before the run
 
 
 class NoteExistingFolders(Callback):

@@ -93,13 +93,13 @@ class LayeredConfig(ModelConfig):
 
 
 def check_order(validator: Validator, order: list[str], present: Mapping[str, bool], kind: str) -> None:
-    """Check a list of names against what they name.
+    """Check a list of names against the layers or stages that they refer to.
 
     Args:
         validator: Collects the errors.
         order: Names, first to last.
-        present: Name → whether the network has what it names.
-        kind: What the names are names of, "layer" or "stage".
+        present: Name → whether the network has this layer or stage.
+        kind: "layer" or "stage".
     """
     repeated = sorted({name for name in order if order.count(name) > 1})
     validator.check(not repeated, "order", f"must name each {kind} once", repeated)

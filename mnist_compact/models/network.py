@@ -48,12 +48,12 @@ def build_compact(
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     faults = name_faults(list(specs))
     for name, layer in specs.items():
-        reached = side_after(layer, side)
-        faults += layer_faults(key_of(name), layer, side, reached)
+        new_side = side_after(layer, side)
+        faults += layer_faults(key_of(name), layer, side, new_side)
         if faults:
             break  # the sizes after a layer that does not fit are unknown
         layers[name] = build_layer(layer, block, channels)
-        channels, side = layer.width, reached if layer.pool is Pool.none else reached // 2
+        channels, side = layer.width, new_side if layer.pool is Pool.none else new_side // 2
     if faults:
         raise ConfigError(faults)
     network = CompactNetwork(
@@ -68,9 +68,9 @@ def build_compact(
 
 def name_faults(names: list[str]) -> list[str]:
     """Return an error for names that torch.nn.Sequential cannot take: each layer becomes an attribute of it."""
-    taken = [name for name in names if not name or "." in name or hasattr(nn.Sequential, name)]
+    invalid = [name for name in names if not name or "." in name or hasattr(nn.Sequential, name)]
     rule = "must have names without dots that are no attributes of torch.nn.Sequential"
-    return [f"model.layers {rule}, got {', '.join(map(repr, taken))}"] if taken else []
+    return [f"model.layers {rule}, got {', '.join(map(repr, invalid))}"] if invalid else []
 
 
 def side_after(layer: LayerConfig, side: int) -> int:
@@ -78,24 +78,24 @@ def side_after(layer: LayerConfig, side: int) -> int:
     return (side + 2 * layer.padding - layer.kernel) // layer.stride + 1
 
 
-def layer_faults(key: str, layer: LayerConfig, side: int, reached: int) -> list[str]:
+def layer_faults(key: str, layer: LayerConfig, side: int, new_side: int) -> list[str]:
     """Return what is wrong with a layer's sizes.
 
     Args:
         key: Configuration key of the layer.
         layer: The layer.
         side: Height and width of its input, px.
-        reached: Height and width after its convolution, px.
+        new_side: Height and width after its convolution, px.
     """
     if side + 2 * layer.padding < layer.kernel:
         return [f"{key}.kernel must fit its {side}×{side} input, got {layer.kernel} with padding {layer.padding}"]
     faults = []
-    if layer.pool is not Pool.none and reached < 2:
-        faults.append(f"{key}.pool must be none for a {reached}×{reached} map, got {layer.pool.value}")
-    if layer.residual and reached != side:
+    if layer.pool is not Pool.none and new_side < 2:
+        faults.append(f"{key}.pool must be none for a {new_side}×{new_side} map, got {layer.pool.value}")
+    if layer.residual and new_side != side:
         faults.append(
             f"{key}.residual requires a layer that keeps its input's size (stride 1, padding {layer.kernel // 2}), "
-            f"got {side}×{side} → {reached}×{reached}"
+            f"got {side}×{side} → {new_side}×{new_side}"
         )
     return faults
 

@@ -91,8 +91,8 @@ class _NormDropout(torch.autograd.Function):
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         of_x = torch.empty_like(gradient)  # other code may read the gradient too
         of_weight, of_bias = torch.empty(2, gradient.shape[1], dtype=gradient.dtype)
-        given_and_wanted = (gradient, of_x, of_weight, of_bias)
-        batch_norm.backward(gradient.dtype, *ctx.known, *(tensor.data_ptr() for tensor in given_and_wanted))
+        gradients = (gradient, of_x, of_weight, of_bias)
+        batch_norm.backward(gradient.dtype, *ctx.known, *(tensor.data_ptr() for tensor in gradients))
         return of_x, of_weight, of_bias, None, None, None
 
 
@@ -158,7 +158,7 @@ class _Dropout(torch.autograd.Function):
 
 
 def _dropped(x: Tensor, p: float, draws: Draws) -> Tensor:
-    """x / (1 - p) with zeros at positions in channels-last order, so that both passes drop the same activations."""
+    """Return x / (1 - p) with zeros at positions in channels-last order, which are the same in both passes."""
     seed, guide, log_keep = draws
     if x.dim() == 4:
         rows = rows_of(x) / np.float32(1 - p)

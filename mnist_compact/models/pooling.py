@@ -60,7 +60,7 @@ class _MaxPool(torch.autograd.Function):
 
 @compiled
 def _pool_row(top: Array, low: Array, out: Array, place: Array, channels: int) -> None:
-    """As in torch, the first of equal values is chosen, and NaN always wins."""
+    """Pool two rows. As in torch, the first of equal values is chosen, and NaN always wins."""
     for pair in range(out.size // channels):
         left, right, at = 2 * pair * channels, (2 * pair + 1) * channels, pair * channels
         for c in range(channels):
@@ -79,46 +79,46 @@ def _pool_row(top: Array, low: Array, out: Array, place: Array, channels: int) -
 
 
 @compiled
-def _unpool_row(given: Array, which: Array, top: Array, low: Array, channels: int) -> None:
-    """Copy each gradient to the position of its maximum. Products with 0 and 1: branches would not be vectorised."""
-    number = given.dtype.type
-    for pair in range(given.size // channels):
+def _unpool_row(gradient: Array, which: Array, top: Array, low: Array, channels: int) -> None:
+    """Copy each gradient to the position of its maximum, by products with 0 and 1: branches would not be vectorised."""
+    number = gradient.dtype.type
+    for pair in range(gradient.size // channels):
         left, right, at = 2 * pair * channels, (2 * pair + 1) * channels, pair * channels
         for c in range(channels):
-            top[left + c] = given[at + c] * number(which[at + c] == 0)
+            top[left + c] = gradient[at + c] * number(which[at + c] == 0)
         for c in range(channels):
-            top[right + c] = given[at + c] * number(which[at + c] == 1)
+            top[right + c] = gradient[at + c] * number(which[at + c] == 1)
         for c in range(channels):
-            low[left + c] = given[at + c] * number(which[at + c] == 2)
+            low[left + c] = gradient[at + c] * number(which[at + c] == 2)
         for c in range(channels):
-            low[right + c] = given[at + c] * number(which[at + c] == 3)
+            low[right + c] = gradient[at + c] * number(which[at + c] == 3)
 
 
 def _pool(at: Any) -> None:
     call = record_at(at)
-    half, wide = call.height // 2, call.width // 2 * call.channels
+    half_height, half_row = call.height // 2, call.width // 2 * call.channels
     rows = matrix(call.rows, call.images * call.height, call.width * call.channels, call.one)
-    out = matrix(call.out, call.images * half, wide, call.one)
-    place = matrix(call.place, call.images * half, wide, np.uint8(1))
+    out = matrix(call.out, call.images * half_height, half_row, call.one)
+    place = matrix(call.place, call.images * half_height, half_row, np.uint8(1))
     first, last = my_blocks()
     for i in range(len(out) * first // BLOCKS, len(out) * last // BLOCKS):
-        above = i // half * call.height + i % half * 2
+        above = i // half_height * call.height + i % half_height * 2
         _pool_row(rows[above], rows[above + 1], out[i], place[i], call.channels)
 
 
 def _unpool(at: Any) -> None:
     call = record_at(at)
-    half, wide = call.height // 2, call.width // 2 * call.channels
+    half_height, half_row = call.height // 2, call.width // 2 * call.channels
     rows = matrix(call.rows, call.images * call.height, call.width * call.channels, call.one)
-    gradient = matrix(call.out, call.images * half, wide, call.one)
-    place = matrix(call.place, call.images * half, wide, np.uint8(1))
+    gradient = matrix(call.out, call.images * half_height, half_row, call.one)
+    place = matrix(call.place, call.images * half_height, half_row, np.uint8(1))
     first, last = my_blocks()
     for i in range(len(gradient) * first // BLOCKS, len(gradient) * last // BLOCKS):
-        above = i // half * call.height + i % half * 2
+        above = i // half_height * call.height + i % half_height * 2
         _unpool_row(gradient[i], place[i], rows[above], rows[above + 1], call.channels)
-        rows[above : above + 2, 2 * wide :] = 0  # an odd last column
-        if i % half == half - 1:
-            rows[above + 2 : (i // half + 1) * call.height] = 0  # an odd last row
+        rows[above : above + 2, 2 * half_row :] = 0  # an odd last column
+        if i % half_height == half_height - 1:
+            rows[above + 2 : (i // half_height + 1) * call.height] = 0  # an odd last row
 
 
 _POOLING = [

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 JumpAndField = tuple[int, int]  # jump and receptive field, px
 
 _POOLS = nn.MaxPool2d | nn.AvgPool2d
-_APART = ("torch.nn.modules.activation", "torch.nn.modules.batchnorm", "torch.nn.modules.dropout")
-_TOGETHER = nn.MultiheadAttention | nn.Softmax | nn.Softmin | nn.LogSoftmax
+_POSITION_WISE = ("torch.nn.modules.activation", "torch.nn.modules.batchnorm", "torch.nn.modules.dropout")
+_NOT_POSITION_WISE = nn.MultiheadAttention | nn.Softmax | nn.Softmin | nn.LogSoftmax
 
 
 def after(module: nn.Module, given: Tensor, output: Tensor, before: JumpAndField) -> JumpAndField | None:
@@ -32,8 +32,8 @@ def after(module: nn.Module, given: Tensor, output: Tensor, before: JumpAndField
         if kernel is None or stride is None or dilation is None:
             return None
         return jump * stride, field + (kernel - 1) * dilation * jump
-    apart = torch_class(module).__module__ in _APART and not isinstance(module, _TOGETHER)
-    return before if apart or (isinstance(module, nn.Linear) and output.dim() == 2) else None
+    position_wise = torch_class(module).__module__ in _POSITION_WISE and not isinstance(module, _NOT_POSITION_WISE)
+    return before if position_wise or (isinstance(module, nn.Linear) and output.dim() == 2) else None
 
 
 def torch_class(module: nn.Module) -> type[nn.Module]:

@@ -72,9 +72,9 @@ def _check_stage(validator: Validator, key: str, stage: StageConfig) -> None:
         rule = f"must be in [1, {MOST}] or null"
         validator.check(1 <= stage.first_width <= MOST, f"{key}.first_width", rule, stage.first_width)
     validator.check(stage.kernel in (1, 3, 5), f"{key}.kernel", "must be 1, 3 or 5", stage.kernel)
-    if stage.depth > 0:  # of a stage that is left out, these may stay what they were
+    if stage.depth > 0:  # a stage without layers may keep values that do not fit
         rule = f"must be in [0, {stage.depth}], the depth of the stage"
         validator.check(0 <= stage.unpadded <= stage.depth, f"{key}.unpadded", rule, stage.unpadded)
-        fits = not stage.residual or stage.unpadded == 0 or stage.kernel == 1
-        validator.check(fits, f"{key}.residual", "requires unpadded 0, so that sizes are kept", stage.unpadded)
+        allowed = not stage.residual or stage.unpadded == 0 or stage.kernel == 1
+        validator.check(allowed, f"{key}.residual", "requires unpadded 0, so that sizes are kept", stage.unpadded)
     validator.check(0 <= stage.squeeze <= MOST, f"{key}.squeeze", f"must be in [0, {MOST}]", stage.squeeze)

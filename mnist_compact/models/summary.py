@@ -92,12 +92,12 @@ def planned(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 @dataclass(slots=True)
-class _Followed:
+class _Trace:
     """The state while an image passes through the network: jump and field of each tensor, and the rows so far."""
 
     rows: list[LayerRow]
     known: dict[int, JumpAndField]  # by id of the tensor
-    kept: list[Tensor]  # keeps tensors alive, so that no id is used twice
+    kept: list[Tensor]  # keeps tensors alive, so that no id is reused
     counted: set[int]  # ids of the parameters counted so far
 
     def remember(self, tensor: Tensor, of_tensor: JumpAndField | None) -> None:
@@ -109,16 +109,16 @@ class _Followed:
         given, output = next(_tensors(arguments), None), next(_tensors(result), None)
         if output is None:
             raise ConfigError([f"model: {path or 'the network'} must return a tensor, got {type(result).__name__}"])
-        before = None if given is None else self.known.get(id(given))
+        input_field = None if given is None else self.known.get(id(given))
         if given is not None and given.dim() == 2 and self.rows and _is_point(self.rows[-1]):  # a flattened 1×1 map
-            before = _jump_and_field(self.rows[-1])
-        reached = None if given is None or before is None else after(module, given, output, before)
-        self.remember(output, reached)
-        fresh = {
+            input_field = _jump_and_field(self.rows[-1])
+        output_field = None if given is None or input_field is None else after(module, given, output, input_field)
+        self.remember(output, output_field)
+        new_parameters = {
             id(parameter): parameter.numel() for parameter in module.parameters() if id(parameter) not in self.counted
         }
-        self.counted.update(fresh)
-        kernel, stride, padding = (square(getattr(module, name, usual)) for name, usual in _WINDOW)
+        self.counted.update(new_parameters)
+        kernel, stride, padding = (square(getattr(module, name, default)) for name, default in _WINDOW)
         channels, height, width = _shape(output)
         self.rows.append(
             LayerRow(
@@ -131,10 +131,10 @@ class _Followed:
                 kernel=kernel,
                 stride=stride,
                 padding=padding,
-                parameters=sum(fresh.values()),
+                parameters=sum(new_parameters.values()),
                 macs=_macs(module, output),
-                jump=reached and reached[0],
-                receptive_field=reached and reached[1],
+                jump=output_field and output_field[0],
+                receptive_field=output_field and output_field[1],
             )
         )
 
@@ -155,10 +155,10 @@ def summarize(model: nn.Module, input_shape: tuple[int, int, int]) -> ModelSumma
     Raises:
         ConfigError: The network does not return logits (1, 10), or a layer does not return a tensor.
     """
-    followed = _Followed([], {}, [], set())
+    trace = _Trace([], {}, [], set())
     image = torch.zeros(1, *input_shape)
-    followed.remember(image, (1, 1))
-    hooks = [hook for path, module in model.named_modules() for hook in _hooks(followed, path, module)]
+    trace.remember(image, (1, 1))
+    hooks = [hook for path, module in model.named_modules() for hook in _hooks(trace, path, module)]
     was_training = model.training
     try:
         with torch.enable_grad():  # without gradients, layers that fuse their parts would not call them one by one
@@ -171,33 +171,33 @@ def summarize(model: nn.Module, input_shape: tuple[int, int, int]) -> ModelSumma
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ConfigError([f"model must return logits (N, {CLASSES}) for N images, got {got} for one image"])
     trainable, frozen = count_parameters(model)
-    return ModelSummary(followed.rows, input_shape, trainable, frozen, _before_pooling(followed.rows))
+    return ModelSummary(trace.rows, input_shape, trainable, frozen, _before_pooling(trace.rows))
 
 
-def _hooks(followed: _Followed, path: str, module: nn.Module) -> Iterator[Any]:
+def _hooks(trace: _Trace, path: str, module: nn.Module) -> Iterator[Any]:
     if isinstance(module, Residual):  # no layer computes its sum
 
-        def added(_: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> None:
-            followed.remember(result, body_outputs.pop())
+        def on_sum(_: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> None:
+            trace.remember(result, body_outputs.pop())
 
-        def through(_: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> None:
-            body_outputs.append(followed.known.get(id(result)))
+        def on_body(_: nn.Module, arguments: tuple[Tensor, ...], result: Tensor) -> None:
+            body_outputs.append(trace.known.get(id(result)))
 
         body_outputs: list[JumpAndField | None] = []
-        yield module.body.register_forward_hook(through)
-        yield module.register_forward_hook(added)
-    alone = not any(module.children()) and not isinstance(module, nn.Identity)
-    if alone or any(True for _ in module.parameters(recurse=False)):
+        yield module.body.register_forward_hook(on_body)
+        yield module.register_forward_hook(on_sum)
+    is_leaf = not any(module.children()) and not isinstance(module, nn.Identity)
+    if is_leaf or any(True for _ in module.parameters(recurse=False)):
         yield module.register_forward_hook(
-            lambda module, arguments, result: followed.add_row(path, module, arguments, result)
+            lambda module, arguments, result: trace.add_row(path, module, arguments, result)
         )
 
 
 def _before_pooling(rows: list[LayerRow]) -> int | None:
-    """The receptive field of a unit of the last map; None if that of any earlier layer is unknown."""
-    pooled = [index for index, row in enumerate(rows) if "Pool" in row.layer and row.out_height * row.out_width == 1]
-    before = rows[: pooled[-1]] if pooled else [row for row in rows if not _is_point(row)]
-    fields = [row.receptive_field for row in before]
+    """Return the receptive field of a unit of the last map; None if that of any earlier layer is unknown."""
+    poolings = [index for index, row in enumerate(rows) if "Pool" in row.layer and row.out_height * row.out_width == 1]
+    candidates = rows[: poolings[-1]] if poolings else [row for row in rows if not _is_point(row)]
+    fields = [row.receptive_field for row in candidates]
     known = [field for field in fields if field is not None]
     return max(known) if known and len(known) == len(fields) else None
 
@@ -227,7 +227,7 @@ _WINDOW = (("kernel_size", 1), ("stride", 1), ("padding", 0))
 
 
 def _named(module: nn.Module) -> str:
-    """For example "Conv2d 3x3". A class that does not derive from one of torch's layers has its own name."""
+    """Return the name of a layer, such as "Conv2d 3x3". A class without a base in torch.nn has its own name."""
     known = torch_class(module)
     name = type(module).__name__ if known is nn.Module else known.__name__
     kernel = getattr(module, "kernel_size", None)
@@ -238,7 +238,7 @@ def _named(module: nn.Module) -> str:
 
 
 def _macs(module: nn.Module, output: Tensor) -> int:
-    """Multiply-accumulates of convolutions and linear layers, at every position. As usual, no other layer counts."""
+    """Return the multiply-accumulates of a convolution or linear layer at all positions; no other layer counts."""
     if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear):
         return output.numel() * module.weight[0].numel()
     return 0

@@ -142,7 +142,7 @@ class FlatOptimizer:
         self.steps = state_dict["steps"]
         for name, vector in self.state.items():
             parts = self.flat.parts_of(vector)
-            saved = state_dict["state"][name].split([len(part) for part in parts])
-            torch._foreach_copy_(parts, list(saved))
+            stored = state_dict["state"][name].split([len(part) for part in parts])
+            torch._foreach_copy_(parts, list(stored))
         for group, settings in zip(self.param_groups, state_dict["param_groups"], strict=True):
             group.update(settings)

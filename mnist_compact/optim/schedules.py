@@ -100,8 +100,8 @@ class SchedulerConfig:
         """Return the schedule of a run with this many steps per epoch and this many epochs."""
         raise NotImplementedError
 
-    def risen(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
-        """Return how far the momentum has moved to `peak_momentum`, from 0 to 1: as far as the rate has risen."""
+    def rise(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
+        """Return how far the momentum has moved to `peak_momentum`, from 0 to 1: as far as the rate has rise."""
         return self.build(steps_per_epoch=steps_per_epoch, epochs=epochs)
 
     def momentum(self, own: float, *, steps_per_epoch: int, epochs: int) -> Callable[[int], float] | None:
@@ -123,8 +123,8 @@ class SchedulerConfig:
             return None
         if own == 0:
             raise ConfigError([f"scheduler.peak_momentum requires an optimizer with momentum above 0, got {peak!r}"])
-        risen = self.risen(steps_per_epoch=steps_per_epoch, epochs=epochs)
-        return lambda step: own + (peak - own) * risen(step)
+        rise = self.rise(steps_per_epoch=steps_per_epoch, epochs=epochs)
+        return lambda step: own + (peak - own) * rise(step)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -186,7 +186,7 @@ class OneCycleConfig(SchedulerConfig):
             end_factor=self.end_factor,
         )
 
-    def risen(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
+    def rise(self, *, steps_per_epoch: int, epochs: int) -> Schedule:
         return lambda step: one_cycle(
             step, steps_per_epoch * epochs, warmup_fraction=self.warmup_fraction, start_factor=0.0, end_factor=0.0
         )

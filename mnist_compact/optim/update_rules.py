@@ -74,11 +74,11 @@ class NAdam:
 
     def __call__(self, weights: Tensor, gradient: Tensor, state: dict[str, Tensor], lr: Scalar, step: Scalar) -> None:
         gradient = gradient.add(weights, alpha=self.weight_decay)
-        now, following = self._momentum(step), self._momentum(step + 1)
-        product = state["product"].mul_(now)
+        mu, mu_next = self._momentum(step), self._momentum(step + 1)
+        product = state["product"].mul_(mu)
         mean = state["mean"].lerp_(gradient, 1 - self.beta1)
         denominator = root_mean_square(state["square"], gradient, self.beta2, step).add_(self.eps)
-        ahead = gradient * (lr * (1 - now) / (1 - product)) + mean * (lr * following / (1 - product * following))
+        ahead = gradient * (lr * (1 - mu) / (1 - product)) + mean * (lr * mu_next / (1 - product * mu_next))
         weights.sub_(ahead / denominator)
 
     def _momentum(self, step: Scalar) -> Scalar:

@@ -87,9 +87,9 @@ def contradictions_of(record: Any, folder: Path) -> list[str]:
     counted = f"the final score's {final.correct:,} of {final.total:,}"
     matrix: Any = record.confusion
     if is_square_of_counts(matrix):
-        right, images = sum(row[label] for label, row in enumerate(matrix)), sum(map(sum, matrix))
-        if (right, images) != (final.correct, final.total):
-            found.append(f"the confusion matrix has {right:,} correct of {images:,} images beside {counted}")
+        correct, images = sum(row[label] for label, row in enumerate(matrix)), sum(map(sum, matrix))
+        if (correct, images) != (final.correct, final.total):
+            found.append(f"the confusion matrix has {correct:,} correct of {images:,} images beside {counted}")
     bits = count_of_bits(folder)
     if bits is not None and bits != (final.correct, -(-final.total // 8)):
         found.append(f"correct.bits marks {bits[0]:,} images as correct, in {bits[1]:,} bytes, beside {counted}")
@@ -97,7 +97,7 @@ def contradictions_of(record: Any, folder: Path) -> list[str]:
 
 
 def is_square_of_counts(matrix: Any) -> bool:
-    """Whether a value can be a confusion matrix: a square list of lists of counts."""
+    """Return whether a value can be a confusion matrix: a square list of lists of counts."""
     return (
         isinstance(matrix, list)
         and all(isinstance(row, list) and len(row) == len(matrix) for row in matrix)

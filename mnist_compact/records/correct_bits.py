@@ -35,5 +35,5 @@ def read_bits(folder: Path, *, correct: int, total: int) -> bytes | None:
         bits = read_bytes(folder / CORRECT)
     except OSError:
         return None
-    whole = len(bits) == -(-total // 8) and int.from_bytes(bits, "big").bit_count() == correct
-    return bits if whole else None
+    valid = len(bits) == -(-total // 8) and int.from_bytes(bits, "big").bit_count() == correct
+    return bits if valid else None

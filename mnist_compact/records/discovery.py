@@ -51,7 +51,7 @@ class Origin:
 
 
 def _below(folder: str, parts: list[str]) -> str:
-    """The path below the last folder of that name; "" if there is none."""
+    """Return the path below the last folder of that name; "" if there is none."""
     if folder not in parts:
         return ""
     return "/".join(parts[len(parts) - parts[::-1].index(folder) :])
@@ -71,7 +71,7 @@ def confirmed(home: Path | str) -> dict[str, Any]:
 
 
 def is_below(name: str) -> bool:
-    """Whether a name, used as a path, is a direct subfolder."""
+    """Return whether a name, used as a path, is a direct subfolder."""
     return len(Path(name).parts) == 1 and name not in ("..", "/")
 
 

@@ -97,7 +97,7 @@ def read_rows(folder: Path) -> tuple[list[str], list[Row]]:
 
 
 def _parse_row(cells: list[str]) -> Row:
-    """The numbers of one line, NaN for an empty cell; an empty list if a cell is not a number."""
+    """Return the numbers of one line, NaN for an empty cell; an empty list if a cell is not a number."""
     try:
         return [*map(float, cells)] if all(cells) else [float(cell or math.nan) for cell in cells]
     except ValueError:

@@ -45,12 +45,12 @@ def with_machine(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_threshold(plan: Mapping[str, Any]) -> dict[str, Any]:
-    """A preregistration; one of version 1, which named the threshold `bar`, with the present name."""
+    """Return a preregistration in which the threshold has its present name; version 1 named it `bar`."""
     return {"threshold" if key == "bar" else key: value for key, value in plan.items()}
 
 
 def new_place(key: str) -> str:
-    """The hint ` It is … now.` for a setting that has moved, or an empty string."""
+    """Return the hint ` It is … now.` for a setting that has moved, or an empty string."""
     return f" It is {MOVED[key]} now." if key in MOVED else ""
 
 

@@ -157,11 +157,11 @@ class RunRecord:
             weights: raw or averaged.
             at: last or best.
         """
-        wanted = (split, weights, at)
-        return next((score for score in self.scores if (score.split, score.weights, score.at) == wanted), None)
+        key = (split, weights, at)
+        return next((score for score in self.scores if (score.split, score.weights, score.at) == key), None)
 
     def __repr__(self) -> str:
-        """A summary of a few lines; `dataclasses.asdict` gives all fields."""
+        """Return a summary of a few lines; `dataclasses.asdict` gives all fields."""
         chosen = [f"{key} {self._option(key)}" for key in ("model", "optim", "data", "seed") if key in self.config]
         scores = [
             f"  {score.split}, {score.weights} weights, {score.at} epoch ({score.epoch}): {score.accuracy:.2f} % "
@@ -171,7 +171,7 @@ class RunRecord:
         return "\n".join([f"RunRecord: {', '.join(chosen)}", *(f"  {line}" for line in self._summary()), *scores])
 
     def _repr_html_(self) -> str:
-        """For a notebook: one row per score and a summary in text."""
+        """Show one row per score and a summary in a notebook."""
         import pandas as pd
 
         from mnist_compact.common.tables import to_html_fragment
@@ -179,7 +179,7 @@ class RunRecord:
         return to_html_fragment(pd.DataFrame([asdict(score) for score in self.scores]), self._summary())
 
     def _option(self, key: str) -> Any:
-        """The name of a config group's option, or the value of a key that is not a group."""
+        """Return the name of a config group's option, or the value of a key that is not a group."""
         value = self.config[key]
         return value.get("name") if isinstance(value, dict) else value
 

@@ -2,9 +2,9 @@
 
 # The config groups in the order of their columns. `name` in a group is the option that was chosen.
 GROUPS = ("model", "data", "augment", "optim", "scheduler", "train", "budget", "machine")
-MACHINE = "machine"  # says where a run is computed; it is not part of the identity of a configuration
+MACHINE = "machine"  # where a run is computed; it is not part of the identity of a configuration
 
 
 def is_machines(name: str) -> bool:
-    """Whether a column holds the option or a setting of the group `machine`."""
+    """Return whether a column holds the option or a setting of the group `machine`."""
     return name.partition(".")[0] == MACHINE

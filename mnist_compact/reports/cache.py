@@ -53,7 +53,7 @@ def write(root: Path, known: Known) -> None:
 
 
 def settled(stamp: Stamp, now_ns: int) -> bool:
-    """Whether files with this stamp are old enough that any later change would alter the stamp."""
+    """Return whether files with this stamp are old enough that any later change would alter the stamp."""
     return max(*stamp[0::4], *stamp[1::4]) < now_ns - SETTLED_NS
 
 
@@ -63,7 +63,7 @@ def _head(body: bytes) -> bytes:
 
 @cache
 def _code() -> str:
-    """A digest of the code that reads records, because a change of the code may change the rows."""
+    """Return a digest of the code that reads records, because a change of the code may change the rows."""
     digest = hashlib.sha256()
     package = Path(__file__).parents[1]
     for folder in ("common", "records", "reports"):

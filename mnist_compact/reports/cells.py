@@ -88,7 +88,7 @@ def _flatten(prefix: str, settings: Mapping[str, Any], cells: dict[str, Cell]) -
 
 
 def _compact(value: list[Any] | dict[str, Any]) -> str:
-    """A list in the notation of the command line, `[16,8]`; nested values as JSON."""
+    """Return a list in the notation of the command line, `[16,8]`; nested values as JSON."""
     if isinstance(value, dict) or any(isinstance(item, list | dict) for item in value):
         return json.dumps(value, separators=(",", ":"))
     return f"[{','.join(str(item) for item in value)}]"

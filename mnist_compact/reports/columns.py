@@ -208,5 +208,5 @@ def evaluated(name: str) -> ScoreColumn | None:
 
 
 def is_setting(name: str) -> bool:
-    """Whether a column holds a setting of the configuration; the options of the groups are not settings."""
+    """Return whether a column holds a setting of the configuration; the options of the groups are not settings."""
     return name not in COLUMN_NAMES and ScoreColumn.of(name) is None

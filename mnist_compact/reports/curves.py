@@ -120,7 +120,7 @@ def accuracy_limits(values: list[float]) -> tuple[float, float]:
 
 
 def _best(metrics: Columns, column: str) -> tuple[int, float] | None:
-    """Epoch and value of the first maximum; None without a finite value."""
+    """Return epoch and value of the first maximum; None without a finite value."""
     finite = [
         (int(epoch), value)
         for epoch, value in zip(metrics["epoch"], metrics[column], strict=True)

@@ -48,7 +48,7 @@ def difference(a: Path | str, b: Path | str) -> "pd.DataFrame":
 
 
 def _read(folder: Path) -> tuple[dict[str, Cell], dict[str, Cell]]:
-    """The cells of the run, with times as text, and those of its environment."""
+    """Return the cells of the run, with times as text, and those of its environment."""
     record = _record(folder)
     if not isinstance(record.config, dict) or not isinstance(record.environment, dict):
         raise RecordError(f"{folder}: config and environment must be mappings")

@@ -22,10 +22,8 @@ LEGEND = (
     "left out: runs of the group that were not completed."
 )
 MOST_NAMED = 12
-CHOSEN = {
-    "trial",
-    "ranking",
-}  # kinds of runs whose scores were used to select configurations, so that the best of them are biased upward
+# Kinds of runs whose scores were used to select configurations, so that the best of them are biased upward.
+CHOSEN = {"trial", "ranking"}
 
 
 def by_configuration(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[str]]:
@@ -82,7 +80,7 @@ def _completed(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _configuration(frame: "pd.DataFrame") -> Iterator[str]:
-    """The columns that distinguish configurations: options, settings and lengthening; not seed, name or machine."""
+    """Yield the columns that distinguish configurations: options, settings and lengthening."""
     columns = (*GROUPS, *LENGTHENED, *(name for name in frame.columns if is_setting(name)))
     yield from (name for name in columns if not is_machines(name))
 
@@ -116,7 +114,7 @@ def _table(
 
 
 def _keys(frame: "pd.DataFrame", names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """The group of each run."""
+    """Return the group of each run."""
     return zip(*(frame[name] for name in names), strict=True)
 
 
@@ -158,7 +156,7 @@ def _notes(frame: "pd.DataFrame", completed: "pd.DataFrame", names: Sequence[str
 
 
 def _mixed(frame: "pd.DataFrame", names: Sequence[str]) -> int:
-    """The number of groups that mix scores used for selection with confirmations."""
+    """Return the number of groups that mix scores used for selection with confirmations."""
     kinds: dict[tuple[Any, ...], set[str]] = {}
     for key, kind in zip(_keys(frame, names), frame["kind"], strict=True):
         kinds.setdefault(key, set()).add(kind)

@@ -75,13 +75,13 @@ def _read_below(root: Path, rows: Rows, seen: set[str]) -> None:
         if folder.path in seen:
             continue
         seen.add(folder.path)
-        stamp, kept = known.rows.get(folder.path, (None, []))
+        stamp, cells_before = known.rows.get(folder.path, (None, []))
         if stamp == [*folder.stamp]:
-            kept[0] = folder.label
+            cells_before[0] = folder.label
             if aligned:
-                rows.cells.append(cells := kept)
+                rows.cells.append(cells := cells_before)
             else:
-                cells = rows.add(dict(zip(known.names, kept, strict=False)))
+                cells = rows.add(dict(zip(known.names, cells_before, strict=False)))
         else:
             row = _read(folder)
             cells = rows.add(row)

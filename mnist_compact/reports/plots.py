@@ -112,7 +112,7 @@ def run_title(record: RunRecord) -> str:
 
 
 def _final(record: RunRecord) -> str:
-    """The images and the weights of the final evaluation."""
+    """Return the images and the weights of the final evaluation."""
     averaged = record.final is not None and record.final.weights == "averaged"
     return f"{record.evaluated} images, final {'averaged ' if averaged else ''}weights"
 
@@ -233,10 +233,10 @@ def mistakes_figure(mistakes: Mistakes, title: str, names: Sequence[str] = (), *
         top, left = (i // MISTAKES_IN_A_ROW * CELL_HEIGHT + ABOVE, i % MISTAKES_IN_A_ROW * CELL_WIDTH + BESIDE)
         sheet[top : top + SIDE, left : left + SIDE] = mistakes.image[i]
         middle = left + SIDE / 2
-        sure = 100 * float(mistakes.confidence[i])
+        confidence = 100 * float(mistakes.confidence[i])
         label, predicted = (_name(int(classes[i]), names) for classes in (mistakes.label, mistakes.predicted))
         short = len(label) + len(predicted) < 5
-        text = f"{label}→{predicted}  {sure:.0f} %" if short else f"{label}\n→{predicted}  {sure:.0f} %"
+        text = f"{label}→{predicted}  {confidence:.0f} %" if short else f"{label}\n→{predicted}  {confidence:.0f} %"
         axis.text(middle, top - 1, text, ha="center", va="bottom", fontsize=11 if short else 8, parse_math=False)
         index = f"#{mistakes.index[i]}"
         axis.text(middle, top + SIDE + 1, index, ha="center", va="top", fontsize=8, color=QUIET)
@@ -252,7 +252,7 @@ def mistakes_figure(mistakes: Mistakes, title: str, names: Sequence[str] = (), *
 
 
 def _write(figure: "Figure", path: Path) -> Path:
-    with replacing(path) as beside:
+    with replacing(path) as temporary:
         # Without matplotlib's version in the metadata the same data gives the same file.
-        figure.savefig(beside, dpi=DPI, format="png", metadata={"Software": None})
+        figure.savefig(temporary, dpi=DPI, format="png", metadata={"Software": None})
     return path

@@ -67,7 +67,7 @@ def names_in(condition: str) -> list[str]:
 
 
 def _parsed(condition: str) -> tuple[ast.expr, dict[str, str]]:
-    """The syntax tree, and placeholder → name for each name in backticks."""
+    """Return the syntax tree, and placeholder → name for each name in backticks."""
     quoted: dict[str, str] = {}
 
     def plain(match: re.Match[str]) -> str:
@@ -84,7 +84,7 @@ def _parsed(condition: str) -> tuple[ast.expr, dict[str, str]]:
 
 
 def _dotted(node: ast.AST, quoted: dict[str, str]) -> str | None:
-    """The dotted name, such as `optim.lr`, of a node; None if the node is not a name."""
+    """Return the dotted name, such as `optim.lr`, of a node; None if the node is not a name."""
     if isinstance(node, ast.Name):
         return quoted.get(node.id, node.id)
     above = _dotted(node.value, quoted) if isinstance(node, ast.Attribute) else None

@@ -49,10 +49,10 @@ def _table(study: "Study") -> "pd.DataFrame":
     columns: dict[str, pd.Series[Any]] = {"trial": pd.Series([trial.number for trial in trials], dtype="Int64")}
     columns["state"] = pd.Series(states, dtype="string")
     for index, name in enumerate(objectives(study)):
-        reached = [
+        values = [
             trial.values[index] if state == "complete" else None for trial, state in zip(trials, states, strict=True)
         ]
-        columns[name] = pd.Series(reached, dtype="Float64")
+        columns[name] = pd.Series(values, dtype="Float64")
     columns["parameters"] = pd.Series(_attributes(trials, "parameters"), dtype="Int64")
     columns["epochs"] = pd.Series([curve[-1][0] if curve else 0 for curve in curves], dtype="Int64")
     columns["last_score"] = pd.Series([curve[-1][1] if curve else None for curve in curves], dtype="Float64")
@@ -67,7 +67,7 @@ def _table(study: "Study") -> "pd.DataFrame":
 
 
 def _attributes(trials: "Sequence[FrozenTrial]", *names: str) -> list[Any]:
-    """The first of these attributes that each trial has."""
+    """Return the first of these attributes that each trial has."""
     return [next((trial.user_attrs[name] for name in names if name in trial.user_attrs), None) for trial in trials]
 
 

@@ -78,7 +78,7 @@ def _series(cells: Sequence[Cell], dtype: str) -> "pd.Series[Any]":
 
 
 def _is_plain(cells: Sequence[Cell]) -> bool:
-    """Whether a column holds only text that `proper` would not change; checked for the whole column at once."""
+    """Return whether a column holds only text that `proper` would not change; checked for the whole column at once."""
     try:
         return "".join(cell for cell in cells if cell is not None).isascii()  # type: ignore[misc]
     except TypeError:  # it holds numbers
@@ -114,13 +114,13 @@ def epochs_of(frame: "pd.DataFrame", carried: Iterable[str] = ()) -> "pd.DataFra
         header, rows = read_rows(Path(run))
         tables.setdefault(("run", *header), []).extend([run, *row] for row in rows)
     parts = [pd.DataFrame(rows, columns=list(names)) for names, rows in tables.items() if rows]
-    whole = pd.concat(parts or [pd.DataFrame(columns=["run", "epoch"])], ignore_index=True)
-    numbers = dict.fromkeys([name for name in whole.columns if name != "run"], "Float64")
-    whole = typed(whole.astype({"run": "string", **numbers}))
-    beside = [name for name in dict.fromkeys(carried) if name not in whole.columns]
+    epochs = pd.concat(parts or [pd.DataFrame(columns=["run", "epoch"])], ignore_index=True)
+    numbers = dict.fromkeys([name for name in epochs.columns if name != "run"], "Float64")
+    epochs = typed(epochs.astype({"run": "string", **numbers}))
+    added = [name for name in dict.fromkeys(carried) if name not in epochs.columns]
     order = dict(zip(frame["run"], range(len(frame)), strict=True))
-    whole = whole.sort_values(["run", "epoch"], key=lambda cells: cells.map(order) if cells.name == "run" else cells)
-    return whole.merge(frame[["run", *beside]], on="run", how="left") if beside else whole.reset_index(drop=True)
+    epochs = epochs.sort_values(["run", "epoch"], key=lambda cells: cells.map(order) if cells.name == "run" else cells)
+    return epochs.merge(frame[["run", *added]], on="run", how="left") if added else epochs.reset_index(drop=True)
 
 
 def reference_comparison(frame: "pd.DataFrame") -> "pd.DataFrame":

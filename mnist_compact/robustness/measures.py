@@ -54,7 +54,7 @@ class Robustness:
         return sum(every) / len(every)
 
     def summary(self) -> dict[str, float]:
-        """The four figures of a model card by name."""
+        """Return the four figures of a model card by name."""
         return {
             "mean_corrupted": round(self.mean_corrupted, 3),
             "calibration_error": round(self.calibration_error, 3),
@@ -124,13 +124,13 @@ def reliability(log_probabilities: Tensor, labels: Tensor, bins: int = BINS) -> 
 
 
 def calibration_error(bins: tuple[Bin, ...]) -> float:
-    """The expected calibration error in per cent: the mean over all images of |confidence - accuracy| of their bin."""
+    """Return the expected calibration error, per cent: the mean of |confidence - accuracy| of the bin of each image."""
     images = sum(each.images for each in bins)
     return 100 * sum(each.images * abs(each.confidence - each.accuracy) for each in bins if each.images) / images
 
 
 def abstention(log_probabilities: Tensor, labels: Tensor) -> tuple[tuple[float, float], ...]:
-    """The accuracy when only the most confident images are answered.
+    """Return the accuracy when only the most confident images are answered.
 
     Args:
         log_probabilities: (N, C).

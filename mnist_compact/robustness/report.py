@@ -21,7 +21,7 @@ DPI = 110
 
 
 def corruption_table(measured: Robustness) -> pd.DataFrame:
-    """One row for each corruption: the accuracies in per cent at strengths 1 to 5, their mean, and what is varied."""
+    """Return one row for each corruption: accuracies (per cent) at strengths 1 to 5, their mean, what is varied."""
     rows = [
         {
             "corruption": name,
@@ -36,13 +36,13 @@ def corruption_table(measured: Robustness) -> pd.DataFrame:
 
 
 def abstention_table(measured: Robustness) -> pd.DataFrame:
-    """One row for each share of images that are answered: the share and the accuracy on them, in per cent."""
+    """Return one row for each share of images that are answered: the share and the accuracy on them, in per cent."""
     rows = [{"answered %": f"{share:.1f}", "accuracy": accuracy} for share, accuracy in measured.abstention]
     return pd.DataFrame(rows)
 
 
 def calibration_text(measured: Robustness) -> str:
-    """The calibration in one paragraph."""
+    """Return the calibration in one paragraph."""
     return (
         f"Expected calibration error {measured.calibration_error:.2f} % ({BINS} bins). Log-loss {measured.loss:.5f}; "
         f"{measured.calibrated_loss:.5f} after division of the logits by the fitted temperature "
@@ -51,7 +51,7 @@ def calibration_text(measured: Robustness) -> str:
 
 
 def to_terminal(measured: Robustness) -> str:
-    """All figures as plain text."""
+    """Return all figures as plain text."""
     corruptions = corruption_table(measured).drop(columns=["meaning"])
     return (
         f"Accuracy in per cent on corrupted {measured.split} images, at strengths 1 to 5\n\n{to_text(corruptions)}\n"

@@ -154,7 +154,7 @@ def write_layers(folder: Path, rows: list[LayerRow]) -> None:
 
 
 def write_metrics(folder: Path, rows: list[Row]) -> None:
-    """Rewrite metrics.csv: a run that was killed between writing a row and the checkpoint has a row too many."""
+    """Rewrite metrics.csv: a run that was killed between writing a row and the checkpoint has one row too many."""
     with replacing(folder / METRICS) as path, path.open("w", newline="", encoding="utf-8") as file:
         if rows:
             writer = csv.DictWriter(file, list(rows[0]))

@@ -45,7 +45,7 @@ PATIENCE_S = 3.0  # how long to wait for a process that is about to end
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Context manager: lock a run folder for this process.
+    """Lock a run folder for this process within this context.
 
     Raises:
         ConfigError: Another process uses the folder. The message names the process if it is known.
@@ -172,7 +172,7 @@ class RunFolderWriter:
             ) from error
 
     def _networks(self) -> dict[str, nn.Module]:
-        """The networks that were evaluated in the last epoch: raw and, if there is an average, averaged."""
+        """Return the networks that were evaluated in the last epoch: raw and, if there is an average, averaged."""
         networks = {"raw": self.train_state.model}
         if (
             self.train_state.average is not None

@@ -166,12 +166,12 @@ class _Process:
             record = RunRecord.read(self.job.folder)
         except RecordError as error:
             return self._failed(self.last_line() or str(error))
-        value, took = objective(record), f"{record.seconds:.1f} s"  # the same precision as in the table of runs
+        value, duration = objective(record), f"{record.seconds:.1f} s"  # the same precision as in the table of runs
         if record.status is Status.DIVERGED:
-            return JobResult(f"diverged: {record.reason}   {took}", value)
+            return JobResult(f"diverged: {record.reason}   {duration}", value)
         if code or value is None:
             return self._failed(record.reason or self.last_line() or how_ended(code))
-        return JobResult(f"{value:.2f} %   {took}", value)
+        return JobResult(f"{value:.2f} %   {duration}", value)
 
     def _failed(self, reason: str) -> JobResult:
         return JobResult(f"failed: {reason}", fault=f"{reason}; see {self.job.folder / LOG}")

@@ -179,26 +179,27 @@ def _note_continuation(
     environment: dict[str, Any],
     announce: Callable[[str], None],
 ) -> None:
-    before, planned = record.config["train"]["epochs"], config.train.epochs
+    planned_before, planned = record.config["train"]["epochs"], config.train.epochs
     record.continuations.append(
         Continuation(
             after_epoch=progress.epoch,
-            planned_before=before,
+            planned_before=planned_before,
             planned=planned,
             started_at=_now(),
             environment=environment,
         )
     )
     record.config["train"]["epochs"] = planned
-    if planned > before:
+    if planned > planned_before:
         announce(
-            f"the run was planned for {counted(before, 'epoch')}: from epoch {progress.epoch + 1} on, its learning "
-            f"rate follows the schedule of {planned} epochs, so it does not end like a run of {planned} from the start"
+            f"the run was planned for {counted(planned_before, 'epoch')}: from epoch {progress.epoch + 1} on, its "
+            f"learning rate follows the schedule of {planned} epochs, so it does not end like a run of {planned} "
+            "from the start"
         )
 
 
 def _conduct(writer: RunFolderWriter, callback: Callback, pruning_callback: PruningCallback) -> RunRecord:
-    record, folder, ours = writer.record, writer.folder, True
+    record, folder, has_lease = writer.record, writer.folder, True
     try:
         writer.begin()
         device = writer.data.train.images.device
@@ -219,7 +220,7 @@ def _conduct(writer: RunFolderWriter, callback: Callback, pruning_callback: Prun
     except Diverged as error:
         record.status, record.reason = Status.DIVERGED, str(error)
     except LeaseLost:
-        ours = False
+        has_lease = False
         raise
     except BaseException as error:
         cause: BaseException | None = error
@@ -231,7 +232,7 @@ def _conduct(writer: RunFolderWriter, callback: Callback, pruning_callback: Prun
             raise
         record.status, record.reason = Status.INTERRUPTED, str(cause) or "interrupted by the user"
     finally:
-        if ours:
+        if has_lease:
             record.finished_at = _now()
             writer.end()
     callback.on_run_end(record, folder)

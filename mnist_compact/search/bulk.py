@@ -37,7 +37,7 @@ scalar_of = lru_cache(maxsize=10_000)(json.loads)  # many attributes have the sa
 
 
 @dataclass(slots=True, frozen=True)
-class WholeStudy:
+class StudyContent:
     """The complete content of a study. `user_attrs` are written last, in the given order."""
 
     directions: Sequence[StudyDirection]
@@ -46,22 +46,22 @@ class WholeStudy:
     user_attrs: Mapping[str, Any]
 
 
-def create(storage: BaseStorage, name: str, whole: WholeStudy) -> Study:
+def create(storage: BaseStorage, name: str, content: StudyContent) -> Study:
     """Write the complete study, or nothing if that fails.
 
     Raises:
         DuplicatedStudyError: A study of this name exists.
     """
     if isinstance(storage, Database):
-        storage.create_whole(name, whole)
+        storage.create_complete_study(name, content)
         return optuna.load_study(study_name=name, storage=storage)
-    study = optuna.create_study(study_name=name, storage=storage, directions=list(whole.directions))
+    study = optuna.create_study(study_name=name, storage=storage, directions=list(content.directions))
     try:
-        for trial in whole.trials:
+        for trial in content.trials:
             storage.create_new_trial(study._study_id, template_trial=trial)
-        for key, value in whole.system_attrs.items():
+        for key, value in content.system_attrs.items():
             storage.set_study_system_attr(study._study_id, key, value)
-        for key, value in whole.user_attrs.items():
+        for key, value in content.user_attrs.items():
             study.set_user_attr(key, value)
     except BaseException:
         optuna.delete_study(study_name=name, storage=storage)
@@ -72,7 +72,7 @@ def create(storage: BaseStorage, name: str, whole: WholeStudy) -> Study:
 class Database(RDBStorage):
     """Optuna's relational storage, with fast bulk reads and writes."""
 
-    def create_whole(self, name: str, whole: WholeStudy) -> None:
+    def create_complete_study(self, name: str, content: StudyContent) -> None:
         """Write a study in one transaction.
 
         Raises:
@@ -80,22 +80,24 @@ class Database(RDBStorage):
         """
         try:
             with announced(f"writing the study {name}"), self.engine.begin() as connection, collection_paused():
-                study_of: Any = models.StudyModel.__table__
-                inserted: Any = connection.execute(insert(study_of).values(study_name=name)).inserted_primary_key
+                study_table: Any = models.StudyModel.__table__
+                inserted: Any = connection.execute(insert(study_table).values(study_name=name)).inserted_primary_key
                 (study_id,) = inserted
-                _insert(connection, models.StudyDirectionModel, _directions(study_id, whole))
+                _insert(connection, models.StudyDirectionModel, _directions(study_id, content))
                 kinds: dict[Any, Mapping[str, Any]] = {
-                    models.StudySystemAttributeModel: whole.system_attrs,
-                    models.StudyUserAttributeModel: whole.user_attrs,
+                    models.StudySystemAttributeModel: content.system_attrs,
+                    models.StudyUserAttributeModel: content.user_attrs,
                 }
                 for kind, attributes in kinds.items():
                     _insert(connection, kind, ({"study_id": study_id, **row} for row in _attributes(attributes)))
-                _insert(connection, models.TrialModel, (_trial(study_id, trial) for trial in whole.trials))
-                trial_of = models.TrialModel.__table__.c
-                query = select(trial_of.number, trial_of.trial_id).where(trial_of.study_id == study_id)
+                _insert(connection, models.TrialModel, (_trial(study_id, trial) for trial in content.trials))
+                trial_columns = models.TrialModel.__table__.c
+                query = select(trial_columns.number, trial_columns.trial_id).where(trial_columns.study_id == study_id)
                 ids = {row.number: row.trial_id for row in connection.execute(query)}
                 for model, rows_of in ROWS.items():
-                    rows = ({"trial_id": ids[trial.number], **row} for trial in whole.trials for row in rows_of(trial))
+                    rows = (
+                        {"trial_id": ids[trial.number], **row} for trial in content.trials for row in rows_of(trial)
+                    )
                     _insert(connection, model, rows)
         except IntegrityError as error:
             raise optuna.exceptions.DuplicatedStudyError from error
@@ -134,8 +136,8 @@ def _insert(connection: Connection, model: Any, rows: Iterator[Row]) -> None:
         connection.execute(insert(model.__table__), chunk)
 
 
-def _directions(study_id: int, whole: WholeStudy) -> Iterator[Row]:
-    for objective, direction in enumerate(whole.directions):
+def _directions(study_id: int, content: StudyContent) -> Iterator[Row]:
+    for objective, direction in enumerate(content.directions):
         yield {"study_id": study_id, "objective": objective, "direction": direction}
 
 
@@ -191,13 +193,13 @@ def _all_trials(connection: Connection, study_id: int) -> list[FrozenTrial]:
     if connection.execute(select(studies.study_id).where(studies.study_id == study_id)).first() is None:
         raise KeyError(f"there is no study with id {study_id}")
     trial = models.TrialModel.__table__.c
-    of_study = select(trial.trial_id).where(trial.study_id == study_id)
+    trial_ids = select(trial.trial_id).where(trial.study_id == study_id)
 
     def rows(model: Any, *names: str) -> Iterator[Any]:
         """Yield the rows of all trials of the study, with the trial id first, in the order of the primary key."""
         table = model.__table__
         columns = [type_coerce(table.c[name], String) if name.endswith("_type") else table.c[name] for name in names]
-        query = select(table.c.trial_id, *columns).where(table.c.trial_id.in_(of_study))
+        query = select(table.c.trial_id, *columns).where(table.c.trial_id.in_(trial_ids))
         for chunk in connection.execute(query.order_by(*table.primary_key)).partitions():  # faster than row by row
             yield from chunk
 
@@ -249,6 +251,6 @@ def _local(utc: datetime | None) -> datetime | None:
 def _read_attributes(rows: Iterable[Any]) -> defaultdict[int, Row]:
     attributes = defaultdict[int, Row](dict)
     for trial_id, key, text in rows:
-        read = json.loads if text.startswith(("[", "{")) else scalar_of  # lists and mappings must not be shared
-        attributes[trial_id][sys.intern(key)] = read(text)
+        decode = json.loads if text.startswith(("[", "{")) else scalar_of  # lists and mappings must not be shared
+        attributes[trial_id][sys.intern(key)] = decode(text)
     return attributes

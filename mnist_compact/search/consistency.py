@@ -73,29 +73,29 @@ def _repeated_choices(space: SearchSpace) -> Iterator[str]:
 
 
 def _has_repeats(choices: Collection[Any]) -> bool:
-    """Whether two choices are equal, or are written equally on a command line."""
+    """Return whether two choices are equal, or are written equally on a command line."""
     return min(len(set(choices)), len(set(map(str, choices)))) < len(choices)
 
 
 def _keys_searched_twice(space: SearchSpace) -> Iterator[str]:
-    everywhere = {parameter.key for parameter in space.parameters}
+    unconditional = {parameter.key for parameter in space.parameters}
     for branch in space.branches:
-        for key in sorted(branch.searched() & everywhere):
+        for key in sorted(branch.searched() & unconditional):
             yield f"{key} must be searched either in params or in branches, got it in both (branch {branch.name})"
     for first, second in combinations(space.branches, 2):
         shared = sorted(first.searched() & second.searched())
-        if shared and (both := _both_taken(space, first, second)) is not None:
+        if shared and (condition := _common_condition(space, first, second)) is not None:
             yield (
                 f"{', '.join(shared)} must be searched by one branch at a time, got {first.name} and {second.name}, "
-                f"whose conditions can both hold{both}"
+                f"whose conditions can both hold{condition}"
             )
 
 
-def _both_taken(space: SearchSpace, first: Branch, second: Branch) -> str | None:
+def _common_condition(space: SearchSpace, first: Branch, second: Branch) -> str | None:
     """Describe a condition under which both branches are active; None if they exclude each other."""
-    for way in space.condition_sets(first):
+    for conditions in space.condition_sets(first):
         for other in space.condition_sets(second):
-            if (both := both_conditions(way, other)) is not None:
+            if (both := both_conditions(conditions, other)) is not None:
                 return ": " + " ".join(f"{key}={values[0]}" for key, values in both.items()) if both else ""
     return None
 

@@ -173,7 +173,7 @@ class Coordinator:
         return SearchResult(self.name, self.folder, stop.reason)
 
     def _first_reading(self, leases: TrialLeases) -> list[FrozenTrial]:
-        """Read the trials. The first worker of a large study starts before, because it takes seconds to start, too."""
+        """Read the trials. In a large study, this takes seconds, so that the first worker is started before."""
         if retry_while_locked(leases.are_many, self.url, _print):
             self.workers.start_worker()
         trials = retry_while_locked(leases.trials, self.url, _print)
@@ -213,7 +213,8 @@ class Coordinator:
             check_keys(composer, self.snapshot, self.space)
         preflight(self.snapshot, self.space, self.known)
         points = self.space.points(self.known.get)
-        self.most = len([*islice(points or repeat({}), self.settings.n_trials)])  # a finite space may have fewer points
+        # A finite space may have fewer points than `n_trials`.
+        self.max_trials = len([*islice(points or repeat({}), self.settings.n_trials)])
         existing = retry_while_locked(lambda: stored_snapshot(self.name, self.url, READ_WAIT_S), self.url, _print)
         self.exists = existing is not None
         known = [] if existing is None else existing["settings"]["enqueue"]
@@ -237,34 +238,33 @@ class Coordinator:
         return self.space.named(entry, self.known.get)
 
     def _needed(self, trials: Sequence[FrozenTrial]) -> int:
-        """The number of workers: as many as trials are left, at most n_jobs, at least one."""
-        return max(1, min(self.workers.jobs, self.most - tally(trials).ended))
+        """Return the number of workers: as many as trials are left, at max_trials n_jobs, at least one."""
+        return max(1, min(self.workers.jobs, self.max_trials - tally(trials).ended))
 
     def _watch(self, leases: TrialLeases, view: View) -> StopReason:
         started, deaths, ended = time.monotonic(), 0, -1
         limit = self.sweeper.time_limit_minutes
         while True:
             died = self.workers.reap()
-            trials = retry_while_locked(
-                leases.trials, self.url, view.message
-            )  # after `reap`, to show the trials of the dead
+            # After `reap`, so that the trials of the workers that died are named.
+            trials = retry_while_locked(leases.trials, self.url, view.message)
             if (ended_now := tally(trials).ended) != ended:
                 ended, deaths = ended_now, 0
             view.update(trials)
-            done = stop_of(trials, self.settings)
+            stop = stop_of(trials, self.settings)
             deaths += bool(died)
-            for name, how in died.items():
-                left = "".join(f" in trial {trial.number}" for trial in trials if is_leased_by(name, trial))
-                description = f"{how}{left}; the last line of its log: {self.workers.last_log_line(name)}"
+            for name, ending in died.items():
+                in_trial = "".join(f" in trial {trial.number}" for trial in trials if is_leased_by(name, trial))
+                description = f"{ending}{in_trial}; the last line of its log: {self.workers.last_log_line(name)}"
                 if deaths > MAX_DEATHS:
                     raise ExecutionError(f"workers died {deaths} times in a row; the last {description}", EXIT_FAILED)
                 view.message(f"worker {name} {description}")
             if limit is not None and time.monotonic() - started > 60 * limit:
                 minutes = f"{limit:g} minute{'' if limit == 1 else 's'}"
                 return StopReason(f"the time limit of {minutes} is reached; {RERUN}")
-            if done is not None and not self.workers:
-                return done
-            while done is None and len(self.workers) < self._needed(trials):
+            if stop is not None and not self.workers:
+                return stop
+            while stop is None and len(self.workers) < self._needed(trials):
                 self.workers.start_worker()
             time.sleep(POLL_S)
 

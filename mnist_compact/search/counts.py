@@ -37,12 +37,12 @@ class Tally:
 
 
 def is_refused(trial: FrozenTrial) -> bool:
-    """Whether the trial was never trained and does not count: over budget, impossible to build, or discarded."""
+    """Return whether the trial was never trained and does not count: over budget, impossible to build, or discarded."""
     return "refused" in trial.user_attrs
 
 
 def is_discarded(trial: FrozenTrial) -> bool:
-    """Whether the trial was refused for a reason that has nothing to do with its network."""
+    """Return whether the trial was refused for a reason that has nothing to do with its network."""
     return "withdrawn" in trial.user_attrs
 
 

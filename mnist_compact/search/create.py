@@ -48,11 +48,11 @@ def stored_snapshot(name: str, url: str, wait_s: float) -> ConfigSnapshot | None
     except KeyError:
         return None
     except Exception as error:  # each database driver has exceptions of its own
-        raise _unopened(url, error.__cause__ if isinstance(error, ConfigError) else error) from error
+        raise _open_error(url, error.__cause__ if isinstance(error, ConfigError) else error) from error
     return attributes.get("frozen") if attributes.get("founded") else None
 
 
-def _unopened(url: str, error: BaseException | None) -> Exception:
+def _open_error(url: str, error: BaseException | None) -> Exception:
     if error is not None and is_locked(error):
         return locked(url)
     reason = str(error).strip().partition("\n")[0]
@@ -94,35 +94,35 @@ class StudySpec:
         storage = self._open()
         while (study := self._load(storage)) is None:
             if trained:
-                raise self._foreign()
+                raise self._foreign_trials()
             study = self._create(storage)
             if study is not None:
                 break
-        self._own(study.user_attrs.get("id", ""), trained=trained)
+        self._claim_folder(study.user_attrs.get("id", ""), trained=trained)
 
-    def _own(self, study_id: str, *, trained: bool) -> None:
+    def _claim_folder(self, study_id: str, *, trained: bool) -> None:
         """Write the study's id to the folder.
 
         Raises:
             ConfigError: The folder contains trials of another study, which would be mistaken for this study's.
         """
-        mark = self.folder / OWNER
-        owner = mark.read_text(encoding="utf-8") if mark.exists() else ""
+        path = self.folder / OWNER
+        owner = path.read_text(encoding="utf-8") if path.exists() else ""
         if owner == study_id:
             return
         if trained:
-            raise self._foreign()
-        with replacing(mark) as beside:
-            beside.write_text(study_id, encoding="utf-8")
+            raise self._foreign_trials()
+        with replacing(path) as temporary:
+            temporary.write_text(study_id, encoding="utf-8")
 
-    def _foreign(self) -> ConfigError:
+    def _foreign_trials(self) -> ConfigError:
         return ConfigError([f"{self.folder} contains trials of another study: move them, or choose another study_name"])
 
     def _open(self) -> BaseStorage:
         try:
             return open_storage(self.url)
         except Exception as error:  # each kind of storage has exceptions of its own
-            raise _unopened(self.url, error) from error
+            raise _open_error(self.url, error) from error
 
     def _create(self, storage: BaseStorage) -> Study | None:
         """Create the study. Return None if another machine has just created it: machines do not share a lock."""
@@ -146,43 +146,43 @@ class StudySpec:
         """Load the study if it exists and is complete; delete the rest of one whose creator has died."""
         try:
             study = optuna.load_study(study_name=self.name, storage=storage)
-            attributes = self._once_complete(study)
+            attributes = self._wait_until_complete(study)
             if attributes is None:
-                storage.delete_study(study._study_id)  # by its id: another may stand under the name by now
+                storage.delete_study(study._study_id)  # by its id, because the name may belong to another study by now
                 return None
-        except KeyError:  # there is none, or another machine has just taken it away
+        except KeyError:  # there is none, or another machine has just deleted it
             return None
         self._compare(migrate_snapshot(attributes["frozen"]))
         self._add_points(study, attributes["frozen"])
         return study
 
-    def _add_points(self, study: Study, then: ConfigSnapshot) -> None:
+    def _add_points(self, study: Study, stored: ConfigSnapshot) -> None:
         """Enqueue the points that the study does not have yet, and add their entries to its snapshot."""
         if self.points:
-            had = [trial.system_attrs.get(FIXED, trial.params) for trial in study.get_trials(deepcopy=False)]
+            existing = [trial.system_attrs.get(FIXED, trial.params) for trial in study.get_trials(deepcopy=False)]
             for point in self.points:
-                if point not in had:
+                if point not in existing:
                     study.enqueue_trial(point)
-        entries = then["settings"]["enqueue"]
+        entries = stored["settings"]["enqueue"]
         added = [entry for entry in self.snapshot["settings"]["enqueue"] if entry not in entries]
         if added:
-            study.set_user_attr("frozen", {**then, "settings": {**then["settings"], "enqueue": [*entries, *added]}})
+            study.set_user_attr("frozen", {**stored, "settings": {**stored["settings"], "enqueue": [*entries, *added]}})
 
-    def _once_complete(self, study: Study) -> dict[str, Any] | None:
+    def _wait_until_complete(self, study: Study) -> dict[str, Any] | None:
         """Wait until the study is complete, and return its attributes; None if its creator must have died.
 
         Raises:
             ConfigError: This program has not created the study.
         """
-        began = time.monotonic()
+        start = time.monotonic()
         while True:
             attributes = study.user_attrs
             if attributes.get("founded"):
                 return attributes
             trials = study.get_trials(deepcopy=False)
-            ours = "frozen" in attributes or (self.private and not trials)
-            waited = self.private or time.monotonic() - began > CREATION_S
-            if any(trial.state is not TrialState.WAITING for trial in trials) or (waited and not ours):
+            created_here = "frozen" in attributes or (self.private and not trials)
+            waited = self.private or time.monotonic() - start > CREATION_S
+            if any(trial.state is not TrialState.WAITING for trial in trials) or (waited and not created_here):
                 raise ConfigError(
                     [
                         f"{shown(self.url)} contains a study {self.name!r} that this program has not created: "

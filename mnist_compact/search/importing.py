@@ -35,11 +35,11 @@ def import_file(path: Path, folder: Path, url: str | None, name: str | None) -> 
         ConfigError: The file is damaged, or the name is taken.
     """
     exported = read(path)
-    whole = parse(exported)  # a damaged file is refused before anything is created
+    content = parse(exported)  # a damaged file is refused before anything is created
     name = name or exported["name"]
     if url:
-        with _undone(file_of(url)), interrupted_by_signals(), opened(url) as storage:
-            store(whole, storage, name)
+        with _removed_on_failure(file_of(url)), interrupted_by_signals(), opened(url) as storage:
+            store(content, storage, name)
     else:
         database = database_of(folder, name)
         if database.exists():
@@ -52,15 +52,15 @@ def import_file(path: Path, folder: Path, url: str | None, name: str | None) -> 
                 ]
             )
         with (
-            _undone(database),
+            _removed_on_failure(database),
             interrupted_by_signals(),
-            replacing(database) as beside,
-            opened(f"sqlite:///{beside}") as storage,
+            replacing(database) as temporary,
+            opened(f"sqlite:///{temporary}") as storage,
         ):
-            store(whole, storage, name)
+            store(content, storage, name)
     ended = sum(entry["state"] in ENDED and "refused" not in entry["user_attrs"] for entry in exported["trials"])
-    asked = exported["user_attrs"].get(CRITERIA, {}).get("n_trials", 0)
-    total = asked if asked > ended else ended + MORE
+    n_trials = exported["user_attrs"].get(CRITERIA, {}).get("n_trials", 0)
+    total = n_trials if n_trials > ended else ended + MORE
     words = [f"resume={folder / name}", f"hydra.sweeper.n_trials={total}"]
     if url:
         words.append(f"hydra.sweeper.storage={shown(url)}")
@@ -71,7 +71,7 @@ def import_file(path: Path, folder: Path, url: str | None, name: str | None) -> 
 
 
 @contextmanager
-def _undone(path: Path | None) -> Iterator[None]:
+def _removed_on_failure(path: Path | None) -> Iterator[None]:
     """Remove `path`, and the folders created for it, if the body fails."""
     created = [] if path is None else [each for each in (path, *path.parents) if not each.exists()]
     try:

@@ -87,17 +87,17 @@ class TrialLeases:
             return self.study.get_trials(deepcopy=False)
 
     def are_many(self) -> bool:
-        """Whether reading the trials for the first time takes seconds. A journal was read when it was opened."""
+        """Return whether reading the trials for the first time takes seconds. A journal was read when it was opened."""
         with self.watch.guard():
             return isinstance(self.storage, Database) and self.storage.count(self.study._study_id) >= MANY
 
     def needs_another(self, n_trials: int) -> bool:
-        """Whether fewer than `n_trials` have ended or are running."""
+        """Return whether fewer than `n_trials` have ended or are running."""
         counted = tally(self.trials())
         return counted.ended + counted.running < n_trials
 
     def is_surplus(self, number: int, n_trials: int) -> bool:
-        """Whether a trial that was just started is one too many.
+        """Return whether a trial that was just started is one too many.
 
         Machines do not share the lock `claims`, so that two workers may claim the last trial at once; one of them
         withdraws. Of two new trials, the one with the lower number stays. An enqueued trial was numbered long before it
@@ -105,9 +105,9 @@ class TrialLeases:
         has stayed.
         """
         trials = self.trials()
-        had_waited = FIXED in trials[number].system_attrs
-        rivals = (other for other in trials if had_waited or FIXED in other.system_attrs or other.number < number)
-        counted = tally(other for other in rivals if other.number != number)
+        was_enqueued = FIXED in trials[number].system_attrs
+        competing = (other for other in trials if was_enqueued or FIXED in other.system_attrs or other.number < number)
+        counted = tally(other for other in competing if other.number != number)
         return counted.ended + counted.running >= n_trials
 
     def lease(self, trial_id: int) -> None:
@@ -132,7 +132,7 @@ class TrialLeases:
             raise
 
     def holds(self, trial_id: int) -> bool:
-        """Whether this worker has the trial's lease."""
+        """Return whether this worker has the trial's lease."""
         return _holder(self.storage.get_trial(trial_id)) == self.worker
 
     def note(self, trial_id: int, **attributes: Any) -> None:
@@ -178,7 +178,7 @@ class TrialLeases:
         self.study.tell(trial.number, state=TrialState.FAIL)
 
     def _won(self, trial_id: int) -> bool:
-        """Machines do not share a file lock: of two that reclaim a trial at once, the last to write has it."""
+        """Return whether this worker has the lease: machines share no file lock, so that the last to write has it."""
         time.sleep(1.0)
         return self.holds(trial_id)
 
@@ -194,24 +194,23 @@ class TrialLeases:
         return self._unchanged_s(trial.number, lease) < LEASE_S
 
     def _unchanged_s(self, number: int, lease: Any) -> float:
-        """Seconds since this process first saw this lease; the clocks of other machines may be wrong."""
+        """Return the seconds since this process first saw this lease; the clocks of other machines may be wrong."""
         if number not in self.seen or self.seen[number][0] != lease:
             self.seen[number] = lease, time.monotonic()
         return time.monotonic() - self.seen[number][1]
 
-    def discard(self, number: int, reason: str, *, again: bool = True) -> None:
+    def discard(self, number: int, reason: str, *, enqueue_again: bool = True) -> None:
         """End a trial that was never trained, so that it does not count.
 
         Args:
             number: The trial's number.
             reason: Why the trial is discarded.
-            again: Whether to enqueue the point of an enqueued trial again.
+            enqueue_again: Whether to enqueue the point of an enqueued trial again.
         """
         trial = self.trials()[number]
         self.note(trial._trial_id, refused=reason, withdrawn=True)
-        if (
-            again and FIXED in trial.system_attrs
-        ):  # first, so that a kill in between may repeat the point but not lose it
+        if enqueue_again and FIXED in trial.system_attrs:
+            # First, so that a kill in between may repeat the point but not lose it.
             self.study.enqueue_trial(trial.system_attrs[FIXED])
         self.study.tell(number, state=TrialState.FAIL)
 
@@ -227,7 +226,7 @@ def mark_infrastructure_failure(lock: Path) -> None:
 
 
 def _failed_attempts(trial: FrozenTrial) -> int:
-    """The number of workers in a row that the trial may have killed, including the last one."""
+    """Return the number of workers in a row that the trial may have killed, including the last one."""
     if _last_epoch(trial) > trial.user_attrs.get("attempts_since", 0):
         return 0
     attempts: int = trial.user_attrs.get("attempts", 0)
@@ -244,7 +243,7 @@ def _had_infrastructure_failure(trial: FrozenTrial) -> bool:
 
 
 def _lost_with_its_parent(trial: FrozenTrial) -> bool:
-    """Whether the coordinator has died as well, as in a power cut, which a trial alone cannot cause.
+    """Return whether the coordinator has died as well, as in a power cut, which a trial alone cannot cause.
 
     On another machine the coordinator must have died, because it would have replaced the worker within LEASE_S.
     """
@@ -256,7 +255,7 @@ def _lost_with_its_parent(trial: FrozenTrial) -> bool:
 
 
 def is_leased_by(worker: str, trial: FrozenTrial) -> bool:
-    """Whether the trial is running in this worker."""
+    """Return whether the trial is running in this worker."""
     return trial.state is TrialState.RUNNING and _holder(trial) == worker
 
 
@@ -266,7 +265,7 @@ def _holder(trial: FrozenTrial) -> str | None:
 
 
 def _can_be_taken(path: Path) -> bool:
-    """Whether no process holds the lock: the system releases the locks of processes that died."""
+    """Return whether no process holds the lock: the system releases the locks of processes that died."""
     try:
         with lock_file(path, timeout=0):
             return True

@@ -14,7 +14,7 @@ ROOT = "config.yaml"
 
 
 def migrate_snapshot(snapshot: ConfigSnapshot) -> ConfigSnapshot:
-    """Return a snapshot in the present form; one that has it already is returned itself."""
+    """Return a snapshot in the present form; a snapshot that has it already is returned unchanged."""
     return _with_callbacks(_with_machine(snapshot))
 
 
@@ -22,41 +22,41 @@ def _with_machine(snapshot: ConfigSnapshot) -> ConfigSnapshot:
     """Add the config group `machine` to a snapshot from before the group existed, and drop machine settings elsewhere.
 
     The search question does not change, because a study may be continued on any machine. The search's settings are
-    removed from the snapshot's files as well: they are kept beside the files, and the files refer to another default
-    pruner.
+    removed from the snapshot's files as well: the snapshot stores them separately, and the files refer to another
+    default pruner.
     """
     if f"{MACHINE}/auto.yaml" in snapshot["files"]:
         return snapshot
-    files = {name: _of_the_question(name, text) for name, text in snapshot["files"].items()}
+    files = {name: _without_moved_settings(name, text) for name, text in snapshot["files"].items()}
     files[f"{MACHINE}/auto.yaml"] = f"defaults: [/schema/{MACHINE}/{MACHINE}@_here_, _self_]\nname: auto\n"
-    files[ROOT] = _choosing_machine(files[ROOT])
+    files[ROOT] = _with_default_machine(files[ROOT])
     machine = [moved(word) for word in snapshot["arguments"] if moved(word) != word]
     question = [word for word in snapshot["arguments"] if moved(word) == word]
     return {**snapshot, "arguments": question, "machine": machine, "files": dict(sorted(files.items()))}
 
 
-def _choosing_machine(text: str) -> str:
+def _with_default_machine(text: str) -> str:
     parsed = OmegaConf.create(text)
     assert isinstance(parsed, DictConfig)
-    place = [isinstance(default, DictConfig) and "train" in default for default in parsed.defaults].index(True)
-    parsed.defaults.insert(place + 1, {MACHINE: "auto"})  # as conf/config.yaml has it
+    index = [isinstance(default, DictConfig) and "train" in default for default in parsed.defaults].index(True)
+    parsed.defaults.insert(index + 1, {MACHINE: "auto"})  # as conf/config.yaml has it
     return OmegaConf.to_yaml(parsed)
 
 
-def _of_the_question(name: str, text: str) -> str:
+def _without_moved_settings(name: str, text: str) -> str:
     """Remove the settings that have moved: from the top level of their group's options, and from that key elsewhere."""
     home = name.rpartition("/")[0]
     if home != GROUP and not any(old.partition(".")[2] in text for old in MOVED):
         return text
     parsed: Any = OmegaConf.create(text)
-    gone = home == GROUP and parsed.pop("hydra", None) is not None
+    removed = home == GROUP and parsed.pop("hydra", None) is not None
     for old in MOVED:
         group, _, key = old.partition(".")
         node = parsed if home == group else OmegaConf.select(parsed, group)
         if isinstance(node, DictConfig) and key in node:
             del node[key]
-            gone = True
-    if not gone:
+            removed = True
+    if not removed:
         return text
     header = [line for line in text.splitlines() if line.startswith("# @package")]
     return "\n".join([*header, OmegaConf.to_yaml(parsed)])
@@ -80,7 +80,7 @@ def _with_callbacks(snapshot: ConfigSnapshot) -> ConfigSnapshot:
 
 
 def _callback_option(text: str) -> str:
-    """The file of a tracker's option as one of `callbacks`, whose settings stand under the callback's name."""
+    """Return the file of a tracker's option as one of `callbacks`, which has the settings under the callback's name."""
     settings: Any = OmegaConf.to_container(OmegaConf.create(text))
     kind = settings.pop("defaults")[0].rpartition("/")[2].partition("@")[0]
     del settings["name"]

@@ -38,15 +38,15 @@ def check_settings(config: DictConfig) -> None:
     distinct = len(set(sweeper.objectives)) == len(sweeper.objectives)
     validator.check(distinct, "objectives", "must name each objective once", [*sweeper.objectives])
     validator.check(bool(sweeper.objectives), "objectives", f"must name at least one of {known}", [])
-    for key, least in {"n_trials": 1, "n_jobs": 0, "target_trials": 1, "max_failures": 0, "max_refusals": 1}.items():
-        validator.check(sweeper[key] >= least, key, f"must be at least {least}", sweeper[key])
+    for key, minimum in {"n_trials": 1, "n_jobs": 0, "target_trials": 1, "max_failures": 0, "max_refusals": 1}.items():
+        validator.check(sweeper[key] >= minimum, key, f"must be at least {minimum}", sweeper[key])
     limit, target, name = sweeper.time_limit_minutes, sweeper.target, sweeper.study_name
     validator.check(limit is None or limit > 0, "time_limit_minutes", "must be above 0", limit)
     validator.check(target is None or len(sweeper.objectives) < 2, "target", "needs a single objective", target)
     for objective in sweeper.objectives if target is not None and len(sweeper.objectives) == 1 else ():
         if objective in OBJECTIVES:
-            wanted = f"{OBJECTIVES[objective].rule_of_target()} for {objective}"
-            validator.check(OBJECTIVES[objective].can_be_passed(target), "target", wanted, target)
+            target_rule = f"{OBJECTIVES[objective].rule_of_target()} for {objective}"
+            validator.check(OBJECTIVES[objective].can_be_passed(target), "target", target_rule, target)
     within = name is None or is_below(name)
     validator.check(within, "study_name", f"must be the name of a folder in {sweeper.folder}", name)
     if sweeper.storage is not None:
@@ -72,16 +72,16 @@ def check_keys(composer: Composer, snapshot: ConfigSnapshot, space: SearchSpace)
     violations = list[str]()
     check_space(space, snapshot["arguments"], composer.known().get)
     branched: list[tuple[str, tuple[Parameter, ...], Conditions]] = [
-        (f"branches.{branch.name}.params", branch.parameters, way)
+        (f"branches.{branch.name}.params", branch.parameters, conditions)
         for branch in space.branches
-        for way in space.condition_sets(branch)
+        for conditions in space.condition_sets(branch)
     ]
     for name, parameters, when in [("params", space.parameters, {}), *branched]:
         values = {parameter.key: _values(parameter.distribution) for parameter in parameters}
-        turns = range(max(map(len, values.values()), default=0))  # every value is composed once per condition
-        for chosen, turn in product(product(*when.values()), turns):
+        indices = range(max(map(len, values.values()), default=0))  # every value is composed once per condition
+        for chosen, index in product(product(*when.values()), indices):
             condition = [f"{key}={value}" for key, value in zip(when, chosen, strict=True)]
-            point = [f"{key}={options[turn % len(options)]}" for key, options in values.items()]
+            point = [f"{key}={options[index % len(options)]}" for key, options in values.items()]
             try:
                 violations.append(_budget_violation(composer.composed([*condition, *point])))
             except Exception as error:
@@ -155,7 +155,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _values(distribution: BaseDistribution) -> list[Any]:
-    """All choices of a categorical distribution, or the lower end of a range."""
+    """Return all choices of a categorical distribution, or the lower end of a range."""
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)
     assert isinstance(distribution, FloatDistribution | IntDistribution)

@@ -77,7 +77,7 @@ class Proposer:
             if self._repeats(trial):
                 exhausted = not self._queue_untried()
                 self.leases.note(trial._trial_id, used_up=exhausted)
-                self.leases.discard(trial.number, "its point was tried before", again=False)
+                self.leases.discard(trial.number, "its point was tried before", enqueue_again=False)
                 if exhausted:
                     return None
                 continue
@@ -106,7 +106,7 @@ class Proposer:
         return bool(faults)
 
     def _repeats(self, trial: Trial) -> bool:
-        """Whether an earlier trial has the same point. Of two trials that start at once, the later one is discarded."""
+        """Return whether an earlier trial has the same point. Of two at once, the later one is discarded."""
         earlier = self.leases.trials()[: trial.number]
         point = comparable(trial.params)  # once, because Optuna copies the parameters at every access
         return any(comparable(other.params) == point and not is_discarded(other) for other in earlier)

@@ -38,17 +38,17 @@ def resume_study(folder: Path, given: dict[str, str], view_class: type[View]) ->
     home = folder.resolve()
     refused = sorted(key for key in given if not is_machines(key) and key.removeprefix(SWEEPER) not in CONTINUABLE)
     if refused:
-        may = ", ".join(sorted(CONTINUABLE))
+        allowed = ", ".join(sorted(CONTINUABLE))
         raise ConfigError(
-            [f"resume=<study folder> accepts only machine and hydra.sweeper.{{{may}}}, got {', '.join(refused)}"]
+            [f"resume=<study folder> accepts only machine and hydra.sweeper.{{{allowed}}}, got {', '.join(refused)}"]
         )
     with storage_of(home.name, folder.parent, given.get(f"{SWEEPER}storage")) as storage:
         study = load(storage, home.name)
         snapshot, settings = _snapshot_of(study, folder), study.user_attrs.get(CRITERIA, {})
-    kept = {f"{SWEEPER}{key}": value for key, value in settings.items() if key in CONTINUABLE}
-    if f"{SWEEPER}n_trials" not in kept | given:
+    stored = {f"{SWEEPER}{key}": value for key, value in settings.items() if key in CONTINUABLE}
+    if f"{SWEEPER}n_trials" not in stored | given:
         raise ConfigError([f"{SWEEPER}n_trials must be given, because the study {home.name} does not store it"])
-    config = _composed([f"{key}={'null' if value is None else value}" for key, value in (kept | given).items()])
+    config = _composed([f"{key}={'null' if value is None else value}" for key, value in (stored | given).items()])
     added: Any = OmegaConf.to_container(config.hydra.sweeper.enqueue, resolve=True)
     snapshot["settings"] = {**snapshot["settings"], "enqueue": [*snapshot["settings"]["enqueue"], *added]}
     with open_dict(config):
@@ -64,14 +64,14 @@ def _snapshot_of(study: Study, folder: Path) -> ConfigSnapshot:
     return migrate_snapshot(attributes["frozen"])
 
 
-def _composed(words: list[str]) -> DictConfig:
+def _composed(arguments: list[str]) -> DictConfig:
     """Compose the current conf/ for the settings of this machine and this call."""
     register()
-    before = GlobalHydra.instance().hydra
+    previous = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(configuration_folder())):
-            overrides = ["hydra/help=default", "hydra/sweeper=compact", *words]
+            overrides = ["hydra/help=default", "hydra/sweeper=compact", *arguments]
             return hydra.compose("config", overrides=overrides, return_hydra_config=True)
     finally:
-        GlobalHydra.instance().hydra = before
+        GlobalHydra.instance().hydra = previous

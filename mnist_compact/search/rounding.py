@@ -71,5 +71,5 @@ def without_noise(value: float) -> float:
 
 
 def comparable(point: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove that noise from a point's values; earlier versions stored the values of stepped ranges with it."""
+    """Apply `without_noise` to a point's values; earlier versions stored the values of stepped ranges unrounded."""
     return {name: without_noise(value) if isinstance(value, float) else value for name, value in point.items()}

@@ -31,7 +31,7 @@ def take_snapshot(sweeper: DictConfig, arguments: list[str], beside: Sequence[Pa
     """Collect everything that defines the trials: the config files, the search's settings, the command line.
 
     A glob(…) is replaced by the options that match it now, so that files added later do not change the study. The
-    settings of the machine are kept apart, because a study may be continued on another machine.
+    settings of the machine are stored separately, because a study may be continued on another machine.
 
     Args:
         sweeper: The node `hydra.sweeper` of the composed configuration.
@@ -40,7 +40,7 @@ def take_snapshot(sweeper: DictConfig, arguments: list[str], beside: Sequence[Pa
     """
     settings = OmegaConf.to_container(sweeper, resolve=True, enum_to_str=True)
     assert isinstance(settings, dict)
-    leave_out = {*CONTINUABLE - {"enqueue"}, "study_name", "folder", "_target_", "defaults"}
+    excluded = {*CONTINUABLE - {"enqueue"}, "study_name", "folder", "_target_", "defaults"}
     conf, sweeps = configuration_folder(), sweeps_folder()
     paths = [(path, conf) for path in conf.rglob("*.yaml")]
     paths += [(path, root) for root in beside for group in KNOWN for path in (root / group).rglob("*.yaml")]
@@ -49,11 +49,11 @@ def take_snapshot(sweeper: DictConfig, arguments: list[str], beside: Sequence[Pa
     for path, root in paths:
         # Like Hydra, use the first file of each name.
         files.setdefault(path.relative_to(root).as_posix(), path.read_text(encoding="utf-8"))
-    question, machine = _divided([listed(word, files) for word in arguments])
+    question, machine = _split_by_machine([listed(word, files) for word in arguments])
     for searched in (settings["params"], *(branch["params"] for branch in settings["branches"].values())):
         searched.update({key: _listed(key, sweep, files) for key, sweep in searched.items()})
     return {
-        "settings": {str(key): value for key, value in settings.items() if key not in leave_out},
+        "settings": {str(key): value for key, value in settings.items() if key not in excluded},
         "arguments": question,
         "machine": machine,
         "files": dict(sorted(files.items())),
@@ -65,7 +65,7 @@ def _listed(key: str, sweep: Any, files: Iterable[str]) -> Any:
     return listed(f"{key}={sweep}", files).partition("=")[2] if "glob(" in str(sweep) else sweep
 
 
-def _divided(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+def _split_by_machine(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Divide overrides into those of the search question and those of the machine.
 
     A sweep over a machine setting stays in the question, where it is refused later.
@@ -103,7 +103,7 @@ def differences(then: ConfigSnapshot, now: ConfigSnapshot) -> list[str]:
     Comments, the layout of files, and explicitly written defaults do not count as differences.
     """
     lines = changes(sorted(then["arguments"]), sorted(now["arguments"]), "arguments")
-    lines += changes(_unchangeable(then["settings"]), _unchangeable(now["settings"]), "hydra.sweeper")
+    lines += changes(_fixed_settings(then["settings"]), _fixed_settings(now["settings"]), "hydra.sweeper")
     if then["files"] == now["files"]:  # as in a continued study; expanding their defaults takes half a second
         return lines
     for name in sorted(_in_use(then)):  # the sweeper's settings are compared resolved, above
@@ -167,7 +167,7 @@ def _from_root(home: str, option: str) -> str:
     return option[1:] if option.startswith("/") else f"{home}/{option}".strip("/")
 
 
-def _unchangeable(settings: dict[str, Any]) -> dict[str, Any]:
+def _fixed_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Leave out the settings that may differ when a study is continued; earlier versions stored some of them."""
     return {key: value for key, value in settings.items() if key not in CONTINUABLE}
 
@@ -195,7 +195,7 @@ def _expanded(name: str, files: dict[str, str]) -> dict[str, Any]:
 
 
 def _schema(path: str) -> Any:
-    """The defaults of an option's class as a plain tree; empty if this version does not have the class."""
+    """Return the defaults of an option's class as a plain tree; empty if this version does not have the class."""
     _, group, kind = path.removesuffix(".yaml").split("/")
     cls = SCHEMAS[group].get(kind)
     return {} if cls is None else OmegaConf.to_container(OmegaConf.structured(cls), enum_to_str=True)
@@ -211,7 +211,7 @@ class Composer:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         register()
-        self.before = GlobalHydra.instance().hydra  # the application's own, restored by `close`
+        self.previous_hydra = GlobalHydra.instance().hydra  # the state of the application, restored by `close`
         GlobalHydra.instance().clear()
         initialize_config_dir(self.folder.name)
         self.fixed = list(fixed)
@@ -219,7 +219,7 @@ class Composer:
         self._chosen = ComposeCache(self._compose, groups.__contains__)
 
     def close(self) -> None:
-        GlobalHydra.instance().hydra = self.before
+        GlobalHydra.instance().hydra = self.previous_hydra
         self.folder.cleanup()
 
     def composed(self, overrides: list[str]) -> DictConfig:

@@ -134,14 +134,17 @@ class SearchSpace:
         for key in branch.when:
             sources = [other for other in self.branches if key in other.searched()]
             if sources and not any(parameter.key == key for parameter in self.parameters):
-                inherited = [way for other in sources for way in self.condition_sets(other)]
+                inherited_conditions = [conditions for other in sources for conditions in self.condition_sets(other)]
                 found = [
-                    both for way in found for other in inherited if (both := both_conditions(way, other)) is not None
+                    both
+                    for conditions in found
+                    for other in inherited_conditions
+                    if (both := both_conditions(conditions, other)) is not None
                 ]
         return found
 
     def _searched_at(self, point: Mapping[str, Any], known: Known) -> list[Parameter]:
-        """The parameters that a point can have values for: the unconditional ones and those of its active branches."""
+        """Return the parameters that a point can have values for: unconditional ones and those of active branches."""
         searched, values = list[Parameter](), dict[str, Any]()
 
         def search(parameters: tuple[Parameter, ...]) -> None:
@@ -203,7 +206,7 @@ def values_of(distribution: BaseDistribution) -> Sequence[Any] | None:
 
 
 def contains(distribution: BaseDistribution, value: Any) -> bool:
-    """Whether a value, of any type, belongs to a distribution."""
+    """Return whether a value, of any type, belongs to a distribution."""
     try:
         return bool(distribution._contains(distribution.to_internal_repr(value)))
     except (ValueError, TypeError):

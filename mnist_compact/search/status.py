@@ -89,7 +89,7 @@ def stored_criteria(study: Study) -> StoppingCriteria:
 
 
 def _worker(trial: FrozenTrial) -> str | None:
-    """None for a trial that was released or has not started."""
+    """Return the worker of a trial; None for a trial that was released or has not started."""
     lease = trial.user_attrs.get("lease", {})
     if "overrides" not in trial.user_attrs or not lease.get("worker"):
         return None

@@ -49,9 +49,9 @@ def stop_of(trials: Sequence[FrozenTrial], settings: StoppingCriteria) -> StopRe
         limit = f"hydra.sweeper.max_failures = {settings.max_failures}"
         return StopReason(f"{counted(counts.failed, 'failed trial')}, more than {limit}", failed=True)
     if settings.target is not None:
-        reached = len(over(trials, settings.target, maximize=settings.maximize))
-        if reached >= settings.target_trials:
-            return StopReason(f"{counted(reached, 'trial')} better than the target of {settings.target:g}")
+        better = len(over(trials, settings.target, maximize=settings.maximize))
+        if better >= settings.target_trials:
+            return StopReason(f"{counted(better, 'trial')} better than the target of {settings.target:g}")
     if any(trial.user_attrs.get("used_up") for trial in trials) and not counts.waiting:
         return StopReason(f"the space is exhausted after {counted(counts.ended + counts.running, 'trial')}")
     refused = refused_in_a_row(trials)
@@ -69,10 +69,10 @@ def stop_of(trials: Sequence[FrozenTrial], settings: StoppingCriteria) -> StopRe
 
 def over(trials: Sequence[FrozenTrial], target: float, *, maximize: bool) -> list[FrozenTrial]:
     """Return the complete trials that are better than the target, best first; for a single objective."""
-    done = [trial for trial in trials if trial.state is TrialState.COMPLETE and not is_refused(trial)]
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE and not is_refused(trial)]
     sign = 1 if maximize else -1
-    passed = [trial for trial in done if sign * trial.values[0] > sign * target]
-    return sorted(passed, key=lambda trial: -sign * trial.values[0])
+    better = [trial for trial in complete if sign * trial.values[0] > sign * target]
+    return sorted(better, key=lambda trial: -sign * trial.values[0])
 
 
 def refused_in_a_row(trials: Sequence[FrozenTrial]) -> int:

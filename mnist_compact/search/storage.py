@@ -20,7 +20,7 @@ from mnist_compact.search.bulk import Database
 from mnist_compact.search.storage_urls import JOURNAL, file_of, wait_of
 
 TABLE_ATTEMPTS = 9  # retries while other machines create a server's tables at the same time
-STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError)  # what storages raise; such an error does not fail a trial
+STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError)  # raised by storages; such an error does not fail a trial
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ def open_storage(url: str, *, create: bool = True, wait_s: float | None = None) 
             file.touch()
         return JournalStorage(_Journal(str(file)))
     if file is None:
-        return _served(url)
+        return _open_server(url)
     if not has_record_locks(file.parent):  # SQLite would report a locked database
         raise ConfigError(
             [
@@ -70,17 +70,17 @@ def open_storage(url: str, *, create: bool = True, wait_s: float | None = None) 
     return Database(url, engine_kwargs={"creator": connect})
 
 
-def _served(url: str) -> Database:
+def _open_server(url: str) -> Database:
     if make_url(url).get_driver_name() == "psycopg":
         check_installed("PostgreSQL", "psycopg", package="'psycopg[binary]'", extra="postgresql")
     for _ in range(TABLE_ATTEMPTS):  # machines that start at once create the same tables: all but one fail and retry
         with suppress(IntegrityError, ProgrammingError):
-            return _pinged(url)
-    return _pinged(url)
+            return _open_with_ping(url)
+    return _open_with_ping(url)
 
 
-def _pinged(url: str) -> Database:
-    """Replace connections that the server has closed, for example at a restart, before they are used."""
+def _open_with_ping(url: str) -> Database:
+    """Open a storage that replaces connections which the server has closed, for example at a restart."""
     return Database(url, engine_kwargs={"pool_pre_ping": True})
 
 
@@ -97,12 +97,12 @@ def retry_while_locked(read: Callable[[], T], url: str, report: Callable[[str], 
     Raises:
         StorageLost: The storage is lost, or is still locked after the timeout.
     """
-    wait_s, began, reported = wait_of(url), time.monotonic(), False
+    wait_s, start, reported = wait_of(url), time.monotonic(), False
     while True:
         try:
             return read()
         except StorageLost as lost:
-            if not lost.locked or time.monotonic() - began > wait_s:
+            if not lost.locked or time.monotonic() - start > wait_s:
                 raise
             if not reported:
                 report(f"{lost}: waiting for up to {wait_s:g} s")
@@ -170,7 +170,7 @@ class _Journal(JournalFileBackend):
     """
 
     def __init__(self, path: str) -> None:
-        with _trouble():
+        with _storage_errors():
             os.stat(path)
         super().__init__(path)
         self._repair()
@@ -182,17 +182,17 @@ class _Journal(JournalFileBackend):
         self._lock.acquire()  # a process that is writing the line holds the lock
         try:
             if _is_torn(self._file_path):
-                whole = Path(self._file_path).read_bytes().rfind(b"\n") + 1
-                os.truncate(self._file_path, whole)
+                complete = Path(self._file_path).read_bytes().rfind(b"\n") + 1
+                os.truncate(self._file_path, complete)
         finally:
             self._lock.release()
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        with _trouble():
+        with _storage_errors():
             yield from super().read_logs(log_number_from)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        with _trouble():
+        with _storage_errors():
             os.stat(self._file_path)
             self._repair()
             super().append_logs(logs)
@@ -207,8 +207,8 @@ def _is_torn(path: str) -> bool:
 
 
 @contextmanager
-def _trouble() -> Iterator[None]:
+def _storage_errors() -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, RuntimeError) as error:  # of the file, of a line, of the lock
+    except (OSError, ValueError, RuntimeError) as error:  # errors of the file, of a line, of the lock
         raise StorageInternalError(str(error)) from error

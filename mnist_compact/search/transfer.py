@@ -25,12 +25,12 @@ from mnist_compact.common.bounded_read import LARGE, gunzip, parse_json, read_by
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.common.garbage import collection_paused
 from mnist_compact.common.slow_work import announced
-from mnist_compact.search.bulk import METRIC_NAMES, WholeStudy, create, distribution_of
+from mnist_compact.search.bulk import METRIC_NAMES, StudyContent, create, distribution_of
 from mnist_compact.search.counts import FIXED
 
 SCHEMA_VERSION = 1
 SEQUENCE = "qmc:"  # prefix of the attributes that contain the position of a quasi-random sequence
-OF_AN_ATTEMPT = {
+ATTEMPT_ATTRIBUTES = {
     "lease",
     "attempts",
     "attempts_since",
@@ -66,14 +66,14 @@ def export_study(storage: BaseStorage, name: str) -> ExportedStudy:
         ConfigError: There is no study of this name.
     """
     study = load(storage, name)
-    kept = storage.get_study_system_attrs(study._study_id)
+    attributes = storage.get_study_system_attrs(study._study_id)
     return {
         "schema_version": SCHEMA_VERSION,
         "name": name,
         "directions": [direction.name.lower() for direction in study.directions],
         "metric_names": study.metric_names,
         "user_attrs": _sorted(study.user_attrs),
-        "system_attrs": _sorted({key: value for key, value in kept.items() if key.startswith(SEQUENCE)}),
+        "system_attrs": _sorted({key: value for key, value in attributes.items() if key.startswith(SEQUENCE)}),
         "trials": [_entry(trial) for trial in study.get_trials(deepcopy=False)],
     }
 
@@ -83,8 +83,8 @@ def write(path: Path, exported: ExportedStudy) -> None:
     packed = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as file:
         file.write(json.dumps(exported, separators=(",", ":")).encode())
-    with replacing(path) as beside:
-        beside.write_bytes(packed.getvalue())
+    with replacing(path) as temporary:
+        temporary.write_bytes(packed.getvalue())
 
 
 def read(path: Path) -> ExportedStudy:
@@ -111,13 +111,13 @@ def read(path: Path) -> ExportedStudy:
     return exported
 
 
-def parse(exported: ExportedStudy) -> WholeStudy:
+def parse(exported: ExportedStudy) -> StudyContent:
     """Check and convert the output of `export_study`, without a storage.
 
     Raises:
         ConfigError: The content is damaged.
     """
-    with _damage(), announced("checking the exported study"), collection_paused():
+    with _damage_errors(), announced("checking the exported study"), collection_paused():
         trials = [_trial(entry) for entry in exported["trials"]]
         directions = [StudyDirection[direction.upper()] for direction in exported["directions"]]
         system_attrs = dict(exported.get("system_attrs", {}))  # earlier versions wrote none
@@ -137,7 +137,7 @@ def parse(exported: ExportedStudy) -> WholeStudy:
         attributes = dict(exported["user_attrs"])
         if "founded" in attributes:
             attributes["founded"] = attributes.pop("founded")  # last, because it marks the study as complete
-    return WholeStudy(directions, trials, system_attrs, attributes)
+    return StudyContent(directions, trials, system_attrs, attributes)
 
 
 def import_study(exported: ExportedStudy, storage: BaseStorage, name: str) -> Study:
@@ -149,14 +149,14 @@ def import_study(exported: ExportedStudy, storage: BaseStorage, name: str) -> St
     return store(parse(exported), storage, name)
 
 
-def store(whole: WholeStudy, storage: BaseStorage, name: str) -> Study:
+def store(content: StudyContent, storage: BaseStorage, name: str) -> Study:
     """Create the study under `name`, with the trials' numbers; nothing is left of it if that fails.
 
     Raises:
         ConfigError: The name is taken.
     """
     try:
-        return create(storage, name, whole)
+        return create(storage, name, content)
     except optuna.exceptions.DuplicatedStudyError as error:
         raise ConfigError(
             [f"a study {name!r} exists there already; --name <name> imports it under another name"]
@@ -177,13 +177,13 @@ def _entry(trial: FrozenTrial) -> dict[str, Any]:
         "intermediate_values": {str(step): value for step, value in _sorted(trial.intermediate_values).items()},
         "user_attrs": {key: value for key, value in _sorted(trial.user_attrs).items() if key != "lease"},
         "system_attrs": _sorted(trial.system_attrs),
-        "start": _written(trial.datetime_start),
-        "end": _written(trial.datetime_complete),
+        "start": _time_text(trial.datetime_start),
+        "end": _time_text(trial.datetime_complete),
     }
 
 
 def _waiting(trial: FrozenTrial) -> dict[str, Any]:
-    """The trial before it started: the worker that starts it checks it and creates its folder and reports anew."""
+    """Return the entry of a trial before its start; the worker that starts it checks and reports everything anew."""
     point = {**trial.system_attrs.get(FIXED, {}), **trial.params}
     return {
         "number": trial.number,
@@ -192,7 +192,7 @@ def _waiting(trial: FrozenTrial) -> dict[str, Any]:
         "params": {},
         "distributions": {},
         "intermediate_values": {},
-        "user_attrs": {key: value for key, value in _sorted(trial.user_attrs).items() if key not in OF_AN_ATTEMPT},
+        "user_attrs": {key: value for key, value in _sorted(trial.user_attrs).items() if key not in ATTEMPT_ATTRIBUTES},
         "system_attrs": {FIXED: _sorted(point)},
         "start": None,
         "end": None,
@@ -221,7 +221,7 @@ def _sorted(mapping: Mapping[Any, Any]) -> dict[Any, Any]:
     return dict(sorted(mapping.items()))
 
 
-def _written(time: datetime | None) -> str | None:
+def _time_text(time: datetime | None) -> str | None:
     return None if time is None else time.isoformat()
 
 
@@ -230,7 +230,7 @@ def _time(written: str | None) -> datetime | None:
 
 
 @contextmanager
-def _damage() -> Iterator[None]:
+def _damage_errors() -> Iterator[None]:
     """Raise ConfigError for content that `export_study` has not written."""
     try:
         yield

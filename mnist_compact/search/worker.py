@@ -1,6 +1,6 @@
 """One worker process of a search: it loads the data once and trains one trial after another until the search stops.
 
-`Worker.process_trial` shows the life of a trial. The coordinator starts a worker as
+`Worker.process_trial` shows the steps of a trial. The coordinator starts a worker as
 `python -m mnist_compact.search.worker <worker_spec>`, where the worker spec is a JSON file.
 """
 
@@ -71,7 +71,7 @@ class Worker:
         self.snapshot = migrate_snapshot(self.leases.study.user_attrs["frozen"])
         self.proposer = Proposer(self.leases, self.snapshot)
         self.callbacks = callbacks_of(self.proposer.composer.composed([]))
-        self.several = len(self.snapshot["settings"]["objectives"]) > 1
+        self.has_several_objectives = len(self.snapshot["settings"]["objectives"]) > 1
         self.leases.study.pruner = pruner_of(self.snapshot)  # samplers use Hyperband's brackets as well
         self.trained = TrainedTrials(worker_spec.study_name, self.leases.study._storage)  # they share one cache
         self.data: dict[str, Datasets] = {}
@@ -97,12 +97,12 @@ class Worker:
                 raise
 
     def process_trial(self) -> bool:
-        """Take one trial through its life: proposed, leased, checked, trained, and its result stored.
+        """Process one trial: propose, lease, check and train it, and store its result.
 
         Returns:
             False if there is no trial to train, now or at all.
         """
-        job = self._claim()  # proposed, leased and checked; or taken over from a worker that died
+        job = self._claim()  # proposed, leased and checked; or reclaimed from a worker that died
         if job is None:
             return False
         self.current_trial = job.trial_id  # the heartbeat renews its lease
@@ -178,7 +178,7 @@ class Worker:
                 raise LeaseLost("reclaimed by another worker")
             value = self._values(score, network)[0]
             self.leases.storage.set_trial_intermediate_value(job.trial_id, score.epoch, value)
-            if self.several:
+            if self.has_several_objectives:
                 return False  # Optuna's pruners support a single objective only
             trial = self.leases.storage.get_trial(job.trial_id)
             return self.leases.study.pruner.prune(self.trained, trial)
@@ -209,7 +209,7 @@ class Worker:
             self.leases.study.tell(job.number, values, state=state)
 
     def _beat(self) -> None:
-        """Renew the lease of the current trial for ever."""
+        """Renew the lease of the current trial until the process ends."""
         while True:
             time.sleep(HEARTBEAT_S)
             try:

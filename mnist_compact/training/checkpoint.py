@@ -20,8 +20,8 @@ from mnist_compact.training.evaluation import Evaluation
 from mnist_compact.training.step import TrainState
 
 METADATA = "mnist_compact"  # key in a weights file: the network's configuration and input statistics, as JSON
-CHECKSUM = b"sha256:"  # then the digest of everything before it, at the end of the file; torch.load ignores it
-ZIP_END = b"PK\x05\x06"  # then 18 more bytes: the end of the part that torch wrote
+CHECKSUM = b"sha256:"  # at the end of the file, followed by the digest of everything before it; torch.load ignores both
+ZIP_END = b"PK\x05\x06"  # followed by 18 more bytes: the end of the part that torch wrote
 
 Weights = dict[str, Tensor]
 
@@ -102,7 +102,7 @@ def load(folder: Path, train_state: TrainState, device: torch.device, announce: 
 
 
 def _verified(path: Path) -> bytes | None:
-    """The content before the checksum, or None if the file is missing or damaged."""
+    """Return the content before the checksum, or None if the file is missing or damaged."""
     content = read_bytes(path, LARGE) if path.exists() else b""
     end = len(content) - len(CHECKSUM) - hashlib.sha256().digest_size
     verified = content[:end] if end > 0 else b""
@@ -110,7 +110,7 @@ def _verified(path: Path) -> bytes | None:
 
 
 def _damage_of(path: Path) -> str:
-    """Why a checkpoint cannot be used, for a message."""
+    """Return why a checkpoint cannot be used, for a message."""
     if not path.exists():
         return "is missing"
     without_checksum = read_bytes(path, LARGE)[-len(ZIP_END) - 18 :].startswith(ZIP_END)

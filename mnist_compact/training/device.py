@@ -66,13 +66,13 @@ def memory_faults() -> Iterator[None]:
 
 @contextmanager
 def prepared(threads: int, device: torch.device) -> Iterator[None]:
-    """Context manager: `prepare`, and restore the previous settings at the end.
+    """Call `prepare`, and restore the previous settings at the end of this context.
 
     It restores the number of threads, the random states, the current GPU, cuDNN's settings and this thread's
     flush-to-zero mode, and returns freed memory to the operating system. torch's other threads keep the mode in which
     they were started.
     """
-    before, flushed = torch.get_num_threads(), _flushes_denormals()
+    threads_before, flushed_before = torch.get_num_threads(), _flushes_denormals()
     # Seeding affects every GPU. A GPU that is not in use yet has no state to restore.
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(gpus), _same_cudnn(device):
@@ -80,8 +80,8 @@ def prepared(threads: int, device: torch.device) -> Iterator[None]:
         try:
             yield
         finally:
-            torch.set_num_threads(before)
-            torch.set_flush_denormal(flushed)
+            torch.set_num_threads(threads_before)
+            torch.set_flush_denormal(flushed_before)
             release_memory()
 
 
@@ -101,7 +101,7 @@ def _same_cudnn(device: torch.device) -> Iterator[None]:
 
 
 def _flushes_denormals() -> bool:
-    """Whether the calling thread treats denormal numbers as zero. torch can set this mode, but not report it."""
+    """Return whether the calling thread treats denormal numbers as zero. torch can set this mode, but not report it."""
     return bool((torch.tensor([1e-40]) * 1 == 0).item())
 
 
@@ -168,7 +168,7 @@ def _processor() -> str:
 
 
 def _git_state() -> tuple[str | None, bool | None]:
-    """The commit, and whether tracked or new files differ from it; (None, None) outside a checkout of this project."""
+    """Return the commit and whether the working tree differs from it; (None, None) outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None, None

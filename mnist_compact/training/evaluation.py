@@ -76,9 +76,9 @@ def score(classify: Callable[[Tensor], Tensor], split: Split) -> Evaluation:
 def fitted_temperature(log_probabilities: Tensor, labels: Tensor) -> float:
     """Find the temperature T that minimises the log-loss of softmax(logits / T) on these images.
 
-    One number fitted to thousands of images follows no single image. The log-loss is convex in 1/T (Guo et al. 2017,
-    arXiv 1706.04599), so Newton's method finds the minimum in a few steps; a step that would leave the range in which
-    the minimum must lie is replaced by a bisection.
+    A single number that is fitted to thousands of images cannot overfit to any of them. The log-loss is convex in 1/T
+    (Guo et al. 2017, arXiv 1706.04599), so Newton's method finds the minimum in a few steps; a step that would leave
+    the range in which the minimum must lie is replaced by a bisection.
 
     Args:
         log_probabilities: Logits or their log-softmax, (N, C).

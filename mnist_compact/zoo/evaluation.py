@@ -79,5 +79,5 @@ def split_of(data: DataConfig, name: str | None = None, root: str | None = None)
 
 
 def config_of_run(folder: Path) -> RunConfig:
-    """The configuration of a run folder. Raises RecordError if there is no run."""
+    """Return the configuration of a run folder. Raises RecordError if there is no run."""
     return from_record(RunRecord.read(folder).config)

@@ -90,7 +90,7 @@ def _one_as_array(image: Any) -> Any:
 
 
 def _check_range(images: Tensor, largest: int, rule: str) -> None:
-    """NaN fails every comparison, so it is out of range too."""
+    """Raise ValueError if a value is not in [0, largest]. NaN fails every comparison, so it is out of range too."""
     wrong = images[~((images >= 0) & (images <= largest))]
     if wrong.numel():
         raise ValueError(f"{rule}, got {wrong[0].item()} ({wrong.numel():,} of {images.numel():,} values)")

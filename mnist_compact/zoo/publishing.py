@@ -63,7 +63,7 @@ def publish(folder: Path, seeds: list[int], name: str, to: Path, *, replace: boo
 
 
 def add_robustness(card: Card, figures: dict[str, float], to: Path) -> None:
-    """Write a card anew, with measured figures.
+    """Write a card again, with measured figures.
 
     Args:
         card: The card of an entry.
@@ -89,7 +89,7 @@ def _write(card: Card, weights: Path, to: Path) -> None:
 
 
 def median_seed(seed_results: SeedResults) -> SeedResult:
-    """The seed with the median accuracy, ties broken by loss; of an even number the lower one of the middle two."""
+    """Return the seed with the median accuracy, the lower one of the middle two; ties are broken by loss."""
     ranked = sorted(
         (result.score.accuracy, -result.score.loss, result.seed, result)
         for result in seed_results.completed
@@ -125,7 +125,7 @@ def _card(name: str, seed_results: SeedResults, chosen: SeedResult, record: RunR
 
 
 def _versions(environment: dict[str, Any]) -> dict[str, str]:
-    """The versions that the seed was trained with: Python, the packages that compute, and the commit."""
+    """Return the versions that the seed was trained with: Python, the packages that compute, and the commit."""
     packages = {name: version for name, version in environment["versions"].items() if name in VERSIONS}
     changed = ", with uncommitted changes" if environment["git_dirty"] else ""
     commit = f"{environment['git_commit'] or 'unknown'}{changed}"

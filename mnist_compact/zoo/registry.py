@@ -25,7 +25,7 @@ class Card:
         config: Configuration of its run, as in a run record.
         parameters: Number of parameters.
         macs: Multiply-accumulate operations per image.
-        receptive_field: In px; None if it is unknown.
+        receptive_field: Receptive field in px; None if it is unknown.
         layers: The rows of `layers.csv`.
         seed: Seed of the weights.
         choice: Why this seed was chosen.
@@ -68,7 +68,7 @@ class Card:
         return 100 * self.correct / self.total
 
     def as_json(self) -> str:
-        """The card as JSON."""
+        """Return the card as JSON."""
         return json.dumps(asdict(self), indent=1) + "\n"
 
     @classmethod
@@ -86,12 +86,12 @@ class Card:
 
 
 def zoo_folder() -> Path:
-    """Folder of the zoo in the package."""
+    """Return the folder of the zoo in the package."""
     return Path(str(files(__package__))) / "networks"
 
 
 def names() -> list[str]:
-    """Names of all networks in the zoo."""
+    """Return the names of all networks in the zoo."""
     return sorted(path.stem for path in zoo_folder().glob(f"*{WEIGHTS_SUFFIX}"))
 
 

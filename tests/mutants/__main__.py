@@ -1,7 +1,7 @@
-"""Put faults into a copy of the checkout, one at a time, and see which the tests do not notice.
+"""Inject faults into a copy of the checkout, one at a time, and list those that the tests do not detect.
 
-`python -m tests.mutants [WORD …]` runs all, or those whose file or reason holds one of the words. Exits with 1 where a
-fault survives or its text is no longer in the source, with 2 where the tests fail without any fault.
+`python -m tests.mutants [WORD …]` runs all faults, or those whose file or description contains one of the words. The
+exit status is 1 if a fault survives or its text is no longer in the source, and 2 if the tests fail without any fault.
 """
 
 import argparse
@@ -25,9 +25,9 @@ from tests.mutants.in_training import FAULTS as IN_TRAINING
 
 FAULTS = (*IN_TRAINING, *IN_DATA, *IN_MODEL, *IN_REPORTS, *IN_SEARCH)
 ROOT = Path(__file__).parents[2]
-COMPILED = "mnist_compact/models"  # its kernels are kept on disk, by the file of the function called
-PATIENCE_S = 900  # for one fault: one that makes the tests wait for ever is noticed too
-# Loaded once, then shared by a fork a fault: their imports take longer than most of the tests.
+COMPILED = "mnist_compact/models"  # Numba caches its kernels on disk, one file for each function
+TIMEOUT_S = 900  # for one fault, so that a fault that makes the tests hang is detected too
+# Imported once and shared by the forked process of each fault: these imports take longer than most tests.
 HEAVY = (
     "hydra",
     "matplotlib.pyplot",
@@ -69,7 +69,7 @@ def parse() -> argparse.Namespace:
 
 
 def copy_of_checkout(copy: Path) -> Path:
-    """With the kernels compiled so far, which depend on the time of their files."""
+    """Copy the checkout with the compiled kernels, which are valid for the modification time of their source files."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -87,24 +87,26 @@ def copy_of_checkout(copy: Path) -> Path:
 
 def survives(copy: Path, fault: Fault) -> bool:
     path = copy / fault.file
-    shutil.copy2(path, kept := path.with_suffix(".whole"))
-    path.write_text(path.read_text().replace(fault.old, fault.new))  # with a time of its own: bytecode goes by that
+    shutil.copy2(path, original := path.with_suffix(".original"))
+    path.write_text(
+        path.read_text().replace(fault.old, fault.new)
+    )  # the new modification time invalidates the bytecode
     start = time.monotonic()
-    survived = passes(copy, list(fault.tests), "-x", "--tb=no", quiet=True, afresh=fault.file.startswith(COMPILED))
-    kept.replace(path)
+    survived = passes(copy, list(fault.tests), "-x", "--tb=no", quiet=True, recompile=fault.file.startswith(COMPILED))
+    original.replace(path)
     print(f"{'SURVIVED' if survived else 'killed  '}  {fault.name} ({time.monotonic() - start:.0f} s)", flush=True)
     return survived
 
 
-def passes(copy: Path, tests: list[str], *options: str, quiet: bool = False, afresh: bool = False) -> bool:
-    """Whether `tests` pass in the copy; `afresh` compiles the kernels once more, as they stand."""
+def passes(copy: Path, tests: list[str], *options: str, quiet: bool = False, recompile: bool = False) -> bool:
+    """Return whether `tests` pass in the copy; `recompile` compiles the kernels of the changed source again."""
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
         status = 1
         try:
-            signal.alarm(PATIENCE_S if quiet else 0)
-            status = run_pytest(copy, tests, *options, quiet=quiet, afresh=afresh)
+            signal.alarm(TIMEOUT_S if quiet else 0)
+            status = run_pytest(copy, tests, *options, quiet=quiet, recompile=recompile)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -113,24 +115,24 @@ def passes(copy: Path, tests: list[str], *options: str, quiet: bool = False, afr
     return os.waitpid(child, 0)[1] == 0
 
 
-def run_pytest(copy: Path, tests: list[str], *options: str, quiet: bool, afresh: bool) -> int:
+def run_pytest(copy: Path, tests: list[str], *options: str, quiet: bool, recompile: bool) -> int:
     import numba
     import pytest
 
     os.chdir(copy)
-    # The copy stands first: for this process, and for those that the tests start.
+    # The copy comes first on the path of this process and of those that the tests start.
     os.environ["PYTHONPATH"] = str(copy)
     sys.path[:] = [str(copy), *(path for path in sys.path if path not in ("", str(ROOT)))]
     for name in [name for name in sys.modules if name.partition(".")[0] in ("tests", "mnist_compact")]:
         del sys.modules[name]
-    if afresh:
+    if recompile:
         numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = str(copy.parent / f"kernels-{os.getpid()}")
     if quiet:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
-    loaded_before = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
-    return int(pytest.main(["-n", "0", "-q", "-p", "no:cacheprovider", *loaded_before, *options, *tests]))
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+    ignored_warnings = ("-W", "ignore::pytest.PytestAssertRewriteWarning")
+    return int(pytest.main(["-n", "0", "-q", "-p", "no:cacheprovider", *ignored_warnings, *options, *tests]))
 
 
 if __name__ == "__main__":

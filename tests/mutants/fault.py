@@ -1,4 +1,4 @@
-"""A fault that could be put into the source, and the tests that should tell."""
+"""The description of a fault that is injected into the source, and of the tests that should detect it."""
 
 from dataclasses import dataclass
 
@@ -18,9 +18,9 @@ REAL_RECORDS = "tests/records/test_real_records.py"
 @dataclass(kw_only=True, slots=True, frozen=True)
 class Fault:
     file: str  # from the root of the checkout
-    old: str  # stands in the file exactly once
+    old: str  # occurs in the file exactly once
     new: str
-    why: str  # what a user would get and not notice
+    why: str  # the wrong behaviour that a user would get without noticing it
     tests: tuple[str, ...]  # files, or files::names, as pytest takes them
 
     @property
@@ -29,5 +29,5 @@ class Fault:
 
 
 def fault(file: str, old: str, new: str, why: str, *tests: str) -> Fault:
-    """One that, unless it is said otherwise, the tests of what every setting does should notice."""
+    """Return a fault; without `tests`, the tests of the effect of every setting should detect it."""
     return Fault(file=file, old=old, new=new, why=why, tests=tests or (EFFECTS,))

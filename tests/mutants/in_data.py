@@ -1,4 +1,4 @@
-"""Validator in batches, splits and augmentation."""
+"""Faults in batches, splits and augmentation."""
 
 from tests.mutants.fault import EFFECTS, fault
 
@@ -12,7 +12,7 @@ FAULTS = (
         DATASETS,
         "torch.randperm(len(train), generator=generator, device=train.images.device)",
         "torch.arange(len(train), device=train.images.device)",
-        "no shuffling",
+        "the training images are not shuffled",
     ),
     fault(
         DATASETS,
@@ -34,14 +34,18 @@ FAULTS = (
         "the augmentation is never applied",
     ),
     fault(
-        DATASETS, "train.labels[chunk].split", "train.labels[chunk.sort().values].split", "labels of others", BATCHES
+        DATASETS,
+        "train.labels[chunk].split",
+        "train.labels[chunk.sort().values].split",
+        "images have the labels of other images",
+        BATCHES,
     ),
     fault(DATASETS, "    kept[held] = False\n", "", "held-out images are trained on too", BATCHES),
     fault(
         DATASETS,
         "Split(evaluated, images[held], labels[held], published.classes)",
         "Split(evaluated, images[kept], labels[kept], published.classes)",
-        "scored on the images it was trained on",
+        "a run is scored on the images that it was trained on",
         BATCHES,
     ),
     fault(
@@ -50,35 +54,35 @@ FAULTS = (
         "    images, labels = (torch.from_numpy(read_idx(files[name])) for name in TRAINING_FILES)",
         "files = obtain(root, TEST_FILES, announce, published)\n"
         "    images, labels = (torch.from_numpy(read_idx(files[name])) for name in TEST_FILES)",
-        "choices are made from test images",
+        "the held-out images are test images",
         BATCHES,
     ),
     fault(
         "mnist_compact/data/config.py",
         "if config.published is self.published and config.role == role",
         "if config.role == role",
-        "what is chosen for one data set is chosen by another",
+        "a split of one data set is looked up in another data set",
         "tests/data/test_fashion.py",
     ),
     fault(
         DATASETS,
         "(counts @ levels) / counts.sum()",
         "(counts @ levels) / counts.max()",
-        "the mean is not that of the training part",
+        "the mean of the training images is wrong",
         BATCHES,
     ),
     fault(
         AUGMENTATION,
         "math.radians(given.rotation_deg)",
         "given.rotation_deg",
-        "degrees are taken for radians",
+        "the rotation in degrees is used as radians",
         WARPS,
     ),
     fault(
         AUGMENTATION,
         "1 + given.contrast * jitter[1]",
         "1 + given.brightness * jitter[1]",
-        "contrast is ignored",
+        "the contrast is changed by the strength of the brightness",
         WARPS,
         EFFECTS,
     ),
@@ -93,42 +97,42 @@ FAULTS = (
         AUGMENTATION,
         "affected | bent",
         "affected & bent",
-        "of affine and elastic changes one alone changes nothing",
+        "an image chosen for only one of the affine and elastic changes is not changed",
         f"{WARPS}::test_affine_and_elastic_changes_are_chosen_apart",
     ),
     fault(
         AUGMENTATION,
         "bent if affected is None else affected | bent",
         "bent",
-        "images with affine changes alone stay as they were",
+        "images chosen only for affine changes are not changed",
         f"{WARPS}::test_affine_and_elastic_changes_are_chosen_apart",
     ),
     fault(
         AUGMENTATION,
         "affected = bent if affected is None else affected | bent",
         "affected = bent if affected is None else affected",
-        "images with an elastic change alone stay as they were",
+        "images chosen only for the elastic change are not changed",
         f"{WARPS}::test_affine_and_elastic_changes_are_chosen_apart",
     ),
     fault(
         AUGMENTATION,
         "            affine = affine * affected\n",
         "",
-        "images chosen for the elastic change have affine ones too",
+        "images chosen only for the elastic change have affine changes too",
         f"{WARPS}::test_images_have_no_change_that_they_were_not_chosen_for",
     ),
     fault(
         AUGMENTATION,
         " * bent.view(-1, 1, 1, 1)",
         "",
-        "images chosen for affine changes have the elastic one too",
+        "images chosen only for affine changes have the elastic change too",
         f"{WARPS}::test_images_have_no_change_that_they_were_not_chosen_for",
     ),
     fault(
         AUGMENTATION,
         "jitter = jitter * draw.chosen(n, given.jitter_probability)",
         "jitter = jitter * draw.chosen(n, given.affine_probability)",
-        "brightness and contrast have the probability of affine changes",
+        "brightness and contrast change with the probability of affine changes",
         WARPS,
     ),
 )

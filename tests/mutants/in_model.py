@@ -1,4 +1,4 @@
-"""Validator in the compiled layers, in the counts of parameters and in the budget."""
+"""Faults in the compiled layers, the parameter counts and the budget."""
 
 from tests.mutants.fault import fault
 
@@ -17,42 +17,42 @@ FAULTS = (
         KERNELS,
         "variance[c] * (count / max(count - 1, 1))",
         "variance[c]",
-        "running variances are too small by one part in the images",
+        "running variances are divided by n and not by n - 1",
         LAYERS,
     ),
     fault(
         MOMENTS,
         "rows.dtype.type(means[channel] * channels / (BLOCKS * totals.size))",
         "0.0",
-        "spreads much smaller than the mean lose their digits",
+        "a standard deviation much smaller than the mean is computed with few correct digits",
         f"{LAYERS}::test_moments_keep_their_digits_whatever_mean_and_spread",
     ),
     fault(
         "mnist_compact/models/norm_dropout.py",
         "of_x = torch.empty_like(gradient)",
         "of_x = gradient",
-        "a gradient that others read is written over",
+        "a gradient that other layers still read is overwritten",
         f"{LAYERS}::test_gradients_equal_torchs_with_other_readers_of_input_and_output",
     ),
     fault(
         "mnist_compact/models/summary.py",
         "for n, trained in sizes if not trained)",
         "for n, trained in sizes if False)",
-        "frozen weights do not count",
+        "frozen weights are not counted as parameters",
         NETWORKS,
     ),
     fault(
         "mnist_compact/training/config.py",
         "if below is not None and parameters >= below:\n            faults",
         "if below is not None and parameters > below:\n            faults",
-        "as many parameters as the limit pass",
+        "a network with exactly as many parameters as the limit is accepted",
         RUNS,
     ),
     fault(
         "mnist_compact/training/config.py",
         "if self.max_epochs is not None and epochs > self.max_epochs:",
         "if self.max_epochs is not None and epochs > self.max_epochs + 1:",
-        "an epoch more than the limit passes",
+        "a run of one epoch more than the limit is accepted",
         RUNS,
     ),
     fault(
@@ -115,7 +115,7 @@ FAULTS = (
         BLOCKS,
         "[act, *norms, *dropouts] if first else [*norms, act, *dropouts]",
         "[act, *norms, *dropouts]",
-        "activations other than ReLU always stand before the norm",
+        "activations other than ReLU always come before the norm",
         f"{NETWORKS}::test_block_is_plain_torch_in_every_order_with_dropout",
     ),
     fault(
@@ -129,7 +129,7 @@ FAULTS = (
         BLOCKS,
         "norm is Norm.batch and first and dropout_kind is DropoutKind.element",
         "norm is Norm.batch and dropout_kind is DropoutKind.element",
-        "`block_order` is ignored with other activations than ReLU",
+        "`block_order` is ignored with activations other than ReLU",
         f"{NETWORKS}::test_block_is_plain_torch_in_every_order_with_dropout",
     ),
     fault(
@@ -143,14 +143,14 @@ FAULTS = (
         BLOCKS,
         "norm is Norm.batch and first and dropout_kind is DropoutKind.element",
         "norm is Norm.batch and first",
-        "channel dropout drops single activations where the activation comes first",
+        "channel dropout drops single activations if the activation comes first",
         f"{NETWORKS}::test_block_is_plain_torch_in_every_order_with_dropout",
     ),
     fault(
         BLOCKS,
         "return [act, NormDropout(width, dropout)]",
         "return [act, NormDropout(width)]",
-        "dropout is ignored where another activation than ReLU comes first",
+        "dropout is ignored if an activation other than ReLU comes first",
         f"{NETWORKS}::test_block_is_plain_torch_in_every_order_with_dropout",
     ),
     fault(
@@ -164,7 +164,7 @@ FAULTS = (
         STAGES,
         "number > stage.depth - stage.unpadded",
         "number <= stage.unpadded",
-        "the first layers of a stage are unpadded and not the last",
+        "the first layers of a stage are unpadded instead of the last ones",
         f"{STAGE_TESTS}::test_stage_applies_each_of_its_settings",
     ),
     fault(
@@ -178,7 +178,7 @@ FAULTS = (
         STAGES,
         "for name in self.order:",
         "for name in self.stages:",
-        "stages are built in the order of the file and not in the one that is given",
+        "stages are built in the order of the mapping instead of the order that `order` gives",
         f"{STAGE_TESTS}::test_order_and_not_the_mapping_decides",
     ),
 )

@@ -1,4 +1,4 @@
-"""Mutants of searches: totals, refusals, identity, scores, export."""
+"""Faults in searches: snapshot, space, stopping, leases, proposals, export."""
 
 from tests.mutants.fault import fault
 
@@ -12,97 +12,111 @@ TRANSFER, TRANSFERS = "mnist_compact/search/transfer.py", "tests/search/test_tra
 
 
 FAULTS = (
-    # What is asked
+    # The configuration of a study
     fault(
         SNAPSHOT,
         '_schema(base) if base.startswith("schema/") else _expanded(base, files)',
         '{} if base.startswith("schema/") else _expanded(base, files)',
-        "a study cannot be gone on with once a file leaves a default to its class",
+        "a study cannot be continued if a file relies on a default of its class",
         SNAPSHOTS,
     ),
     fault(
         SNAPSHOT,
         'return {name for name in used if not name.startswith(("hydra/", "callbacks/", f"{MACHINE}/"))}',
         'return {"config.yaml"}',
-        "edited options change a study in silence",
+        "edited option files change a study without a message",
         SNAPSHOTS,
     ),
-    fault(SNAPSHOT, "if key not in CONTINUABLE}", "if key != key}", "a larger total is another study", SNAPSHOTS),
+    fault(
+        SNAPSHOT,
+        "if key not in CONTINUABLE}",
+        "if key != key}",
+        "a study cannot be continued with a larger number of trials",
+        SNAPSHOTS,
+    ),
     fault(
         SNAPSHOT,
         'if data.role == "test":',
         'if data.role == "none":',
-        "a search chooses by the test images",
+        "a search selects by scores on the test images",
         "tests/data/test_fashion.py",
     ),
     fault(
-        SNAPSHOT, 'return [*arguments, "data=holdout"]', "return arguments", "an ad-hoc search has no split", SNAPSHOTS
+        SNAPSHOT,
+        'return [*arguments, "data=holdout"]',
+        "return arguments",
+        "a search from the command line has no held-out images",
+        SNAPSHOTS,
     ),
     fault(
         SPACE,
         "if key not in fixed_values)",
         "if key)",
-        "the command line has not the last word on a key that is searched",
+        "a value on the command line does not override a searched key",
         SPACES,
     ),
     fault(
         SPACE,
         "return all(\n            (key in values",
         "return any(\n            (key in values",
-        "a branch is taken where one of its conditions holds",
+        "a branch is active if only one of its conditions holds",
         SPACES,
     ),
     fault(
         SPACE,
         "(key in values or key not in searched)",
         "(key in values or key in searched or key not in searched)",
-        "a condition on a searched key holds where the key is not searched",
+        "a condition on a searched key is evaluated where an inactive branch leaves the key without a value",
         SPACES,
     ),
     fault(
         "mnist_compact/search/branches.py",
         "ready = next((branch for branch in waiting if not pending & branch.when.keys()), None)",
         "ready = waiting[0] if pending else None",
-        "a branch is looked at before the branch that it depends on",
+        "a branch is evaluated before the branch that it depends on",
         SPACES,
     ),
     fault(
         "mnist_compact/search/rounding.py",
         "return min(max(round(value, decimals), distribution.low), distribution.high)",
         "return round(value, decimals)",
-        "a rounded proposal leaves its interval",
+        "a rounded proposal lies outside its interval",
         "tests/search/test_rounding.py",
     ),
     fault(
         "mnist_compact/search/builders.py",
         "return RoundingSampler(sampler)",
         "return sampler",
-        "proposals have 17 digits",
+        "proposed values are not rounded",
         PROPOSED,
     ),
     fault(
         "mnist_compact/search/coordinator.py",
-        "min(self.workers.jobs, self.most - tally(trials).ended)",
+        "min(self.workers.jobs, self.max_trials - tally(trials).ended)",
         "self.workers.jobs",
-        "workers are started that have nothing to do",
+        "more workers are started than trials are left",
         "tests/search/test_coordinator.py",
     ),
-    # What is kept
+    # Trial counts, stopping and export
     fault(
         "mnist_compact/search/counts.py",
         "return self.complete + self.pruned + self.failed",
         "return self.complete + self.pruned",
-        "failed trials do not count, and a search trains too many",
+        "failed trials are not counted, and a search trains too many",
         HELD,
     ),
     fault(
-        STOPPING, "if counts.ended >= settings.n_trials:", "if counts.ended > settings.n_trials:", "one too many", HELD
+        STOPPING,
+        "if counts.ended >= settings.n_trials:",
+        "if counts.ended > settings.n_trials:",
+        "a search trains one trial too many",
+        HELD,
     ),
     fault(
         STOPPING,
         "if sign * trial.values[0] > sign * target]",
         "if trial.values[0] > target]",
-        "of what is minimised the worst is past the target",
+        "a minimized objective reaches its target when it is above the target",
         HELD,
         "tests/search/test_status.py",
         "tests/cli/test_search_display.py",
@@ -111,29 +125,29 @@ FAULTS = (
         STOPPING,
         "if trial.state is TrialState.COMPLETE and not is_refused(trial)]",
         "if trial.state is TrialState.COMPLETE]",
-        "a refused proposal, told as complete, is the best",
+        "a refused proposal, which is stored as complete, is reported as the best trial",
         "tests/cli/test_search_display.py",
     ),
     fault(
         TRANSFER,
         "if trial.state is TrialState.RUNNING:\n        return _waiting(trial)",
         "if trial.state is None:\n        return _waiting(trial)",
-        "a trial that was under way is under way for ever after an import",
+        "a trial that was running at the export stays running forever after the import",
         TRANSFERS,
     ),
     fault(
         TRANSFER,
         'if key != "lease"}',
         "}",
-        "another machine takes a worker for alive that it has never seen",
+        "an import keeps leases, so that workers of another machine seem to be alive",
         TRANSFERS,
     ),
-    # Who works
+    # Leases
     fault(
         LEASES,
         "return counted.ended + counted.running < n_trials",
         "return counted.ended < n_trials",
-        "workers begin more trials than are asked for",
+        "workers start more trials than `n_trials`",
         HELD,
         PROPOSED,
     ),
@@ -141,10 +155,16 @@ FAULTS = (
         LEASES,
         "return not _can_be_taken(lock)",
         "return False",
-        "a live worker's trial is taken from it",
+        "a trial is reclaimed while its worker is alive",
         HELD,
     ),
-    fault(LEASES, "elif attempts >= MAX_ATTEMPTS:", "elif attempts > MAX_ATTEMPTS:", "a trial is tried for ever", HELD),
+    fault(
+        LEASES,
+        "elif attempts >= MAX_ATTEMPTS:",
+        "elif attempts > MAX_ATTEMPTS:",
+        "a trial gets one attempt too many",
+        HELD,
+    ),
     fault(
         PROPOSALS,
         "any(comparable(other.params) == point and not is_discarded(other) for other in earlier)",
@@ -156,36 +176,36 @@ FAULTS = (
         PROPOSALS,
         "return [trial for trial in super().get_trials(deepcopy, states) if not is_refused(trial)]",
         "return super().get_trials(deepcopy, states)",
-        "a pruner takes refused proposals for results",
+        "a pruner treats refused proposals as results",
         "tests/search/test_worker.py",
     ),
-    # What the sampler learns
+    # Constraints for the sampler
     fault(
         PROPOSALS,
         "parameters = 0 if below is None else count - below + 1",
         "parameters = 0 if below is None else below - count - 1",
-        "networks within the budget violate it for the sampler",
+        "networks within the budget are reported to the sampler as over it",
         f"{PROPOSED}::test_sampler_receives_the_excess_of_parameters",
     ),
     fault(
         PROPOSALS,
         "parameters, reason = error.parameters - error.below + 1,",
         "parameters, reason = error.below - error.parameters - 1,",
-        "networks over the budget are within it for the sampler",
+        "networks over the budget are reported to the sampler as within it",
         f"{PROPOSED}::test_sampler_receives_the_excess_of_parameters",
     ),
     fault(
         PROPOSALS,
         "parameters, reason = error.parameters - error.below + 1,",
         "parameters, reason = 1,",
-        "the sampler does not learn by how much a network is over the budget",
+        "the sampler is not given the excess of a network over the budget",
         f"{PROPOSED}::test_sampler_receives_the_excess_of_parameters",
     ),
     fault(
         PROPOSALS,
         "unbuildable, reason = 1,",
         "unbuildable, reason = 0,",
-        "networks that cannot be built are feasible for the sampler",
+        "networks that cannot be built are reported to the sampler as feasible",
         f"{PROPOSED}::test_sampler_receives_a_constraint_for_unbuildable_networks",
     ),
     # The heartbeat
@@ -193,7 +213,7 @@ FAULTS = (
         WORKER,
         "self.leases.lease(self.current_trial)",
         "pass",
-        "a heartbeat does nothing, and a live trial is taken over",
+        "the heartbeat does not renew the lease, and a running trial is reclaimed",
         f"{WORKS}::test_heartbeat_renews_the_lease_of_the_current_trial",
     ),
     fault(
@@ -207,15 +227,15 @@ FAULTS = (
         WORKER,
         "if self.current_trial is not None and self.leases.holds(self.current_trial):",
         "if self.current_trial is not None:",
-        "a heartbeat takes back a trial that another worker has taken over",
+        "a heartbeat renews the lease of a trial that another worker has reclaimed",
         f"{WORKS}::test_heartbeat_leaves_a_reclaimed_trial",
     ),
     fault(
         WORKER,
         'print(f"no heartbeat: {error}", flush=True)',
         "return",
-        "after one error of the storage the heartbeat ends",
+        "the heartbeat stops after one error of the storage",
         f"{WORKS}::test_heartbeat_survives_a_storage_error",
     ),
-    fault(WORKER, "HEARTBEAT_S = 20.0", "HEARTBEAT_S = 200.0", "a lease ends before the next heartbeat", WORKS),
+    fault(WORKER, "HEARTBEAT_S = 20.0", "HEARTBEAT_S = 200.0", "a lease expires before the next heartbeat", WORKS),
 )

@@ -35,7 +35,7 @@ def _gap_of(random: np.uint64, log_keep: float) -> int:
 
 @compiled
 def _random(state: np.uint64) -> np.uint64:
-    """SplitMix64 (Steele, Lea & Flood 2014): 64 random bits for a state that the caller advances by `STRIDE`."""
+    """Return 64 random bits for a state that the caller advances by `STRIDE`: SplitMix64 (Steele, Lea & Flood 2014)."""
     z = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))

@@ -7,7 +7,7 @@ from mnist_compact.models.kernels.thread_pool import Array
 
 
 def fits(x: Tensor) -> bool:
-    """Whether the kernels can process this tensor."""
+    """Return whether the kernels can process this tensor."""
     return x.device.type == "cpu" and x.dtype is torch.float32
 
 

@@ -25,7 +25,7 @@ OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract"}}  # 
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Decorator that compiles a function at its first call and caches it on disk."""
+    """Decorate a function so that it is compiled at its first call and cached on disk."""
     dispatcher = njit(nogil=True, **OPTIONS)(function)
     dispatcher._cache = cache_of(function)
     return dispatcher
@@ -46,7 +46,7 @@ if HAS_THREAD_POOL:
 
     @compiled
     def my_blocks() -> tuple[int, int]:
-        """First block of this thread, and one past its last."""
+        """Return the first block of this thread, and one past its last."""
         number, size = _number(), _size()
         return BLOCKS * number // size, BLOCKS * (number + 1) // size
 
@@ -67,13 +67,13 @@ else:
 
 @compiled
 def rows_of_block(block: int, height: int) -> tuple[int, int]:
-    """First row of a block, and one past its last."""
+    """Return the first row of a block, and one past its last."""
     return height * block // BLOCKS, height * (block + 1) // BLOCKS
 
 
 @compiled
 def record_at(at: Any) -> Any:
-    """The record of arguments at address `at`."""
+    """Return the record of arguments at address `at`."""
     return carray(at, 1)[0]
 
 
@@ -88,13 +88,13 @@ def _pointer(typing_context: Any, address: Any, like: Any) -> Any:
 
 @compiled
 def matrix(address: int, height: int, width: int, like: Any) -> Array:
-    """The matrix at `address`, with numbers of the type of `like`."""
+    """Return the matrix at `address`, with numbers of the type of `like`."""
     return carray(_pointer(address, like), (height, width))  # type: ignore[call-arg]
 
 
 @compiled
 def vector(address: int, size: int, like: Any) -> Array:
-    """The vector at `address`, with numbers of the type of `like`."""
+    """Return the vector at `address`, with numbers of the type of `like`."""
     return carray(_pointer(address, like), (size,))  # type: ignore[call-arg]
 
 

@@ -60,7 +60,7 @@ def column(name: str, values: "pd.Series[Any]") -> Json:
 
 def _cells(values: "pd.Series[Any]") -> list[Any]:
     missing = values.isna()
-    cells = [None if gone else cell for cell, gone in zip(values.tolist(), missing, strict=True)]
+    cells = [None if is_missing else cell for cell, is_missing in zip(values.tolist(), missing, strict=True)]
     return [None if isinstance(cell, float) and not math.isfinite(cell) else cell for cell in cells]
 
 
@@ -69,7 +69,7 @@ def _text(cell: Any) -> str:
 
 
 def _scores(frame: "pd.DataFrame") -> list[Json]:
-    """Column, split, weights and epoch choice of every evaluation accuracy; the most frequent final score first."""
+    """Return column, split, weights and epoch choice of the evaluation accuracies, the most frequent one first."""
     final = final_scores(frame)
     ranked = sorted(final, key=lambda score: -final[score])
     names = [score_column(split, weights, "accuracy", "last") for split, weights in ranked]
@@ -83,11 +83,11 @@ def _scores(frame: "pd.DataFrame") -> list[Json]:
 
 
 def _shown(frame: "pd.DataFrame", scores: list[Json]) -> list[str]:
-    """The columns that are visible at first: size, scores, options that differ and the origin of the runs."""
+    """Return the columns that are visible at first: size, scores, options that differ and the origin of the runs."""
     options = [name for name in GROUPS if name != "model" and _varies(frame, name, dropna=True)]
     origin = [name for name in ORIGIN if _varies(frame, name, dropna=False)]
-    wanted = [*SHOWN_FIRST, *(score["column"] for score in scores), "seed", *options, *SHOWN_LAST, *origin]
-    return [name for name in wanted if name in frame.columns]
+    names = [*SHOWN_FIRST, *(score["column"] for score in scores), "seed", *options, *SHOWN_LAST, *origin]
+    return [name for name in names if name in frame.columns]
 
 
 def _varies(frame: "pd.DataFrame", name: str, *, dropna: bool) -> bool:

@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-def confirmations(frame: "pd.DataFrame", whole: "pd.DataFrame") -> Json:
+def confirmations(frame: "pd.DataFrame", all_runs: "pd.DataFrame") -> Json:
     """Collect the confirmations and ranking candidates of a `load_runs` table.
 
     A confirmation always includes all its runs, because a selection by scores would bias its mean.
 
     Args:
         frame: The selected runs; a confirmation with one of them is included.
-        whole: The table that `frame` was selected from.
+        all_runs: The table that `frame` was selected from.
 
     Returns:
         `groups`: for each confirmation or ranking candidate and each kind of final score (split, weights) the seeds and
         accuracies of the completed runs, their summary, the number of runs, the kind and the source of the
         configuration; the best first. `confidence`: the level of the intervals in per cent.
     """
-    seeds = whole[whole["kind"].isin(["confirmation", "ranking"])]
+    seeds = all_runs[all_runs["kind"].isin(["confirmation", "ranking"])]
     found = seeds[_homes(seeds).isin(_homes(frame))]
     groups = [
         group
@@ -48,17 +48,17 @@ def _summary(accuracies: list[float]) -> Json:
 
 
 def _order(group: Json) -> tuple[bool, float]:
-    """Confirmations before rankings; the best mean first, and those without a completed seed last."""
+    """Return a sort key: confirmations before rankings, the best mean first, groups without a completed seed last."""
     return group["kind"] == "ranking", -group["summary"]["mean"] if group["summary"] else math.inf
 
 
 def _homes(frame: "pd.DataFrame") -> "pd.Series[str]":
-    """The folder of the confirmation of each run."""
+    """Return the folder of the confirmation of each run."""
     return frame["run"].map(lambda run: str(Path(run).parent.parent))  # …/<name>/seeds/<seed>
 
 
 def _groups(name: str, home: Path, runs: "pd.DataFrame") -> list[Json]:
-    """One group per kind of final score; normally all seeds of a confirmation have the same kind."""
+    """Return one group per kind of final score; normally all seeds of a confirmation have the same kind."""
     sizes = runs["parameters"].dropna()
     kind, source = str(runs["kind"].iloc[0]), str(confirmed(home).get("source", ""))
     parameters = None if sizes.empty else int(sizes.iloc[0])

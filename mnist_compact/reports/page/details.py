@@ -41,9 +41,9 @@ def details(runs: Sequence[str], scores: Sequence[Sequence[float | None]]) -> Js
         `more_with_mistakes` lists the other runs that have some.
     """
     folders = [Path(run) for run in runs]
-    kept = [position for position, folder in enumerate(folders) if (folder / MISTAKES).exists()]
+    with_mistakes = [position for position, folder in enumerate(folders) if (folder / MISTAKES).exists()]
     records = [_record(folder) for folder in folders]
-    chosen = {*islice(filter({*kept}.__contains__, _best_in_turn(scores)), MOST_WITH_MISTAKES)}
+    chosen = {*islice(filter({*with_mistakes}.__contains__, _best_in_turn(scores)), MOST_WITH_MISTAKES)}
     return {
         "curves": _shared([_curves(folder) for folder in folders], "header", "values"),
         "layers": _layers(folders),
@@ -51,13 +51,13 @@ def details(runs: Sequence[str], scores: Sequence[Sequence[float | None]]) -> Js
         "confusions": [_confusion(record) for record in records],
         "mistakes": {position: _mistakes(folders[position]) for position in sorted(chosen)},
         "most_with_mistakes": MOST_WITH_MISTAKES,
-        "more_with_mistakes": [position for position in kept if position not in chosen],
+        "more_with_mistakes": [position for position in with_mistakes if position not in chosen],
         "sprites": {"in_a_row": SPRITES_IN_A_ROW, "side_px": SIDE},
     }
 
 
 def _best_in_turn(scores: Sequence[Sequence[float | None]]) -> Iterator[int]:
-    """The best run by each score, then the second best by each, and so on; each run once."""
+    """Yield the best run by each score, then the second best by each, and so on; each run once."""
     ranked = [
         sorted(
             (position for position, value in enumerate(values) if value is not None),
@@ -74,7 +74,7 @@ def _best_in_turn(scores: Sequence[Sequence[float | None]]) -> Iterator[int]:
 
 
 def _curves(folder: Path) -> tuple[tuple[str, ...], list[list[float | None]]] | None:
-    """The header and the columns of metrics.csv, rounded to the six significant digits that a curve needs at most."""
+    """Return the header and the columns of metrics.csv, rounded to six significant digits, which suffice for curves."""
     header, rows = read_rows(folder)
     if not rows:
         return None
@@ -96,27 +96,27 @@ def _shared(pairs: Sequence[tuple[tuple[str, ...], Any] | None], head: str, body
 
 
 def _layers(folders: Sequence[Path]) -> Json:
-    """The distinct layer tables, and for each run the index of its table."""
+    """Return the distinct layer tables, and for each run the index of its table."""
     texts: dict[str, int] = {}
-    of: list[int | None] = []
+    indices: list[int | None] = []
     for folder in folders:
         try:
             text = read_bytes(folder / LAYERS).decode(errors="replace")
         except OSError:
-            of.append(None)
+            indices.append(None)
         else:
-            of.append(texts.setdefault(text, len(texts)))
-    return {"tables": [_layer_table(text) for text in texts], "of": of}
+            indices.append(texts.setdefault(text, len(texts)))
+    return {"tables": [_layer_table(text) for text in texts], "of": indices}
 
 
 def _layer_table(text: str) -> Json:
     header, *rows = list(_csv_lines(text)) or [[]]
-    whole = [row for row in rows if len(row) == len(header)]
-    return {"columns": header, "rows": [[_number_or_text(cell) for cell in row] for row in whole]}
+    complete = [row for row in rows if len(row) == len(header)]
+    return {"columns": header, "rows": [[_number_or_text(cell) for cell in row] for row in complete]}
 
 
 def _csv_lines(text: str) -> Iterator[list[str]]:
-    """The cells of every valid CSV line; zero bytes after a power failure, for instance, make a cell too long."""
+    """Yield the cells of every valid CSV line; zero bytes after a power failure, for instance, make a cell too long."""
     reader = csv.reader(text.splitlines())
     while True:
         try:
@@ -149,7 +149,7 @@ def _confusion(record: RunRecord | None) -> list[list[int]] | None:
 
 
 def _mistakes(folder: Path) -> Json | None:
-    """All images as one PNG with SPRITES_IN_A_ROW in a row, and the label, prediction and confidence of each."""
+    """Return all images as one PNG with SPRITES_IN_A_ROW in a row, and the label, prediction and confidence of each."""
     try:
         mistakes = read_mistakes(folder)
     except ValueError:

@@ -95,8 +95,8 @@ def write_page(
         OSError: If `out` cannot be written.
     """
     text = render(page_data(frame, paths, choice, drawing))
-    with replacing(out) as beside:
-        beside.write_text(text, encoding="utf-8")
+    with replacing(out) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def page_data(

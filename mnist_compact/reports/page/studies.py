@@ -44,7 +44,7 @@ def studies(paths: Sequence[Path]) -> tuple[list[Json], list[str]]:
 
 
 def _found(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Databases and exported files at or under `paths`, and the folders that contain the trials of a study.
+    """Find databases and exported files at or under `paths`, and the folders that contain the trials of a study.
 
     The many folders of trials and seeds contain no studies and are not searched.
     """
@@ -60,7 +60,7 @@ def _found(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def _in_other_storage(homes: Sequence[Path], known: set[str]) -> list[str]:
-    """A line for each folder of trials whose study is in another storage and not among the `known`."""
+    """Return a line for each folder of trials whose study is in another storage and not among the `known`."""
     return [
         f"{home.name} is in another storage. To show it here, export it: python -m mnist_compact.study export "
         f"{shlex.quote(home.name)} --storage <URL> --out {shlex.quote(str(home.parent / (home.name + EXPORTED)))}"
@@ -70,7 +70,7 @@ def _in_other_storage(homes: Sequence[Path], known: set[str]) -> list[str]:
 
 
 def _study(study: "Study") -> Json:
-    """The trials without refused ones, the counts by state, and one value per trial for each parameter."""
+    """Return the trials without refused ones, the counts by state, and one value per trial for each parameter."""
     trials = [trial for trial in study.get_trials(deepcopy=False) if not is_refused(trial)]
     by_state = counts(study)
     names = dict.fromkeys(name for trial in trials for name in sorted(trial.params))
@@ -106,7 +106,7 @@ def _finite(value: float) -> float | None:
 
 
 def _parameter(name: str, trials: "Sequence[FrozenTrial]") -> Json:
-    """A numeric or categorical parameter; the value is null in trials without it."""
+    """Return a numeric or categorical parameter; the value is null in trials without it."""
     from optuna.distributions import CategoricalDistribution
 
     distributions = [trial.distributions[name] for trial in trials if name in trial.distributions]
@@ -117,7 +117,7 @@ def _parameter(name: str, trials: "Sequence[FrozenTrial]") -> Json:
 
 
 def _importances(study: "Study", objective: int) -> dict[str, float]:
-    """PED-ANOVA importances: the share of each parameter in being among the best trials.
+    """Return PED-ANOVA importances: the share of each parameter in being among the best trials.
 
     PED-ANOVA supports conditional parameters and needs no further library. Parameters that fewer than FEWEST complete
     trials have are left out, because they could appear important by chance.
@@ -138,11 +138,11 @@ def _importances(study: "Study", objective: int) -> dict[str, float]:
     evaluator = PedAnovaImportanceEvaluator(target_quantile=(_best_among(len(complete)) - 0.5) / len(complete))
     shares = get_param_importances(trained, evaluator=evaluator, target=lambda trial: sign * trial.values[objective])
     tried = Counter(name for trial in complete for name in trial.params)
-    judged = {name: share for name, share in shares.items() if math.isfinite(share) and tried[name] >= FEWEST}
-    whole = sum(judged.values()) or 1.0
-    return {name: round(share / whole, 4) for name, share in judged.items()}
+    finite = {name: share for name, share in shares.items() if math.isfinite(share) and tried[name] >= FEWEST}
+    total = sum(finite.values()) or 1.0
+    return {name: round(share / total, 4) for name, share in finite.items()}
 
 
 def _best_among(complete: int) -> int:
-    """The number of complete trials that count as the best: a tenth, at least FEWEST_BEST."""
+    """Return the number of complete trials that count as the best: a tenth, at least FEWEST_BEST."""
     return max(FEWEST_BEST, math.ceil(complete / 10))
