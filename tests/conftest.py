@@ -13,6 +13,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from library_caches import cache_compositions, cache_migration_scripts
 from made_runs import make_run, score, settings, written  # noqa: F401 – fixtures
 
 from mnist_compact.cli import train
@@ -34,6 +35,9 @@ TINY = (
     "machine.threads=1",
     "train.epochs=2",
 )
+
+cache_compositions()
+cache_migration_scripts()
 
 OPTIONS = {*GROUPS, "experiment", "sweeps", "callbacks"}  # whatever else stands before a `=` is a key
 
