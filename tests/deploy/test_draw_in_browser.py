@@ -7,11 +7,10 @@ import pytest
 import torch
 from browsers import PHONE, Tab, chromium
 from drawn import enlarged, photographed, placed
-from family import MEMBERS, images
+from family import MEMBERS, images, mnist
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
-from mnist_compact.data.config import MnistConfig
 from mnist_compact.deploy.drawing_page import network_data, write_drawing_page
 from mnist_compact.deploy.preprocessing import NoDigitError, to_mnist
 from mnist_compact.zoo.registry import load
@@ -82,7 +81,7 @@ def test_logits_of_every_member_of_the_family_are_those_of_torch(open_page):
 
 @pytest.mark.mnist
 def test_logits_of_200_test_images_are_those_of_torch(open_page):
-    shown = MnistConfig(name="mnist").load(print).evaluation.images[:200]
+    shown = mnist(200).evaluation.images
     classifier = load("under_8k")
     with torch.no_grad():
         wanted = classifier(shown)
