@@ -1,8 +1,11 @@
 """Small networks that together have every part of the compact family, with weights and statistics as after training."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
+from mnist_compact.data.config import MnistConfig
 from mnist_compact.models.layers import (
     Activation,
     BlockOptions,
@@ -100,3 +103,10 @@ def images(count):
     generator = torch.Generator().manual_seed(1)
     rough = torch.rand(count, 1, 7, 7, generator=generator)
     return nn.functional.interpolate(rough, 28, mode="bicubic").clamp(0, 1).sub(0.3).mul(364).clamp(0, 255).byte()[:, 0]
+
+
+def mnist(count):
+    """MNIST with the first `count` test images for the evaluation."""
+    data = MnistConfig(name="mnist").load(print)
+    part = replace(data.evaluation, images=data.evaluation.images[:count], labels=data.evaluation.labels[:count])
+    return replace(data, evaluation=part)

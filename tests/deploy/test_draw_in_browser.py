@@ -5,13 +5,12 @@ import base64
 import numpy as np
 import pytest
 import torch
-from browsers import PATIENCE_MS, PHONE, chromium
+from browsers import PHONE, Tab, chromium
 from drawn import enlarged, photographed, placed
-from family import MEMBERS, images
+from family import MEMBERS, images, mnist
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
-from mnist_compact.data.config import MnistConfig
 from mnist_compact.deploy.drawing_page import network_data, write_drawing_page
 from mnist_compact.deploy.preprocessing import NoDigitError, to_mnist
 from mnist_compact.zoo.registry import load
@@ -24,6 +23,7 @@ DIGITS = {
     4: [[(100, 50), (85, 150), (200, 150)], [(180, 60), (180, 235)]],
     7: [[(80, 60), (205, 60), (130, 235)]],
 }
+NOTHING = "Draw a digit from 0 to 9."  # the answer before a stroke
 # The logits of images that are given as base64 of 784 levels each.
 LOGITS = """([network, images]) => {
     const values = decoded(network.values);
@@ -37,9 +37,10 @@ SEEN = """([levels, height, width]) => {
 
 
 @pytest.fixture(scope="module")
-def browser():
+def tabs():
+    """The tab of a window and that of a phone, both online: a request would be seen."""
     with chromium() as browser:
-        yield browser
+        yield {"window": Tab(browser), "phone": Tab(browser, **PHONE)}
 
 
 @pytest.fixture(scope="module")
@@ -50,25 +51,14 @@ def file(tmp_path_factory):
 
 
 @pytest.fixture
-def open_page(browser, file):
-    """open_page(**options of the browser) -> the page; at the end it may have requested and reported nothing."""
-    said, contexts = [], []
+def open_page(tabs, file):
+    """open_page() -> the page; at the end it may have requested and reported nothing."""
 
-    def opened(**options):
-        context = browser.new_context(**options)  # online: a request would be seen
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE_MS)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("request", lambda request: said.append(request.url))
-        page.goto(file.as_uri())
-        return page
+    def opened(screen="window"):
+        return tabs[screen].open(file)
 
     yield opened
-    for context in contexts:
-        context.close()
-    assert [each for each in said if each not in (file.as_uri(), "data:,")] == []
+    assert [fault for tab in tabs.values() for fault in tab.faults()] == []
 
 
 def as_text(levels):
@@ -91,7 +81,7 @@ def test_logits_of_every_member_of_the_family_are_those_of_torch(open_page):
 
 @pytest.mark.mnist
 def test_logits_of_200_test_images_are_those_of_torch(open_page):
-    shown = MnistConfig(name="mnist").load(print).evaluation.images[:200]
+    shown = mnist(200).evaluation.images
     classifier = load("under_8k")
     with torch.no_grad():
         wanted = classifier(shown)
@@ -103,7 +93,7 @@ def test_logits_of_200_test_images_are_those_of_torch(open_page):
 def pictures():
     """Drawings and simulated photos of several sizes, dark on light and light on dark."""
     generator = np.random.default_rng(0)
-    for number, digit in enumerate([*DIGITS] * 4):
+    for number, digit in enumerate([1, 4, 7, 4]):
         height, width = [(280, 280), (300, 500), (997, 331), (40, 90)][number % 4]
         side = min(height, width) * 4 // 5
         picture = Image.new("L", (width, height), int(generator.integers(150, 256)))
@@ -128,8 +118,8 @@ def test_preprocessing_is_that_of_python(open_page):
         different += int((found != wanted).sum())
         count += 1
     print(f"{count} pictures, {different} levels differ")
-    assert count == 60
-    assert different <= 5
+    assert count == 20
+    assert different <= 2
 
 
 @pytest.mark.parametrize("levels", [np.full((90, 60), 200), np.zeros((28, 28)), np.eye(8, 40) * 20 + 100])
@@ -147,7 +137,7 @@ def draw_by_mouse(page, digit):
         page.mouse.move(box["x"] + x, box["y"] + y)
         page.mouse.down()
         for x, y in others:
-            page.mouse.move(box["x"] + x, box["y"] + y, steps=6)
+            page.mouse.move(box["x"] + x, box["y"] + y, steps=2)
         page.mouse.up()
 
 
@@ -155,9 +145,10 @@ def bar_widths(page):
     return page.locator("#bars .bar div").evaluate_all("(bars) => bars.map((bar) => parseFloat(bar.style.width))")
 
 
-@pytest.mark.parametrize("digit", DIGITS)
-def test_drawn_digit_has_the_longest_bar_and_is_announced(open_page, digit):
+@pytest.mark.parametrize("digit", [1, 4, pytest.param(7, marks=pytest.mark.slow)])
+def test_drawn_digit_is_classified_as_in_python_and_announced(open_page, digit):
     page = open_page()
+    page.emulate_media(color_scheme="dark" if digit == 4 else "light")
     answer = page.locator("#answer")
     expect(answer).to_have_attribute("aria-live", "polite")
     draw_by_mouse(page, digit)
@@ -166,35 +157,29 @@ def test_drawn_digit_has_the_longest_bar_and_is_announced(open_page, digit):
     assert int(np.argmax(widths)) == digit
     assert widths[digit] > 50
     expect(page.locator("#bars .best")).to_contain_text(str(digit))
-    page.get_by_role("button", name="Undo").click()
-    if len(DIGITS[digit]) == 1:
-        expect(answer).to_have_text("Draw a digit from 0 to 9.")
-    page.get_by_role("button", name="Clear").click()
-    expect(answer).to_have_text("Draw a digit from 0 to 9.")
-    assert max(bar_widths(page)) == 0
-
-
-def test_page_shows_what_python_computes_from_the_drawing(open_page):
-    page = open_page(color_scheme="dark")
-    draw_by_mouse(page, 4)
-    expect(page.locator("#answer")).to_contain_text("This is a 4: ")
     levels = np.array(page.evaluate("[...drawing.levels]"), np.uint8).reshape(280, 280)
     pixels = page.locator("#image").evaluate("(it) => [...it.getContext('2d').getImageData(0, 0, 28, 28).data]")
     image = np.array(pixels).reshape(28, 28, 4)
     assert np.abs(image[:, :, 0] - to_mnist(levels).astype(int)).max() <= 1
     digits, confidence = load("under_8k").classify(to_mnist(levels)[None])
-    assert page.locator("#answer").text_content() == f"This is a {digits.item()}: {100 * confidence.item():.1f} %"
+    assert answer.text_content() == f"This is a {digits.item()}: {100 * confidence.item():.1f} %"
+    page.get_by_role("button", name="Undo").click()
+    if len(DIGITS[digit]) == 1:
+        expect(answer).to_have_text(NOTHING)
+    page.get_by_role("button", name="Clear").click()
+    expect(answer).to_have_text(NOTHING)
+    assert max(bar_widths(page)) == 0
 
 
 def test_finger_draws_on_a_phone_and_the_page_fits(open_page):
-    page = open_page(**PHONE)
+    page = open_page("phone")
     box = page.locator("#paper").bounding_box()
     session = page.context.new_cdp_session(page)
 
     def touch(kind, *points):
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": list(points)})
 
-    for y in range(60, 230, 10):
+    for y in range(60, 230, 34):
         point = {"x": box["x"] + 140, "y": box["y"] + y}
         touch("touchStart" if y == 60 else "touchMove", point)
     touch("touchEnd")
@@ -208,7 +193,7 @@ def test_keyboard_draws_and_clears(open_page):
     paper = page.get_by_role("application", name="Drawing area")
     page.keyboard.press("Tab")
     expect(paper).to_be_focused()
-    for key in ["ArrowUp"] * 9 + [" "] + ["ArrowDown"] * 18:
+    for key in ["ArrowUp"] * 7 + [" "] + ["ArrowDown"] * 14:
         page.keyboard.press(key)
     expect(page.locator("#brush-status")).to_have_text("Brush down")
     page.keyboard.press(" ")
@@ -218,7 +203,7 @@ def test_keyboard_draws_and_clears(open_page):
         page.keyboard.press(key)
     assert page.evaluate("[...drawing.levels]") == before
     page.keyboard.press("Escape")
-    expect(page.locator("#answer")).to_have_text("Draw a digit from 0 to 9.")
+    expect(page.locator("#answer")).to_have_text(NOTHING)
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Clear")).to_be_focused()
 

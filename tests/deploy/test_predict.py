@@ -90,13 +90,14 @@ def test_predict_refuses_other_networks(seven, arguments, message, capsys):
 
 
 @pytest.mark.mnist
+@pytest.mark.parametrize(("count", "more_errors"), [(40, 0), pytest.param(200, 2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["enlarged", "inverted", "shifted", "photographed"])
-def test_accuracy_on_pictures_stays_near_that_on_images(kind, tmp_path):
-    """200 test images as PNG or JPEG files: at most two more errors than on the images themselves."""
+def test_accuracy_on_pictures_stays_near_that_on_images(kind, count, more_errors, tmp_path):
+    """Test images as PNG or JPEG files: hardly more errors than on the images themselves."""
     from mnist_compact import read_picture
 
     split = MnistConfig(name="mnist").load(print).evaluation
-    chosen = np.random.default_rng(0).choice(len(split), 200, replace=False)
+    chosen = np.random.default_rng(0).choice(len(split), count, replace=False)
     images, labels = split.images[chosen], split.labels[chosen]
     generator, read = np.random.default_rng(1), []
     for number, image in enumerate(images.numpy()):
@@ -111,4 +112,4 @@ def test_accuracy_on_pictures_stays_near_that_on_images(kind, tmp_path):
         read.append(read_picture(path))
     classifier = load("under_8k")
     wrong = int((classifier.classify(np.stack(read))[0] != labels).sum())
-    assert wrong <= int((classifier.classify(images)[0] != labels).sum()) + 2
+    assert wrong <= int((classifier.classify(images)[0] != labels).sum()) + more_errors

@@ -10,10 +10,10 @@ from typing import Any
 import optuna
 import pandas as pd
 import pytest
-from browsers import PATIENCE_MS, PHONE, chromium
+from browsers import PATIENCE_MS, PHONE, Tab, chromium
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from mnist_compact.cli.report import main
 from mnist_compact.records.record import NetworkFacts, RunRecord
@@ -28,45 +28,37 @@ NASTY = "<script>alert(1)<img src=x onerror=alert(2)>"
 ENDING = "</script><script>alert(3)</script>"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
 Open = Callable[..., Page]
 # Buttons and folds below the first chart are pressed by the keyboard: a chart that is drawn just then moves them away
 # from the mouse.
 
 
-@pytest.fixture
-def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
-    """open_page(folder, **options of the browser) -> the page on it; at the end nothing may have gone wrong in any."""
-    said: list[str] = []
-    contexts = []
+@pytest.fixture(scope="module")
+def tabs() -> Iterator[dict[str, Tab]]:
+    """The tab of a window and that of a phone."""
+    with chromium() as browser:
+        yield {"window": Tab(browser, offline=True), "phone": Tab(browser, offline=True, **PHONE)}
 
-    def opened(folder: Path, *, drawn: bool = True, **options: Any) -> Page:
-        file = tmp_path / "report.html"
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of all pages, since Chromium compiles a script once for each file."""
+    return tmp_path_factory.mktemp("page") / "report.html"
+
+
+@pytest.fixture
+def open_page(tabs: dict[str, Tab], file: Path) -> Iterator[Open]:
+    """open_page(folder) -> the page on it; at the end nothing may have gone wrong in it."""
+
+    def opened(folder: Path, *, screen: str = "window", drawn: bool = True) -> Page:
         main([str(folder), "--page", str(file)])
-        context = browser.new_context(offline=True, **options)
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE_MS)
-        page = context.new_page()
-        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.on("dialog", lambda dialog: (said.append(f"dialog {dialog.message}"), dialog.dismiss()))
-        page.on(
-            "request", lambda request: request.url.startswith(("file:", "data:", "blob:")) or said.append(request.url)
-        )
-        page.goto(file.as_uri())
+        page = tabs[screen].open(file)
         if drawn:
             expect(page.locator("#size-figure .main-svg").first).to_be_visible()
         return page
 
     yield opened
-    for context in contexts:
-        context.close()
-    assert said == []
+    assert [fault for tab in tabs.values() for fault in tab.faults()] == []
 
 
 @pytest.fixture
@@ -98,15 +90,22 @@ def _sized(parameters: int) -> NetworkFacts:
     )
 
 
+def shown_columns(page: Page) -> dict[str, list[str]]:
+    """The columns of the table of runs as it stands, in full where a cell is shown rounded."""
+    script = """(table) => {
+        const heads = [...table.querySelectorAll("thead th")];
+        const text = (cell) => cell.title || cell.textContent;
+        const column = (place) => [...table.querySelectorAll("tbody tr")].map((row) => text(row.cells[place]));
+        return Object.fromEntries(heads.map((head, place) => [head.dataset.name ?? "", column(place)]));
+    }"""
+    columns: dict[str, list[str]] = page.locator("#runs-table table").evaluate(script)
+    return columns
+
+
 def cells(page: Page, name: str) -> list[str]:
-    """The column of the table of runs as it stands, in full where it is shown rounded."""
-    place = page.locator("#runs-table thead th").evaluate_all(
-        "(heads, name) => heads.findIndex((one) => one.dataset.name === name)", name
-    )
-    assert place >= 0, f"{name} is not shown"
-    script = "(rows, place) => rows.map((row) => row.cells[place].title || row.cells[place].textContent)"
-    told: list[str] = page.locator("#runs-table tbody tr").evaluate_all(script, place)
-    return told
+    columns = shown_columns(page)
+    assert name in columns, f"{name} is not shown"
+    return columns[name]
 
 
 def head(page: Page, name: str) -> Locator:
@@ -137,13 +136,14 @@ def test_every_cell_is_the_dataframes(open_page: Open, outputs: Path) -> None:
     page = open_page(outputs)
     page.get_by_text("Columns", exact=True).click()
     page.locator("#columns input:enabled:not(:checked)").evaluate_all("(boxes) => boxes.forEach((box) => box.click())")
-    runs = [str(outputs / run) for run in cells(page, "run")]
+    shown = shown_columns(page)
+    runs = [str(outputs / run) for run in shown["run"]]
     assert sorted(runs) == sorted(frame.index)
     with_values = [name for name in frame if frame[name].notna().any() and name != "run"]
     assert page.locator("#runs-table th[data-name]").count() == len(with_values) + 1
     for name in with_values:
         values = [frame[name].astype(object)[run] for run in runs]
-        assert all(map(same, cells(page, name), values)), name
+        assert all(map(same, shown[name], values)), name
 
 
 def test_headers_sort_with_the_mouse_and_the_keyboard(open_page: Open, outputs: Path) -> None:
@@ -483,7 +483,7 @@ def test_without_any_score_the_table_is_there(open_page: Open, make_run: MakeRun
 
 
 def test_dark_is_dark_at_once_and_a_phone_is_wide_enough(open_page: Open, outputs: Path) -> None:
-    page = open_page(outputs, **PHONE)
+    page = open_page(outputs, screen="phone")
     colour = "() => getComputedStyle(document.body).backgroundColor"
     tick = "() => document.querySelector('#size-figure .xtick text').style.fill"
     light = page.evaluate(colour), page.evaluate(tick)
@@ -507,7 +507,7 @@ def test_phone_shows_figures_beside_long_run_names(open_page: Open, make_run: Ma
     for seed in range(2):
         make_run(f"o/{'a' * 60}/confirmations/a_long_name/seeds/{seed}")
         make_run(f"o/{'b' * 60}/confirmations/a_long_name/seeds/{seed}")
-    page = open_page(tmp_path / "o", **PHONE)
+    page = open_page(tmp_path / "o", screen="phone")
     for name in ("parameters", "test_accuracy_last"):
         box = head(page, name).bounding_box()
         assert box is not None
@@ -516,7 +516,11 @@ def test_phone_shows_figures_beside_long_run_names(open_page: Open, make_run: Ma
 
 def test_page_is_printed_with_every_chart_and_in_light(open_page: Open, outputs: Path) -> None:
     """Charts far below the window are not drawn until one scrolls to them; paper has no window."""
-    page = open_page(outputs, color_scheme="dark", viewport={"width": 1400, "height": 500})
+    page = open_page(outputs)
+    page.emulate_media(color_scheme="dark")
+    page.set_viewport_size({"width": 1400, "height": 500})
+    page.reload()
+    expect(page.locator("#size-figure .main-svg").first).to_be_visible()
     look = """() => {
         const hosts = [...document.querySelectorAll(".figure")].filter((host) => host.checkVisibility());
         const [chart] = document.querySelectorAll("#size-figure .main-svg");
