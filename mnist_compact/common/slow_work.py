@@ -17,13 +17,13 @@ def announced(work: str) -> Iterator[None]:
     Args:
         work: What the body does, such as `reading 20,000 trials`.
     """
-    began, ended = time.monotonic(), threading.Event()
+    start, ended = time.monotonic(), threading.Event()
 
     def announce() -> None:
         pause = FIRST_S
         while not ended.wait(pause):
             pause = EVERY_S
-            print(f"{work}: {time.monotonic() - began:.0f} s so far", file=sys.stderr, flush=True)
+            print(f"{work}: {time.monotonic() - start:.0f} s so far", file=sys.stderr, flush=True)
 
     thread = threading.Thread(target=announce, daemon=True)
     thread.start()

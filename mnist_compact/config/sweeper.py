@@ -87,7 +87,7 @@ class CompactSweeperConfig:
     target: float | None = None  # stop once the scores of `target_trials` trials are better than this; null = never
     target_trials: int = 1  # trials that must be better than `target` before the search stops
     time_limit_minutes: float | None = None  # time limit of this command; null = no limit
-    max_failures: int = 10  # the search stops once more trials of the study have failed
+    max_failures: int = 10  # the search stops once more than this number of trials of the study have failed
     max_refusals: int = 500  # the search stops after this number of refused proposals in a row
     storage: str | None = None  # Optuna URL or journal:///path; null = SQLite in the study's folder
     study_name: str | None = None  # null = the name of the search question, or search_<hash of what is searched>

@@ -151,10 +151,10 @@ class Augmentation:
             affected = draw.chosen(n, given.affine_probability)
             affine = affine * affected
         if given.elastic_px:
-            bent = draw.chosen(n, given.elastic_probability)
-            nodes = draw.uniform(n, given.elastic_nodes, given.elastic_nodes, 2) * bent.view(-1, 1, 1, 1)
+            distorted = draw.chosen(n, given.elastic_probability)
+            nodes = draw.uniform(n, given.elastic_nodes, given.elastic_nodes, 2) * distorted.view(-1, 1, 1, 1)
             nodes *= strength * given.elastic_px
-            affected = bent if affected is None else affected | bent
+            affected = distorted if affected is None else affected | distorted
         return images if affected is None else self._warped(images, affected, affine, nodes)
 
     def _reaches_all(self) -> bool:

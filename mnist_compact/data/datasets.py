@@ -100,15 +100,15 @@ def load_holdout(
     """
     files = obtain(root, TRAINING_FILES, announce, published)
     images, labels = (torch.from_numpy(read_idx(files[name])) for name in TRAINING_FILES)
-    held = balanced_part(labels, held_out, split_seed)
-    kept = torch.ones(len(labels), dtype=torch.bool)
-    kept[held] = False
+    held_indices = balanced_part(labels, held_out, split_seed)
+    remaining = torch.ones(len(labels), dtype=torch.bool)
+    remaining[held_indices] = False
     if train_images:
-        others = kept.nonzero().flatten()
-        kept = others[balanced_part(labels[others], train_images, split_seed)]
+        others = remaining.nonzero().flatten()
+        remaining = others[balanced_part(labels[others], train_images, split_seed)]
     return _with_statistics(
-        Split("train", images[kept], labels[kept], published.classes),
-        Split(evaluated, images[held], labels[held], published.classes),
+        Split("train", images[remaining], labels[remaining], published.classes),
+        Split(evaluated, images[held_indices], labels[held_indices], published.classes),
     )
 
 

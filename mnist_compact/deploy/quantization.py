@@ -41,7 +41,7 @@ class IntegerStep:
         step: The step in floats.
         weights: int8 values of a convolution, as int64 in the shape of its weight.
         biases: Summands of its sums, int32 (C,).
-        units: What 1 in its sums stands for, (C,).
+        units: The value of 1 in its sums, (C,).
         before: From its sums to the fixed-point numbers that the activation takes, (C, 2). Also of the last step, whose
             fixed-point numbers are the logits. None if neither applies.
         after: From there, or from the sums, to the target, (1, 2) or (C, 2). A sum has one for each of its maps.

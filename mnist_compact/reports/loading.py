@@ -38,8 +38,8 @@ class Rows:
         start = self.names.get("started_at", 0)
 
         def order(row: list[Cell]) -> tuple[bool, Cell, Cell]:
-            began = row[start] if start and start < len(row) else None
-            return began is None, began or 0, row[0]
+            started = row[start] if start and start < len(row) else None
+            return started is None, started or 0, row[0]
 
         self.cells.sort(key=order)
 

@@ -111,15 +111,15 @@ def confusion_matrix(data: Datasets, evaluation: Evaluation) -> list[list[int]]:
 def write_mistakes(folder: Path, data: Datasets, evaluation: Evaluation) -> None:
     """Write the misclassified evaluation images, those with the highest confidence first, to mistakes.npz."""
     wrong = (evaluation.predicted != data.evaluation.labels.cpu()).nonzero().flatten()
-    surest = wrong[evaluation.confidence[wrong].argsort(descending=True, stable=True)][:MOST_MISTAKES]
+    most_confident = wrong[evaluation.confidence[wrong].argsort(descending=True, stable=True)][:MOST_MISTAKES]
     with replacing(folder / MISTAKES) as path:
         np.savez_compressed(
             path,
-            index=surest.numpy(),
-            label=data.evaluation.labels.cpu()[surest].numpy(),
-            predicted=evaluation.predicted[surest].numpy(),
-            confidence=evaluation.confidence[surest].numpy(),
-            image=data.evaluation.images.cpu()[surest].numpy(),
+            index=most_confident.numpy(),
+            label=data.evaluation.labels.cpu()[most_confident].numpy(),
+            predicted=evaluation.predicted[most_confident].numpy(),
+            confidence=evaluation.confidence[most_confident].numpy(),
+            image=data.evaluation.images.cpu()[most_confident].numpy(),
         )
 
 

@@ -148,7 +148,7 @@ class StudySpec:
             study = optuna.load_study(study_name=self.name, storage=storage)
             attributes = self._wait_until_complete(study)
             if attributes is None:
-                storage.delete_study(study._study_id)  # by its id, because the name may belong to another study by now
+                storage.delete_study(study._study_id)  # by its id, because another study may have the name now
                 return None
         except KeyError:  # there is none, or another machine has just deleted it
             return None

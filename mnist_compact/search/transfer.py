@@ -183,7 +183,7 @@ def _entry(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _waiting(trial: FrozenTrial) -> dict[str, Any]:
-    """Return the entry of a trial before its start; the worker that starts it checks and reports everything anew."""
+    """Return the entry of a trial before its start; the worker that starts it checks and reports it again."""
     point = {**trial.system_attrs.get(FIXED, {}), **trial.params}
     return {
         "number": trial.number,

@@ -31,7 +31,7 @@ FAULTS = (
     ),
     fault(
         ARTEFACTS,
-        "predicted=evaluation.predicted[surest]",
+        "predicted=evaluation.predicted[most_confident]",
         "predicted=evaluation.predicted[wrong]",
         "the listed mistakes have the predictions of other images",
         WEIGHTS,

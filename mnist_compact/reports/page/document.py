@@ -46,18 +46,18 @@ class PageFilter:
     """The selection of the runs on the page.
 
     Attributes:
-        whole: The table that the runs were selected from.
+        all_runs: The table that the runs were selected from.
         conditions: The conditions that the selected runs satisfy.
     """
 
-    whole: "pd.DataFrame"
+    all_runs: "pd.DataFrame"
     conditions: Sequence[str]
 
     def note(self, left: int) -> str:
         """Describe the selection; `left` is the number of selected runs."""
         conditions = " and ".join(f"“{condition}”" for condition in self.conditions)
         return (
-            f"This page shows {left:,} of {counted(len(self.whole), 'run')}, selected by {conditions}. "
+            f"This page shows {left:,} of {counted(len(self.all_runs), 'run')}, selected by {conditions}. "
             "A confirmation with one of them is summarized with all its runs."
         )
 
@@ -116,7 +116,7 @@ def page_data(
         "folder": common_folder(frame),
         "runs": runs,
         "details": details(list(frame["run"]), [cells[score["column"]] for score in runs["scores"]]),
-        "confirmations": confirmations(frame, choice.whole if choice else frame),
+        "confirmations": confirmations(frame, choice.all_runs if choice else frame),
         "studies": found,
         "published": published(),
         "drawing": asdict(drawing) if drawing else None,
