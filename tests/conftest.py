@@ -97,8 +97,14 @@ def _one_thread() -> None:
 
 
 @pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw no plots at their end, which takes longer than to train a small network."""
+    monkeypatch.setattr("mnist_compact.reports.plots.draw_run", lambda folder: [])
+
+
+@pytest.fixture
 def type_in(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    no_plots: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[Any, str, str]]:
     """Type a line of the program in an empty folder: its exit code, and what it says on stdout and stderr."""
     monkeypatch.chdir(tmp_path)

@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[1]
 EXPORTED = ROOT / "evidence/under_8k/under_8k.study.json.gz"
 SMALL = ("data=synthetic", "data.train_images=128", "data.evaluation_images=40", "train.batch_size=32")
 
+pytestmark = pytest.mark.usefixtures("no_plots")  # except in fixtures of the module, such as `trained`
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):

@@ -53,7 +53,7 @@ def write_float(classifier: Classifier, name: str, data: Datasets, folder: Path,
     source, split, code_bytes = float_source(classifier, name), data.evaluation, None
     if check:
         with compiled(source.files) as program:
-            logits, code_bytes = logits_by(program.program, split.images), program.code_bytes
+            logits, code_bytes = logits_by(program.program, split.images), program.code_bytes()
     else:
         folded = fold(classifier)
         logits = logits_of(lambda images: folded(as_input(images)), split.images)
@@ -81,7 +81,7 @@ def write_int8(classifier: Classifier, name: str, data: Datasets, folder: Path) 
     source = int8_source(quantise(steps_of(fold(classifier)), data.train.images[:CALIBRATION]), name)
     split = data.evaluation
     with compiled(source.files) as program:
-        logits, code_bytes = logits_by(program.program, split.images), program.code_bytes
+        logits, code_bytes = logits_by(program.program, split.images), program.code_bytes()
     agreement = compared(classifier, logits / ONE, split.images, split.labels)
     if agreement.lost_points > MOST_LOST:
         raise ExecutionError(

@@ -26,21 +26,33 @@ class Compiled:
     """A C program in a temporary folder.
 
     Attributes:
+        compiler: The C compiler.
         program: The executable of main.c and network.c.
-        code_bytes: Bytes of network.c's code and constants for this machine, optimized for size; None if the program
-            `size` is not installed.
     """
 
+    compiler: str
     program: Path
-    code_bytes: int | None
+
+    def code_bytes(self) -> int | None:
+        """Return the bytes of network.c's code and constants for this machine, optimized for size.
+
+        Returns:
+            The bytes; None if the program `size` is not installed.
+        """
+        size, folder = shutil.which("size"), self.program.parent
+        if size is None:
+            return None
+        _run([self.compiler, *STRICT, "-Os", "-c", "network.c", "-o", "network.o"], folder)
+        return int(_run([size, "network.o"], folder).splitlines()[1].split()[0])  # the column `text`
 
 
 @contextmanager
-def compiled(files: dict[str, str]) -> Iterator[Compiled]:
+def compiled(files: dict[str, str], optimization: str = "-O3") -> Iterator[Compiled]:
     """Compile a C program strictly in a temporary folder, which exists as long as the context.
 
     Args:
         files: Text of every file by its name; main.c and network.c among them.
+        optimization: The compiler's option for the speed of the program.
 
     Raises:
         ConfigError: There is no C compiler.
@@ -55,16 +67,8 @@ def compiled(files: dict[str, str]) -> Iterator[Compiled]:
         folder = Path(name)
         for each, text in files.items():
             (folder / each).write_text(text, encoding="utf-8")
-        _run([compiler, *STRICT, "-O3", "main.c", "network.c", "-lm", "-o", "main"], folder)
-        _run([compiler, *STRICT, "-Os", "-c", "network.c", "-o", "network.o"], folder)
-        yield Compiled(folder / "main", _code_bytes(folder))
-
-
-def _code_bytes(folder: Path) -> int | None:
-    size = shutil.which("size")
-    if size is None:
-        return None
-    return int(_run([size, "network.o"], folder).splitlines()[1].split()[0])  # the column `text`
+        _run([compiler, *STRICT, optimization, "main.c", "network.c", "-lm", "-o", "main"], folder)
+        yield Compiled(compiler, folder / "main")
 
 
 def logits_by(program: Path, images: Tensor) -> Tensor:

@@ -207,7 +207,7 @@ def test_documented_callback_is_the_docstrings():
     assert textwrap.indent(own, 12 * " ", lambda line: line.strip()) in Callback.__doc__
 
 
-def test_documented_python_runs(epoch_log, tmp_path, monkeypatch):
+def test_documented_python_runs(no_plots, epoch_log, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     exec(compile(documented()[1], "write-a-callback.md", "exec"), {})
     assert epoch_log() == {tmp_path / "outputs/example": [1, 2, 3]}

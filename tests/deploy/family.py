@@ -98,6 +98,11 @@ MEMBERS = {
 }
 
 
+def optimization_of(name):
+    """How a test compiles a member: those of the zoo as exports do, the others faster, without optimization."""
+    return "-O3" if name.startswith("zoo: ") else "-O0"
+
+
 def images(count):
     """Blurred random shapes, uint8 (count, 28, 28)."""
     generator = torch.Generator().manual_seed(1)

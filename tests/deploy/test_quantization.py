@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from family import MEMBERS, images, mnist, small
+from family import MEMBERS, images, mnist, optimization_of, small
 from torch import nn
 
 from mnist_compact.deploy.c_export import write_int8
@@ -29,7 +29,7 @@ def test_c_program_computes_the_quantised_network_bit_by_bit(name):
     quantised = quantise(steps_of(fold(member)), shown[:32])
     source = int8_source(quantised, "a test")
     wanted = quantised.logits(shown[28:])
-    with compiled(source.files) as made:
+    with compiled(source.files, optimization_of(name)) as made:
         assert torch.equal(logits_by(made.program, shown[28:]).long(), wanted)
     with torch.no_grad():
         logits = member(shown[28:])
