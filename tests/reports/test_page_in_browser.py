@@ -48,10 +48,10 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def open_page(tabs: dict[str, Tab], file: Path) -> Iterator[Open]:
-    """open_page(folder) -> the page on it; at the end nothing may have gone wrong in it."""
+    """open_page(folder, *options of the command) -> the page; at the end nothing may have gone wrong in it."""
 
-    def opened(folder: Path, *, screen: str = "window", drawn: bool = True) -> Page:
-        main([str(folder), "--page", str(file)])
+    def opened(folder: Path, *options: str, screen: str = "window", drawn: bool = True) -> Page:
+        main([str(folder), "--page", str(file), *options])
         page = tabs[screen].open(file)
         if drawn:
             expect(page.locator("#size-figure .main-svg").first).to_be_visible()
@@ -576,3 +576,28 @@ def test_a_thousand_runs_open_soon(open_page: Open, outputs: Path) -> None:
     expect(page.locator("#runs-table tbody tr")).to_have_count(100)
     page.get_by_role("button", name="All 1,000").press("Enter")
     expect(page.locator("#runs-table tbody tr")).to_have_count(1000)
+
+
+def test_digit_is_drawn_on_the_page_of_runs(open_page: Open, make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("o/x")
+    page = open_page(tmp_path / "o", "--draw", "smallest")
+    page.get_by_role("link", name="Draw a digit").press("Enter")
+    drawing = page.frame_locator("#draw-frame")
+    expect(drawing.locator("#layers li").last).to_be_visible()
+    drawing.locator("#paper").scroll_into_view_if_needed()
+    box = drawing.locator("#paper").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 140, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 140, box["y"] + 230, steps=5)
+    page.mouse.up()
+    expect(drawing.locator("#answer")).to_contain_text("This is a 1")
+    scrolls = "() => document.documentElement.scrollHeight > innerHeight"
+    assert not page.frames[-1].evaluate(scrolls), "the frame is as high as its page"
+
+
+def test_page_without_a_network_has_no_drawing(open_page: Open, make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("o/x")
+    page = open_page(tmp_path / "o")
+    expect(page.locator("#draw")).to_be_hidden()
+    expect(page.locator("#draw-link")).to_be_hidden()
