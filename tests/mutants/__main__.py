@@ -22,8 +22,9 @@ from tests.mutants.in_model import FAULTS as IN_MODEL
 from tests.mutants.in_reports import FAULTS as IN_REPORTS
 from tests.mutants.in_search import FAULTS as IN_SEARCH
 from tests.mutants.in_training import FAULTS as IN_TRAINING
+from tests.mutants.in_use import FAULTS as IN_USE
 
-FAULTS = (*IN_TRAINING, *IN_DATA, *IN_MODEL, *IN_REPORTS, *IN_SEARCH)
+FAULTS = (*IN_TRAINING, *IN_DATA, *IN_MODEL, *IN_REPORTS, *IN_SEARCH, *IN_USE)
 ROOT = Path(__file__).parents[2]
 COMPILED = "mnist_compact/models"  # Numba caches its kernels on disk, one file for each function
 TIMEOUT_S = 900  # for one fault, so that a fault that makes the tests hang is detected too
