@@ -40,7 +40,10 @@ from mnist_compact.search import worker_pool
 # A grid, a search or a confirmation starts processes.
 STARTS_PROCESSES = re.compile(r"mnist_compact -m |mnist_compact\.confirm |\bconfirm\(|\brank\(")
 # Pages with several searches or grids one after another, for which the gate has no time.
-LONG = {"docs/how-to/continue-and-repair.md", "docs/how-to/search.md"}
+LONG = {
+    f"docs/how-to/{name}.md"
+    for name in ("compose-and-add-a-model", "confirm-and-compare", "continue-and-repair", "search")
+}
 CONSOLE = "console"
 
 

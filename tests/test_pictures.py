@@ -41,6 +41,7 @@ def test_digests_change_with_a_record_and_not_with_texts(tmp_path):
     assert pictures.digests_of_sources(tmp_path) != after
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_page_pictures_are_drawn(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)

@@ -93,6 +93,7 @@ def test_option_that_only_prints_fails_without_output(tmp_path, option):
     assert done.stderr == "mnist_compact: standard output could not be written to (No space left on device)\n"
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @HAS_FULL_DEVICE
 def test_run_with_full_output_completes(tmp_path):

@@ -476,6 +476,7 @@ def test_read_idx_refuses_a_damaged_header(content: bytes, fault: str, tmp_path:
 # The real files
 
 
+@pytest.mark.slow  # the gate fetches the files into an empty folder, too
 @pytest.mark.mnist
 def test_the_real_files_come_from_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     found = obtain(str(tmp_path))
