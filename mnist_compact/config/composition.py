@@ -1,5 +1,6 @@
 """Composition of run configurations from conf/ in Python, as on the command line."""
 
+from functools import cache
 from typing import Any
 
 from mnist_compact.common.errors import ConfigError
@@ -30,9 +31,8 @@ def _composition(overrides: tuple[str, ...]) -> tuple[RunConfig, dict[str, Any]]
     from omegaconf.errors import OmegaConfBaseException
 
     from mnist_compact.config.error_messages import check_options, explain
-    from mnist_compact.config.registration import register
 
-    register()
+    _register_once()
     previous = GlobalHydra.instance().hydra  # that of a running application
     GlobalHydra.instance().clear()
     try:
@@ -49,3 +49,10 @@ def _composition(overrides: tuple[str, ...]) -> tuple[RunConfig, dict[str, Any]]
     finally:
         GlobalHydra.instance().hydra = previous
     return run, choices
+
+
+@cache
+def _register_once() -> None:
+    from mnist_compact.config.registration import register
+
+    register()

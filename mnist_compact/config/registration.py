@@ -1,14 +1,11 @@
 """Register with Hydra everything that conf/config.yaml refers to."""
 
-from functools import cache
-
 from hydra.core.config_store import ConfigStore
 from hydra_plugins.hydra_optuna_sweeper.config import TPESamplerConfig
 
 
-@cache
 def register() -> None:
-    """Register the schemas, the sweeper's options and the search questions in sweeps/, once per process."""
+    """Register the schemas, the sweeper's options and the search questions in sweeps/."""
     from hydra.core.plugins import Plugins
 
     from mnist_compact.config import experiment_defaults, schema
