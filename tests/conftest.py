@@ -1,4 +1,4 @@
-"""Shared ways to get a configuration and to look on at a run."""
+"""Shared fixtures: configurations, recorded callbacks and commands of the program."""
 
 import gc
 import os
@@ -22,7 +22,7 @@ from mnist_compact.config.conversion import to_run_config
 from mnist_compact.config.registration import register
 from mnist_compact.config.schema import GROUPS, RunConfig, configuration_folder
 
-# Tests run side by side: a process on all cores would wait for the others in every step.
+# Tests run in parallel: a process that uses all cores would wait for the others in every step.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # pytest in the background of a shell without job control
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -61,7 +61,7 @@ def configure() -> Iterator[Configure]:
 
 
 class RecordingCallback:
-    """Watches a run in silence; `at_step` may act within an epoch."""
+    """Record the events of a run; `at_step` may act within an epoch."""
 
     def __init__(self, at_step: Callable[[Any], None] = lambda view: None) -> None:
         self.at_step = at_step
@@ -71,8 +71,8 @@ class RecordingCallback:
 
     def on_message(self, message: str) -> None: ...
 
-    def on_run_start(self, *told: Any) -> None:
-        self.begun.append(told)
+    def on_run_start(self, *arguments: Any) -> None:
+        self.begun.append(arguments)
 
     def on_step_end(self, view: Any) -> None:
         self.at_step(view)
@@ -106,7 +106,7 @@ def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 def type_in(
     no_plots: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[Any, str, str]]:
-    """Type a line of the program in an empty folder: its exit code, and what it says on stdout and stderr."""
+    """Run a command of the program in an empty folder; return its exit status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
     def typed(*arguments: str) -> tuple[Any, str, str]:
@@ -121,7 +121,7 @@ def type_in(
             status = end.code
         finally:
             GlobalHydra.instance().hydra, HydraConfig.instance().cfg = before, config
-        said = capsys.readouterr()
-        return status, said.out, said.err
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
 
     return typed

@@ -1,4 +1,4 @@
-"""Caches for what libraries do again in almost every test: Hydra merges the same files, Alembic imports its scripts."""
+"""Caches for work that libraries repeat in almost every test: Hydra merges files, and Alembic imports its scripts."""
 
 import io
 import pickle

@@ -1,4 +1,4 @@
-"""What the tests of whole processes share: patience that ends, kills that may come late, no traceback."""
+"""Functions for tests of separate processes: waiting with a timeout, and kills that may come too late."""
 
 import contextlib
 import os
@@ -6,11 +6,11 @@ import signal
 import subprocess
 import time
 
-PATIENCE_S = 300  # of one process; it needs about five, and many times that on a busy machine
+PATIENCE_S = 300  # for one process, which takes about 5 s, and many times that on a busy machine
 
 
 def finish(process):
-    """Wait for it; its outputs and exit code."""
+    """Wait for the process to end; return its outputs and exit code."""
     try:
         stdout, stderr = process.communicate(timeout=PATIENCE_S)
     finally:
@@ -27,7 +27,7 @@ def wait_for(condition, seconds=180):
 
 
 def kill(pids):
-    """With -9; how many that hit, for some may just have ended by themselves."""
+    """Send SIGKILL; return how many processes were still alive."""
     hit = 0
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""The program as people and their shells meet it: whole processes, some of them killed."""
+"""The program in separate processes, as users and shells start it; some are killed."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ ENVIRONMENT = {
 
 SMALL = ("data=synthetic", "data.train_images=256", "train.epochs=2", "machine.threads=1")
 TINY = ("data=synthetic", "data.train_images=64", "train.batch_size=32", "train.epochs=1", "machine.threads=1")
-# Everything on that has a state which a continuation could lose.
+# Every feature with state that a resumed run could lose.
 STATEFUL = (
     "data=synthetic",
     "data.train_images=512",
@@ -45,7 +45,7 @@ STATEFUL = (
     "augment.ease_off_epochs=2",
     "optim=adam",
 )
-EPOCHS = 6  # far more than the kills take, on however busy a machine
+EPOCHS = 6  # far more than the kills take, even on a busy machine
 
 
 def start(cwd, *arguments, program=PROGRAM, environment=(), **more):
@@ -66,14 +66,14 @@ def call(cwd, *arguments, **more):
 
 
 def succeed(process):
-    """Finish with exit 0 and a silent stderr: warnings would be there."""
+    """Check for exit status 0 and an empty stderr, where warnings would be printed."""
     done = finish(process)
     assert (done.returncode, done.stderr) == (0, "")
     return done
 
 
 def refused(done):
-    """The one message of a refused call."""
+    """The single error message of a refused call."""
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("mnist_compact: ")
     assert done.stderr.count("mnist_compact: ") == 1
@@ -85,13 +85,13 @@ def record(folder):
 
 
 def metrics(folder):
-    """Rows of metrics.csv without the column that a clock wrote."""
+    """Rows of metrics.csv without the column of times."""
     with (folder / "metrics.csv").open(newline="") as file:
         return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
 
 
 def weights(folder):
-    """Name to bytes. Names with a dot in front are what a killed process was writing."""
+    """Contents by name. Names that start with a dot are files that a killed process was writing."""
     return {path.name: path.read_bytes() for path in (folder / "weights").iterdir() if path.name[0] != "."}
 
 
@@ -115,7 +115,7 @@ def single(tmp_path_factory):
     return cwd, folder, done.stdout
 
 
-def test_a_run_leaves_its_folder(single):
+def test_run_writes_its_folder(single):
     cwd, folder, _ = single
     assert re.fullmatch(r"outputs/runs/\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d_m3_adam_seed0_[0-9a-f]{6}", folder.as_posix())
     files = {path.relative_to(cwd / folder).as_posix() for path in (cwd / folder).rglob("*") if path.is_file()}
@@ -156,7 +156,7 @@ def test_without_a_terminal_only_complete_lines_are_printed(single):
 
 
 @pytest.mark.slow
-def test_runs_started_at_the_same_moment_have_folders_of_their_own_and_equal_weights(tmp_path):
+def test_concurrent_runs_have_separate_folders_and_equal_weights(tmp_path):
     for process in [start(tmp_path, *TINY), start(tmp_path, *TINY)]:
         succeed(process)
     first, second = (tmp_path / folder for folder in run_folders(tmp_path))
@@ -179,14 +179,14 @@ def test_diverged_run_is_reported(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_grid_lies_in_one_folder_and_ends_with_a_comparison(tmp_path):
+def test_grid_has_one_folder_and_ends_with_a_comparison(tmp_path):
     stdout = succeed(start(tmp_path, "-m", *TINY, "model=m1,m3", "seed=0")).stdout
     (grid,) = tmp_path.glob("outputs/grids/*/*")
     runs = [path.name for path in sorted(grid.iterdir()) if path.is_dir()]
     assert runs == ["0_m1_adam_seed0", "1_m3_adam_seed0"]
     assert [record(grid / run)["status"] for run in runs] == ["completed"] * 2
     assert len(run_folders(tmp_path)) == 2
-    lines = [line for line in stdout.splitlines() if not line.startswith("model=")]  # progress of a slow machine
+    lines = [line for line in stdout.splitlines() if not line.startswith("model=")]  # progress lines on a slow machine
     ended, table = lines[:2], lines[2:]
     assert sorted(re.sub(r"  +.*", "", line) for line in ended) == ["1/2", "2/2"]
     assert table[-1] == f"2 runs in {grid.relative_to(tmp_path)}"
@@ -195,7 +195,7 @@ def test_a_grid_lies_in_one_folder_and_ends_with_a_comparison(tmp_path):
         assert parameters in row, stdout
 
 
-# Refusals: nothing is left behind
+# Refused commands leave no files
 
 
 REFUSED = {
@@ -222,18 +222,18 @@ IN_GATE = {"unknown key"}  # the others are tested within one process by cli/tes
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "expected"),
     [pytest.param(*case, id=name, marks=[] if name in IN_GATE else pytest.mark.slow) for name, case in REFUSED.items()],
 )
-def test_bad_input_is_refused_in_one_line(tmp_path, overrides, told):
+def test_invalid_input_is_refused_in_one_line(tmp_path, overrides, expected):
     message = refused(call(tmp_path, *SMALL, *overrides))
     assert "\n" not in message
-    assert [words for words in told if words not in message] == [], message
+    assert [words for words in expected if words not in message] == [], message
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow
-def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+def test_unwritable_folder_is_refused(tmp_path):
     (tmp_path / "file").write_text("in the way")
     message = refused(call(tmp_path, *TINY, "hydra.run.dir=file/run"))
     assert message == "file/run: Not a directory"
@@ -251,25 +251,25 @@ def test_folder_with_a_run_is_not_overwritten(single):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "expected"),
     [
         (["model.dropout=1.5", "optim.lr=-1"], ["model.dropout must be", "optim.lr must be"]),
         (["model.layers.conv4.width=200", "train.epochs=16"], ["budget.parameters_below must", "train.epochs must be"]),
     ],
     ids=["settings", "budget"],
 )
-def test_two_faults_are_named_at_once(tmp_path, overrides, told):
+def test_two_errors_are_reported_together(tmp_path, overrides, expected):
     message = refused(call(tmp_path, *SMALL, *overrides))
-    for line, words in zip(message.splitlines(), told, strict=True):
+    for line, words in zip(message.splitlines(), expected, strict=True):
         assert line.startswith(words)
     assert list(tmp_path.iterdir()) == []
 
 
-# Looking, without running
+# Commands that do not train
 
 
 def imported_by(cwd, *arguments):
-    """What a call prints, and which of the slow imports it did."""
+    """The output of a call, and which slow libraries it imported."""
     code = (
         "import sys\n"
         "from mnist_compact.cli.train import main\n"
@@ -283,7 +283,7 @@ def imported_by(cwd, *arguments):
     return done.stdout, done.stderr.split()
 
 
-def test_help_explains_every_group_and_imports_nothing_slow(tmp_path):
+def test_help_explains_every_group_without_slow_imports(tmp_path):
     from mnist_compact.cli.train import ABOUT_GROUPS
 
     stdout, slow = imported_by(tmp_path, "--help")
@@ -296,7 +296,7 @@ def test_help_explains_every_group_and_imports_nothing_slow(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_configuration_is_shown_and_nothing_slow_imported(tmp_path):
+def test_configuration_is_shown_without_slow_imports(tmp_path):
     stdout, slow = imported_by(tmp_path, "--cfg", "job", "optim.lr=0.025")
     assert slow == []
     config = yaml.safe_load(stdout)
@@ -309,7 +309,7 @@ def test_the_configuration_is_shown_and_nothing_slow_imported(tmp_path):
 
 
 def test_planning_does_not_import_the_compiler(tmp_path):
-    """torch's, half a second in every process that checks a configuration before it trains."""
+    """Importing torch's compiler takes half a second in every process that checks a configuration before training."""
     code = (
         "import sys\n"
         "from mnist_compact import compose\n"
@@ -355,7 +355,7 @@ def wait_for(condition, process):
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert process.poll() is None, "the process ended before the moment to kill it"
-        assert time.monotonic() < deadline, "the moment to kill it never came"
+        assert time.monotonic() < deadline, "the condition for the kill never became true"
         time.sleep(0.002)
 
 
@@ -391,15 +391,15 @@ def assert_same_run(folder, whole):
     assert {"curves.png", "confusion.png", "mistakes.png"} <= {path.name for path in folder.iterdir()}
 
 
-# After an epoch gained; again and again, beginning before the first is, some of them within the first done anew.
+# Once after a complete epoch, and repeatedly, starting before the first epoch is complete.
 @pytest.mark.parametrize(
     "moments",
     [
         pytest.param([epochs_done], id="once"),
-        pytest.param([rewritten, *(epochs_done, rewritten) * 3], id="again and again", marks=pytest.mark.slow),
+        pytest.param([rewritten, *(epochs_done, rewritten) * 3], id="repeatedly", marks=pytest.mark.slow),
     ],
 )
-def test_a_run_that_was_killed_ends_as_if_never_killed(whole, tmp_path, moments):
+def test_killed_run_ends_like_an_uninterrupted_one(whole, tmp_path, moments):
     folder, line, chance = tmp_path / "run", [*STATEFUL, "hydra.run.dir=run"], random.Random(0)
     for read in moments:
         before = read(folder)
@@ -420,7 +420,7 @@ def test_a_run_that_was_killed_ends_as_if_never_killed(whole, tmp_path, moments)
 @pytest.mark.slow
 def test_ctrl_c_keeps_finished_epochs_and_prints_the_resume_command(whole, tmp_path):
     folder = tmp_path / "run"
-    # A shell that started the tests in the background has told its children to ignore SIGINT.
+    # A shell that started the tests in the background makes its children ignore SIGINT.
     process = start(
         tmp_path,
         *STATEFUL,
@@ -441,7 +441,7 @@ def test_ctrl_c_keeps_finished_epochs_and_prints_the_resume_command(whole, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         (["optim.lr=0.1"], "resume accepts only train.epochs (increased) and machine.*, got optim.lr"),
         (
@@ -452,9 +452,9 @@ def test_ctrl_c_keeps_finished_epochs_and_prints_the_resume_command(whole, tmp_p
         (["train.epochs=more"], "train.epochs must be a whole number, got 'more'"),
     ],
 )
-def test_resume_refuses_other_changes(whole, arguments, told):
+def test_resume_refuses_other_changes(whole, arguments, expected):
     before = tree(whole)
-    assert refused(call(whole.parent, f"resume={whole.name}", *arguments)) == told
+    assert refused(call(whole.parent, f"resume={whole.name}", *arguments)) == expected
     assert tree(whole) == before
 
 

@@ -1,4 +1,4 @@
-"""One contract for every option of every group: it composes, names itself, trains a step, and survives its record."""
+"""Every option of every group composes, stores its name, trains a step, and can be restored from its record."""
 
 import itertools
 import json
@@ -27,7 +27,7 @@ ALL = [(group, option) for group, options in OPTIONS.items() for option in optio
 
 
 def is_offline(group, option):
-    """Real images are for the tests marked mnist."""
+    """Return whether an option needs no real images, which only the tests with the marker mnist use."""
     defaults = yaml.safe_load((configuration_folder() / group / f"{option}.yaml").read_text())["defaults"]
     if group == "experiment":
         return not any("override /data" in default for default in defaults)
@@ -35,7 +35,7 @@ def is_offline(group, option):
     return group != "data" or DATA[kind].role == "synthetic"
 
 
-PAIRED = ("model", "optim", "scheduler", "augment")  # whose options train in every pair of two
+PAIRED = ("model", "optim", "scheduler", "augment")  # groups whose options are trained in every pair
 OFFLINE = [pair for pair in ALL if is_offline(*pair)]
 
 
@@ -51,7 +51,7 @@ def test_every_group_has_options_and_is_explained_in_help():
 
 
 def its_epochs(group):
-    """An experiment's recipe may be laid out over its epochs, the mission's 15."""
+    """An experiment may require its own number of epochs, which is up to 15."""
     return ("train.epochs=15",) if group == "experiment" else ()
 
 
@@ -91,10 +91,10 @@ def as_typed(default):
 
 
 @pytest.mark.parametrize(("group", "option"), [pair for pair in ALL if pair[0] != "experiment"])
-def test_an_option_restates_no_default(group, option):
+def test_option_does_not_restate_defaults(group, option):
     stated = yaml.safe_load((configuration_folder() / group / f"{option}.yaml").read_text())
     kind = stated.pop("defaults")[0].rpartition("/")[2].partition("@")[0]
-    if kind in GROUPS[group]:  # else it builds on another option, and changes what stands there
+    if kind in GROUPS[group]:  # otherwise it is based on another option and changes its values
         defaults = {each.name: as_typed(each.default) for each in fields(GROUPS[group][kind])}
         assert [key for key, value in stated.items() if defaults[key] == value] == []
 
@@ -109,17 +109,17 @@ def test_option_trains(configure, recording_callback, tmp_path, group, option):
 
 
 def pairwise(*factors):
-    """The products of the factors, thinned so that every pair of values of two factors is there at least once."""
-    wanted = {
+    """Combinations of the factors in which every pair of values of two factors occurs at least once."""
+    missing = {
         ((i, a), (j, b))
         for (i, first), (j, second) in itertools.combinations(enumerate(factors), 2)
         for a in first
         for b in second
     }
     chosen = []
-    while wanted:
-        best = max(itertools.product(*factors), key=lambda row: len(pairs_of(row) & wanted))
-        wanted -= pairs_of(best)
+    while missing:
+        best = max(itertools.product(*factors), key=lambda row: len(pairs_of(row) & missing))
+        missing -= pairs_of(best)
         chosen.append(best)
     return chosen
 

@@ -160,8 +160,8 @@ def run(command):
 def shows(printed, expected):
     """Whether the shown lines are a part of what was printed, spaces at their ends aside."""
     lines = [line.rstrip() for line in printed.splitlines()]
-    wanted = "\n".join(line.rstrip() for line in expected.strip("\n").splitlines())
-    pattern = ".*".join(re.escape(part) for part in wanted.split("…"))
+    shown = "\n".join(line.rstrip() for line in expected.strip("\n").splitlines())
+    pattern = ".*".join(re.escape(part) for part in shown.split("…"))
     return re.search(pattern, "\n".join(lines), re.DOTALL) is not None
 
 

@@ -1,4 +1,4 @@
-"""On the real images, fetched on first use."""
+"""Tests with the real images, which are fetched on first use."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from mnist_compact.runs.trainer import run
 
 pytestmark = pytest.mark.mnist
 
-# Three layers with a small first map, which need a fraction of the operations of m3.
+# Three layers with a small first feature map, which need far fewer operations than m3.
 SMALL = (
     "model=compact",
     "model.layers.conv1.stride=2",
@@ -26,7 +26,7 @@ def test_mnist_has_its_published_counts():
 
 
 def test_holdout_reads_no_test_image(tmp_path):
-    """In a folder that has only the training files, and where nothing could be fetched."""
+    """The folder has only the training files, and no file can be fetched."""
     from mnist_compact.data.files import TRAINING_FILES, obtain
 
     for name, path in obtain(None, TRAINING_FILES).items():
@@ -39,7 +39,7 @@ def test_holdout_reads_no_test_image(tmp_path):
     assert data.train.images.long().sum() + data.evaluation.images.long().sum() == whole.train.images.long().sum()
 
 
-def test_a_part_of_the_others_can_be_trained_on():
+def test_part_of_the_remaining_images_can_be_trained_on():
     whole, part = (HoldoutConfig(name="holdout", train_images=count).load(print) for count in (0, 6_000))
     assert torch.equal(part.evaluation.images, whole.evaluation.images)
     assert part.train.labels.bincount().tolist() == [600] * 10

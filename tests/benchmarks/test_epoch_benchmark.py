@@ -1,4 +1,4 @@
-"""What `python -m benchmarks.epoch` makes of its samples, by hand calculation."""
+"""The results of `python -m benchmarks.epoch` agree with a calculation by hand."""
 
 import pytest
 
@@ -26,7 +26,7 @@ SAMPLES = {
 }
 
 
-def test_ratios_are_of_a_round_and_the_faster_kind_counts():
+def test_ratios_are_per_round_and_the_faster_kind_counts():
     table, shares = summarise(SAMPLES)
     assert table["m3"]["kinds"] == "2 workers, channels_last"
     assert table["m3"]["reference/ours"].median == pytest.approx(4.5)  # of 4, 5 and 4.5
@@ -37,7 +37,7 @@ def test_ratios_are_of_a_round_and_the_faster_kind_counts():
     assert shares["evaluation"].median == pytest.approx(7)  # % of an epoch of 469 steps: of 5, 10 and 7
 
 
-def test_a_limit_that_is_missed_shows_in_the_exit_status(capsys):
+def test_exceeded_limit_sets_the_exit_status(capsys):
     limits = musts(*summarise(SAMPLES), RunMemory(first=500.0, later=280.0))
     assert [must.name for must in limits if not must.kept] == ["evaluation of 10,000 images, % of a training epoch"]
     assert verdict(limits, check=False) == 0

@@ -1,4 +1,4 @@
-"""The replays of `benchmarks.search` by hand: what is simulated must come out as on paper. Nothing is trained."""
+"""The replays of `benchmarks.search` agree with a calculation by hand. Nothing is trained."""
 
 import itertools
 import math
@@ -37,7 +37,7 @@ def snapshot(pruner=KEEP_ALL):
 
 
 def dealt(*courses):
-    """Trials go so, in the order they are asked for, whatever is proposed; those after hopelessly, for ever."""
+    """Trials have these curves in the order of their proposals; all later trials are long and have a low score."""
     deck = itertools.chain(courses, itertools.repeat(Course(100.0, (0.0, 0.0))))
     return lambda overrides: next(deck)
 
@@ -49,13 +49,13 @@ UNEVEN = (Course(1.0, (0.6, 0.7)), Course(3.5, (0.6, 0.8)), Course(1.0, (0.6, 0.
 @pytest.mark.parametrize(
     ("score", "cost"),
     [
-        (0.7, Cost(2, 2.0)),  # trial 0 at 2.0; trial 1 has not ended an epoch
+        (0.7, Cost(2, 2.0)),  # trial 0 at 2.0, when trial 1 has not finished an epoch
         (0.75, Cost(4, 7.0)),  # trial 1 at 7.0
-        (0.9, Cost(8, 9.0)),  # trials 2 and 3 begin at 7.0 only, and end together
+        (0.9, Cost(8, 9.0)),  # trials 2 and 3 start only at 7.0, and end together
         (0.91, None),
     ],
 )
-def test_with_a_barrier_a_batch_waits_for_its_slowest_trial(score, cost):
+def test_batch_with_a_barrier_waits_for_its_slowest_trial(score, cost):
     played = with_barrier(snapshot(), dealt(*UNEVEN), seed=0, workers=2, trials=4)
     assert played.until(score) == cost
     assert (played.best_of(2), played.best_of(4), played.trials, len(played.epoch_ends)) == (0.8, 0.9, 4, 8)
@@ -65,7 +65,10 @@ def test_with_a_barrier_a_batch_waits_for_its_slowest_trial(score, cost):
     ("score", "cost"),
     [
         (0.7, Cost(2, 2.0)),
-        (0.75, Cost(7, 6.0)),  # trials 0, 2 and 3 one after another, and one epoch of trial 1, whose 0.8 comes later
+        (
+            0.75,
+            Cost(7, 6.0),
+        ),  # trials 0, 2 and 3 one after another, and one epoch of trial 1, whose 0.8 is reported later
         (0.9, Cost(7, 6.0)),
         (0.91, None),
     ],
@@ -75,7 +78,7 @@ def test_worker_does_not_wait_for_others(score, cost):
     assert played.until(score) == cost
 
 
-def test_a_search_ends_with_the_trial_that_reaches_the_target():
+def test_search_ends_with_the_trial_that_reaches_the_target():
     played = without_barrier(snapshot(), dealt(*UNEVEN), seed=0, workers=2, target=0.9, most_epochs=1000)
     assert (played.until(0.9), played.trials) == (Cost(7, 6.0), 4)
 
@@ -83,22 +86,22 @@ def test_a_search_ends_with_the_trial_that_reaches_the_target():
 def test_pruned_trial_costs_its_epochs_and_frees_its_worker():
     poor, late = Course(1.0, (0.4, 0.95, 0.95)), Course(1.0, (0.6, 0.6, 0.3))
     good = Course(1.0, (0.6, 0.6, 0.9))
-    told = {"seed": 0, "workers": 1, "target": 0.9, "most_epochs": 100}
-    played = without_barrier(snapshot(ABOVE_HALF), dealt(poor, late, good), **told)
+    options = {"seed": 0, "workers": 1, "target": 0.9, "most_epochs": 100}
+    played = without_barrier(snapshot(ABOVE_HALF), dealt(poor, late, good), **options)
     assert played.until(0.9) == Cost(1 + 3 + 3, 7.0)
     assert [done.score for done in played.completed] == [0.3, 0.9], "the last epoch of a trial is none to prune after"
-    kept = without_barrier(snapshot(), dealt(poor, late, good), **told)
+    kept = without_barrier(snapshot(), dealt(poor, late, good), **options)
     assert kept.until(0.9) == Cost(3, 3.0), "whose 0.95 counts only as it was trained to its end"
 
 
-def test_a_search_without_success_ends_at_its_bound():
+def test_search_without_success_ends_at_its_limit():
     played = without_barrier(snapshot(), dealt(), seed=0, workers=2, target=0.5, most_epochs=21)
     assert len(played.epoch_ends) == 21
     assert played.until(0.5) is None
 
 
 class Spy(optuna.samplers.RandomSampler):
-    """Notes of every trial how many were known then, in each state."""
+    """Record for every trial how many trials were known in each state."""
 
     seen: list[tuple[int, int, int]]
 
@@ -108,7 +111,7 @@ class Spy(optuna.samplers.RandomSampler):
         return {}
 
 
-def test_replayed_sampler_has_the_results_of_a_real_one(monkeypatch):
+def test_replayed_sampler_sees_the_results_of_a_real_search(monkeypatch):
     Spy.seen = []
     monkeypatch.setattr(replay, "sampler_of", lambda snapshot, seed: Spy(seed=0))
     with_barrier(snapshot(), dealt(*UNEVEN), seed=0, workers=2, trials=4)
@@ -119,7 +122,7 @@ def test_replayed_sampler_has_the_results_of_a_real_one(monkeypatch):
     assert Spy.seen == [(0, 0, 1), (0, 0, 2), (1, 0, 2), (2, 0, 2), (2, 1, 2), (3, 1, 2)]
 
 
-def test_a_replay_depends_on_its_seed_alone():
+def test_replay_depends_only_on_its_seed():
     quieten()
     question = SearchQuestion.read()
     study = question.snapshot(sampler="tpe_joint", pruner="hyperband")
@@ -129,7 +132,9 @@ def test_a_replay_depends_on_its_seed_alone():
 
         def play(overrides):
             given.append(tuple(overrides))
-            return Course(1.0, tuple(epoch / len(given) for epoch in range(1, 16)))  # each worse than the last: pruned
+            return Course(
+                1.0, tuple(epoch / len(given) for epoch in range(1, 16))
+            )  # each is worse than the previous one and is pruned
 
         without_barrier(study, play, seed=seed, workers=2, target=99.0, most_epochs=150)
         return given
@@ -138,10 +143,10 @@ def test_a_replay_depends_on_its_seed_alone():
     assert proposals(0)[:2] != proposals(1)[:2]
 
 
-# The question and its curves
+# The search and its curves
 
 
-def test_the_question_is_one_grid_of_networks_within_the_budget(configure):
+def test_search_is_one_grid_of_networks_within_the_budget(configure):
     question = SearchQuestion.read()
     assert {axis.key: axis.levels for axis in question.axes} == {
         "optim": ("sgd", "adamw"),
@@ -154,11 +159,11 @@ def test_the_question_is_one_grid_of_networks_within_the_budget(configure):
     assert len(set(points)) == 270
     for point in (points[0], points[-1]):
         assert question.nearest(question.overrides_of(point), points) == point
-        check(configure(*question.overrides, *question.overrides_of(point)))  # raises for what is over budget
+        check(configure(*question.overrides, *question.overrides_of(point)))  # raises for networks over the budget
 
 
-def test_a_proposal_is_played_at_the_nearest_point():
-    proposed = ("adamw", 0.0079, 6, 64, 0.151)  # on log scales 0.0079 lies nearer to 0.004, and 6 to 8
+def test_proposal_is_replayed_at_the_nearest_point():
+    proposed = ("adamw", 0.0079, 6, 64, 0.151)  # on a logarithmic scale 0.0079 is nearer to 0.004, and 6 is nearer to 8
     question = SearchQuestion.read()
     points = set(question.grid())
     assert question.nearest(question.overrides_of(proposed), points) == ("adamw", 0.004, 8, 64, 0.2)
@@ -167,7 +172,7 @@ def test_a_proposal_is_played_at_the_nearest_point():
     assert question.nearest(question.overrides_of(proposed), points) == ("adamw", 0.016, 8, 64, 0.2)
 
 
-def test_no_curve_is_played_twice():
+def test_no_curve_is_replayed_twice():
     question = SearchQuestion.read()
     curves = {point: Curve(2430, (float(number),), (1.0,)) for number, point in enumerate(question.grid())}
     contest = Contest(Curves(question, {}, curves), {}, {}, workers=2)
@@ -179,10 +184,10 @@ def test_no_curve_is_played_twice():
     assert contest.deal()(line).accuracies[0] == 0, "a new replay begins anew"
 
 
-def test_a_search_ends_when_nothing_is_left():
+def test_search_ends_when_all_curves_are_used():
     deck = iter(UNEVEN)
-    told = {"seed": 0, "workers": 2, "target": 1.0, "most_epochs": 1000}
-    played = without_barrier(snapshot(), lambda overrides: next(deck, None), **told)
+    options = {"seed": 0, "workers": 2, "target": 1.0, "most_epochs": 1000}
+    played = without_barrier(snapshot(), lambda overrides: next(deck, None), **options)
     assert len(played.epoch_ends) == 8
     assert played.until(1.0) is None
 
@@ -205,7 +210,7 @@ def test_pruners_are_options_or_classes_with_settings():
         pruner_overrides("SuccessiveHalvingPruner:min_resource=3")
 
 
-def test_branches_take_the_rate_over_and_stay_on_the_grid():
+def test_branches_keep_the_rate_and_stay_on_the_grid():
     question = SearchQuestion.read()
     flat, branched = (space_of(question.snapshot(sampler="tpe", branched=given)) for given in (False, True))
     assert flat.keys() == branched.keys()
@@ -216,7 +221,7 @@ def test_branches_take_the_rate_over_and_stay_on_the_grid():
         assert {rate.distribution.low, rate.distribution.high} <= set(levels)
 
 
-def test_curves_come_back_and_those_of_another_question_are_refused(tmp_path):
+def test_curves_are_restored_and_those_of_others_refused(tmp_path):
     question = SearchQuestion.read()
     points = list(question.grid())
     curve = Curve(2430, (90.125, 97.5), (1.5, 9.0, 1.25))
@@ -234,10 +239,10 @@ def test_curves_come_back_and_those_of_another_question_are_refused(tmp_path):
         Curves.read(tmp_path / "none.csv", question)
 
 
-# Summing up
+# Summary
 
 
-def test_a_contender_that_never_got_there_counts_as_infinite():
+def test_contender_that_misses_the_target_counts_as_infinite():
     stock = [Cost(100, 50.0)] * 3
     costs = {STOCK: stock, "ours": [Cost(50, 10.0), Cost(75, 20.0), None]}
     ours = ContenderResult.of("ours", costs)
@@ -247,7 +252,7 @@ def test_a_contender_that_never_got_there_counts_as_infinite():
     assert ContenderResult.of(STOCK, costs).seconds_ratio.median == 1
 
 
-def test_an_interval_is_that_of_the_ratio_of_medians():
+def test_interval_is_that_of_the_ratio_of_medians():
     spread = ratio_of_medians(range(1, 101), [2.0] * 100)
     # The exact interval of a median, from order statistics 40 and 61 of 100, over 2.
     low, high = pytest.approx(20, abs=1), pytest.approx(30.5, abs=1)

@@ -1,4 +1,4 @@
-"""Callbacks of runs: TensorBoard, MLflow and those of users, however a run is started or continued."""
+"""Callbacks of runs: TensorBoard, MLflow and user callbacks, for every way to start or continue a run."""
 
 import csv
 import json
@@ -74,7 +74,7 @@ def test_tensorboard_shows_the_metrics(configure, recording_callback, tmp_path):
     assert {"loss/synthetic", "seconds"} <= set(shown)
 
 
-def test_a_continued_run_shows_every_epoch_once(configure, recording_callback, tmp_path):
+def test_continued_run_shows_every_epoch_once(configure, recording_callback, tmp_path):
     def cut_off(score, network):
         if score.epoch == 2:
             raise KeyboardInterrupt
@@ -88,7 +88,7 @@ def test_a_continued_run_shows_every_epoch_once(configure, recording_callback, t
 
 
 def test_tensorboard_shows_epochs_once_after_a_damaged_checkpoint(configure, recording_callback, tmp_path):
-    """The run continues from the checkpoint before, so that an epoch is trained and reported twice."""
+    """The run continues from the previous checkpoint, so that an epoch is trained and reported twice."""
 
     def cut_off(score, network):
         if score.epoch == 4:
@@ -116,18 +116,18 @@ def chosen(*words):
     return callbacks_of(compose("config", overrides=["hydra/help=default", *words]))
 
 
-HEARING = f"{__name__}.Hearing"
+RECORDER = f"{__name__}.EventRecorder"
 
 
 @pytest.mark.usefixtures("configure")
 def test_options_of_callbacks_merge_with_own_ones(monkeypatch):
     monkeypatch.setattr("mnist_compact.callbacks.config.check_installed", lambda *_, **__: None)  # MLflow is an extra
     assert chosen() == chosen("callbacks=none") == {}
-    words = ("callbacks=[tensorboard,mlflow]", "callbacks.mlflow.experiment=probe", f"+callbacks.mine.path={HEARING}")
+    words = ("callbacks=[tensorboard,mlflow]", "callbacks.mlflow.experiment=probe", f"+callbacks.mine.path={RECORDER}")
     assert chosen(*words, "+callbacks.mine.arguments.places=3") == {
         "tensorboard": TensorBoardConfig(),
         "mlflow": MLflowConfig(experiment="probe"),
-        "mine": CustomConfig(path=HEARING, arguments={"places": 3}),
+        "mine": CustomConfig(path=RECORDER, arguments={"places": 3}),
     }
 
 
@@ -142,8 +142,8 @@ def test_options_of_callbacks_merge_with_own_ones(monkeypatch):
         (".path=os.A", "callbacks.own.path must be a class that can be imported, got os.A (module 'os' has no"),
         (".path=os.environ", "callbacks.own.path must be a subclass of mnist_compact.Callback, got os.environ"),
         (
-            f".path={HEARING} +callbacks.own.arguments.y=1",
-            f"callbacks.own.arguments must fit {HEARING}, got {{'y': 1}} (got an unexpected keyword argument 'y')",
+            f".path={RECORDER} +callbacks.own.arguments.y=1",
+            f"callbacks.own.arguments must fit {RECORDER}, got {{'y': 1}} (got an unexpected keyword argument 'y')",
         ),
         (".path=A +callbacks.b.path=B", "got 'A'\ncallbacks.b.path must be of the form <module>.<class>, got 'B'"),
     ],
@@ -201,7 +201,7 @@ def epoch_log(tmp_path, monkeypatch):
 OWN = "+callbacks.log.path=epoch_log.EpochLog"
 
 
-def test_documented_callback_is_the_docstrings():
+def test_documented_callback_agrees_with_the_docstring():
     own = documented()[0]
     assert len(own.splitlines()) == 10
     assert textwrap.indent(own, 12 * " ", lambda line: line.strip()) in Callback.__doc__
@@ -286,17 +286,15 @@ def test_confirmations_have_callbacks(epoch_log, type_in, tmp_path):
 
 @pytest.fixture
 def store(monkeypatch, tmp_path):
-    """MLflow's client of a store of files, which it keeps up for those who ask."""
+    """MLflow's client of a file store, which must be enabled explicitly."""
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     return mlflow.MlflowClient(tracking_uri=(tmp_path / "store").as_uri())
 
 
-@pytest.mark.slow  # to import MLflow takes as long as many tests; and nothing else wants it installed
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # MLflow's word on stores of files
-def test_mlflow_shows_the_settings_the_metrics_and_the_end_once_though_cut_off(
-    configure, recording_callback, store, tmp_path
-):
+@pytest.mark.slow  # importing MLflow takes as long as many tests, and no other test needs it
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # MLflow's warning about file stores
+def test_mlflow_shows_an_interrupted_run_once(configure, recording_callback, store, tmp_path):
     def cut_off(score, network):
         if score.epoch == 2:
             raise KeyboardInterrupt
@@ -319,7 +317,7 @@ def test_mlflow_shows_the_settings_the_metrics_and_the_end_once_though_cut_off(
 
 
 class FakeClient:
-    """MLflow's client in memory, with one run; `log` holds what was asked of it."""
+    """An MLflow client in memory with one run; `log` records the calls."""
 
     log: ClassVar[list] = []
     params: ClassVar[dict] = {}
@@ -382,7 +380,7 @@ def test_mlflow_shows_the_changes_of_a_continuation(configure, recording_callbac
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
-def test_mlflow_shows_a_repeated_epoch_truthfully(configure, recording_callback, mlflow, tmp_path, elsewhere):
+def test_mlflow_shows_the_new_values_of_a_repeated_epoch(configure, recording_callback, mlflow, tmp_path, elsewhere):
     """After a damaged checkpoint, epoch 3 is trained again; on another machine its scores may differ."""
 
     def tracked():
@@ -406,7 +404,7 @@ def test_mlflow_shows_a_repeated_epoch_truthfully(configure, recording_callback,
     assert mlflow.tags == ({"repeated_epochs": "3"} if elsewhere else {})
 
 
-def test_mlflow_hears_of_a_run_that_an_error_ended(configure, recording_callback, mlflow, tmp_path):
+def test_mlflow_records_a_run_that_failed(configure, recording_callback, mlflow, tmp_path):
     def broken(score, network):
         raise RuntimeError("out of memory")
 
@@ -416,14 +414,14 @@ def test_mlflow_hears_of_a_run_that_an_error_ended(configure, recording_callback
     assert mlflow.log[1:] == ["FAILED"]
 
 
-def test_mlflow_limits_set_by_the_user_stay(configure, recording_callback, mlflow, monkeypatch, tmp_path):
+def test_mlflow_limits_of_the_user_are_kept(configure, recording_callback, mlflow, monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
     run(configure("train.epochs=1"), tmp_path, MLflowCallback(tmp_path / "mlflow.json", None, "probe"))
     assert mlflow.log[0] == {**PATIENCE, "MLFLOW_HTTP_REQUEST_TIMEOUT": "60"}
 
 
-@pytest.mark.slow  # to import MLflow takes as long as many tests; and it waits for the server
-def test_dead_mlflow_server_costs_seconds(configure, recording_callback, monkeypatch, tmp_path, capsys):
+@pytest.mark.slow  # importing MLflow takes as long as many tests, and this test waits for the server
+def test_unreachable_mlflow_server_delays_by_seconds_only(configure, recording_callback, monkeypatch, tmp_path, capsys):
     pytest.importorskip("mlflow")
     for name in PATIENCE:
         monkeypatch.delenv(name, raising=False)
@@ -437,21 +435,21 @@ def test_dead_mlflow_server_costs_seconds(configure, recording_callback, monkeyp
         )
     assert record.status == "completed"
     assert "callbacks.mlflow failed, and the run continues without it" in capsys.readouterr().err
-    assert time.monotonic() - began < 60  # of MLflow's own limits: minutes
+    assert time.monotonic() - began < 60  # with MLflow's own limits it would take minutes
 
 
 class Broken(Callback):
-    """Its disk is full from the second epoch on."""
+    """A callback that fails from the second epoch on, as with a full disk."""
 
-    heard = 0
+    calls = 0
 
     def on_epoch_end(self, row, *, new_best):
-        self.heard += 1
+        self.calls += 1
         if row["epoch"] > 1:
             raise OSError("no space left")
 
     def on_run_end(self, record, folder):
-        self.heard += 100
+        self.calls += 100
 
 
 def test_callback_error_never_aborts_a_run(configure, recording_callback, tmp_path, capsys):
@@ -461,7 +459,7 @@ def test_callback_error_never_aborts_a_run(configure, recording_callback, tmp_pa
         tmp_path,
         CallbackList(recording_callback(), SafeCallback("callbacks.broken", broken)),
     )
-    assert (record.status, record.epochs_done, broken.heard) == ("completed", 3, 2)
+    assert (record.status, record.epochs_done, broken.calls) == ("completed", 3, 2)
     assert capsys.readouterr().err == "callbacks.broken failed, and the run continues without it: no space left\n"
 
 
@@ -472,38 +470,38 @@ def test_error_of_own_callback_is_printed_once(configure, recording_callback, tm
     assert capsys.readouterr().err == "callbacks.broken failed, and the run continues without it: no space left\n"
 
 
-class Hearing(Callback):
-    """Notes what it is told of."""
+class EventRecorder(Callback):
+    """Record every event."""
 
     def __init__(self, places=0):
-        self.heard = []
+        self.events = []
 
     def on_message(self, message):
-        self.heard.append("message")
+        self.events.append("message")
 
     def on_run_start(self, info):
-        self.heard.append(f"started {info.settings['model']['name']}")
+        self.events.append(f"started {info.settings['model']['name']}")
 
     def on_step_end(self, view):
-        self.heard.append("on_step_end")
+        self.events.append("on_step_end")
 
     def on_epoch_end(self, row, *, new_best):
-        self.heard.append(f"epoch {row['epoch']}")
+        self.events.append(f"epoch {row['epoch']}")
 
     def on_run_end(self, record, folder):
-        self.heard.append(f"ended {record.status}")
+        self.events.append(f"ended {record.status}")
 
     def close(self):
-        self.heard.append("close")
+        self.events.append("close")
 
 
 def test_safe_callback_forwards_every_event(configure, recording_callback, tmp_path):
-    hearing = Hearing()
-    callbacks = CallbackList(recording_callback(), SafeCallback("callbacks.hearing", hearing))
+    recorder = EventRecorder()
+    callbacks = CallbackList(recording_callback(), SafeCallback("callbacks.recorder", recorder))
     callbacks.on_message("the images are there")
     run(configure("train.epochs=1"), tmp_path, callbacks)
     callbacks.close()
-    assert hearing.heard == [
+    assert recorder.events == [
         *("message", "started m3", "on_step_end", "on_step_end", "on_step_end", "epoch 1"),
         *("ended completed", "close"),
     ]

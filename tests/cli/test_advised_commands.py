@@ -1,7 +1,7 @@
-"""Every command line that documents, help texts and programs advise is accepted as it is printed.
+"""Every command that documents, help texts and the program's output suggest is accepted as it is printed.
 
-The commands are typed in a folder with a run, a grid and the committed studies. Whatever would train or evaluate a
-network is replaced; everything before that is real: parsing, composition, checks, finding what is named.
+The commands run in a folder with a run, a grid and the committed studies. The functions that would train or evaluate
+a network are replaced; parsing, composition, checks and the lookup of runs and studies are real.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ PROGRAMS = {
     "mnist_compact.predict": predict.main,
     "mnist_compact.zoo": __main__.main,
 }
-# Committed studies, and how many of their trials are enough here.
+# Committed studies, and how many of their trials this test needs.
 STUDIES = {"under_8k": 56, "under_8k_2": 3, "smallest_4": 2}
 # These wait for a search, write into the package, or need a database server, an extra, or files and runs of the reader.
 LEFT_OUT = (
@@ -54,11 +54,11 @@ SETTINGS = StoppingCriteria(n_trials=8, target=None, target_trials=1, max_failur
 
 
 class WorkReached(BaseException):
-    """A command has come to the point where a network would be trained or evaluated."""
+    """A command would now train or evaluate a network."""
 
 
 def examples(text):
-    """The indented lines that begin with a command of this project, without their comments."""
+    """The indented lines that start with a command of this project, without their comments."""
     lines = [line.strip() for line in text.splitlines() if re.match(r"  +python -m mnist_compact[. ]", line)]
     return [re.split(r"\s{2,}|\s#", line)[0] for line in lines if "[GROUP=OPTION" not in line]
 
@@ -70,12 +70,12 @@ def fenced(text):
 
 
 def inline(text):
-    """Commands between backticks, which may go over the end of a line."""
+    """Commands between backticks, which may extend over the end of a line."""
     return [" ".join(found.split()) for found in re.findall(r"`(python -m mnist_compact[. ][^`]*)`", text)]
 
 
 def advised(text):
-    """The commands in what a program has printed: each goes to the end of its line."""
+    """The commands in the output of a program: each extends to the end of its line."""
     return re.findall(r"python -m mnist_compact.*", text)
 
 
@@ -93,8 +93,8 @@ def defaults():
     return to_record(compose("optim.lr=0.02", "machine.threads=1"))
 
 
-def leave_run(folder, status=Status.COMPLETED):
-    """A run folder as far as commands look at one: its record and a file of weights that is not read."""
+def write_run(folder, status=Status.COMPLETED):
+    """Write the parts of a run folder that commands check: its record and a weights file that is not read."""
     (folder / "weights").mkdir(parents=True)
     (folder / "weights/last.safetensors").touch()
     score = Score(
@@ -107,9 +107,9 @@ def leave_run(folder, status=Status.COMPLETED):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """The folder in which the commands are typed."""
+    """The folder in which the commands run."""
     place = tmp_path_factory.mktemp("advised")
-    leave_run(place / "outputs/runs/one")
+    write_run(place / "outputs/runs/one")
     shutil.copytree(ROOT / "evidence", place / "evidence")
     for name, trials in STUDIES.items():
         (file,) = ROOT.glob(f"evidence/*/{name}.study.json.gz")
@@ -118,7 +118,7 @@ def place(tmp_path_factory):
         folder.mkdir(parents=True)
         exported["trials"] = [trial | {"intermediate_values": {}} for trial in exported["trials"][:trials]]
         transfer.import_study(exported, RDBStorage(f"sqlite:///{folder}/study.db"), name)
-    leave_run(place / "outputs/sweeps/under_8k/trials/0012")
+    write_run(place / "outputs/sweeps/under_8k/trials/0012")
     # A confirmation to compare with: any twenty seeds on the test images.
     other = Path("evidence/under_8k/confirmations/under_8k_plain")
     folder, confirmation = conduct.prepare(of_experiment("m3_logged"), "test", place / "outputs/confirmations")
@@ -129,13 +129,13 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def accepted(type_in, place, monkeypatch, capsys):
-    """Type a command up to where work would begin, and see that it is accepted."""
+    """Run a command until training or evaluation would start, and check that it is accepted."""
 
     def work(*_, **__):
         raise WorkReached
 
     def run(config, folder, *_, **__):
-        return leave_run(Path(folder))
+        return write_run(Path(folder))
 
     def resume(folder, *_, **__):
         return dataclasses.replace(RunRecord.read(folder), status=Status.COMPLETED)
@@ -158,21 +158,21 @@ def accepted(type_in, place, monkeypatch, capsys):
     def typed(line):
         program, *arguments = shlex.split(line.replace("runs/…", "runs/one").replace("grids/…", "grids/one"))[2:]
         if program == "mnist_compact":
-            status, _, said = type_in(*arguments)
+            status, _, output = type_in(*arguments)
         else:
-            status, said = 0, ""
+            status, output = 0, ""
             try:
                 PROGRAMS[program](arguments)
             except WorkReached:
                 pass
             except SystemExit as end:
-                status, said = end.code or 0, capsys.readouterr().err
-        assert status == 0, f"{line}\n{said}"
+                status, output = end.code or 0, capsys.readouterr().err
+        assert status == 0, f"{line}\n{output}"
 
     return typed
 
 
-def test_documents_have_commands_to_check():
+def test_documents_contain_commands_to_check():
     lines = documented()
     assert len(lines) > 50
     assert {line.split()[2] for line in lines} <= {"mnist_compact", *PROGRAMS}
@@ -196,7 +196,7 @@ def test_conditions_in_the_help_of_reports_are_accepted(accepted):
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.INTERRUPTED])
 def test_commands_at_the_end_of_a_run_are_accepted(accepted, status, tmp_path):
     for folder in (Path(f"outputs/runs/{status}"), tmp_path / f"with space/{status}"):
-        (line,) = advised("\n".join(closing_lines(leave_run(folder, status), folder)))
+        (line,) = advised("\n".join(closing_lines(write_run(folder, status), folder)))
         accepted(line)
 
 
@@ -219,15 +219,15 @@ def test_commands_at_the_end_of_a_synthetic_search_are_accepted(accepted, capsys
         found = transfer.load(RDBStorage(parent.url), parent.name)
         attributes = {"folder": "trials/0000", "scored": "synthetic, raw weights, epoch 1", "overrides": []}
         found.add_trial(create_trial(state=TrialState.COMPLETE, value=98.0, user_attrs=attributes))
-        leave_run(parent.folder / "trials/0000")
+        write_run(parent.folder / "trials/0000")
         shown(parent.name, parent.folder, parent.url, parent.settings, 2).end(found, "done")
         return SearchResult(parent.name, parent.folder, "done")
 
     monkeypatch.setattr(Coordinator, "search", search)
-    told = []
-    monkeypatch.setattr(View, "message", lambda self, line: told.append(line))
+    printed = []
+    monkeypatch.setattr(View, "message", lambda self, line: printed.append(line))
     accepted("python -m mnist_compact -m sweeps=smoke hydra.sweeper.study_name=advised")
-    lines = advised("\n".join(told))
+    lines = advised("\n".join(printed))
     assert len(lines) == 3
     for line in lines:
         accepted(line)

@@ -1,4 +1,4 @@
-"""The command that prints the report: its formats, its columns, its answers to mistakes."""
+"""The report command: its formats, its columns and its error messages."""
 
 import csv
 import io
@@ -32,32 +32,32 @@ def _rows(text: str) -> list[list[str]]:
 
 
 def _refused(capsys: Capture, *arguments: str) -> str:
-    """The one line on stderr with which the command refuses."""
+    """The single line on stderr with which the command refuses its arguments."""
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1
-    return said.err
+    message = capsys.readouterr()
+    assert message.out == ""
+    assert message.err.count("\n") == 1
+    return message.err
 
 
-# what is printed
+# Output
 
 
-def test_the_default_is_the_comparison_with_its_footer(outputs: str, capsys: Capture) -> None:
+def test_default_output_is_the_comparison_with_its_footer(outputs: str, capsys: Capture) -> None:
     main([outputs])
-    said = capsys.readouterr()
-    lines = said.out.splitlines()
+    message = capsys.readouterr()
+    lines = message.out.splitlines()
     first = next(line for line in lines if line.lstrip().startswith("first"))
     cells = "first m3 0 3,928 24×24 98.50 98.25 99.05 99.00 2 adam onecycle jitter_rotate 3 completed"
     assert " ".join(first.split()) == cells
-    assert "Epochs to converge: the first epoch whose evaluation accuracy (raw weights) lies within 0.1" in said.out
+    assert "Epochs to converge: the first epoch whose evaluation accuracy (raw weights) lies within 0.1" in message.out
     assert f"Run folders are under {outputs}." in lines
-    assert said.err == ""
+    assert message.err == ""
 
 
-def test_without_a_path_outputs_is_read(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_path_is_outputs(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run("outputs/runs/x")
     monkeypatch.chdir(tmp_path)
     main(["--out", "report.csv"])
@@ -70,7 +70,7 @@ def test_unreadable_records_are_counted(outputs: str, capsys: Capture) -> None:
     assert "Unreadable records: 1." in capsys.readouterr().out
 
 
-def test_a_narrow_terminal_gets_the_columns_that_fit(
+def test_narrow_terminal_shows_the_columns_that_fit(
     outputs: str, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"FORCE_COLOR": "1", "TERM": "xterm", "COLUMNS": "70"}.items():
@@ -87,26 +87,26 @@ def test_a_narrow_terminal_gets_the_columns_that_fit(
     assert "Epochs to converge" in text
 
 
-def test_a_reader_that_closes_the_pipe_is_no_error(outputs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_pipe_is_not_an_error(outputs: str, monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     pipe = os.fdopen(writer, "w")
     monkeypatch.setattr(sys, "stdout", pipe)
     main([outputs, "--format", "csv"])
     sys.stdout.flush()  # as at exit
-    with pytest.raises(BrokenPipeError):  # the pipe was broken indeed
+    with pytest.raises(BrokenPipeError):  # the pipe was really broken
         os.write(writer, b"more")
     pipe.close()
 
 
-def test_csv_is_nothing_but_the_table(outputs: str, capsys: Capture) -> None:
+def test_csv_output_is_only_the_table(outputs: str, capsys: Capture) -> None:
     main([outputs, "--format", "csv"])
     rows = _rows(capsys.readouterr().out)
     assert [row[0] for row in rows] == ["run", "first", "second"]
     assert {len(row) for row in rows} == {len(rows[0])}
 
 
-def test_json_is_nothing_but_the_table(outputs: str, capsys: Capture) -> None:
+def test_json_output_is_only_the_table(outputs: str, capsys: Capture) -> None:
     main([outputs, "--all", "--format", "json"])
     rows = json.loads(capsys.readouterr().out)
     assert [Path(row["run"]).name for row in rows] == ["first", "second"]
@@ -115,12 +115,12 @@ def test_json_is_nothing_but_the_table(outputs: str, capsys: Capture) -> None:
     assert isinstance(rows[0]["model.conv_bias"], bool)
 
 
-def test_json_is_written_by_the_ending_of_out(outputs: str, tmp_path: Path) -> None:
+def test_out_with_json_ending_writes_json(outputs: str, tmp_path: Path) -> None:
     main([outputs, "--columns", "run,reason", "--out", str(tmp_path / "runs.json")])
     assert json.loads((tmp_path / "runs.json").read_text())[0] == {"run": f"{outputs}/first", "reason": None}
 
 
-def test_columns_are_printed_in_the_order_asked(outputs: str, capsys: Capture) -> None:
+def test_columns_are_printed_in_the_requested_order(outputs: str, capsys: Capture) -> None:
     main([outputs, "--columns", "optim.lr,status,optim.lr", "--format", "csv"])
     assert capsys.readouterr().out == "optim.lr,status\n0.1,completed\n0.2,completed\n"
 
@@ -174,7 +174,7 @@ def test_sort(
         ("report.md", ["--format", "csv"], "run,model"),
     ],
 )
-def test_out_writes_a_file_in_the_format_of_its_ending(
+def test_format_of_out_follows_its_file_ending(
     outputs: str, tmp_path: Path, capsys: Capture, name: str, options: list[str], beginning: str
 ) -> None:
     main([outputs, "--out", str(tmp_path / name), *options])
@@ -182,14 +182,14 @@ def test_out_writes_a_file_in_the_format_of_its_ending(
     assert capsys.readouterr() == ("", "")
 
 
-# what is asked
+# Queries
 
 
 @pytest.fixture
 def mixed(
     make_run: MakeRun, settings: Callable[..., dict[str, object]], score: Callable[..., object], tmp_path: Path
 ) -> str:
-    """Two plain runs over seeds, a trial scored on its held-out part, a failed one."""
+    """Two plain runs with different seeds, a trial that is scored on its held-out part, and a failed run."""
     for seed, accuracy in enumerate([99.0, 99.5]):
         make_run(f"o/runs/{seed}", config=settings(seed=seed), scores=[score("test", "raw", "last", accuracy)])
     make_run("o/sweeps/s/trials/0000", config=settings(optim__lr=0.5), scores=[score("holdout", "raw", "last", 98.0)])
@@ -248,30 +248,30 @@ def mixed(
         ),
     ],
 )
-def test_questions(mixed: str, capsys: Capture, options: list[str], printed: str) -> None:
+def test_report_answers_query(mixed: str, capsys: Capture, options: list[str], printed: str) -> None:
     main([mixed, "--format", "csv", *options])
     assert capsys.readouterr().out == printed
 
 
 def test_hidden_columns_are_named_below_the_table(mixed: str, tmp_path: Path, capsys: Capture) -> None:
-    said = "Left out, because only completed runs count: 1 failed."
+    message = "Left out, because only completed runs count: 1 failed."
     main([mixed, "--by", "kind"])
     text = capsys.readouterr()
-    assert said in text.out
+    assert message in text.out
     assert "Student's 95 % interval" in text.out
     assert text.err == ""
     main([mixed, "--by", "kind", "--out", str(tmp_path / "t.csv")])
-    assert capsys.readouterr() == ("", f"{said}\n")
+    assert capsys.readouterr() == ("", f"{message}\n")
 
 
-def test_nothing_that_matches_is_a_line_and_no_error(mixed: str, tmp_path: Path, capsys: Capture) -> None:
+def test_no_matching_run_is_a_message_and_not_an_error(mixed: str, tmp_path: Path, capsys: Capture) -> None:
     main([mixed, "--where", "parameters < 0", "--out", str(tmp_path / "t.csv")])
     assert capsys.readouterr() == ("", "Nothing matches parameters < 0.\n")
     assert not (tmp_path / "t.csv").exists()
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "conditions",
     [
         ["--where", "accuracy > 99"],
         ["--columns", "run,accuracy"],
@@ -280,18 +280,18 @@ def test_nothing_that_matches_is_a_line_and_no_error(mixed: str, tmp_path: Path,
         ["--epochs", "--where", "test_loss < 1"],
     ],
 )
-def test_conditions_that_match_nothing_are_named_as_such(outputs: str, capsys: Capture, asked: list[str]) -> None:
-    main([outputs, "--where", "optim == 'lion'", *asked])
-    told = capsys.readouterr()
-    assert (told.out, told.err.startswith("Nothing matches optim == 'lion'")) == ("", True)
+def test_conditions_without_a_match_are_named(outputs: str, capsys: Capture, conditions: list[str]) -> None:
+    main([outputs, "--where", "optim == 'lion'", *conditions])
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err.startswith("Nothing matches optim == 'lion'")) == ("", True)
 
 
 def test_condition_after_one_that_matches_nothing_is_checked(outputs: str, capsys: Capture) -> None:
-    told = _refused(capsys, outputs, "--where", "optim == 'lion'", "--where", "epoch > 1")
-    assert "There is no column 'epoch'." in told
+    message = _refused(capsys, outputs, "--where", "optim == 'lion'", "--where", "epoch > 1")
+    assert "There is no column 'epoch'." in message
 
 
-def test_two_runs_side_by_side(mixed: str, capsys: Capture) -> None:
+def test_diff_shows_two_runs_side_by_side(mixed: str, capsys: Capture) -> None:
     main(["--diff", f"{mixed}/runs/0", f"{mixed}/runs/1", "--format", "csv"])
     rows = _rows(capsys.readouterr().out)
     assert rows[0] == ["key", "A", "B"]
@@ -300,9 +300,9 @@ def test_two_runs_side_by_side(mixed: str, capsys: Capture) -> None:
 
 
 def test_diff_names_the_runs_of_a_grid(mixed: str, capsys: Capture) -> None:
-    said = _refused(capsys, "--diff", f"{mixed}/runs", f"{mixed}/runs/1")
-    assert f"{mixed}/runs is not a run folder, but contains 2 runs. Choose one of them: " in said
-    assert said.endswith(f"{mixed}/runs/0, {mixed}/runs/1\n")
+    message = _refused(capsys, "--diff", f"{mixed}/runs", f"{mixed}/runs/1")
+    assert f"{mixed}/runs is not a run folder, but contains 2 runs. Choose one of them: " in message
+    assert message.endswith(f"{mixed}/runs/0, {mixed}/runs/1\n")
 
 
 def test_html_is_one_page_with_every_cell_as_text(mixed: str, make_run: MakeRun, tmp_path: Path) -> None:
@@ -338,11 +338,11 @@ def test_parquet_without_pyarrow_names_what_to_install(
     assert "pip install -e '.[parquet]'" in _refused(capsys, mixed, "--out", "t.parquet")
 
 
-# what cannot be done
+# Refused arguments
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (
             ["--sort", "accuracy"],
@@ -363,11 +363,13 @@ def test_parquet_without_pyarrow_names_what_to_install(
         ),
     ],
 )
-def test_invalid_queries_are_refused_with_a_message(mixed: str, capsys: Capture, options: list[str], said: str) -> None:
-    assert said in _refused(capsys, mixed, *options)
+def test_invalid_queries_are_refused_with_a_message(
+    mixed: str, capsys: Capture, options: list[str], message: str
+) -> None:
+    assert message in _refused(capsys, mixed, *options)
 
 
-def test_no_run_is_a_friendly_line_and_no_error(
+def test_folder_without_runs_is_a_message_and_not_an_error(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main([str(tmp_path), "--out", str(tmp_path / "report.csv")])
@@ -378,27 +380,27 @@ def test_no_run_is_a_friendly_line_and_no_error(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unknown_columns_are_all_named_with_the_nearest(outputs: str, capsys: Capture) -> None:
+def test_unknown_columns_are_named_with_suggestions(outputs: str, capsys: Capture) -> None:
     line = _refused(capsys, outputs, "--columns", "run,test_acuracy_last,zzzz", "--sort", "optim.rl")
     assert "'test_acuracy_last'. Did you mean 'test_accuracy_last'?" in line
     assert "There is no column 'zzzz'. There" in line
     assert "'optim.rl'. Did you mean 'optim.lr'?" in line
 
 
-def test_a_path_that_does_not_exist_is_refused(tmp_path: Path, capsys: Capture) -> None:
+def test_missing_path_is_refused(tmp_path: Path, capsys: Capture) -> None:
     assert "nowhere" in _refused(capsys, str(tmp_path / "nowhere"))
 
 
-def test_a_file_that_cannot_be_written_is_refused(outputs: str, tmp_path: Path, capsys: Capture) -> None:
+def test_unwritable_output_file_is_refused(outputs: str, tmp_path: Path, capsys: Capture) -> None:
     assert str(tmp_path) in _refused(capsys, outputs, "--out", str(tmp_path))
 
 
-def test_descending_alone_is_refused(outputs: str, capsys: Capture) -> None:
+def test_descending_without_sort_is_refused(outputs: str, capsys: Capture) -> None:
     assert "--descending requires --sort" in _refused(capsys, outputs, "--descending")
 
 
 @pytest.mark.process
-def test_help_names_the_columns_and_waits_for_no_heavy_import() -> None:
+def test_help_names_the_columns_without_heavy_imports() -> None:
     code = """
 import sys
 from mnist_compact.report import main
@@ -419,6 +421,6 @@ NASTY = "[bold]x[/bold] [/] :smile:"
 def test_names_with_brackets_print_literally(make_run: MakeRun, tmp_path: Path, capsys: Capture) -> None:
     make_run("runs/" + NASTY.replace("/", "|"), reason=NASTY)
     main([str(tmp_path / "runs"), "--columns", "run,reason"])
-    said = capsys.readouterr().out
-    assert NASTY in said
-    assert NASTY.replace("/", "|") in said
+    message = capsys.readouterr().out
+    assert NASTY in message
+    assert NASTY.replace("/", "|") in message

@@ -1,4 +1,4 @@
-"""What is taken up in a folder that is there: grids to be finished, runs to be run once more."""
+"""Resuming grids and runs in existing folders, and rerunning saved configurations."""
 
 import gzip
 import json
@@ -16,7 +16,7 @@ from mnist_compact.runs.jobs import JobResult
 SHORT = ("data=synthetic", "data.train_images=64", "train.batch_size=32", "train.epochs=1")
 
 
-def leave_record(folder, status, config=None):
+def write_record(folder, status, config=None):
     folder.mkdir(parents=True)
     score = Score(split="test", weights="raw", at="last", epoch=1, accuracy=98.0, loss=1.0, correct=98, total=100)
     facts = NetworkFacts(parameters=1, trainable_parameters=1, macs=1, receptive_field=1, input_shape=[1, 28, 28])
@@ -25,7 +25,7 @@ def leave_record(folder, status, config=None):
 
 @pytest.fixture
 def jobs_of(type_in, monkeypatch):
-    """Type a grid's line; the jobs that would be run, none of which is."""
+    """Run the command of a grid; return the jobs that would run. None is started."""
 
     def typed(*arguments):
         given = []
@@ -35,94 +35,94 @@ def jobs_of(type_in, monkeypatch):
             return {job.number: JobResult("", value=1.0) for job in jobs}
 
         monkeypatch.setattr("mnist_compact.hydra_ext.launcher.run_all", run_all)
-        status, _, told = type_in(*arguments)
-        assert (status, told) == (0, "")
+        status, _, errors = type_in(*arguments)
+        assert (status, errors) == (0, "")
         return given
 
     return typed
 
 
-def test_grid_is_finished_from_interrupted_and_missing_jobs(jobs_of, tmp_path):
-    begun = jobs_of(
+def test_resumed_grid_runs_interrupted_and_missing_jobs(jobs_of, tmp_path):
+    started = jobs_of(
         "-m", *SHORT, "machine.threads=1", "optim=sgd,rmsprop", "optim.momentum=0.8", "seed=range(0,3)",
         "hydra.sweep.dir=my grid", "hydra.sweep.subdir=${optim.name}/${seed}",
     )  # fmt: skip
-    assert [str(job.folder) for job in begun][::3] == ["my grid/sgd/0", "my grid/rmsprop/0"]
+    assert [str(job.folder) for job in started][::3] == ["my grid/sgd/0", "my grid/rmsprop/0"]
     ends = (Status.COMPLETED, Status.INTERRUPTED, Status.DIVERGED, Status.RUNNING, Status.FAILED)
-    for number, (job, status) in enumerate(zip(begun, ends, strict=False)):
+    for number, (job, status) in enumerate(zip(started, ends, strict=False)):
         options = (*SHORT, f"optim={('sgd', 'rmsprop')[number // 3]}", "optim.momentum=0.8", f"seed={number % 3}")
-        leave_record(job.folder, status, to_record(compose(*options)))
-    saved = tmp_path / "my grid" / "multirun.yaml"  # as it was before the machine had a group
+        write_record(job.folder, status, to_record(compose(*options)))
+    saved = tmp_path / "my grid" / "multirun.yaml"  # as in versions without a config group for the machine
     saved.write_text(saved.read_text().replace("- machine.threads=1", "- train.threads=1"))
     resumed = jobs_of("resume=my grid")
     assert [(job.number, job.command[3:]) for job in resumed[:3]] == [
-        (number, [f"resume={begun[number].folder}"]) for number in (1, 3, 4)
+        (number, [f"resume={started[number].folder}"]) for number in (1, 3, 4)
     ]
     (missing,) = resumed[3:]
-    assert (missing.folder, missing.label) == (begun[5].folder, begun[5].label)
-    assert {*begun[5].command} - {"hydra.sweep.dir=my grid"} <= {*missing.command}
+    assert (missing.folder, missing.label) == (started[5].folder, started[5].label)
+    assert {*started[5].command} - {"hydra.sweep.dir=my grid"} <= {*missing.command}
 
 
 def change_width(config):
-    """Change the configuration as an edit of the model's file would; return what is told about it."""
+    """Change the configuration like an edit of the model's file; return the expected message."""
     layer = config["model"]["layers"]["conv1"]
     layer["width"] += 1
     return f"was started with another configuration (model.layers.conv1.width: {layer['width']} → {layer['width'] - 1})"
 
 
-def test_grid_is_not_finished_with_a_changed_member_that_has_not_begun(type_in, jobs_of, tmp_path):
-    begun = jobs_of("-m", *SHORT, "model=m3", "seed=0,1", "hydra.sweep.dir=grid", "hydra.sweep.subdir=${seed}")
+def test_grid_with_a_changed_member_is_not_resumed(type_in, jobs_of, tmp_path):
+    started = jobs_of("-m", *SHORT, "model=m3", "seed=0,1", "hydra.sweep.dir=grid", "hydra.sweep.subdir=${seed}")
     path = tmp_path / "grid" / SNAPSHOT
     first, second = json.loads(gzip.decompress(path.read_bytes()))
-    second["machine"]["threads"] = 7  # of no concern
+    second["machine"]["threads"] = 7  # has no effect
     path.write_bytes(gzip.compress(json.dumps([first, second]).encode()))
     assert [job.number for job in jobs_of("resume=grid")] == [0, 1]
     difference = change_width(second)
     path.write_bytes(gzip.compress(json.dumps([first, second]).encode()))
-    status, _, told = type_in("resume=grid")
+    status, _, errors = type_in("resume=grid")
     assert status == 2
-    assert "1 of 2 jobs changed, so none was started:" in told
-    assert f"grid/1 {difference}" in told
-    assert not begun[1].folder.exists()
+    assert "1 of 2 jobs changed, so none was started:" in errors
+    assert f"grid/1 {difference}" in errors
+    assert not started[1].folder.exists()
     path.write_bytes(gzip.compress(json.dumps([first]).encode()))
     assert "grid was started with 1 job and now has 2" in type_in("resume=grid")[2]
     path.write_bytes(b"no archive")
     assert f"grid/{SNAPSHOT} is damaged" in type_in("resume=grid")[2]
 
 
-def test_grid_of_an_earlier_version_is_compared_with_its_records(type_in, jobs_of, tmp_path):
-    begun = jobs_of("-m", *SHORT, "model=m3", "seed=0,1", "hydra.sweep.dir=grid", "hydra.sweep.subdir=${seed}")
+def test_grid_of_earlier_version_is_compared_with_its_records(type_in, jobs_of, tmp_path):
+    started = jobs_of("-m", *SHORT, "model=m3", "seed=0,1", "hydra.sweep.dir=grid", "hydra.sweep.subdir=${seed}")
     (tmp_path / "grid" / SNAPSHOT).unlink()
     config = to_record(compose(*SHORT, "model=m3"))
-    leave_record(begun[0].folder, Status.COMPLETED, config)
+    write_record(started[0].folder, Status.COMPLETED, config)
     assert [job.number for job in jobs_of("resume=grid")] == [1]
     difference = change_width(config)
-    record = RunRecord.read(begun[0].folder)
+    record = RunRecord.read(started[0].folder)
     record.config = config
-    record.write(begun[0].folder)
-    status, _, told = type_in("resume=grid")
+    record.write(started[0].folder)
+    status, _, errors = type_in("resume=grid")
     assert status == 2
-    assert f"grid/0 {difference}" in told
+    assert f"grid/0 {difference}" in errors
 
 
-def test_a_grid_takes_no_changes_and_a_search_is_no_grid(type_in, jobs_of, tmp_path):
+def test_grid_resume_refuses_changes_and_search_folders(type_in, jobs_of, tmp_path):
     jobs_of("-m", *SHORT, "hydra.sweep.dir=grid", "seed=0,1")
-    told = "mnist_compact: resume of a grid accepts no changes, got optim.lr\n"
-    assert type_in("resume=grid", "optim.lr=1") == (2, "", told)
+    expected = "mnist_compact: resume of a grid accepts no changes, got optim.lr\n"
+    assert type_in("resume=grid", "optim.lr=1") == (2, "", expected)
     saved = tmp_path / "grid" / "multirun.yaml"
     saved.write_text(saved.read_text().replace("hydra/sweeper: basic", "hydra/sweeper: compact"))
-    told = "mnist_compact: grid is not a grid: to continue it, rerun the command with hydra/sweeper=compact\n"
-    assert type_in("resume=grid") == (2, "", told)
+    expected = "mnist_compact: grid is not a grid: to continue it, rerun the command with hydra/sweeper=compact\n"
+    assert type_in("resume=grid") == (2, "", expected)
 
 
 def test_rerun_trains_a_saved_configuration_with_overrides(type_in, configure, monkeypatch, tmp_path):
     saved = to_record(configure("optim=sgd", "optim.lr=0.03", "model.layers.conv1.width=7"))
-    leave_record(tmp_path / "first", Status.COMPLETED, saved)
+    write_record(tmp_path / "first", Status.COMPLETED, saved)
     runs = []
 
     def run(config, folder, callback, *, overrides):
         runs.append((to_record(config), overrides))
-        leave_record(folder, Status.COMPLETED, to_record(config))
+        write_record(folder, Status.COMPLETED, to_record(config))
         return RunRecord.read(folder)
 
     monkeypatch.setattr("mnist_compact.runs.trainer.run", run)
@@ -141,12 +141,10 @@ def test_rerun_trains_a_saved_configuration_with_overrides(type_in, configure, m
 @pytest.mark.parametrize(
     "typed", ["first", "first/config.yaml", "--config-dir=first --config-name=config", "-cd first", "-cp first"]
 )
-def test_a_saved_configuration_is_not_passed_over_for_the_programs_own(
-    type_in, configure, monkeypatch, tmp_path, typed
-):
-    """As Hydra would have it, for which the program's own folder comes first."""
+def test_saved_config_takes_precedence_over_the_program_config(type_in, configure, monkeypatch, tmp_path, typed):
+    """Hydra alone would search the program's own folder first."""
     monkeypatch.setattr("mnist_compact.runs.trainer.run", lambda *_, **__: pytest.fail("it was trained"))
-    leave_record(tmp_path / "first", Status.COMPLETED, to_record(configure()))
+    write_record(tmp_path / "first", Status.COMPLETED, to_record(configure()))
     (tmp_path / "first/config.yaml").write_text("seed: 1\n")
     before = sorted(tmp_path.rglob("*"))
     status, shown, message = type_in(*typed.split())
@@ -156,7 +154,7 @@ def test_a_saved_configuration_is_not_passed_over_for_the_programs_own(
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "expected"),
     [
         ("optim.momentun=0.5", "optim.momentun is not a setting of the run; only settings can be changed."),
         (
@@ -168,11 +166,11 @@ def test_a_saved_configuration_is_not_passed_over_for_the_programs_own(
         ("model.layers.conv4.width=200", "budget.parameters_below must exceed the network's parameters, got 8,000 for"),
     ],
 )
-def test_invalid_change_is_refused_before_anything_is_created(type_in, configure, tmp_path, change, told):
-    leave_record(tmp_path / "first", Status.COMPLETED, to_record(configure()))
+def test_invalid_change_is_refused_before_anything_is_created(type_in, configure, tmp_path, change, expected):
+    write_record(tmp_path / "first", Status.COMPLETED, to_record(configure()))
     status, _, message = type_in("rerun=first", change)
     assert status == 2
-    assert message.startswith(f"mnist_compact: {told}")
+    assert message.startswith(f"mnist_compact: {expected}")
     assert [path.name for path in tmp_path.iterdir()] == ["first"]
 
 
@@ -184,22 +182,22 @@ def test_resume_of_a_completed_run_changes_nothing(type_in, tmp_path):
 
     before = files()
     for given in ([], ["train.epochs=1"], ["machine.threads=2"]):
-        status, said, told = type_in("resume=run", *given)
-        assert (status, told) == (0, "")
-        assert said.startswith("there is nothing to do: run is completed (epoch 1 of 1); add train.epochs=<more> ")
+        status, output, errors = type_in("resume=run", *given)
+        assert (status, errors) == (0, "")
+        assert output.startswith("there is nothing to do: run is completed (epoch 1 of 1); add train.epochs=<more> ")
     assert files() == before
-    status, _, told = type_in("resume=run", "train.epochs=0")
-    assert (status, told) == (2, "mnist_compact: train.epochs must be at least the run's 1, got 0\n")
+    status, _, errors = type_in("resume=run", "train.epochs=0")
+    assert (status, errors) == (2, "mnist_compact: train.epochs must be at least the run's 1, got 0\n")
 
 
 def test_run_continues_on_another_machine_and_records_it(type_in, tmp_path):
-    """Begun on what this machine lacks, as a run that comes from a GPU."""
+    """The run was started on a device that this machine does not have, such as a GPU."""
     assert type_in(*SHORT, "model=m1", "hydra.run.dir=run", "machine.threads=1")[0] == 0
     record = RunRecord.read(tmp_path / "run")
     record.config["machine"]["device"] = "cuda:9"
     record.write(tmp_path / "run")
-    status, _, told = type_in("resume=run", "train.epochs=2")
-    assert (status, "machine.device must be auto, cpu or a GPU of this machine" in told) == (2, True)
+    status, _, errors = type_in("resume=run", "train.epochs=2")
+    assert (status, "machine.device must be auto, cpu or a GPU of this machine" in errors) == (2, True)
     assert type_in("resume=run", "train.epochs=2", "machine.device=cpu", "machine.threads=2")[0] == 0
     record = RunRecord.read(tmp_path / "run")
     assert (record.epochs_done, record.config["machine"]["device"]) == (2, "cuda:9")
@@ -213,9 +211,9 @@ def test_signals_are_recorded_as_interruptions_like_ctrl_c(type_in, monkeypatch,
 
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr("mnist_compact.runs.trainer.fit", ended)
-    status, said, told = type_in(*SHORT, "hydra.run.dir=run")
-    assert (status, told) == (130, "")
-    assert "continue with: python -m mnist_compact resume=run" in said
+    status, output, errors = type_in(*SHORT, "hydra.run.dir=run")
+    assert (status, errors) == (130, "")
+    assert "continue with: python -m mnist_compact resume=run" in output
     record = RunRecord.read(tmp_path / "run")
     assert (record.status, record.reason) == (Status.INTERRUPTED, "ended by SIGTERM")
     assert signal.getsignal(signal.SIGTERM) is before

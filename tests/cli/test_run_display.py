@@ -1,4 +1,4 @@
-"""The display of a run, and what its faults may cost: nothing."""
+"""The display of a run. Its errors never affect the run."""
 
 import os
 import re
@@ -18,8 +18,8 @@ from mnist_compact.records.record import NetworkFacts, RunRecord, Status
 from mnist_compact.runs.trainer import run
 
 
-class Unplugged:
-    """A terminal that fails from the nth write on, as one does whose cable is pulled."""
+class FailingTerminal:
+    """A terminal whose writes fail from the nth on, as after a lost connection."""
 
     encoding = "utf-8"
 
@@ -34,18 +34,18 @@ class Unplugged:
     def flush(self): ...
 
 
-def test_a_run_outlives_its_terminal(configure, tmp_path, capsys):
-    terminal = Unplugged(3, OSError(5, "Input/output error"))
+def test_run_survives_the_loss_of_its_terminal(configure, tmp_path, capsys):
+    terminal = FailingTerminal(3, OSError(5, "Input/output error"))
     callback = SafeCallback("the display", TerminalCallback(TerminalConsole(file=terminal)))
     record = run(configure(), tmp_path, callback)
     callback.close()
     assert (record.status, record.epochs_done) == ("completed", 2)
-    said = capsys.readouterr().err
-    assert said == "the display failed, and the run continues without it: [Errno 5] Input/output error\n"
+    errors = capsys.readouterr().err
+    assert errors == "the display failed, and the run continues without it: [Errno 5] Input/output error\n"
 
 
-def test_closed_pipe_is_no_error(configure, tmp_path, capfd):
-    """As of `| head -1`."""
+def test_closed_pipe_is_not_an_error(configure, tmp_path, capfd):
+    """As with `| head -1`."""
     before = os.dup(1)
     try:
         with capfd.disabled():
@@ -63,7 +63,7 @@ def test_closed_pipe_is_no_error(configure, tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_the_first_epoch_shows_progress_without_a_terminal(configure, tmp_path, monkeypatch, capsys):
+def test_first_epoch_shows_progress_without_a_terminal(configure, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(run_display, "QUIET_S", 0)
     run(configure(), tmp_path, TerminalCallback())
     lines = [line for line in capsys.readouterr().out.splitlines() if line.endswith("images")]
@@ -78,7 +78,7 @@ def test_commands_display_runs_through_a_safe_callback():
 
 
 def info_of(config):
-    """What a run with this configuration tells its callbacks first."""
+    """The RunInfo that a run with this configuration passes to its callbacks."""
     return RunInfo(
         settings=to_record(config),
         folder=Path("outputs/runs/example"),
@@ -115,7 +115,7 @@ def test_file_gets_no_control_codes(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("folder", "told"),
+    ("folder", "expected"),
     [
         ("outputs/runs/a", "python -m mnist_compact.report outputs"),
         ("my runs/a", "python -m mnist_compact.report 'my runs'"),
@@ -123,10 +123,10 @@ def test_file_gets_no_control_codes(monkeypatch, capsys):
         ("/far/away/a", "python -m mnist_compact.report /far/away"),
     ],
 )
-def test_the_line_to_type_next_can_be_typed(folder, told):
+def test_suggested_command_is_quoted_for_the_shell(folder, expected):
     facts = NetworkFacts(parameters=1, trainable_parameters=1, macs=1, receptive_field=1, input_shape=[1, 28, 28])
     record = RunRecord(status=Status.COMPLETED, config={}, evaluated="test", network=facts)
-    assert closing_lines(record, Path(folder))[-1] == f"compare with: {told}"
+    assert closing_lines(record, Path(folder))[-1] == f"compare with: {expected}"
     record.status = Status.INTERRUPTED
     ended = closing_lines(record, Path(folder))[-1]
     assert shlex.split(ended.removeprefix("continue with: ")) == ["python", "-m", "mnist_compact", f"resume={folder}"]

@@ -1,4 +1,4 @@
-"""The live table: what it tells, in the room it has."""
+"""The live table of a search and its summary at several terminal widths."""
 
 import dataclasses
 import io
@@ -36,7 +36,7 @@ def drawn(tmp_path, found, width):
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
-def test_running_trials_have_their_epoch_and_score_at_every_width(tmp_path, width):
+def test_running_trials_show_epoch_and_score_at_every_width(tmp_path, width):
     lines = drawn(tmp_path, trials([{1: 91.0, 2: 95.125}, {}]), width)
     assert max(map(len, lines)) <= width
     assert lines[0].strip() == "smoke: 2 of 8 trials have ended"
@@ -47,7 +47,7 @@ def test_running_trials_have_their_epoch_and_score_at_every_width(tmp_path, widt
     assert heading == ["worker", "trial", "epoch", "score", "point"]
     rows = [line.split() for line in lines if line.strip().startswith("long-name")]
     assert rows[0][:5] == ["long-name/1", "2", "2", "95.12", "optim=sgd"]
-    assert rows[1][:3] == ["long-name/1", "3", "optim=sgd"], "no epoch is done yet"
+    assert rows[1][:3] == ["long-name/1", "3", "optim=sgd"], "no epoch is complete yet"
 
 
 def test_sampled_number_is_printed_with_four_digits(tmp_path):
@@ -56,20 +56,20 @@ def test_sampled_number_is_printed_with_four_digits(tmp_path):
     assert "0.020116" not in text
 
 
-def test_the_last_line_is_empty_so_that_a_terminals_echo_of_ctrl_c_moves_nothing(tmp_path):
+def test_last_line_is_empty_for_the_echo_of_ctrl_c(tmp_path):
     assert drawn(tmp_path, trials([{}]), 60)[-1].strip() == ""
 
 
-def test_of_several_objectives_none_is_called_the_best(tmp_path):
+def test_no_trial_is_called_best_with_several_objectives(tmp_path):
     found = [create_trial(values=[98.25, 7000.0], user_attrs={"overrides": OVERRIDES}), *trials([{}])[2:]]
     assert "best" not in "\n".join(drawn(tmp_path, found, 100))
 
 
-def test_no_speed_is_displayed_before_a_trial_has_ended(tmp_path):
+def test_no_speed_is_shown_before_a_trial_has_ended(tmp_path):
     assert "trials/hour" not in "\n".join(drawn(tmp_path, trials([{}])[2:], 100))
 
 
-def test_the_dashboards_command_can_be_pasted(tmp_path, capsys):
+def test_dashboard_command_is_quoted_for_the_shell(tmp_path, capsys):
     for url, place in {
         "sqlite:///a/study.db": "sqlite:///a/study.db",
         "sqlite:///a/study.db?timeout=5": "'sqlite:///a/study.db?timeout=5'",
@@ -81,7 +81,7 @@ def test_the_dashboards_command_can_be_pasted(tmp_path, capsys):
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.parametrize(
-    ("objective", "values", "target", "said", "listed"),
+    ("objective", "values", "target", "message", "listed"),
     [
         ("accuracy", (99.25, 99.5, 99.41), None, ["2 trials better than 99.4:"], [1, 2]),
         (
@@ -96,13 +96,13 @@ def test_the_dashboards_command_can_be_pasted(tmp_path, capsys):
         ("accuracy", (), None, ["no trial is complete", "  1 x over budget"], []),
     ],
 )
-def test_summary_compares_accuracies_with_target_or_threshold(objective, values, target, said, listed):
+def test_summary_compares_accuracies_with_target_or_threshold(objective, values, target, message, listed):
     study = optuna.create_study(direction="maximize")
     study.set_metric_names([objective])
     study.add_trials([create_trial(value=value, user_attrs={"overrides": OVERRIDES}) for value in values])
     study.add_trial(create_trial(value=99.9, user_attrs={"refused": "over budget"}))
-    told, found = findings(study, dataclasses.replace(SETTINGS, target=target))
-    assert [line[: len(begins)] for line, begins in zip(told, said, strict=True)] == said
+    lines, found = findings(study, dataclasses.replace(SETTINGS, target=target))
+    assert [line[: len(begins)] for line, begins in zip(lines, message, strict=True)] == message
     assert [trial.number for trial in found] == listed
 
 
@@ -142,7 +142,7 @@ def test_without_a_complete_trial_causes_are_listed_by_frequency():
 
 
 def next_steps(tmp_path, capsys, scored="holdout, averaged weights, epoch 15", values=(99.5,), url=None, there=True):
-    """The last lines of a search whose one trial is complete."""
+    """The last lines of a search with one complete trial."""
     study = optuna.create_study(directions=["maximize"] * len(values))
     attributes = {"folder": "trials/0000", "scored": scored, "overrides": OVERRIDES}
     study.add_trial(create_trial(values=values, user_attrs=attributes))

@@ -1,4 +1,4 @@
-"""The command about studies: what it prints, what it writes, what it refuses."""
+"""The study command: its output, its files and its error messages."""
 
 import csv
 import io
@@ -37,8 +37,8 @@ FROZEN = {
 CURVES = [(90.0, 99.0, 99.2), (80.0, 98.0, 99.3), (70.0, 97.0, 99.4), (95.0, 99.5, 99.1)]
 
 
-def begin(storage, curves=CURVES):
-    """A study of complete trials with these curves, one refused proposal and one that runs."""
+def create_study(storage, curves=CURVES):
+    """Create a study of complete trials with these curves, one refused proposal and one running trial."""
     study = optuna.create_study(study_name="probe", storage=storage, direction="maximize")
     with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
         study.set_metric_names(["accuracy"])
@@ -59,9 +59,9 @@ def begin(storage, curves=CURVES):
 
 
 def exported(path, curves):
-    """The exported file of such a study: quicker made than a database."""
+    """The exported file of such a study, which is faster to create than a database."""
     storage = InMemoryStorage()
-    begin(storage, curves)
+    create_study(storage, curves)
     write(path, export_study(storage, "probe"))
     return str(path)
 
@@ -70,19 +70,19 @@ def exported(path, curves):
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     with opened(f"sqlite:///{folder}/study.db") as storage:
-        begin(storage)
+        create_study(storage)
     return folder
 
 
 @pytest.fixture
 def here(made, tmp_path, monkeypatch):
-    """A folder with a study in the usual place."""
+    """A folder with a study in the default place."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(made, "outputs/sweeps/probe")
     return tmp_path
 
 
-def said(capsys, *arguments):
+def output_of(capsys, *arguments):
     main(arguments)
     captured = capsys.readouterr()
     assert captured.err == ""
@@ -90,7 +90,7 @@ def said(capsys, *arguments):
 
 
 def refused(capsys, *arguments):
-    """The one line on stderr with which the command refuses."""
+    """The single line on stderr with which the command refuses its arguments."""
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
@@ -101,51 +101,51 @@ def refused(capsys, *arguments):
 
 
 def cells(text, first):
-    """The line of a printed table whose first cell is `first`, its gaps closed."""
+    """The line of a printed table whose first cell is `first`, with single spaces."""
     return next(" ".join(line.split()) for line in text.splitlines() if line.split()[:1] == [first])
 
 
 # export and import
 
 
-def test_a_study_travels(here, capsys):
-    assert said(capsys, "export", "probe").startswith("probe.study.json.gz: 6 trials, ")
-    line = said(capsys, "import", "probe.study.json.gz", "--folder", "elsewhere")
+def test_study_is_exported_and_imported(here, capsys):
+    assert output_of(capsys, "export", "probe").startswith("probe.study.json.gz: 6 trials, ")
+    line = output_of(capsys, "import", "probe.study.json.gz", "--folder", "elsewhere")
     assert line == (
         "study probe: 6 trials, 4 of which count towards n_trials; to continue it to 14 trials:\n"
         "python -m mnist_compact resume=elsewhere/probe hydra.sweeper.n_trials=14\n"
     )
     assert [path.name for path in (here / "elsewhere" / "probe").iterdir()] == ["study.db"]
-    said(capsys, "export", "probe", "--folder", "elsewhere", "--out", "back/again.study.json.gz")
+    output_of(capsys, "export", "probe", "--folder", "elsewhere", "--out", "back/again.study.json.gz")
     assert (here / "back/again.study.json.gz").read_bytes() == (here / "probe.study.json.gz").read_bytes()
 
 
-def test_another_name_makes_another_study(here, capsys):
-    said(capsys, "export", "probe")
-    assert " resume=outputs/sweeps/other " in said(capsys, "import", "probe.study.json.gz", "--name", "other")
-    assert "study 'other': 4 complete" in said(capsys, "show", "other")
+def test_import_under_another_name_creates_another_study(here, capsys):
+    output_of(capsys, "export", "probe")
+    assert " resume=outputs/sweeps/other " in output_of(capsys, "import", "probe.study.json.gz", "--name", "other")
+    assert "study 'other': 4 complete" in output_of(capsys, "show", "other")
 
 
-def test_a_storage_may_be_named(here, capsys):
-    said(capsys, "export", "probe")
+def test_import_into_a_given_storage(here, capsys):
+    output_of(capsys, "export", "probe")
     storage = ("--storage", f"journal://{here}/log")
-    assert f"hydra.sweeper.storage=journal://{here}/log" in said(capsys, "import", "probe.study.json.gz", *storage)
-    assert "4 complete" in said(capsys, "show", "probe", *storage)
-    said(capsys, "export", "probe", *storage, "--out", "back")
+    assert f"hydra.sweeper.storage=journal://{here}/log" in output_of(capsys, "import", "probe.study.json.gz", *storage)
+    assert "4 complete" in output_of(capsys, "show", "probe", *storage)
+    output_of(capsys, "export", "probe", *storage, "--out", "back")
     assert (here / "back").read_bytes() == (here / "probe.study.json.gz").read_bytes()
     assert "a study 'probe' exists there already" in refused(capsys, "import", "probe.study.json.gz", *storage)
 
 
-def test_a_study_that_is_there_is_not_written_over(here, capsys):
-    said(capsys, "export", "probe")
+def test_existing_study_is_not_overwritten(here, capsys):
+    output_of(capsys, "export", "probe")
     before = (here / "outputs/sweeps/probe/study.db").read_bytes()
     assert "study.db exists already; --name" in refused(capsys, "import", "probe.study.json.gz")
     assert (here / "outputs/sweeps/probe/study.db").read_bytes() == before
 
 
-def test_a_folder_that_holds_trials_takes_no_import(here, capsys):
-    """They may be later than the file: the study would meet them under numbers of its own."""
-    said(capsys, "export", "probe")
+def test_import_into_a_folder_with_trials_is_refused(here, capsys):
+    """The trials may be newer than the file, and the imported study would reuse their numbers."""
+    output_of(capsys, "export", "probe")
     home = here / "outputs/sweeps/probe"
     (home / "study.db").unlink()
     (home / "trials/0006").mkdir(parents=True)
@@ -153,10 +153,10 @@ def test_a_folder_that_holds_trials_takes_no_import(here, capsys):
         capsys, "import", "probe.study.json.gz"
     )
     (home / "trials").rename(here / "moved")
-    assert "6 trials" in said(capsys, "import", "probe.study.json.gz")
+    assert "6 trials" in output_of(capsys, "import", "probe.study.json.gz")
 
 
-def test_a_broken_file_leaves_nothing(here, capsys):
+def test_import_of_a_damaged_file_leaves_nothing(here, capsys):
     (here / "x.study.json.gz").write_bytes(b"hello")
     assert "x.study.json.gz is damaged" in refused(capsys, "import", "x.study.json.gz", "--name", "new")
     assert "is damaged" in refused(capsys, "show", "x.study.json.gz")
@@ -165,7 +165,7 @@ def test_a_broken_file_leaves_nothing(here, capsys):
 
 
 @pytest.mark.parametrize("name", ["../out", "/out", ""])
-def test_a_name_does_not_lead_out_of_the_folder(here, capsys, name):
+def test_study_name_cannot_leave_the_folder(here, capsys, name):
     assert "must be that of a folder in outputs/sweeps" in refused(capsys, "export", name)
 
 
@@ -186,10 +186,10 @@ def test_interrupted_import_leaves_nothing(tmp_path, monkeypatch, capsys, place)
     assert [path.name for path in tmp_path.iterdir()] == ["probe.study.json.gz"]
 
 
-def test_refused_import_leaves_a_storage_as_it_was(here, capsys):
-    """Whether the file is damaged or its study is there already."""
-    said(capsys, "export", "probe")
-    said(capsys, "import", "probe.study.json.gz", "--storage", "sqlite:///shared.db")
+def test_refused_import_does_not_change_the_storage(here, capsys):
+    """The file is damaged, or its study exists already."""
+    output_of(capsys, "export", "probe")
+    output_of(capsys, "import", "probe.study.json.gz", "--storage", "sqlite:///shared.db")
     before = (here / "shared.db").read_bytes()
     assert "exists there already" in refused(
         capsys, "import", "probe.study.json.gz", "--storage", "sqlite:///shared.db"
@@ -207,8 +207,8 @@ def test_refused_import_leaves_a_storage_as_it_was(here, capsys):
 
 def test_list_finds_studies_and_files(here, capsys):
     exported(here / "outputs/sweeps/empty.study.json.gz", curves=[])
-    said(capsys, "export", "probe", "--out", "outputs/sweeps/old.study.json.gz")
-    lines = said(capsys, "list").splitlines()
+    output_of(capsys, "export", "probe", "--out", "outputs/sweeps/old.study.json.gz")
+    lines = output_of(capsys, "list").splitlines()
     assert lines[0].split() == ["study", "complete", "pruned", "failed", "running", "waiting", "refused", "best", "in"]
     assert [" ".join(line.split()) for line in lines[2:]] == [
         "probe 0 0 0 0 1 1 outputs/sweeps/empty.study.json.gz",
@@ -216,7 +216,7 @@ def test_list_finds_studies_and_files(here, capsys):
         "probe 4 0 0 1 0 1 accuracy 99.4 outputs/sweeps/probe/study.db",
     ]
     for path in ("outputs/sweeps/probe", "outputs/sweeps/probe/study.db"):
-        assert cells(said(capsys, "list", path), "probe").endswith("outputs/sweeps/probe/study.db")
+        assert cells(output_of(capsys, "list", path), "probe").endswith("outputs/sweeps/probe/study.db")
 
 
 @pytest.mark.parametrize("scheme", ["sqlite", "journal"])
@@ -225,8 +225,8 @@ def test_list_finds_studies_in_a_storage(tmp_path, capsys, scheme):
     assert "--storage must exist" in refused(capsys, "list", "--storage", url)
     with opened(url) as storage:
         optuna.create_study(study_name="second", storage=storage)
-        begin(storage)
-    lines = [" ".join(line.split()) for line in said(capsys, "list", "--storage", url).splitlines()[2:]]
+        create_study(storage)
+    lines = [" ".join(line.split()) for line in output_of(capsys, "list", "--storage", url).splitlines()[2:]]
     assert lines == [f"probe 4 0 0 1 0 1 accuracy 99.4 {url}", f"second 0 0 0 0 0 0 {url}"]
 
 
@@ -240,7 +240,7 @@ def test_list_names_unreadable_studies_and_continues(here, capsys):
     assert re.findall(r"sweeps/(\S+) (?:is|cannot)", captured.err) == ["bad.study.json.gz", "torn/study.db"]
 
 
-def test_no_study_is_no_error(tmp_path, monkeypatch, capsys):
+def test_folder_without_studies_is_not_an_error(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     main(["list"])
     main(["list", "."])
@@ -254,7 +254,7 @@ def test_no_study_is_no_error(tmp_path, monkeypatch, capsys):
 
 
 def test_show_prints_settings_counts_best_trials_and_correlation(here, capsys):
-    text = said(capsys, "show", "probe", "--top", "2")
+    text = output_of(capsys, "show", "probe", "--top", "2")
     assert text.startswith(
         "study 'probe': 4 complete, 0 pruned, 0 failed, 1 running, 0 waiting, 1 refused (17% of 6 proposals)\n"
     )
@@ -264,11 +264,11 @@ def test_show_prints_settings_counts_best_trials_and_correlation(here, capsys):
     assert [line.split()[0] for line in text.splitlines() if "optim.lr=0." in line] == ["2", "1"]
     assert "4 complete trials" in text
     table = text.partition("4 complete trials")[2]
-    # by hand: ranks 3 2 1 4 and 3 2 1 4 of the scores against 2 3 4 1 of the final ones
+    # computed by hand: the ranks 3 2 1 4 and 3 2 1 4 of the scores against 2 3 4 1 of the final scores
     assert [cells(table, str(epoch)) for epoch in (1, 2, 3)] == ["1 4 -1", "2 4 -1", "3 4 1"]
 
 
-def test_values_shared_by_all_shown_points_are_printed_once(tmp_path, capsys):
+def test_common_values_of_all_points_are_printed_once(tmp_path, capsys):
     storage = InMemoryStorage()
     study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
     for number, rate in enumerate((0.012345678, 0.5, 12345678)):
@@ -278,57 +278,59 @@ def test_values_shared_by_all_shown_points_are_printed_once(tmp_path, capsys):
         trial.set_user_attr("overrides", ["optim=muon", f"optim.lr={rate}", "train.batch_size=64"])
         study.tell(trial, 99.0 - number)
     write(tmp_path / "s.study.json.gz", export_study(storage, "s"))
-    text = said(capsys, "show", str(tmp_path / "s.study.json.gz"))
+    text = output_of(capsys, "show", str(tmp_path / "s.study.json.gz"))
     assert "shared by all of these: optim=muon train.batch_size=64\n" in text
     assert [line.split()[-1] for line in text.splitlines() if "optim.lr" in line] == [
         "optim.lr=0.01235",
         "optim.lr=0.5",
         "optim.lr=1.235e+07",
     ]
-    rows = list(csv.DictReader(io.StringIO(said(capsys, "show", str(tmp_path / "s.study.json.gz"), "--format", "csv"))))
+    rows = list(
+        csv.DictReader(io.StringIO(output_of(capsys, "show", str(tmp_path / "s.study.json.gz"), "--format", "csv")))
+    )
     assert rows[0]["point"] == "optim=muon optim.lr=0.012345678 train.batch_size=64", "the exact point"
 
 
-def test_rank_correlation_by_hand_with_ties_and_shorter_curves(tmp_path, capsys):
+def test_rank_correlation_with_ties_and_shorter_curves(tmp_path, capsys):
     file = exported(tmp_path / "probe.study.json.gz", curves=[(1.0, 1.0), (1.0, 3.0), (2.0, 2.0), (3.0, 5.0), (4.0,)])
-    table = said(capsys, "show", file).partition("5 complete trials")[2]
+    table = output_of(capsys, "show", file).partition("5 complete trials")[2]
     # epoch 1: ranks 1.5 1.5 3 4 5 against 1 3 2 5 4: 7 / sqrt(9.5 · 10)
     assert cells(table, "1") == "1 5 0.718"
     assert cells(table, "2") == "2 4 1"
 
 
-def test_few_curves_tell_nothing_of_agreement(tmp_path, capsys):
+def test_few_curves_have_no_rank_correlation(tmp_path, capsys):
     file = exported(tmp_path / "probe.study.json.gz", curves=CURVES[:2])
-    assert "Spearman" not in said(capsys, "show", file)
+    assert "Spearman" not in output_of(capsys, "show", file)
 
 
 def test_equal_scores_have_no_rank_correlation(tmp_path, capsys):
     file = exported(tmp_path / "probe.study.json.gz", curves=[(10.0, 20.0), (10.0, 30.0), (10.0, 40.0)])
-    assert cells(said(capsys, "show", file).partition("Spearman")[2], "1") == "1 3 –"
+    assert cells(output_of(capsys, "show", file).partition("Spearman")[2], "1") == "1 3 –"
 
 
-def test_csv_is_nothing_but_the_trials(here, capsys):
-    rows = list(csv.reader(io.StringIO(said(capsys, "show", "probe", "--format", "csv"))))
+def test_csv_output_is_only_the_trials(here, capsys):
+    rows = list(csv.reader(io.StringIO(output_of(capsys, "show", "probe", "--format", "csv"))))
     assert rows[0] == ["trial", "accuracy", "parameters", "seconds", "point"]
     assert rows[1] == ["2", "99.4", "7002", "10.25", "optim.lr=0.2"]
     assert [row[0] for row in rows[1:]] == ["2", "1", "0", "3"]
 
 
-def test_an_exported_file_is_shown_like_the_study(here, capsys):
-    said(capsys, "export", "probe")
-    of_study, of_file = (said(capsys, "show", name) for name in ("probe", "probe.study.json.gz"))
+def test_exported_file_is_shown_like_the_study(here, capsys):
+    output_of(capsys, "export", "probe")
+    of_study, of_file = (output_of(capsys, "show", name) for name in ("probe", "probe.study.json.gz"))
     assert of_file == of_study.replace(
         "1 running, 0 waiting, 1 refused (17% of 6", "0 running, 1 waiting, 1 refused (20% of 5"
     )
-    assert "```\nobjectives: " in said(capsys, "show", "probe.study.json.gz", "--format", "markdown")
+    assert "```\nobjectives: " in output_of(capsys, "show", "probe.study.json.gz", "--format", "markdown")
 
 
-def test_a_study_without_a_complete_trial(tmp_path, capsys):
+def test_show_of_a_study_without_complete_trials(tmp_path, capsys):
     file = exported(tmp_path / "probe.study.json.gz", curves=[])
-    assert "No trial is complete." in said(capsys, "show", file)
+    assert "No trial is complete." in output_of(capsys, "show", file)
 
 
-def test_of_several_objectives_the_pareto_set_is_shown(tmp_path, capsys):
+def test_pareto_set_is_shown_for_several_objectives(tmp_path, capsys):
     storage = InMemoryStorage()
     study = optuna.create_study(study_name="s", storage=storage, directions=["maximize", "minimize"])
     with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
@@ -339,8 +341,8 @@ def test_of_several_objectives_the_pareto_set_is_shown(tmp_path, capsys):
         study.tell(trial, [accuracy, parameters])
     file = tmp_path / "s.study.json.gz"
     write(file, export_study(storage, "s"))
-    assert "Pareto set of 2" in said(capsys, "list", str(tmp_path))
-    text = said(capsys, "show", str(file), "--format", "csv")
+    assert "Pareto set of 2" in output_of(capsys, "list", str(tmp_path))
+    text = output_of(capsys, "show", str(file), "--format", "csv")
     assert text.splitlines()[0] == "trial,accuracy,parameters,seconds,point"
     assert sorted(line[:12] for line in text.splitlines()[1:]) == ["0,99.0,7000,", "1,99.2,7500,"]
 
@@ -359,7 +361,7 @@ def test_missing_study_is_refused_and_not_created(here, capsys):
 
 
 @pytest.mark.process
-def test_help_waits_for_no_heavy_import():
+def test_help_imports_no_heavy_library():
     code = """
 import sys
 from mnist_compact.study import main
@@ -382,7 +384,7 @@ def _search(*overrides, cwd):
 @pytest.mark.slow
 @pytest.mark.process
 def test_imported_search_continues_to_its_exact_total(tmp_path, monkeypatch, capsys):
-    """Three trials ended here and one was begun; there the begun one and one more make five."""
+    """Three trials ended and one was running before the export; after the import, it and one more make five."""
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()
@@ -395,9 +397,9 @@ def test_imported_search_continues_to_its_exact_total(tmp_path, monkeypatch, cap
         left = study.ask()
         space_of(snapshot).suggest(left, lambda key: None)
         before = study.get_trials()
-    said(capsys, "export", "smoke", "--out", str(second / "smoke.study.json.gz"))
+    output_of(capsys, "export", "smoke", "--out", str(second / "smoke.study.json.gz"))
     monkeypatch.chdir(second)
-    said(capsys, "import", "smoke.study.json.gz")
+    output_of(capsys, "import", "smoke.study.json.gz")
     printed = _search("hydra.sweeper.n_trials=5", cwd=second)
     assert "all 5 trials have ended" in printed
     with opened("sqlite:///outputs/sweeps/smoke/study.db") as storage:
@@ -417,7 +419,7 @@ def test_imported_search_continues_to_its_exact_total(tmp_path, monkeypatch, cap
 
 @pytest.fixture
 def watched(here, monkeypatch):
-    """The study, and what happens in the pauses of whoever watches it: one thing after the other, then Ctrl-C."""
+    """The study and a list of actions: each pause of `watch` performs the next one, and after the last comes Ctrl-C."""
     with opened("sqlite:///outputs/sweeps/probe/study.db") as storage:
         events = []
 
@@ -433,20 +435,22 @@ def watched(here, monkeypatch):
 SETTINGS = StoppingCriteria(n_trials=5, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)
 
 
-def test_watch_prints_a_line_per_change_until_the_end(watched, capsys):
+def test_watch_prints_one_line_per_change_until_the_end(watched, capsys):
     study, events = watched
     (number,) = (trial.number for trial in study.trials if trial.state is TrialState.RUNNING)
     events += [lambda: store_criteria(study, SETTINGS), lambda: None, lambda: study.tell(number, 99.45)]
-    first, _, told, done, found, *_ = said(capsys, "watch", "probe").splitlines()
+    first, _, complete, done, found, *_ = output_of(capsys, "watch", "probe").splitlines()
     assert first.startswith("study probe is displayed; Ctrl-C ends the display, not the search: 4 complete, 0 pruned")
-    assert told.startswith(f"trial {number}  complete  99.45")
+    assert complete.startswith(f"trial {number}  complete  99.45")
     assert done == "all 5 trials have ended: 5 complete, 0 pruned, 0 failed, 0 running, 1 refused"
     assert found == "1 trial better than 99.4:"
     assert events == []
 
 
-def test_watch_of_a_study_without_a_total_ends_with_ctrl_c_and_changes_nothing(watched, capsys):
+def test_watch_without_a_total_ends_with_ctrl_c(watched, capsys):
     study, _ = watched
     before = export_study(study._storage, "probe")
-    assert len(said(capsys, "watch", "probe").splitlines()) == 2, "the study, and how to see it in a browser"
+    assert len(output_of(capsys, "watch", "probe").splitlines()) == 2, (
+        "the study and the command that shows it in a browser"
+    )
     assert export_study(study._storage, "probe") == before

@@ -1,4 +1,4 @@
-"""Around a run: what a refused one leaves, what adorns a finished one, and whose errors are told in words."""
+"""The train command: folders of a refused run, plots of a finished run, and error messages."""
 
 import os
 import subprocess
@@ -30,21 +30,21 @@ def found_before(folder):
 
 
 @pytest.mark.parametrize(
-    ("there", "left"),
+    ("existing", "remaining"),
     [("mine/empty/deep", "mine/empty/deep"), ("mine/empty", "mine/empty"), ("mine", "mine"), ("", "")],
 )
-def test_of_a_refused_run_the_folders_stay_that_were_there(tmp_path, monkeypatch, there, left):
+def test_refused_run_removes_only_new_folders(tmp_path, monkeypatch, existing, remaining):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / there).mkdir(parents=True, exist_ok=True)
+    (tmp_path / existing).mkdir(parents=True, exist_ok=True)
     found_before("mine/empty/deep")
     (tmp_path / "mine" / "empty" / "deep").mkdir(parents=True, exist_ok=True)  # as Hydra does
     remove_if_empty(as_shown("mine/empty/deep"))
     assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if not any(path.iterdir())] == [
-        *([left] if left else [])
+        *([remaining] if remaining else [])
     ]
 
 
-def test_the_sweep_folder_of_a_grid_stays_if_it_was_there(tmp_path):
+def test_existing_sweep_folder_of_a_grid_is_not_removed(tmp_path):
     (tmp_path / "grids").mkdir()
     NoteExistingFolders().on_multirun_start(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path / "grids")}}}))
     (tmp_path / "grids" / "0").mkdir()
@@ -66,7 +66,7 @@ def test_folder_on_another_drive_is_shown_completely(monkeypatch):
     assert str(as_shown("/elsewhere/run")) == "/elsewhere/run"
 
 
-def test_pictures_that_cannot_be_drawn_are_only_missed(monkeypatch, tmp_path, capsys):
+def test_plotting_error_does_not_fail_the_run(monkeypatch, tmp_path, capsys):
     def fail(folder):
         raise ValueError("no font")
 
@@ -76,8 +76,8 @@ def test_pictures_that_cannot_be_drawn_are_only_missed(monkeypatch, tmp_path, ca
 
 
 @pytest.mark.process
-def test_a_notebooks_backend_does_not_keep_a_run_from_its_pictures(configure, recording_callback, tmp_path):
-    """It is read when matplotlib is first imported."""
+def test_matplotlib_backend_of_a_notebook_does_not_prevent_plots(configure, recording_callback, tmp_path):
+    """Matplotlib reads the backend when it is first imported."""
     run(configure("train.epochs=1"), tmp_path, recording_callback())
     code = (
         "import sys; from pathlib import Path; from mnist_compact.cli import train; "
@@ -92,11 +92,11 @@ def test_a_notebooks_backend_does_not_keep_a_run_from_its_pictures(configure, re
 
 
 OURS = [
-    ConfigError(["said"]),
-    RecordError("said"),
-    DataUnavailable("said"),
-    CheckpointError("said"),
-    ExecutionError("said", 1),
+    ConfigError(["a message"]),
+    RecordError("a message"),
+    DataUnavailable("a message"),
+    CheckpointError("a message"),
+    ExecutionError("a message", 1),
 ]
 
 
@@ -105,17 +105,17 @@ def test_user_errors_are_printed_without_traceback(error, capsys, monkeypatch):
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     with pytest.raises(SystemExit), plain_errors():
         raise error
-    assert capsys.readouterr().err == "mnist_compact: said\n"
+    assert capsys.readouterr().err == "mnist_compact: a message\n"
 
     def work():
         raise error
 
     with pytest.raises(SystemExit):
         run_command("command", work)
-    assert capsys.readouterr().err == "command: said\n"
+    assert capsys.readouterr().err == "command: a message\n"
 
 
-def test_a_programming_error_keeps_its_traceback_though_it_is_a_value_error(monkeypatch):
+def test_value_error_of_a_bug_keeps_its_traceback(monkeypatch):
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     with pytest.raises(ValueError, match="invalid literal"), plain_errors():
         int("seven")

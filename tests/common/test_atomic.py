@@ -54,7 +54,7 @@ with replacing(Path({str(path)!r})) as beside:
 
 
 def test_files_of_others_are_not_removed(tmp_path):
-    """As where a run's folder is the one that all others lie in."""
+    """A run folder may contain the folders of other runs."""
     with replacing(tmp_path / "runs" / "live" / "result.json") as beside:
         beside.write_text("{}")
         sweep(tmp_path)
@@ -76,7 +76,7 @@ def test_special_files_are_written_in_place(tmp_path):
     assert list(tmp_path.iterdir()) == [pipe]
 
 
-def test_a_folder_in_the_place_stays(tmp_path):
+def test_existing_folder_is_not_replaced(tmp_path):
     (tmp_path / "there").mkdir()
     with pytest.raises(IsADirectoryError), replacing(tmp_path / "there") as path:
         path.write_text("text")
@@ -84,7 +84,7 @@ def test_a_folder_in_the_place_stays(tmp_path):
 
 
 @pytest.mark.parametrize("before", ["old", None])
-def test_a_link_stays_a_link(tmp_path, before):
+def test_link_stays_a_link(tmp_path, before):
     target, link = tmp_path / "elsewhere" / "file.txt", tmp_path / "link.txt"
     target.parent.mkdir()
     if before is not None:

@@ -68,7 +68,7 @@ def test_report_names_a_pipe_and_continues(tmp_path):
 
 
 @pipes
-def test_pipe_as_the_cache_of_reports_is_passed_over(tmp_path):
+def test_pipe_as_the_cache_of_reports_is_ignored(tmp_path):
     os.mkfifo(tmp_path / ".runs.cache")
     assert read_runs([tmp_path]).cells == []
 
@@ -94,10 +94,10 @@ def test_list_of_studies_names_pipes_and_continues(tmp_path, capsys):
         os.mkfifo(tmp_path / name)
     (tmp_path / "b.study.json.gz").write_bytes(gzip.compress(DEEP.encode()))
     study.main(["list", str(tmp_path)])
-    told = capsys.readouterr().err
-    assert "a.study.json.gz is not a regular file" in told
-    assert "study.db is not a regular file" in told
-    assert "b.study.json.gz is damaged or not an exported study: nested too deeply" in told
+    errors = capsys.readouterr().err
+    assert "a.study.json.gz is not a regular file" in errors
+    assert "study.db is not a regular file" in errors
+    assert "b.study.json.gz is damaged or not an exported study: nested too deeply" in errors
 
 
 @pipes

@@ -6,7 +6,7 @@ from mnist_compact.common import cpu
 
 
 @pytest.mark.parametrize(
-    ("processes", "told", "threads"),
+    ("processes", "omp_num_threads", "threads"),
     [
         (1, None, 8),
         (3, None, 2),
@@ -18,11 +18,11 @@ from mnist_compact.common import cpu
         (4, "many", 2),
     ],
 )
-def test_parallel_processes_share_the_allowed_cores(monkeypatch, processes, told, threads):
+def test_parallel_processes_share_the_allowed_cores(monkeypatch, processes, omp_num_threads, threads):
     monkeypatch.setattr(cpu, "cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    if told is not None:
-        monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", told)
+    if omp_num_threads is not None:
+        monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", omp_num_threads)
     assert cpu.threads_each(processes) == threads
 
 
@@ -64,7 +64,7 @@ V1 = "5:memory:/box\n4:cpu,cpuacct:/docker/box\n"
         ("4:cpuset:/\n", {"cpu.max": "100000 100000\n"}, 8),
     ],
 )
-def test_cores_heed_the_quotas_of_cgroups(machine, process, files, expected):
+def test_cores_respect_the_quotas_of_cgroups(machine, process, files, expected):
     machine(process, files)
     assert cpu.cores() == expected
 

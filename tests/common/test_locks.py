@@ -11,7 +11,7 @@ from mnist_compact.common import locks
 from mnist_compact.common.locks import lock_file
 from mnist_compact.runs.trainer import resume, run
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="takes the locks of POSIX away")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="disables the locks of POSIX")
 
 
 @pytest.fixture(params=[errno.ENOLCK, errno.EOPNOTSUPP], ids=lambda number: errno.errorcode[number])
@@ -31,7 +31,7 @@ def test_usual_file_system_gets_a_lock_of_the_system(tmp_path):
     assert isinstance(lock_file(tmp_path / "lock"), FileLock)
 
 
-def test_lock_without_support_keeps_others_out(without_locks, tmp_path):
+def test_lock_without_system_support_is_exclusive(without_locks, tmp_path):
     with lock_file(tmp_path / "lock") as held, pytest.raises(Timeout):
         lock_file(tmp_path / "lock", timeout=0).acquire()
     assert isinstance(held, SoftFileLock)

@@ -4,7 +4,7 @@ from scipy import stats
 from mnist_compact.common.statistics import THRESHOLD, Summary, above
 
 
-def test_the_interval_is_students():
+def test_interval_agrees_with_a_worked_example():
     """A worked example: 99.40, 99.44, 99.48 with t = 4.3027 for two degrees of freedom."""
     summary = Summary.of([99.40, 99.44, 99.48])
     assert (summary.n, summary.minimum, summary.maximum) == (3, 99.40, 99.48)
@@ -13,7 +13,7 @@ def test_the_interval_is_students():
     assert (summary.low, summary.high) == pytest.approx((99.44 - 0.099366, 99.44 + 0.099366), abs=1e-5)
 
 
-def test_the_interval_is_scipys():
+def test_interval_agrees_with_scipy():
     scores = [99.41, 99.39, 99.52, 99.47, 99.44, 99.38]
     summary = Summary.of(scores)
     expected = stats.ttest_1samp(scores, 0).confidence_interval(0.95)
@@ -29,8 +29,8 @@ def test_interval_lies_within_0_and_100():
 
 
 def test_interval_of_few_scores_is_only_an_indication():
-    told = [Summary.of([99.4, 99.5] * n).caution for n in (1, 2, 3)]
-    assert told == [*2 * [" (only an indication: fewer than 5 seeds)"], ""]
+    cautions = [Summary.of([99.4, 99.5] * n).caution for n in (1, 2, 3)]
+    assert cautions == [*2 * [" (only an indication: fewer than 5 seeds)"], ""]
 
 
 def test_equal_scores_have_an_interval_of_no_width():
@@ -45,7 +45,7 @@ def test_one_score_has_no_spread_and_none_no_summary():
         Summary.of([])
 
 
-def test_above_the_bar_is_an_image_more_however_the_share_was_computed():
+def test_above_the_threshold_means_at_least_one_image_more():
     at_the_bar = [9940 / 10_000 * 100, 100 * 9940 / 10_000, 100 * 0.994, 0.994 * 100 + 1.5e-14]
     assert max(at_the_bar) > THRESHOLD  # in binary
     assert above(at_the_bar, THRESHOLD) == 0

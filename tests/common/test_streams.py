@@ -17,7 +17,7 @@ HAS_FULL_DEVICE = pytest.mark.skipif(not Path("/dev/full").exists(), reason="thi
 
 
 def printed_in(encoding, monkeypatch, errors="strict"):
-    """What the card of a network is printed as."""
+    """Return the printed card of a network in this encoding."""
     out = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors=errors)
     monkeypatch.setattr(sys, "stdout", out)
     __main__.main(CARD)

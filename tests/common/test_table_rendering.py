@@ -10,7 +10,7 @@ from rich.console import Console
 from mnist_compact.common.tables import to_csv, to_json, to_markdown, to_rich, to_text
 
 
-def test_text_and_terminal_show_control_codes_as_blanks() -> None:
+def test_control_codes_are_shown_as_blanks() -> None:
     frame = pd.DataFrame({"a\nb": ["x\x1b[31m\ny"]})
     assert to_text(frame).splitlines()[0].split() == ["a", "b"]
     assert "x [31m y" in to_text(frame)
@@ -29,25 +29,25 @@ FRAME = pd.DataFrame(
 )
 
 
-def test_cells_are_shown_with_the_decimals_that_mean_something() -> None:
+def test_cells_are_shown_with_meaningful_decimals() -> None:
     lines = [line.split(" | ") for line in to_markdown(FRAME).splitlines()]
     assert lines[1] == ["| ---", "---:", "---:", "---:", "---:", "---", "--- |"]
     assert lines[2] == ["| a", "3,928", "99.40", "0.0200", "1e-05", "True", "2025-11-20 10:00:00 UTC |"]
     assert lines[3] == ["| " + "b" * 30, "–", "–", "0.5000", "0.1", "–", "– |"]
 
 
-def test_csv_keeps_full_precision_and_leaves_missing_values_empty() -> None:
+def test_csv_has_full_precision_and_empty_missing_values() -> None:
     assert to_csv(FRAME).splitlines()[1:] == [
         "a,3928,99.4,0.02,1e-05,True,2025-11-20 10:00:00+00:00",
         "b" * 30 + ",,,0.5,0.1,,",
     ]
 
 
-def test_markdown_takes_nothing_for_layout() -> None:
+def test_markdown_escapes_its_markup() -> None:
     assert to_markdown(pd.DataFrame({"a|b": ["<b>*x*\n`y`"]})) == ("| a\\|b |\n| --- |\n| \\<b\\>\\*x\\* \\`y\\` |\n")
 
 
-def test_text_is_never_cut_however_wide(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wide_text_is_never_truncated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
     wide = pd.DataFrame({f"c{i}": ["x" * 50] for i in range(20)})
     lines = to_text(wide).splitlines()
@@ -65,11 +65,11 @@ def test_table_wider_than_the_terminal_continues_below(width: int) -> None:
     assert "…" not in text
     for whole in ("3,928", "99.40", "0.0200", "1e-05", "2025-11-20"):
         assert text.count(whole) == 1
-    assert text.count("b" * 30) == text.count("run")  # every part is led by the runs
+    assert text.count("b" * 30) == text.count("run")  # every part starts with the runs
     assert (text.count("run") > 1) is (width < 150)
 
 
-def test_a_text_longer_than_the_terminal_is_folded_not_cut() -> None:
+def test_text_longer_than_the_terminal_is_wrapped() -> None:
     console = Console(width=30, file=io.StringIO(), color_system=None)
     with console.capture() as capture:
         console.print(to_rich(pd.DataFrame({"run": ["a"], "reason": ["z" * 100]}), width=30))

@@ -1,4 +1,4 @@
-"""A configuration put together from options composed before is the one that Hydra composes at once."""
+"""A configuration that is assembled from cached options equals the one that Hydra composes directly."""
 
 import pytest
 from hydra import compose
@@ -9,7 +9,7 @@ from mnist_compact.config.schema import GROUPS
 
 
 @pytest.fixture
-def compose_cache(configure):  # which has Hydra look at conf/ as long as the tests run
+def compose_cache(configure):  # `configure` keeps Hydra initialized with conf/ during the tests
     composed = []
 
     def once(options):
@@ -24,7 +24,7 @@ def compose_cache(configure):  # which has Hydra look at conf/ as long as the te
     [
         [],
         ["optim=sgd", "optim.lr=0.3", "optim.momentum=0"],
-        ["optim.lr=0.3", "optim=sgd"],  # a value before the option it is for
+        ["optim.lr=0.3", "optim=sgd"],  # a value before the option that it belongs to
         ["experiment=m3_logged", "optim=sgd", "seed=4"],
         ["model.order=[conv1,conv3]", "model.layers.conv1={width: 5, pool: max}"],
         ["experiment=under_8k", "train.epochs=3", "train.epochs=4"],
@@ -36,7 +36,7 @@ def test_composition_equals_that_of_hydra(compose_cache, overrides):
     assert compose_cache[0](overrides) == compose("config", overrides=overrides)
 
 
-def test_options_are_composed_once_and_no_value_is_left_for_the_next(compose_cache):
+def test_options_are_composed_once_without_earlier_values(compose_cache):
     choose, composed = compose_cache
     first = choose(["optim=sgd", "optim.lr=0.3", "model.layers.conv1.width=3"])
     second = choose(["optim=sgd"])
@@ -46,7 +46,7 @@ def test_options_are_composed_once_and_no_value_is_left_for_the_next(compose_cac
     assert composed == [["optim=sgd"], ["optim=adam"]]
 
 
-def test_a_key_that_is_none_is_refused_in_hydras_words(compose_cache):
+def test_unknown_key_has_the_error_message_of_hydra(compose_cache):
     with pytest.raises(ConfigCompositionException) as ours:
         compose_cache[0](["optim.lrr=1"])
     with pytest.raises(ConfigCompositionException) as hydras:

@@ -11,7 +11,7 @@ from mnist_compact.training.config import MachineConfig
 
 
 @pytest.mark.parametrize(
-    ("override", "complaint"),
+    ("override", "message"),
     [
         ("optim.lr=0", "optim.lr must be above 0, got 0.0"),
         ("optim.lr=nan", "optim.lr must be above 0, got nan"),
@@ -39,13 +39,13 @@ from mnist_compact.training.config import MachineConfig
         ("seed=-1", "seed must be at least 0, got -1"),
     ],
 )
-def test_a_value_out_of_range_is_refused_by_key_rule_and_value(configure, override, complaint):
+def test_error_for_a_value_names_key_rule_and_value(configure, override, message):
     with pytest.raises(ConfigError) as refused:
         configure(*override.split())
-    assert complaint in str(refused.value)
+    assert message in str(refused.value)
 
 
-def test_faults_of_all_groups_are_named_at_once(configure):
+def test_errors_of_all_groups_are_reported_together(configure):
     with pytest.raises(ConfigError) as refused:
         configure("optim.lr=-1", "model.dropout=2", "train.epochs=0", "optim.eps=0")
     assert [fault.split()[0] for fault in refused.value.faults] == [
@@ -57,17 +57,17 @@ def test_faults_of_all_groups_are_named_at_once(configure):
 
 
 @pytest.mark.parametrize(
-    ("override", "complaint"),
+    ("override", "message"),
     [
         ("+model.dropuot=0.3", "model.dropuot is not a key of the configuration. Did you mean 'dropout'?"),
         ("+model.head.hiden=3", "model.head.hiden is not a key of the configuration. Did you mean 'hidden'?"),
         ("+sede=1", "sede is not a key of the configuration. Did you mean 'seed'?"),
     ],
 )
-def test_a_misspelt_key_is_refused_even_when_it_is_added(configure, override, complaint):
+def test_misspelt_key_is_refused_even_with_a_plus(configure, override, message):
     with pytest.raises(ConfigError) as refused:
         configure(override)
-    assert complaint in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize("override", ["model.dropuot=0.3", "optim.momentum=0.9", "train.epochs=many", "model=m4"])
@@ -76,7 +76,7 @@ def test_hydra_refuses_unknown_keys_wrong_types_and_unknown_options(configure, o
         configure(override)
 
 
-def test_an_option_under_a_name_that_is_not_its_file_is_refused(configure):
+def test_option_with_another_name_than_its_file_is_refused(configure):
     config = configure("model=m3")
     choices = {group: getattr(config, group).name for group in GROUPS} | {"experiment": None}
     check_names(config, choices)
@@ -86,7 +86,7 @@ def test_an_option_under_a_name_that_is_not_its_file_is_refused(configure):
 
 
 @pytest.mark.parametrize(
-    ("damage", "complaint"),
+    ("damage", "message"),
     [
         (lambda record: record["optim"].update(kind="sgdd"), r"optim.kind must be one of sgd, adam.*got 'sgdd'"),
         (lambda record: record["optim"].update(lrr=1), "optim: Key 'lrr'"),
@@ -100,15 +100,15 @@ def test_an_option_under_a_name_that_is_not_its_file_is_refused(configure):
         (lambda record: record.pop("seed"), "seed must be a whole number, got None"),
     ],
 )
-def test_a_damaged_record_is_refused(configure, damage, complaint):
+def test_damaged_configuration_of_a_record_is_refused(configure, damage, message):
     record = to_record(configure())
     damage(record)
-    with pytest.raises(ConfigError, match=complaint):
+    with pytest.raises(ConfigError, match=message):
         from_record(record)
 
 
 def before_version_3(record):
-    """As it was written before the machine had a group."""
+    """The record as written by versions without a config group for the machine."""
     machine = record.pop("machine")
     record["train"] |= {"threads": machine["threads"], "device": machine["device"]}
     if record["data"]["kind"] != "synthetic":
@@ -117,7 +117,7 @@ def before_version_3(record):
 
 
 @pytest.mark.parametrize("images", [(), ("data=mnist", "machine.data_root=/images"), ("data=holdout",)])
-def test_a_record_from_before_the_machine_had_a_group_is_the_same_run(configure, images):
+def test_record_without_the_group_machine_is_the_same_run(configure, images):
     config = configure("train.epochs=4", "machine.threads=3", "machine.device=cpu", *images)
     assert from_record(before_version_3(to_record(config))) == config
     bare = to_record(config)
@@ -125,22 +125,22 @@ def test_a_record_from_before_the_machine_had_a_group_is_the_same_run(configure,
     assert from_record(bare) == dataclasses.replace(config, machine=MachineConfig(name="auto"))
 
 
-def test_a_recipe_is_recorded_alike_on_two_machines_but_for_the_machine(configure):
+def test_records_of_two_machines_differ_only_in_the_machine(configure):
     one = to_record(configure("data=mnist", "machine=one_core", "machine.data_root=/images"))
     other = to_record(configure("data=mnist", "machine.threads=8", "machine.device=cuda"))
     assert {group for group in one if one[group] != other[group]} == {"machine"}
 
 
-def test_images_are_read_from_the_folder_of_the_machine(configure, monkeypatch):
-    asked = []
+def test_images_are_read_from_the_data_root_of_the_machine(configure, monkeypatch):
+    roots = []
     for name in ("load_whole", "load_holdout"):
-        monkeypatch.setattr(f"mnist_compact.data.datasets.{name}", lambda *given, **_: asked.append(given[2]))
+        monkeypatch.setattr(f"mnist_compact.data.datasets.{name}", lambda *given, **_: roots.append(given[2]))
     for data in ("mnist", "fashion", "holdout", "fashion_holdout"):
         configure(f"data={data}", f"machine.data_root=/{data}").load_data(print)
-    assert asked == ["/mnist", "/fashion", "/holdout", "/fashion_holdout"]
+    assert roots == ["/mnist", "/fashion", "/holdout", "/fashion_holdout"]
 
 
-def test_a_delta_file_inserts_and_drops_layers(configure, tmp_path):
+def test_delta_file_inserts_and_removes_layers(configure, tmp_path):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "squeezed.yaml").write_text(
         """# @package _global_
@@ -163,13 +163,18 @@ model:
     [
         ("experiment=m3_logged", ("adam", 0.015), "step", 7.0),
         ("experiment=m3_logged optim=adam", ("adam", 0.015), "step", 7.0),
-        ("experiment=m3_logged optim=sgd", ("sgd", 0.1), "step", 7.0),  # sgd's own rate, not what was meant for Adam
+        (
+            "experiment=m3_logged optim=sgd",
+            ("sgd", 0.1),
+            "step",
+            7.0,
+        ),  # the learning rate of sgd, not that of the experiment for Adam
         ("experiment=m3_logged optim=sgd optim.lr=0.3", ("sgd", 0.3), "step", 7.0),
         ("experiment=m3_logged scheduler=none", ("adam", 0.015), "none", 7.0),
         ("experiment=under_8k_plain model=m3 augment=none", ("muon", 0.02440887160129734), "linear", 0.0),
     ],
 )
-def test_overriding_an_option_drops_the_experiments_settings_for_it(configure, typed, optim, scheduler, rotation_deg):
+def test_overriding_an_option_drops_its_experiment_settings(configure, typed, optim, scheduler, rotation_deg):
     config = configure(*typed.split())
     assert (config.optim.name, config.optim.lr) == optim
     assert config.scheduler.name == scheduler

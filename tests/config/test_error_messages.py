@@ -1,4 +1,4 @@
-"""What people mistype, told by key, rule and value; and that nothing of it stays on disk."""
+"""Error messages name key, rule and value of a mistake, and a refused command leaves no files."""
 
 import sys
 
@@ -26,7 +26,7 @@ MODELS, SCHEDULERS, OPTIMIZERS = (
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "message"),
     [
         ("model=1", f"{MODELS}1"),
         ("model=[1,2]", f"{MODELS}[1,2]"),
@@ -67,44 +67,44 @@ MODELS, SCHEDULERS, OPTIMIZERS = (
         ),
     ],
 )  # fmt: skip
-def test_refusal_names_key_rule_and_value_and_creates_nothing(type_in, tmp_path, typed, told):
-    assert type_in(*TINY, *typed.split()) == (2, "", f"mnist_compact: {told}\n")
+def test_refusal_names_key_rule_and_value_and_creates_nothing(type_in, tmp_path, typed, message):
+    assert type_in(*TINY, *typed.split()) == (2, "", f"mnist_compact: {message}\n")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_root_that_is_empty_is_refused(type_in):
+def test_empty_data_root_is_refused(type_in):
     for data in ("mnist", "holdout"):
-        told = "mnist_compact: machine.data_root must be a folder, or null for the default, got ''\n"
-        assert type_in(f"data={data}", "machine.data_root=") == (2, "", told)
+        message = "mnist_compact: machine.data_root must be a folder, or null for the default, got ''\n"
+        assert type_in(f"data={data}", "machine.data_root=") == (2, "", message)
 
 
-def test_error_for_an_added_layer_names_the_file_to_write_it_in(type_in):
-    _, _, told = type_in(*TINY, "+model.layers.last.width=14")
-    assert told.startswith(
+def test_error_for_an_added_layer_names_the_file_to_write(type_in):
+    _, _, message = type_in(*TINY, "+model.layers.last.width=14")
+    assert message.startswith(
         "mnist_compact: model.layers.last.width is not a key of this model's layers, and the command "
     )
-    assert "conf/model/<name>.yaml with 'defaults: [m3, _self_]'" in told
+    assert "conf/model/<name>.yaml with 'defaults: [m3, _self_]'" in message
 
 
-def test_a_stage_that_the_command_line_cannot_add_is_told_where_to_write_it(type_in):
-    _, _, told = type_in(*TINY, "model=stages", "+model.stages.fourth.width=14")
-    assert told.startswith("mnist_compact: model.stages.fourth.width is not a key of this model's stages, and the")
-    assert "conf/model/<name>.yaml with 'defaults: [stages, _self_]'" in told
+def test_error_for_an_added_stage_names_the_file_to_write(type_in):
+    _, _, message = type_in(*TINY, "model=stages", "+model.stages.fourth.width=14")
+    assert message.startswith("mnist_compact: model.stages.fourth.width is not a key of this model's stages, and the")
+    assert "conf/model/<name>.yaml with 'defaults: [stages, _self_]'" in message
 
 
 @pytest.mark.parametrize("name", ["half", "to", "pop", "a.b"])
-def test_a_layer_named_as_torch_names_its_own_is_refused(type_in, tmp_path, name):
+def test_layer_with_a_name_reserved_by_torch_is_refused(type_in, tmp_path, name):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text(
         f"defaults: [/schema/model/compact@_here_, _self_]\nname: mine\n"
         f"layers: {{b1: {{width: 8}}, {name}: {{width: 8}}}}\norder: [b1, {name}]\n"
     )
-    status, _, told = type_in(f"--config-dir={tmp_path}", *TINY, "model=mine")
+    status, _, message = type_in(f"--config-dir={tmp_path}", *TINY, "model=mine")
     assert status == 2
-    assert told.startswith(
+    assert message.startswith(
         "mnist_compact: model.layers must have names without dots that are no attributes of torch.nn."
     )
-    assert told.endswith(f"got {name!r}\n")
+    assert message.endswith(f"got {name!r}\n")
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
@@ -114,7 +114,7 @@ def test_refusal_keeps_existing_empty_folders(type_in, tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["mine", "empty"]
 
 
-def test_ctrl_c_before_the_run_begins_leaves_nothing(type_in, tmp_path, monkeypatch):
+def test_ctrl_c_before_the_run_starts_leaves_nothing(type_in, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
@@ -123,18 +123,18 @@ def test_ctrl_c_before_the_run_begins_leaves_nothing(type_in, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_working_folder_that_is_gone_is_named(type_in, tmp_path, monkeypatch):
+def test_deleted_working_folder_is_reported(type_in, tmp_path, monkeypatch):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     assert type_in(*TINY) == (2, "", "mnist_compact: the working folder no longer exists\n")
 
 
-def test_the_version_is_ours(type_in):
+def test_version_is_printed(type_in):
     assert type_in("--version") == (0, f"mnist_compact {__version__}\n", "")
 
 
-def test_closed_pipe_of_the_help_is_no_error(type_in, monkeypatch):
+def test_closed_pipe_of_the_help_is_not_an_error(type_in, monkeypatch):
     class Closed:
         def write(self, text):
             raise BrokenPipeError

@@ -40,10 +40,10 @@ def test_sign_flip_p_agrees_with_enumeration_and_scipy():
     for n in (4, 9, 13):
         differences = generator.integers(-9, 13, n).tolist()
         assert sign_flip_p(differences) == pytest.approx(by_enumeration(differences), abs=1e-12)
-        theirs = permutation_test(
+        expected = permutation_test(
             (np.array(differences),), np.sum, permutation_type="samples", n_resamples=np.inf, alternative="two-sided"
         )
-        assert sign_flip_p(differences) == pytest.approx(theirs.pvalue, abs=1e-12)
+        assert sign_flip_p(differences) == pytest.approx(expected.pvalue, abs=1e-12)
 
 
 def test_sign_flip_p_is_exact_for_twenty_seeds():
@@ -52,7 +52,7 @@ def test_sign_flip_p_is_exact_for_twenty_seeds():
 
 
 def test_sign_flip_p_has_the_stated_error_rate():
-    """Of 400 pairs of equals, fixed by the seed."""
+    """Simulates 400 pairs of equal configurations with a fixed seed."""
     generator = np.random.default_rng(1)
     found = [sign_flip_p(generator.integers(-12, 13, 10).tolist()) < 0.05 for _ in range(400)]
     assert 0.02 < np.mean(found) < 0.08
@@ -64,8 +64,8 @@ def test_comparison_pairs_by_seed(seed_results):
     second = seed_results(99.30, 99.40, 99.20, name="second")
     found = compare(first, second)[0]
     assert (found.n, found.p) == (3, 0.25)
-    wanted = ttest_rel([99.40, 99.60, 99.50], [99.30, 99.40, 99.20]).confidence_interval()
-    assert (found.difference.low, found.difference.high) == pytest.approx((wanted.low, wanted.high))
+    expected = ttest_rel([99.40, 99.60, 99.50], [99.30, 99.40, 99.20]).confidence_interval()
+    assert (found.difference.low, found.difference.high) == pytest.approx((expected.low, expected.high))
     assert found.describe() == (
         "first - second: +0.200 points over 3 common seeds, 95 % interval [-0.048, +0.448]; "
         "exact sign-flip p = 0.25: 3 seeds are too few for a significant result"
@@ -120,7 +120,7 @@ def test_holm_of_small_cases(ps, corrected):
 
 
 def test_holm_controls_the_error_rate_of_a_family():
-    """Of 300 families of twenty, fixed by the seed: without a correction two in three would find something."""
+    """Simulates 300 families of 20 comparisons; without a correction two thirds would have a significant result."""
     families = np.random.default_rng(2).uniform(size=(300, 20))
     assert 0.6 < np.mean(families.min(1) < 0.05) < 0.7
     assert 0.03 < np.mean([min(holm(family.tolist())) < 0.05 for family in families]) < 0.07

@@ -32,7 +32,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Seeds are not trained but given these accuracies, one after another; None for one that diverged."""
+    """Replace training: seeds get these accuracies one after the other, None for a diverged seed."""
 
     def accuracies(*values):
         def train(wanted, jobs, callbacks):
@@ -62,7 +62,7 @@ def refused(capsys, *words):
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("words", "message"),
     [
         (("--run", "nowhere"), "nowhere is not a run folder"),
         (("--trial", "under_8k"), "--trial must be STUDY:N"),
@@ -101,10 +101,10 @@ def refused(capsys, *words):
         (("--trial", "s:1", "--storage", "journal:///nowhere.log"), "--storage must exist"),
     ],
 )
-def test_invalid_arguments_are_refused_and_write_nothing(capsys, words, complaint, trained, here):
+def test_invalid_arguments_are_refused_and_write_nothing(capsys, words, message, trained, here):
     trained()
     output = refused(capsys, *words)
-    assert complaint in output
+    assert message in output
     assert "mnist-compact-confirm: " in output
     assert not list(here.iterdir())
 
@@ -235,9 +235,9 @@ def test_plan_writes_a_preregistration_then_confirms(capsys, trained, here):
     printed = capsys.readouterr().out
     assert ": followed\n" in printed
     assert "no preregistration was written" not in printed
-    wanted = (here / "my.json").read_bytes()
+    expected = (here / "my.json").read_bytes()
     for folder in ("outputs/confirmations/m3_logged", "kept/confirmations/m3_logged"):
-        assert (here / folder / "plan.json").read_bytes() == wanted
+        assert (here / folder / "plan.json").read_bytes() == expected
     trained()
     main(["--experiment", "m3_logged", "--seeds", "2"])
     assert ": not followed; threshold: 99.3 → 99.4\n" in capsys.readouterr().out, (

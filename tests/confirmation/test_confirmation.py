@@ -88,7 +88,7 @@ def test_create_or_load_refuses_another_configuration(tmp_path):
         create_or_load(confirmation(compose("model=m3"), "holdout"), tmp_path / "probe")
 
 
-def test_committed_confirmation_goes_on_with_its_experiment(tmp_path):
+def test_committed_confirmation_continues_with_its_experiment(tmp_path):
     """Its record describes the network by layers, the experiment by stages."""
     committed = Path(__file__).parents[2] / "evidence/under_8k/confirmations/under_8k"
     found = Confirmation.read(committed)
@@ -114,7 +114,7 @@ def test_create_or_load_leaves_out_seeds_used_since(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "message"),
     [
         (None, "holds no confirmation"),
         ("{", "damaged"),
@@ -127,10 +127,10 @@ def test_create_or_load_leaves_out_seeds_used_since(tmp_path):
         ),
     ],
 )
-def test_read_refuses_other_files(tmp_path, content, complaint):
+def test_read_refuses_other_files(tmp_path, content, message):
     if content is not None:
         (tmp_path / "confirmation.json").write_text(content)
-    with pytest.raises(ConfigError, match=complaint):
+    with pytest.raises(ConfigError, match=message):
         Confirmation.read(tmp_path)
 
 
@@ -206,7 +206,7 @@ def test_trial_added_by_optuna_is_not_among_the_best(study):
 
 
 @pytest.mark.parametrize(
-    ("word", "complaint"),
+    ("word", "message"),
     [
         ("probe", "must be STUDY:N"),
         ("probe:x", "must be STUDY:N"),
@@ -215,8 +215,8 @@ def test_trial_added_by_optuna_is_not_among_the_best(study):
         ("probe:1", "was never trained"),
     ],
 )
-def test_missing_trial_is_refused(study, word, complaint):
-    with pytest.raises(ConfigError, match=complaint):
+def test_missing_trial_is_refused(study, word, message):
+    with pytest.raises(ConfigError, match=message):
         sources.of_trial(word, study)
 
 

@@ -42,8 +42,8 @@ def test_power_and_mean_number_of_seeds(mean, power, seeds):
 @pytest.mark.parametrize("n", LIMITS)
 def test_analysis_is_the_one_sided_t_test_of_scipy(n):
     scores = np.random.default_rng(n).normal(99.42, SD, n).tolist()
-    theirs = ttest_1samp(scores, THRESHOLD, alternative="greater").pvalue
-    assert InterimAnalysis.at(scores, THRESHOLD).p == pytest.approx(theirs)
+    expected = ttest_1samp(scores, THRESHOLD, alternative="greater").pvalue
+    assert InterimAnalysis.at(scores, THRESHOLD).p == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ LINE = (*(sys.executable, "-m", "mnist_compact.confirm"), *("--run", "past", "--
 
 @pytest.fixture
 def folder(configure, recording_callback, tmp_path):
-    """Holds a run to confirm."""
+    """A folder that contains a run to confirm."""
     run(configure(*SMALL, f"train.epochs={EPOCHS}", "model=m1"), tmp_path / "past", recording_callback())
     return tmp_path
 
@@ -41,7 +41,7 @@ def finish(process):
 
 
 def seed_processes(folder):
-    """Process ids of the seeds under way that this test's confirmation has started."""
+    """Process ids of the running seeds that the confirmation of this test has started."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -122,7 +122,7 @@ def test_started_confirmation_cannot_be_preregistered(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changed", "complaint"),
+    ("changed", "message"),
     [
         (lambda raw: "{", "is damaged"),
         (lambda raw: "[]", "schema version None"),
@@ -136,9 +136,9 @@ def test_started_confirmation_cannot_be_preregistered(tmp_path):
         (lambda raw: json.dumps(raw | {"config": {}}), "was changed after it was written"),
     ],
 )
-def test_read_refuses_other_files(tmp_path, changed, complaint):
+def test_read_refuses_other_files(tmp_path, changed, message):
     path = tmp_path / "my.json"
     spec_of(tmp_path).preregister().write(path)
     path.write_text(changed(json.loads(path.read_text())))
-    with pytest.raises(ConfigError, match=complaint):
+    with pytest.raises(ConfigError, match=message):
         Preregistration.read(path)

@@ -217,9 +217,9 @@ def test_saved_experiment_gives_the_same_configuration(seed_results, own_conf, o
     found = seed_results(99.45, 99.47, run=run)
     path = save(found, "winner")
     assert path == own_conf / "experiment/winner.yaml"
-    saved, wanted = to_record(compose("experiment=winner")), to_record(run)
+    saved, expected = to_record(compose("experiment=winner")), to_record(run)
     for group in ("model", "augment", "optim", "scheduler", "train", "budget"):
-        assert saved[group] == wanted[group]
+        assert saved[group] == expected[group]
     text = path.read_text()
     assert "99.460 ± 0.014 % (mean ± sd of 2 fresh seeds" in text
     assert "2 of 2 seeds above 99.40" in text

@@ -17,7 +17,7 @@ from mnist_compact.data.config import AugmentConfig
 
 @pytest.fixture
 def images():
-    """Smooth shapes (6, 28, 28) in [0, 1]: interpolation differs by little where coordinates do by rounding."""
+    """Smooth shapes (6, 28, 28) in [0, 1], so that rounding of coordinates has little effect."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(6, 1, 9, 9, generator=generator)
     return torch.nn.functional.interpolate(coarse, SIDE, mode="bicubic", align_corners=False).clamp(0, 1).squeeze(1)
@@ -37,7 +37,7 @@ def images():
         (0, 1, 8, 0, 0),
     ],
 )
-def test_the_warp_is_torchvisions_affine(images, degrees, zoom, shear_deg, right, down):
+def test_affine_warp_agrees_with_torchvision(images, degrees, zoom, shear_deg, right, down):
     n = len(images)
     full = torch.full((n,), 1.0)
     maps = sampling_maps(
@@ -55,14 +55,14 @@ def test_the_warp_is_torchvisions_affine(images, degrees, zoom, shear_deg, right
         interpolation=InterpolationMode.BILINEAR,
         fill=[0.0],
     ).squeeze(1)
-    # Where a sample lies partly outside, torchvision blends with its fill in a way of its own.
+    # Samples partly outside the image are excluded, because torchvision blends its fill value differently.
     inside = warp(torch.ones_like(images), maps) > 0.9999
     assert inside.float().mean() > 0.5
     torch.testing.assert_close(warp(images, maps)[inside], expected[inside], atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.7, 1.0, 1.6])
-def test_brightness_and_contrast_are_torchvisions(images, factor):
+def test_brightness_and_contrast_agree_with_torchvision(images, factor):
     factors = torch.full((len(images),), factor)
     torch.testing.assert_close(
         adjust_brightness(images, factors), tv.adjust_brightness(images.unsqueeze(1), factor).squeeze(1)
@@ -92,24 +92,24 @@ ALL_ON = {
 
 
 @pytest.mark.parametrize("one", ALL_ON)
-def test_every_image_has_parameters_of_its_own(images, one):
+def test_every_image_has_its_own_parameters(images, one):
     same = images[:1].expand(5, -1, -1).contiguous()
     changed = draw(build(**{one: ALL_ON[one]}), same)
     assert len({tuple(image.flatten().tolist()) for image in changed}) == 5
 
 
-def test_off_and_eased_off_leave_images_alone(images):
+def test_disabled_and_eased_off_augmentation_changes_nothing(images):
     assert torch.equal(draw(build(), images), images)
     assert torch.equal(draw(build(**ALL_ON), images, strength=0.0), images)
 
 
-def test_half_the_strength_is_half_the_parameters(images):
+def test_half_strength_halves_the_parameters(images):
     full, half = build(rotation_deg=5), build(rotation_deg=10)
     torch.testing.assert_close(draw(full, images), draw(half, images, strength=0.5))
 
 
 def test_parameters_are_uniform_within_their_range():
-    """A white image under brightness 0.4 shows the factor itself, below 1."""
+    """The values of a white image show the brightness factor if it is below 1."""
     grey = torch.full((20_000, SIDE, SIDE), 0.5)
     factors = draw(build(brightness=0.4), grey)[:, 0, 0] / 0.5
     assert 0.6 <= factors.min() < 0.601
@@ -122,23 +122,23 @@ def test_parameters_are_uniform_within_their_range():
     ("ease", "epochs", "strengths"),
     [(0, 4, [1, 1, 1, 1]), (2, 4, [1, 1, 0.5, 0]), (4, 4, [0.75, 0.5, 0.25, 0]), (1, 3, [1, 1, 0])],
 )
-def test_strengths_ease_off_to_none_in_the_last_epoch(configure, ease, epochs, strengths):
+def test_strength_eases_off_to_zero_in_the_last_epoch(configure, ease, epochs, strengths):
     config = configure(f"augment.ease_off_epochs={ease}", f"train.epochs={epochs}").augment
     assert [config.strength(epoch, epochs) for epoch in range(1, epochs + 1)] == strengths
 
 
 @pytest.mark.parametrize("nodes", [2, 5, 8])
-def test_an_elastic_field_is_scipys_spline_image_by_image(nodes):
+def test_elastic_field_agrees_with_scipy_spline(nodes):
     vectors = torch.rand(3, nodes, nodes, 2, generator=torch.Generator().manual_seed(0)) - 0.5
     places = np.stack(np.meshgrid(*[np.linspace(0, nodes - 1, SIDE)] * 2, indexing="ij"))
     for field, image in zip(displacements(vectors), vectors.numpy(), strict=True):
         for axis in range(2):
-            # Without its filter scipy takes the values as a B-spline's coefficients, as here.
+            # Without its prefilter scipy uses the values as B-spline coefficients, as the package does.
             expected = ndimage.map_coordinates(image[..., axis], places, order=3, mode="nearest", prefilter=False)
             np.testing.assert_allclose(field[..., axis], expected, atol=1e-5)
 
 
-def test_the_elastic_warp_is_scipys_image_by_image(images):
+def test_elastic_warp_agrees_with_scipy(images):
     nodes = 4 * torch.rand(len(images), 6, 6, 2, generator=torch.Generator().manual_seed(0)) - 2
     still = torch.eye(2, 3).expand(len(images), -1, -1)
     places, fields = np.mgrid[:SIDE, :SIDE], displacements(nodes).permute(0, 3, 1, 2)
@@ -148,8 +148,8 @@ def test_the_elastic_warp_is_scipys_image_by_image(images):
         np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 
-def test_an_image_is_bent_by_no_more_than_its_strength():
-    """A ramp shows by how much: its value is its column."""
+def test_elastic_displacement_is_limited_by_the_strength():
+    """The image is a ramp whose value is its column, so its values show the displacement."""
     ramp = (torch.arange(SIDE) / 100).expand(200, SIDE, SIDE).contiguous()
     for strength in (1, 0.5):
         bent = draw(build(elastic_px=0.5, elastic_nodes=6), ramp, strength) - ramp
@@ -165,7 +165,7 @@ GROUPS = {
 
 
 @pytest.mark.parametrize("probability", GROUPS)
-def test_so_many_images_have_each_change_and_the_others_stay_to_the_bit(images, probability):
+def test_probability_gives_the_number_of_changed_images(images, probability):
     strengths = {one: ALL_ON[one] for one in GROUPS[probability]}
     many = images[:1].expand(2_000, -1, -1).contiguous()
     changed = (draw(build(**strengths, **{probability: 0.3}), many) != many).flatten(1).any(1)
@@ -173,22 +173,22 @@ def test_so_many_images_have_each_change_and_the_others_stay_to_the_bit(images, 
     assert torch.equal(draw(build(**strengths, **{probability: 0.0}), images), images)
 
 
-def test_changes_are_chosen_apart(images):
-    """With one of two kinds on half the images, a quarter has both and a quarter none."""
+def test_changes_are_chosen_independently(images):
+    """If each of two changes applies to half of the images, a quarter has both and a quarter has none."""
     many = images[:1].expand(2_000, -1, -1).contiguous()
     half = build(brightness=0.4, jitter_probability=0.5, rotation_deg=20, affine_probability=0.5)
     assert (draw(half, many) == many).flatten(1).all(1).float().mean() == pytest.approx(0.25, abs=0.04)
 
 
-def test_affine_and_elastic_changes_are_chosen_apart(images):
-    """With each of the two on half the images, a quarter has both and a quarter none."""
+def test_affine_and_elastic_changes_are_chosen_independently(images):
+    """If each of the two applies to half of the images, a quarter has both and a quarter has none."""
     many = images[:1].expand(1_000, -1, -1).contiguous()
     half = build(rotation_deg=20, affine_probability=0.5, elastic_px=2, elastic_probability=0.5)
     assert (draw(half, many) == many).flatten(1).all(1).float().mean() == pytest.approx(0.25, abs=0.05)
 
 
-def test_images_have_no_change_that_they_were_not_chosen_for(images):
-    """Whichever change is never chosen, the images are what the other one alone makes of them."""
+def test_images_have_only_their_chosen_changes(images):
+    """If one change is never chosen, the images equal those with the other change alone."""
     never_affine = {"affine_probability": 0.0, "elastic_px": 2}
     bent = draw(build(rotation_deg=20, **never_affine), images)
     assert torch.equal(bent, draw(build(shift_fraction=0.2, **never_affine), images))
@@ -198,7 +198,7 @@ def test_images_have_no_change_that_they_were_not_chosen_for(images):
 
 
 def test_unused_augmentations_do_not_change_the_draws(images):
-    """Runs recorded before there were probabilities and elastic distortion: seven draws an image, in this order."""
+    """Runs of versions without probabilities and elastic distortion made seven draws per image in this order."""
     strengths = {**ALL_ON, "elastic_px": 0.0}
     before, now = (torch.Generator().manual_seed(3) for _ in range(2))
     changed = build(**strengths)(images.clone(), 0.7, now)
@@ -210,7 +210,7 @@ def test_unused_augmentations_do_not_change_the_draws(images):
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("augment.affine_probability=1.1", "must be in [0, 1], got 1.1"),
         ("augment.jitter_probability=-0.1", "must be in [0, 1], got -0.1"),
@@ -219,7 +219,7 @@ def test_unused_augmentations_do_not_change_the_draws(images):
         ("augment.elastic_nodes=1", "must be in [2, 28], got 1"),
     ],
 )
-def test_value_out_of_range_is_named(configure, override, said):
+def test_value_out_of_range_is_named(configure, override, message):
     key = override.partition("=")[0]
-    with pytest.raises(ConfigError, match=re.escape(f"{key} {said}")):
+    with pytest.raises(ConfigError, match=re.escape(f"{key} {message}")):
         configure(override)

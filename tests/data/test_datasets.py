@@ -12,7 +12,7 @@ def data():
     return make_synthetic(100, 30, seed=0)
 
 
-def test_synthetic_images_are_the_same_every_time_and_another_seed_gives_others(data):
+def test_synthetic_images_depend_only_on_their_seed(data):
     again, other = make_synthetic(100, 30, seed=0), make_synthetic(100, 30, seed=1)
     assert torch.equal(data.train.images, again.train.images)
     assert not torch.equal(data.train.images, other.train.images)
@@ -21,14 +21,14 @@ def test_synthetic_images_are_the_same_every_time_and_another_seed_gives_others(
     assert len(data.evaluation) == 30
 
 
-def test_statistics_are_of_the_training_part_alone(data):
+def test_statistics_are_of_the_training_part_only(data):
     pixels = data.train.images.double() / 255
     assert data.mean == pytest.approx(pixels.mean().item())
     assert data.std == pytest.approx(pixels.std(correction=0).item())
 
 
 @pytest.mark.parametrize(("size", "seed"), [(10, 0), (50, 0), (50, 1)])
-def test_the_held_out_part_is_balanced_and_fixed_by_its_seed(size, seed):
+def test_held_out_part_is_balanced_and_fixed_by_its_seed(size, seed):
     labels = torch.arange(10).repeat_interleave(torch.arange(20, 40, 2))
     held = balanced_part(labels, size, seed)
     assert torch.bincount(labels[held]).tolist() == [size // 10] * 10
@@ -39,7 +39,7 @@ def test_the_held_out_part_is_balanced_and_fixed_by_its_seed(size, seed):
 
 @pytest.fixture
 def files(monkeypatch):
-    """Training files of 300 images with their number in their first pixels; whoever asks for the test files fails."""
+    """Training files of 300 images with their number in their first pixels; reading the test files fails."""
     numbers = np.arange(300)
     images = np.zeros((300, 28, 28), np.uint8)
     images[:, 0, 0], images[:, 0, 1] = numbers % 256, numbers // 256
@@ -53,7 +53,7 @@ def numbers_of(split):
 
 
 @pytest.mark.parametrize(("held_out", "train_images"), [(50, 0), (50, 100), (200, 0), (10, 20)])
-def test_held_out_images_are_trained_on_by_nobody_and_no_test_image_is_read(configure, files, held_out, train_images):
+def test_held_out_images_are_not_trained_on(configure, files, held_out, train_images):
     data = HoldoutConfig(name="holdout", held_out=held_out, train_images=train_images).load(print)
     trained, held = numbers_of(data.train), numbers_of(data.evaluation)
     assert (data.train.name, data.evaluation.name) == ("train", "holdout")
@@ -70,7 +70,7 @@ def test_held_out_images_are_trained_on_by_nobody_and_no_test_image_is_read(conf
 
 
 def numbered(count):
-    """A training part whose images can be told apart by their first pixel."""
+    """A training part whose images can be identified by their first pixel."""
     images = torch.zeros(count, 28, 28, dtype=torch.uint8)
     images[:, 0, 0] = torch.arange(count)
     split = Split("train", images, torch.arange(count))
@@ -78,7 +78,7 @@ def numbered(count):
 
 
 @pytest.mark.parametrize(("count", "size"), [(250, 16), (32, 32), (33, 32), (7, 2)])
-def test_an_epoch_has_every_image_once_with_its_label(configure, count, size):
+def test_epoch_has_every_image_once_with_its_label(configure, count, size):
     batches = Batches(numbered(count), configure("augment=none").augment.build(), size, seed=3)
     seen = list(batches.epoch(1, 1.0))
     assert len(seen) == len(batches) == -(-count // size)
@@ -89,7 +89,7 @@ def test_an_epoch_has_every_image_once_with_its_label(configure, count, size):
     torch.testing.assert_close(pixels, labels.float())
 
 
-def test_order_and_augmentation_follow_seed_and_epoch_alone(configure):
+def test_order_and_augmentation_depend_on_seed_and_epoch(configure):
     data = make_synthetic(64, 10, seed=0)
     augmentation = configure("augment=affine").augment.build()
 

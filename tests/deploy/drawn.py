@@ -1,4 +1,4 @@
-"""Pictures of digits as people have them, made from images in the form of MNIST."""
+"""Pictures of digits like those of users, generated from images in the form of MNIST."""
 
 import numpy as np
 from PIL import Image, ImageFilter

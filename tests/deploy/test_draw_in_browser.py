@@ -75,8 +75,8 @@ def test_logits_of_every_member_of_the_family_are_those_of_torch(open_page):
     for name, make in MEMBERS.items():
         classifier = make()
         with torch.no_grad():
-            wanted = classifier(shown)
-        torch.testing.assert_close(logits_in(page, classifier, shown), wanted, rtol=0, atol=1e-4, msg=name)
+            expected = classifier(shown)
+        torch.testing.assert_close(logits_in(page, classifier, shown), expected, rtol=0, atol=1e-4, msg=name)
 
 
 @pytest.mark.mnist
@@ -84,8 +84,8 @@ def test_logits_of_200_test_images_are_those_of_torch(open_page):
     shown = mnist(200).evaluation.images
     classifier = load("under_8k")
     with torch.no_grad():
-        wanted = classifier(shown)
-    difference = (logits_in(open_page(), classifier, shown) - wanted).abs().max().item()
+        expected = classifier(shown)
+    difference = (logits_in(open_page(), classifier, shown) - expected).abs().max().item()
     print(f"largest difference of a logit: {difference:.2g}")
     assert difference <= 1e-4
 
@@ -112,10 +112,10 @@ def test_preprocessing_is_that_of_python(open_page):
     """A level may differ by one where a value lies between two levels, which rounding decides."""
     page, different, count = open_page(), 0, 0
     for levels in pictures():
-        wanted = to_mnist(levels).astype(int).ravel()
+        expected = to_mnist(levels).astype(int).ravel()
         found = np.array(page.evaluate(SEEN, [as_text(levels), *levels.shape]))
-        assert np.abs(found - wanted).max() <= 1
-        different += int((found != wanted).sum())
+        assert np.abs(found - expected).max() <= 1
+        different += int((found != expected).sum())
         count += 1
     print(f"{count} pictures, {different} levels differ")
     assert count == 20
@@ -210,23 +210,23 @@ def test_keyboard_draws_and_clears(open_page):
 
 def test_units_outline_their_receptive_fields(open_page):
     page = open_page()
-    frame, told = page.locator("#field"), page.locator("#unit")
+    frame, label = page.locator("#field"), page.locator("#unit")
     expect(frame).to_be_hidden()
     first = page.get_by_role("group", name="Layer 1: Convolution 3×3, SiLU, 13 maps of 26×26, receptive field 3×3 px")
     page.locator("#undo").focus()
     page.keyboard.press("Tab")
     expect(first).to_be_focused()
-    expect(told).to_have_text("Layer 1, row 14, column 14 depends on rows 14–16 and columns 14–16.")
+    expect(label).to_have_text("Layer 1, row 14, column 14 depends on rows 14–16 and columns 14–16.")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowUp")
-    expect(told).to_have_text("Layer 1, row 13, column 15 depends on rows 13–15 and columns 15–17.")
+    expect(label).to_have_text("Layer 1, row 13, column 15 depends on rows 13–15 and columns 15–17.")
     outer, inner = page.locator("#image").bounding_box(), frame.bounding_box()
     assert inner["x"] - outer["x"] == pytest.approx(14 * outer["width"] / 28, abs=1)
     assert inner["y"] - outer["y"] == pytest.approx(12 * outer["height"] / 28, abs=1)
     assert inner["width"] == pytest.approx(3 * outer["width"] / 28, abs=1)
     last = page.locator("#layers li").last
     last.locator("canvas").first.hover()
-    expect(told).to_have_text("Layer 15, row 1, column 1 depends on rows 1–28 and columns 1–28.")
+    expect(label).to_have_text("Layer 15, row 1, column 1 depends on rows 1–28 and columns 1–28.")
     assert page.locator("#layers canvas").count() == sum(
         each["channels"] for each in network_data(load("under_8k"))["maps"][1:]
     )

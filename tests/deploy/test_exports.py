@@ -126,7 +126,7 @@ def test_maps_in_use_never_overlap(member):
                 if other != number and written[number] < when:
                     here = steps.maps[other]
                     assert here.at >= place.at + place.size or place.at >= here.at + here.size, (time, number, other)
-        if step.kind is Kind.CONVOLVE:  # reads values again after it has begun to write
+        if step.kind is Kind.CONVOLVE:  # reads values again after it has started to write
             here, place = steps.maps[step.target], steps.maps[step.source]
             assert here.at >= place.at + place.size or place.at >= here.at + here.size
         written[step.target] = time + 1

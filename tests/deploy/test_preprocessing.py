@@ -18,10 +18,10 @@ def digit():
     return to_mnist(image)
 
 
-def similarity(found, wanted):
+def similarity(found, expected):
     """The correlation of two images, at the best shift by up to one pixel."""
     shifted = [np.roll(found, (down, right), (0, 1)) for down in (-1, 0, 1) for right in (-1, 0, 1)]
-    return max(np.corrcoef(each.ravel(), wanted.ravel())[0, 1] for each in shifted)
+    return max(np.corrcoef(each.ravel(), expected.ravel())[0, 1] for each in shifted)
 
 
 def test_image_in_the_form_of_mnist_stays_as_it_is(digit):

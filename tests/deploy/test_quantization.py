@@ -28,12 +28,12 @@ def test_c_program_computes_the_quantised_network_bit_by_bit(name):
     member, shown = MEMBERS[name](), images(48)
     quantised = quantise(steps_of(fold(member)), shown[:32])
     source = int8_source(quantised, "a test")
-    wanted = quantised.logits(shown[28:])
+    expected = quantised.logits(shown[28:])
     with compiled(source.files, optimization_of(name)) as made:
-        assert torch.equal(logits_by(made.program, shown[28:]).long(), wanted)
+        assert torch.equal(logits_by(made.program, shown[28:]).long(), expected)
     with torch.no_grad():
         logits = member(shown[28:])
-    assert float((wanted / ONE - logits).square().mean().sqrt()) < 0.1 * float(logits.std())
+    assert float((expected / ONE - logits).square().mean().sqrt()) < 0.1 * float(logits.std())
 
 
 @pytest.mark.parametrize("value", [1e-30, 1e-9, 0.003, 0.5, 0.99999, 1.0, 7.3, 32_000.0, -0.25, 0.0])
@@ -55,8 +55,8 @@ def test_scaling_rounds_half_away_from_zero():
 @pytest.mark.parametrize("activation", Activation)
 def test_activation_of_fixed_point_numbers_is_close(activation):
     values = torch.arange(-12 * ONE, 12 * ONE, 997).view(1, 1, 1, -1)
-    wanted = ACTIVATIONS[activation]()(values.double() / ONE)
-    torch.testing.assert_close(activated(activation, values).double() / ONE, wanted, rtol=1e-3, atol=3e-3)
+    expected = ACTIVATIONS[activation]()(values.double() / ONE)
+    torch.testing.assert_close(activated(activation, values).double() / ONE, expected, rtol=1e-3, atol=3e-3)
 
 
 def test_export_that_loses_accuracy_is_not_written(tmp_path, monkeypatch):
@@ -79,9 +79,9 @@ def test_weights_of_zero_and_large_biases_are_quantised():
     with torch.no_grad():
         first.weight[0], first.bias[0] = 0, 3
         first.weight[1], first.bias[1] = 1e-9, 3
-    wanted = classifier.classify(shown)[0]
+    expected = classifier.classify(shown)[0]
     found = quantise(steps_of(fold(classifier)), shown).logits(shown).argmax(1)
-    assert int((found == wanted).sum()) >= 30
+    assert int((found == expected).sum()) >= 30
 
 
 @pytest.mark.mnist

@@ -1,4 +1,4 @@
-"""A grid's jobs in parallel: how they are told, how they end, and what the grid makes of it."""
+"""The parallel jobs of a grid: their progress lines, their ends, and the result of the grid."""
 
 import json
 import math
@@ -26,19 +26,19 @@ from mnist_compact.runs.jobs import JobError, JobResult, ProcessJob, run_all
 
 PROGRAM = (sys.executable, "-m", "mnist_compact")
 SHORT = ("data=synthetic", "data.train_images=64", "train.batch_size=32", "train.epochs=1")
-ENDLESS = 100_000  # epochs: who is to be met at work is at it for hours
+ENDLESS = 100_000  # epochs: enough for hours, so that a job is still running when it is killed
 ENVIRONMENT = {
     **{key: value for key, value in os.environ.items() if key not in {"HYDRA_FULL_ERROR", "FORCE_COLOR"}},
     "CUDA_VISIBLE_DEVICES": "",
 }
 
-# Jobs without torch, which do what their argument says.
+# Jobs without torch, which perform the action that their argument names.
 ACTOR = """
 import os, signal, sys, time
 from pathlib import Path
 from mnist_compact.records.record import NetworkFacts, RunRecord, Score, Status
 
-folder, deed = Path(sys.argv[1]), sys.argv[2]
+folder, action = Path(sys.argv[1]), sys.argv[2]
 
 
 def record(status, accuracy=None, reason=""):
@@ -55,53 +55,53 @@ def record(status, accuracy=None, reason=""):
 (folder / "began").write_text(str(time.monotonic()))
 print("threads", os.environ.get("OMP_NUM_THREADS"))
 print("terminal", {"FORCE_COLOR", "HYDRA_FULL_ERROR"} & set(os.environ))
-if deed.startswith("meet"):  # as many as it says, for as long as that takes
-    while len(list(folder.parent.glob("*/began"))) < int(deed.split()[1]):
+if action.startswith("meet"):  # as many as it says, for as long as that takes
+    while len(list(folder.parent.glob("*/began"))) < int(action.split()[1]):
         time.sleep(0.01)
-if deed.startswith(("meet", "complete")):
+if action.startswith(("meet", "complete")):
     record(Status.COMPLETED, 98.765)
-elif deed == "refuse":
+elif action == "refuse":
     (folder / "began").unlink()
     print("mnist_compact: model.dropout must be in [0, 1), got 1.5\\noptim.lr must be above 0, got 0")
     sys.exit(2)
-elif deed == "raise":
-    raise RuntimeError("the deed is done")
-elif deed == "raise in a run":
+elif action == "raise":
+    raise RuntimeError("the action is done")
+elif action == "raise in a run":
     record(Status.FAILED, 50.0, "RuntimeError: in the middle")
     sys.exit(1)
-elif deed == "be killed":
+elif action == "be killed":
     record(Status.RUNNING, 50.0)
     os.kill(os.getpid(), signal.SIGKILL)
-elif deed == "diverge":
+elif action == "diverge":
     record(Status.DIVERGED, 50.0, "the loss was not finite")
     sys.exit(3)
-elif deed == "sleep":
+elif action == "sleep":
     time.sleep(180)
-elif deed == "say nothing":
+elif action == "say nothing":
     pass
 (folder / "ended").write_text(str(time.monotonic()))
 """
 
 
-def line(folder, deed):
-    return [sys.executable, "-c", ACTOR, str(folder), deed]
+def line(folder, action):
+    return [sys.executable, "-c", ACTOR, str(folder), action]
 
 
 @pytest.fixture
 def act(tmp_path, monkeypatch, capsys):
-    """Run jobs that do these deeds; returns their outcomes, the lines printed and their folders."""
+    """Run jobs with these actions; return their outcomes, the printed lines and their folders."""
 
-    monkeypatch.setattr(jobs, "QUIET_S", math.inf)  # on a busy machine a job may take long
+    monkeypatch.setattr(jobs, "QUIET_S", math.inf)  # a job may take long on a busy machine
 
-    def acted(*deeds, workers=2, threads=None, **options):
-        folders = [tmp_path / f"{number}_{deed.replace(' ', '_')}" for number, deed in enumerate(deeds)]
-        cast = [
-            ProcessJob(n, f"deed={n}", line(folder, deed), folder, threads)
-            for n, (folder, deed) in enumerate(zip(folders, deeds, strict=True))
+    def acted(*actions, workers=2, threads=None, **options):
+        folders = [tmp_path / f"{number}_{action.replace(' ', '_')}" for number, action in enumerate(actions)]
+        process_jobs = [
+            ProcessJob(n, f"action={n}", line(folder, action), folder, threads)
+            for n, (folder, action) in enumerate(zip(folders, actions, strict=True))
         ]
-        outcomes = run_all(cast, workers, total=len(deeds), **options)
-        assert sorted(outcomes) == list(range(len(deeds)))
-        return [outcomes[number] for number in range(len(deeds))], capsys.readouterr().out.splitlines(), folders
+        outcomes = run_all(process_jobs, workers, total=len(actions), **options)
+        assert sorted(outcomes) == list(range(len(actions)))
+        return [outcomes[number] for number in range(len(actions))], capsys.readouterr().out.splitlines(), folders
 
     return acted
 
@@ -119,13 +119,13 @@ def test_as_many_jobs_as_workers_run_at_a_time(act, workers):
     times = spans(folders)
     at_once = [sum(begin <= moment < end for begin, end in times) for moment, _ in times]
     assert max(at_once) == workers
-    assert sorted(line for line in lines) == [f"{n + 1}/4  deed={n}   98.77 %   0.0 s" for n in range(4)]
+    assert sorted(line for line in lines) == [f"{n + 1}/4  action={n}   98.77 %   0.0 s" for n in range(4)]
 
 
 ENDS = {
     "complete": ("98.77 %", "", 98.765, False),
     "refuse": ("refused: model.dropout must be in", "model.dropout must be in [0, 1), got 1.5; optim.lr", None, True),
-    "raise": ("failed: RuntimeError: the deed is done", "RuntimeError: the deed is done; see ", None, False),
+    "raise": ("failed: RuntimeError: the action is done", "RuntimeError: the action is done; see ", None, False),
     "raise in a run": ("failed: RuntimeError: in the middle", "RuntimeError: in the middle; see ", None, False),
     "be killed": ("failed: ended by signal 9 (Killed: out of memory?)", "ended by signal 9", None, False),
     "diverge": ("diverged: the loss was not finite", "", None, False),
@@ -133,20 +133,20 @@ ENDS = {
 }
 
 
-def test_every_end_is_reported_and_affects_no_other_job(act):
+def test_end_of_each_job_is_reported_and_affects_no_other_job(act):
     outcomes, lines, folders = act(*ENDS)
-    for number, (said, fault, value, refused) in enumerate(ENDS.values()):
+    for number, (message, fault, value, refused) in enumerate(ENDS.values()):
         outcome = outcomes[number]
-        assert outcome.message.startswith(said)
+        assert outcome.message.startswith(message)
         assert (fault in outcome.fault) if fault else outcome.fault == ""
         assert (outcome.value, outcome.refused) == (value, refused)
-        assert f"{number + 1}/7  deed={number}   {outcome.message}" in lines
+        assert f"{number + 1}/7  action={number}   {outcome.message}" in lines
     assert [folder.name for folder in folders if not (folder / LOG).exists()] == ["1_refuse"]
-    assert not folders[1].exists(), "a refusal leaves nothing behind"
+    assert not folders[1].exists(), "a refused job leaves no files"
     assert "Traceback" in (folders[2] / LOG).read_text()
 
 
-def test_a_job_that_cannot_be_started_fails_alone(act, tmp_path):
+def test_job_that_cannot_be_started_does_not_stop_the_others(act, tmp_path):
     (tmp_path / "0_complete").write_text("in the way")
     outcomes, _, _ = act("complete", "complete")
     assert "0_complete" in outcomes[0].fault
@@ -155,7 +155,7 @@ def test_a_job_that_cannot_be_started_fails_alone(act, tmp_path):
 
 def test_fail_fast_ends_the_jobs_at_the_first_failure(act):
     outcomes, lines, folders = act("raise", "sleep", "complete", "complete", fail_fast=True)
-    cause = f"because job 1 failed: RuntimeError: the deed is done; see {folders[0] / LOG}"
+    cause = f"because job 1 failed: RuntimeError: the action is done; see {folders[0] / LOG}"
     assert [outcome.fault for outcome in outcomes[1:]] == [
         *(f"interrupted, {cause}", f"not started, {cause}", f"not started, {cause}")
     ]
@@ -173,30 +173,30 @@ def test_grid_passes_fail_fast_on(stage):
         stage(options={"fail_fast": "yes"})
 
 
-def test_a_running_job_shows_the_last_line_of_its_log(act, monkeypatch):
+def test_running_job_shows_the_last_line_of_its_log(act, monkeypatch):
     monkeypatch.setattr(jobs, "QUIET_S", 0)
     _, lines, _ = act("meet 1", workers=1)
-    assert lines[-1].startswith("1/1  deed=0")
+    assert lines[-1].startswith("1/1  action=0")
     assert lines[:-1]
-    assert all(line.startswith("deed=0   running, last output: ") for line in lines[:-1])
+    assert all(line.startswith("action=0   running, last output: ") for line in lines[:-1])
 
 
-def test_the_record_and_log_of_an_earlier_run_are_not_taken_for_the_jobs(act):
+def test_record_and_log_of_an_earlier_run_are_ignored(act):
     act("diverge")
     _, _, folders = act("diverge", "complete")
     log = (folders[0] / LOG).read_bytes()
-    for deed in ("refuse", "be killed"):
+    for action in ("refuse", "be killed"):
         folder = folders[0]
-        (outcome,) = run_all([ProcessJob(0, "", line(folder, deed), folder, None)], 1, total=1).values()
-        said, fault, value, refused = ENDS[deed]
-        assert outcome.message.startswith(said)
+        (outcome,) = run_all([ProcessJob(0, "", line(folder, action), folder, None)], 1, total=1).values()
+        message, fault, value, refused = ENDS[action]
+        assert outcome.message.startswith(message)
         assert fault in outcome.fault
         assert (outcome.value, outcome.refused) == (value, refused)
         assert (folder / LOG).read_bytes().startswith(log)
         assert len((folder / LOG).read_bytes()) > len(log)
 
 
-def test_a_job_gets_its_share_of_threads_and_no_terminal(act, monkeypatch):
+def test_job_gets_its_share_of_threads_and_no_terminal(act, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
@@ -205,7 +205,7 @@ def test_a_job_gets_its_share_of_threads_and_no_terminal(act, monkeypatch):
         assert (folder / LOG).read_text().splitlines()[-2:] == [f"threads {seen}", "terminal set()"]
 
 
-def test_a_job_finds_modules_that_only_sys_path_has(tmp_path, monkeypatch):
+def test_job_inherits_the_module_search_path(tmp_path, monkeypatch):
     monkeypatch.delenv("PYTHONPATH", raising=False)
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib/only_here.py").write_text("print('found')")
@@ -218,11 +218,11 @@ def test_a_job_finds_modules_that_only_sys_path_has(tmp_path, monkeypatch):
     assert (tmp_path / "job" / LOG).read_text() == "found\n"
 
 
-# What Hydra asks for, and gets
+# The interface to Hydra
 
 
 class Stage:
-    """A launcher whose jobs are not run; `jobs` and `workers` are what would have been."""
+    """A launcher that does not run its jobs; `jobs` and `workers` record what would have run."""
 
     def __init__(self, monkeypatch, *overrides, n_jobs=0, cores=4, outcomes=None, options=None):
         for place in (launcher, mnist_compact.common.cpu):
@@ -254,7 +254,7 @@ def stage(configure, monkeypatch):
     return lambda *overrides, **more: Stage(monkeypatch, *overrides, **more)
 
 
-def test_jobs_get_their_folder_and_the_arguments_of_the_grid(stage):
+def test_jobs_get_their_folder_and_the_overrides_of_the_grid(stage):
     set_up = stage("hydra.verbose=false", "machine.threads=1", "hydra.mode=MULTIRUN")
     set_up.launch("model=m1 seed=0 machine.threads=1", "model=m3 seed=1 machine.threads=1", first=4)
     assert [str(job.folder) for job in set_up.jobs] == ["grid/4_m1_adam_seed0", "grid/5_m3_adam_seed1"]
@@ -269,7 +269,7 @@ def test_jobs_get_their_folder_and_the_arguments_of_the_grid(stage):
     assert set_up.total == 6
 
 
-def test_folder_names_hold_nothing_that_the_override_grammar_reads(stage):
+def test_folder_names_have_no_special_characters_of_overrides(stage):
     set_up = stage()
     set_up.launch("model=m1 model.dropout=0.1 optim.lr=0.1", "experiment=m3_logged seed=2")
     for job in set_up.jobs:
@@ -279,17 +279,17 @@ def test_folder_names_hold_nothing_that_the_override_grammar_reads(stage):
 @pytest.mark.parametrize(
     ("n_jobs", "overrides", "workers", "omp", "added"),
     [
-        (0, ["seed=0"], 1, None, []),  # one job has the machine to itself
+        (0, ["seed=0"], 1, None, []),  # one job uses the whole machine
         (1, ["seed=0", "seed=1"], 1, None, []),
         (0, ["seed=0", "seed=1"], 2, 2, ["machine.threads=2"]),  # 4 cores
         (0, [f"seed={n}" for n in range(5)], 4, 1, ["machine.threads=1"]),
         (3, [f"seed={n}" for n in range(4)], 3, 1, ["machine.threads=1"]),
         (5, [f"seed={n}" for n in range(5)], 5, 1, ["machine.threads=1"]),
         (2, ["seed=0 machine.threads=3", "seed=1 machine.threads=3"], 2, 2, []),
-        (2, ["seed=0 machine.threads=0", "seed=1 machine.threads=0"], 2, 2, []),  # asked for: all cores for each
+        (2, ["seed=0 machine.threads=0", "seed=1 machine.threads=0"], 2, 2, []),  # requested: all cores for each
     ],
 )
-def test_jobs_side_by_side_share_the_cores(stage, n_jobs, overrides, workers, omp, added):
+def test_parallel_jobs_share_the_cores(stage, n_jobs, overrides, workers, omp, added):
     set_up = stage(n_jobs=n_jobs)
     returned = set_up.launch(*overrides)
     assert set_up.workers == workers
@@ -299,7 +299,7 @@ def test_jobs_side_by_side_share_the_cores(stage, n_jobs, overrides, workers, om
         assert list(result.overrides) == job.command[6:-2]
 
 
-def test_hydra_gets_values_and_faults(stage, capsys):
+def test_hydra_receives_values_and_errors(stage, capsys):
     outcomes = {1: JobResult("", fault="no memory"), 2: JobResult("", fault="seed must be", refused=True)}
     completed, failed, refused = stage(outcomes=outcomes).launch("seed=0", "seed=1", "seed=-1")
     assert completed.status is JobStatus.COMPLETED
@@ -309,16 +309,19 @@ def test_hydra_gets_values_and_faults(stage, capsys):
     assert completed.hydra_cfg.hydra.job.num == 0
     assert completed.hydra_cfg.hydra.runtime.output_dir == f"{Path.cwd()}/grid/0_m3_adam_seed0"
     assert completed.working_dir == str(Path.cwd())
-    for result, told in ((failed, "job 2 (seed=1) failed: no memory"), (refused, "job 3 (seed=-1) was refused: seed")):
+    for result, message in (
+        (failed, "job 2 (seed=1) failed: no memory"),
+        (refused, "job 3 (seed=-1) was refused: seed"),
+    ):
         assert result.status is JobStatus.FAILED
         with pytest.raises(JobError) as raised:
             _ = result.return_value
-        assert str(raised.value).startswith(f"2 of 3 jobs did not finish; {told}")
-        assert raised.value.status == 2, "that a job was refused decides"
+        assert str(raised.value).startswith(f"2 of 3 jobs did not finish; {message}")
+        assert raised.value.status == 2, "a refused job determines the exit status"
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_failure_alone_exits_with_1(stage):
+def test_single_failure_exits_with_1(stage):
     (failed,) = stage(outcomes={0: JobResult("", fault="no memory")}).launch("seed=1")
     with pytest.raises(JobError, match=r"^job 1 \(seed=1\) failed: no memory$") as raised:
         _ = failed.return_value
@@ -326,7 +329,7 @@ def test_a_failure_alone_exits_with_1(stage):
 
 
 @pytest.mark.parametrize("n_jobs", [-1, "two", 1.5])
-def test_a_number_of_jobs_that_cannot_be_is_refused(stage, n_jobs):
+def test_invalid_number_of_jobs_is_refused(stage, n_jobs):
     with pytest.raises(ConfigError, match=rf"hydra\.launcher\.n_jobs must be .* at least 0, got {n_jobs!r}"):
         stage(n_jobs=n_jobs)
 
@@ -338,7 +341,7 @@ def start(cwd, *arguments, **more):
     return subprocess.Popen(
         [*PROGRAM, *arguments],
         cwd=cwd, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # Those started in the background by a shell would ignore SIGINT.
+        # Processes that a shell starts in the background ignore SIGINT.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         **more,
     )  # fmt: skip
@@ -353,7 +356,7 @@ def record(folder):
 
 
 def process_of(folder):
-    """Id of the process whose command line ends with this run folder."""
+    """Return the id of the process whose command line ends with this run folder."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = path.read_bytes().split(b"\0")
@@ -368,7 +371,7 @@ def wait_for(condition, process):
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline, "the moment never came"
+        assert time.monotonic() < deadline, "the condition never became true"
         time.sleep(0.01)
 
 
@@ -393,7 +396,7 @@ def test_grid_runs_every_member_once_in_the_given_folders(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_a_killed_job_fails_alone(tmp_path):
+def test_killed_job_does_not_stop_the_others(tmp_path):
     grid, epochs = tmp_path / "grid", f"train.epochs={ENDLESS},1,2"
     process = start(
         tmp_path, "-m", *SHORT[:-1], "budget=none", "hydra.sweep.dir=grid", "hydra.launcher.n_jobs=2", epochs
@@ -419,7 +422,7 @@ def test_a_killed_job_fails_alone(tmp_path):
     [(signal.SIGINT, False, 130), (signal.SIGINT, True, 130), (signal.SIGTERM, False, 143)],
     ids=["SIGINT to the grid", "Ctrl-C on a terminal", "SIGTERM to the grid"],
 )
-def test_ended_grid_ends_its_jobs_which_keep_their_epochs(tmp_path, number, to_all, status):
+def test_interrupted_grid_ends_its_jobs_which_save_their_epochs(tmp_path, number, to_all, status):
     endless = (*SHORT[:-1], "budget=none", f"train.epochs={ENDLESS}")
     process = start(
         tmp_path,
@@ -444,7 +447,7 @@ def test_ended_grid_ends_its_jobs_which_keep_their_epochs(tmp_path, number, to_a
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_hydras_own_optuna_sweeper_gets_the_scores(tmp_path):
+def test_optuna_sweeper_of_hydra_receives_the_scores(tmp_path):
     done = call(
         tmp_path, "-m", *SHORT, "hydra.sweep.dir=grid", "hydra/sweeper=optuna", "hydra.sweeper.direction=maximize",
         "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2", "optim.lr=interval(1e-3,1e-1)",

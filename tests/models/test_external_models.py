@@ -1,4 +1,4 @@
-"""A network outside the family: an MLP-mixer, as a newcomer writes it, and other modules that no one here has."""
+"""Networks outside the compact family: an MLP-Mixer as a user would write it, and other modules."""
 
 import dataclasses
 
@@ -59,10 +59,10 @@ def mixed(configure, monkeypatch):
 
 
 @pytest.mark.parametrize("optim", ["sgd", "adamw", "muon"])
-def test_mixer_trains_is_recorded_continues_and_is_loaded(mixed, recording_callback, tmp_path, optim):
-    asked = mixed(f"optim={optim}", "train.average_epochs=1")
-    assert from_record(to_record(asked)) == asked
-    record = run(asked, tmp_path, recording_callback())
+def test_mixer_is_trained_recorded_resumed_and_loaded(mixed, recording_callback, tmp_path, optim):
+    config = mixed(f"optim={optim}", "train.average_epochs=1")
+    assert from_record(to_record(config)) == config
+    record = run(config, tmp_path, recording_callback())
     assert (record.status, record.network.receptive_field) == ("completed", None)
     assert record.network.parameters == sum(each.numel() for each in Mixer(8).parameters())
     assert resume(tmp_path, recording_callback(), epochs=3).epochs_done == 3
@@ -70,7 +70,7 @@ def test_mixer_trains_is_recorded_continues_and_is_loaded(mixed, recording_callb
     assert digits.shape == (2,)
 
 
-def test_a_mixer_is_described_as_far_as_it_is_known():
+def test_summary_of_a_mixer_leaves_out_unknown_facts():
     model_summary = summarize(Mixer(8), INPUT_SHAPE)
     assert {row.path: row.macs for row in model_summary.rows} == {
         "embed": 16 * 49 * 8,
@@ -87,7 +87,7 @@ def test_a_mixer_is_described_as_far_as_it_is_known():
     assert [*layer_table(model_summary).columns[-1].cells] == ["?"] * 5
 
 
-def test_of_a_plain_convolutional_guest_the_field_is_known():
+def test_receptive_field_of_plain_convolutions_is_known():
     features = (nn.Conv2d(1, 4, 3, dilation=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 8, 5, padding="same"))
     pooled = nn.Sequential(*features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
     flat = nn.Sequential(*features, nn.Flatten(), nn.Linear(8 * 12 * 12, 10))
@@ -107,7 +107,7 @@ def test_receptive_field_is_unknown_for_other_layers(layer):
 
 
 class Recurrent(nn.Module):
-    """Rows of the image one after the other; its layers return tuples, and it has a parameter of its own."""
+    """A recurrent network over the rows of the image. Its layers return tuples, and it has a parameter of its own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ def test_layers_that_return_tuples_are_described_by_their_first_tensor():
 
 
 @pytest.mark.parametrize(
-    ("network", "complaint"),
+    ("network", "message"),
     [
         (
             nn.Sequential(nn.Flatten(), nn.Linear(784, 12)),
@@ -144,8 +144,8 @@ def test_layers_that_return_tuples_are_described_by_their_first_tensor():
         (nn.Sequential(nn.Flatten(1, 2), nn.GRU(28, 10)), r"logits \(N, 10\) for N images, got tuple for one image"),
     ],
 )
-def test_network_without_logits_is_refused(network, complaint):
-    with pytest.raises(ConfigError, match=complaint):
+def test_network_without_logits_is_refused(network, message):
+    with pytest.raises(ConfigError, match=message):
         summarize(network, INPUT_SHAPE)
 
 
@@ -153,37 +153,35 @@ def muon(network):
     return ConvMuon(network, lr=0.1, momentum=0.9, nesterov=True, adamw_lr=0.01, weight_decay=0.0)
 
 
-def test_without_convolutions_muon_is_on_the_hidden_linear_layers():
+def test_muon_without_convolutions_uses_hidden_linear_layers():
     mixer = Mixer(8)
     names = {id(parameter): name for name, parameter in mixer.named_parameters()}
     assert [names[id(each)] for each in hidden_matrices(mixer)] == ["embed.weight", "tokens.weight", "features.weight"]
     assert muon(mixer).parts[0].rule.shapes == [(8, 49), (16, 16), (8, 8)]
 
 
-def test_muon_is_refused_before_anything_is_written_where_it_has_no_matrix(
-    mixed, monkeypatch, tmp_path, recording_callback
-):
-    asked = mixed("optim=muon")
-    assert isinstance(asked.optim, MuonConfig)
+def test_muon_without_a_matrix_is_refused(mixed, monkeypatch, tmp_path, recording_callback):
+    config = mixed("optim=muon")
+    assert isinstance(config.optim, MuonConfig)
     alone = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     monkeypatch.setattr(MixerConfig, "build", lambda self: alone)
     with pytest.raises(ConfigError, match="optim=muon needs a network with convolutions or hidden linear layers"):
-        check(asked)
+        check(config)
     with pytest.raises(ConfigError):
-        run(asked, tmp_path / "run", recording_callback())
+        run(config, tmp_path / "run", recording_callback())
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("optim", ["adam", "muon"])
-def test_frozen_weights_stay_and_idle_ones_are_named(mixed, monkeypatch, recording_callback, tmp_path, optim):
+def test_frozen_weights_stay_and_unused_ones_are_named(mixed, monkeypatch, recording_callback, tmp_path, optim):
     def frozen(self):
         mixer = Mixer(8)
         mixer.embed.weight.requires_grad_(False)
         return mixer
 
     monkeypatch.setattr(MixerConfig, "build", frozen)
-    asked = mixed(f"optim={optim}", "train.epochs=1")
-    record = run(asked, tmp_path / "frozen", recording_callback())
+    config = mixed(f"optim={optim}", "train.epochs=1")
+    record = run(config, tmp_path / "frozen", recording_callback())
     assert record.network.parameters - record.network.trainable_parameters == 8 * 49
 
     def idle(self):
@@ -193,10 +191,10 @@ def test_frozen_weights_stay_and_idle_ones_are_named(mixed, monkeypatch, recordi
 
     monkeypatch.setattr(MixerConfig, "build", idle)
     with pytest.raises(ConfigError, match=r"weights of shape \(2, 3\), \(2,\) do not contribute to the logits"):
-        run(asked, tmp_path / "idle", recording_callback())
+        run(config, tmp_path / "idle", recording_callback())
 
 
-def test_averaged_weights_have_their_own_statistics_in_every_kind_of_batchnorm():
+def test_averaged_weights_have_their_own_batchnorm_statistics():
     network = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.BatchNorm1d(784), nn.BatchNorm1d(784, momentum=0.3))
     unkept = nn.BatchNorm1d(784, track_running_stats=False)
     images = 5 + 2 * torch.randn(64, 1, 28, 28)

@@ -17,7 +17,7 @@ def twice(number):
 
 
 def called(argument=21):
-    """How often a fresh process would have found `twice` compiled on disk, after it was called."""
+    """Call `twice` as a new process would; return how often it was found compiled on disk."""
     dispatcher = numba.njit(twice)
     dispatcher._cache = cache_of(twice)
     assert dispatcher(argument) == 2 * argument
@@ -52,7 +52,7 @@ def test_kernels_work_when_the_cache_cannot_be_saved(folder, monkeypatch):
 
 @pytest.fixture
 def nowhere(monkeypatch, tmp_path):
-    """Neither the installation nor the user's home can be written to; the folder for temporary files is tmp_path."""
+    """The installation and the user's home are not writable; the folder for temporary files is tmp_path."""
     places = "UserProvidedCacheLocator,UserWideCacheLocator"
     monkeypatch.setattr(numba.config, "CACHE_LOCATOR_CLASSES", places)
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
@@ -60,14 +60,14 @@ def nowhere(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Numba takes another folder for the user's there")
+@pytest.mark.skipif(sys.platform == "win32", reason="Numba uses another user folder there")
 def test_cache_falls_back_to_a_temporary_folder(nowhere, tmp_path):
     assert (called(), called()) == (0, 1)
     assert list(tmp_path.rglob("*.nbc"))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Numba takes another folder for the user's there")
-def test_without_any_folder_kernels_are_not_kept(nowhere, monkeypatch):
+@pytest.mark.skipif(sys.platform == "win32", reason="Numba uses another user folder there")
+def test_kernels_are_not_cached_without_a_writable_folder(nowhere, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", os.devnull)
     assert isinstance(cache_of(twice), NullCache)
 
@@ -75,7 +75,7 @@ def test_without_any_folder_kernels_are_not_kept(nowhere, monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="needs POSIX permissions")
 def test_temporary_folder_of_others_is_not_trusted(monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    mine = temporary_folder()
-    assert temporary_folder() == mine
-    mine.chmod(0o777)
-    assert temporary_folder() != mine
+    folder = temporary_folder()
+    assert temporary_folder() == folder
+    folder.chmod(0o777)
+    assert temporary_folder() != folder

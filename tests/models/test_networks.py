@@ -29,7 +29,7 @@ REFERENCE = Path(__file__).parent / "m3_layers.csv"
     ("model", "parameters", "field"),
     [("m1", 3_576, 10), ("m2", 5_668, 14), ("m3", 3_928, 24), ("compact", 7_206, 32), ("stages", 7_206, 32)],
 )
-def test_models_meet_their_facts(configure, model, parameters, field):
+def test_models_have_their_documented_facts(configure, model, parameters, field):
     network = configure(f"model={model}").model.build()
     model_summary = summarize(network, INPUT_SHAPE)
     assert (model_summary.parameters, model_summary.receptive_field) == (parameters, field)
@@ -78,15 +78,17 @@ FAMILY = [
 
 
 @pytest.mark.parametrize("overrides", FAMILY)
-def test_receptive_field_is_what_the_gradient_of_one_unit_reaches(configure, overrides):
+def test_receptive_field_is_the_extent_of_a_units_gradient(configure, overrides):
     network = configure(*overrides, "model.dropout=0").model.build().double().eval()
     for parameter in network.parameters():
-        torch.nn.init.uniform_(parameter, 0.1, 1.0)  # no gradient cancels or dies
+        torch.nn.init.uniform_(parameter, 0.1, 1.0)  # so that no gradient cancels or vanishes
     for child in network.layers.modules():
         for name, module in list(child.named_children()):
-            if isinstance(module, torch.nn.MaxPool2d):  # sends the gradient one way only; the mean sees the same window
+            if isinstance(
+                module, torch.nn.MaxPool2d
+            ):  # max pooling has a gradient at one pixel only; the mean has the same window
                 setattr(child, name, torch.nn.AvgPool2d(module.kernel_size, module.stride))
-    # Large enough for one unit's field to lie inside; BatchNorm in evaluation mode keeps places apart.
+    # Large enough to contain the field of one unit. BatchNorm in evaluation mode does not mix positions.
     image = torch.rand(1, 1, 120, 120, dtype=torch.float64, requires_grad=True)
     features = network.layers(image)
     features[0, 0, features.shape[2] // 2, features.shape[3] // 2].backward()
@@ -97,7 +99,7 @@ def test_receptive_field_is_what_the_gradient_of_one_unit_reaches(configure, ove
 
 
 @pytest.mark.parametrize("overrides", FAMILY)
-def test_multiply_accumulates_agree_with_torchs_counter(configure, overrides):
+def test_multiply_accumulates_agree_with_torch(configure, overrides):
     from torch.utils.flop_counter import FlopCounterMode
 
     network = configure(*overrides).model.build().eval()
@@ -107,7 +109,7 @@ def test_multiply_accumulates_agree_with_torchs_counter(configure, overrides):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "complaint"),
+    ("overrides", "message"),
     [
         (
             ("model=m3", "model.layers.conv7.kernel=5"),
@@ -131,13 +133,13 @@ def test_multiply_accumulates_agree_with_torchs_counter(configure, overrides):
         (("model=compact", "model.layers.conv6.pool=max", "model.layers.conv5.pool=max"), "must fit its 2×2 input"),
     ],
 )
-def test_a_layer_that_does_not_fit_is_refused_by_name(configure, overrides, complaint):
+def test_error_for_a_layer_that_does_not_fit_names_it(configure, overrides, message):
     with pytest.raises(ConfigError) as refused:
         configure(*overrides).model.build()
-    assert complaint in str(refused.value)
+    assert message in str(refused.value)
 
 
-def test_a_residual_layer_adds_its_input(configure):
+def test_residual_layer_adds_its_input(configure):
     overrides = ("model=compact", "model.layers.conv5={width: 14, padding: 1, residual: true}", "model.dropout=0")
     network = configure(*overrides).model.build().eval()
     block = network.layers.conv5[0]
@@ -148,8 +150,8 @@ def test_a_residual_layer_adds_its_input(configure):
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize(("kind", "weights"), [(LayerKind.conv, 4 * 6 * 9), (LayerKind.separable, 4 * 9 + 4 * 6)])
-def test_layer_has_only_the_biases_it_should(kind, weights, residual, bias):
-    """One for each output channel where `conv_bias` is set: none in a depthwise half, none in a projection."""
+def test_layer_has_the_expected_biases(kind, weights, residual, bias):
+    """With `conv_bias`, each output channel has a bias, except in depthwise convolutions and projections."""
     block = BlockOptions(
         activation=Activation.relu,
         norm=Norm.none,
@@ -164,7 +166,7 @@ def test_layer_has_only_the_biases_it_should(kind, weights, residual, bias):
 
 @pytest.mark.parametrize("kind", HeadKind)
 @pytest.mark.parametrize("bias", [False, True])
-def test_head_has_biases_where_it_should(kind, bias):
+def test_head_has_the_expected_biases(kind, bias):
     head = build_head(HeadConfig(kind=kind, hidden=5, bias=bias), 7, Activation.relu)
     assert sum(each.numel() for each in head.parameters()) == 7 * 5 + 5 * 10 + 15 * bias
 
@@ -172,22 +174,22 @@ def test_head_has_biases_where_it_should(kind, bias):
 @pytest.mark.parametrize(
     ("activation", "order", "norm", "kind"), [*itertools.product(Activation, BlockOrder, Norm, DropoutKind)]
 )
-def test_block_is_plain_torch_in_every_order_with_dropout(activation, order, norm, kind):
-    """In training: what dropout keeps is what torch's own layers give, divided by the share that is kept."""
+def test_block_agrees_with_torch_in_every_order_with_dropout(activation, order, norm, kind):
+    """In training mode, values that dropout keeps equal those of torch's layers, divided by the kept fraction."""
     torch.manual_seed(0)
     block = after_convolution(8, activation=activation, norm=norm, order=order, dropout=0.75, dropout_kind=kind)
     plain = [ACTIVATIONS[activation](), *([nn.BatchNorm2d(8)] if norm is Norm.batch else [])]
     x = torch.randn(32, 8, 6, 6)
-    wanted = nn.Sequential(*(plain if order is BlockOrder.activation_first else reversed(plain)))(x) / 0.25
+    expected = nn.Sequential(*(plain if order is BlockOrder.activation_first else reversed(plain)))(x) / 0.25
     y = nn.Sequential(*block)(x)
-    torch.testing.assert_close(y[y != 0], wanted[y != 0])
-    dropped = ((y == 0) & (wanted != 0)).sum() / (wanted != 0).sum()
+    torch.testing.assert_close(y[y != 0], expected[y != 0])
+    dropped = ((y == 0) & (expected != 0)).sum() / (expected != 0).sum()
     assert dropped == pytest.approx(0.75, abs=0.1)
     whole = (y == 0).flatten(2).all(2).float().mean()
     assert whole == pytest.approx(0.75 if kind is DropoutKind.channel else 0, abs=0.1)
 
 
-def test_describing_leaves_the_network_as_it_was(configure):
+def test_summary_does_not_change_the_network(configure):
     network = configure("model=m3").model.build().train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     summarize(network, INPUT_SHAPE)

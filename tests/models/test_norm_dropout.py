@@ -1,4 +1,4 @@
-"""The fast layers against plain torch."""
+"""The compiled layers agree with plain torch."""
 
 import math
 
@@ -17,7 +17,7 @@ FORMATS = [torch.channels_last, torch.contiguous_format]
 
 
 def drop_positions(size, p, seed, rows=100):
-    """Where the kernels drop in a matrix of `rows` rows, counted in channels-last order."""
+    """Positions that the kernels drop in a matrix of `rows` rows, counted in channels-last order."""
     kept = np.ones((rows, size // rows), np.float32)
     dropout.drop(kept, np.uint64(seed), dropout.drop_guide(p), math.log1p(-p))
     return torch.from_numpy((kept.reshape(-1) == 0).nonzero()[0])
@@ -32,7 +32,7 @@ def seed_drawn_after(seed):
 @pytest.mark.parametrize("relu", ReluPosition)
 @pytest.mark.parametrize("p", [0.0, 0.05, 0.5])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_norm_dropout_is_batchnorm_relu_and_dropout(monkeypatch, shape, p, relu, memory_format):
+def test_norm_dropout_agrees_with_batchnorm_relu_and_dropout(monkeypatch, shape, p, relu, memory_format):
     monkeypatch.setattr(norm_dropout, "fits", lambda x: True)  # in double precision, for tight bounds
     torch.manual_seed(0)
     x = (2 * torch.randn(shape) + 1).double().contiguous(memory_format=memory_format)
@@ -58,35 +58,35 @@ def test_norm_dropout_is_batchnorm_relu_and_dropout(monkeypatch, shape, p, relu,
     y.backward(gradient.clone(memory_format=memory_format))
     expected.backward(gradient)
     torch.testing.assert_close(inputs[0].grad, inputs[1].grad)
-    for mine, theirs in zip(ours.norm.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(mine.grad, theirs.grad)
+    for actual, theirs in zip(ours.norm.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(actual.grad, theirs.grad)
     for name, buffer in plain.named_buffers():
         torch.testing.assert_close(ours.norm.get_buffer(name), buffer)
 
 
 @pytest.mark.parametrize("relu", ReluPosition)
-def test_evaluation_is_plain_batchnorm_and_relu(relu):
+def test_evaluation_agrees_with_batchnorm_and_relu(relu):
     layer = NormDropout(4, 0.5, relu)
     layer(torch.randn(8, 4, 6, 6))
     layer.eval()
     x = torch.randn(3, 4, 6, 6)
     expected = layer.norm(x.relu() if relu is ReluPosition.before else x)
     expected = expected.relu() if relu is ReluPosition.after else expected
-    torch.testing.assert_close(layer(x.clone()), expected)  # with gradients on: torch's own layers
+    torch.testing.assert_close(layer(x.clone()), expected)  # with gradients enabled, torch's own layers are used
     with torch.inference_mode():
         torch.testing.assert_close(layer(x.clone()), expected)
 
 
 @pytest.mark.parametrize("relu", [ReluPosition.before, ReluPosition.after])
 def test_nan_is_kept(relu):
-    """A diverged network must not be rectified into a healthy one."""
+    """ReLU must not replace the NaN of a diverged network by 0."""
     x = torch.randn(4, 3, 5, 5)
     x[0, 1, 2, 2] = torch.nan
     assert NormDropout(3, 0.0, relu)(x)[:, 1].isnan().any()
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (64, 30)])
-def test_dropout_zeroes_and_scales_and_sends_back_the_same(shape):
+def test_dropout_scales_values_and_gradients_equally(shape):
     torch.manual_seed(0)
     x = (1 + torch.rand(shape)).requires_grad_()
     y = Dropout(0.3)(x)
@@ -112,14 +112,14 @@ def test_positions_are_independent_bernoulli_draws(p):
     assert abs(kept.float().mean() - p) < 5 * math.sqrt(p * (1 - p) / total)
     pairs = (kept[:, 1:] & kept[:, :-1]).float().mean()
     assert abs(pairs - p * p) < 5 * math.sqrt(3 * p * p / total)
-    # Every place alike: the counts over 60 draws have a binomial's variance.
+    # All positions are alike: the counts over 60 draws have the variance of a binomial distribution.
     variance = kept.sum(0).float().var()
     assert abs(variance / (times * p * (1 - p)) - 1) < 0.15
     assert abs(kept[:, -100:].float().mean() - p) < 6 * math.sqrt(p * (1 - p) / (100 * times))
 
 
 @pytest.mark.parametrize("p", [0.001, 0.05, 0.5])
-def test_the_guide_changes_no_draw(p):
+def test_drop_guide_does_not_change_the_draws(p):
     by_logarithms = np.ones((100, 2000), np.float32)
     undecided = np.full_like(dropout.drop_guide(p), -1)
     dropout.drop(by_logarithms, np.uint64(9), undecided, math.log1p(-p))
@@ -129,7 +129,7 @@ def test_the_guide_changes_no_draw(p):
 
 @pytest.mark.parametrize("threads", [2, 3, 5, 17, 40])
 @pytest.mark.parametrize("relu", ReluPosition)
-def test_no_bit_depends_on_the_number_of_threads(relu, threads):
+def test_results_do_not_depend_on_the_number_of_threads(relu, threads):
     def everything(threads):
         torch.set_num_threads(threads)
         torch.manual_seed(0)
@@ -142,12 +142,12 @@ def test_no_bit_depends_on_the_number_of_threads(relu, threads):
         assert torch.equal(one, several)
 
 
-def test_the_guide_decides_nearly_all():
+def test_drop_guide_decides_almost_all_draws():
     assert (dropout.drop_guide(0.05) >= 0).mean() > 0.95
 
 
 def against_torch(mean, spread, relu):
-    """What one training step makes of activations of this mean and spread: ours in float32, torch's in float64."""
+    """Results of a training step on activations of this mean and spread: the package in float32, torch in float64."""
     torch.manual_seed(0)
     x = (mean + spread * torch.randn(32, 4, 9, 9)).to(memory_format=torch.channels_last)
     gradient = torch.randn(x.shape)
@@ -172,12 +172,12 @@ def against_torch(mean, spread, relu):
 @pytest.mark.parametrize(
     ("mean", "spread"), [(0, 1), (0, 1e-4), (3, 0.5), (100, 0.05), (1e4, 1), (-100, 0.05), (-2, 1e3), (1e3, 1e3)]
 )
-def test_moments_keep_their_digits_whatever_mean_and_spread(mean, spread, relu):
+def test_moments_are_accurate_for_any_mean_and_spread(mean, spread, relu):
     for name, (found, expected) in against_torch(mean, spread, relu).items():
         torch.testing.assert_close(found.double(), expected.double(), rtol=3e-5, atol=3e-5, msg=lambda m, n=name: n + m)
 
 
-def test_an_evaluated_layer_keeps_its_digits_too():
+def test_evaluation_is_accurate_for_any_mean_and_spread():
     layer = NormDropout(4).eval()
     layer.norm.running_mean.fill_(100)
     layer.norm.running_var.fill_(0.05**2)
@@ -189,7 +189,7 @@ def test_an_evaluated_layer_keeps_its_digits_too():
 
 
 READERS = {
-    "added to its input": lambda x, y: (y + x).square(),  # an addition hands one gradient to both
+    "added to its input": lambda x, y: (y + x).square(),  # an addition passes the same gradient to both inputs
     "added to itself": lambda x, y: (y + y).square(),
     "read by several": lambda x, y: (y + x + y.tanh()) * y,
 }
@@ -198,7 +198,7 @@ READERS = {
 @pytest.mark.parametrize("readers", READERS.values(), ids=READERS)
 @pytest.mark.parametrize("relu", ReluPosition)
 @pytest.mark.parametrize("p", [0.0, 0.5])
-def test_gradients_equal_torchs_with_other_readers_of_input_and_output(monkeypatch, p, relu, readers):
+def test_gradients_with_other_uses_of_input_and_output(monkeypatch, p, relu, readers):
     monkeypatch.setattr(norm_dropout, "fits", lambda x: True)
     torch.manual_seed(0)
     x = torch.randn(8, 4, 6, 6).double().to(memory_format=torch.channels_last)
@@ -220,8 +220,8 @@ def test_gradients_equal_torchs_with_other_readers_of_input_and_output(monkeypat
         readers(twice, between(twice)).sum().backward()
         gradients.append(given.grad)
     torch.testing.assert_close(*gradients)
-    for mine, theirs in zip(layer.norm.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(mine.grad, theirs.grad)
+    for actual, theirs in zip(layer.norm.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(actual.grad, theirs.grad)
 
 
 def test_incoming_gradient_is_not_changed():
@@ -232,7 +232,7 @@ def test_incoming_gradient_is_not_changed():
     assert torch.equal(gradient, before)
 
 
-def test_an_input_that_is_evaluated_stays_as_it_was():
+def test_evaluation_does_not_change_its_input():
     x = torch.randn(8, 4, 6, 6).to(memory_format=torch.channels_last)
     before = x.clone()
     with torch.inference_mode():
@@ -241,13 +241,13 @@ def test_an_input_that_is_evaluated_stays_as_it_was():
 
 
 def test_in_place_change_of_saved_tensors_is_refused():
-    """As torch's own layers do."""
+    """Torch's own layers refuse it too."""
     y = NormDropout(4, 0.5)(torch.randn(8, 4, 6, 6).requires_grad_())
     with pytest.raises(RuntimeError, match="changed in place"):
         y.relu_().sum().backward()
 
 
-def test_residual_gradients_are_not_spoilt_by_the_dropout_of_the_body():
+def test_dropout_of_the_body_does_not_change_residual_gradients():
     torch.manual_seed(0)
     block = Residual(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), NormDropout(4, 0.5)), 4, 4)
     x = torch.randn(8, 4, 6, 6, requires_grad=True)
@@ -262,7 +262,7 @@ def test_residual_gradients_are_not_spoilt_by_the_dropout_of_the_body():
 
 
 @pytest.mark.parametrize("p", [1e-20, 5e-324])
-def test_a_dropout_too_rare_for_any_integer_drops_nothing(p):
+def test_extremely_rare_dropout_drops_nothing(p):
     guide = dropout.drop_guide(p)
     assert ((guide == -1) | (guide == dropout.LONGEST_GAP)).all()
     rows = np.ones((64, 4), np.float32)

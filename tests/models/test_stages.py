@@ -41,17 +41,17 @@ def test_experiment_has_the_layers_of_its_evidence(configure):
 
 
 def test_experiment_builds_the_bits_of_its_committed_records(configure):
-    """The records describe the network by named layers. Names may differ; order, shapes and values must not."""
+    """The records describe the network by named layers. Names may differ, but order, shapes and values must agree."""
     records = sorted(EVIDENCE.glob("under_8k/confirmations/under_8k/seeds/*/result.json"))
     recorded = from_record(json.loads(records[0].read_text())["config"]).model
     model = configure("experiment=under_8k", "train.epochs=15").model
     assert type(recorded) is not type(model)
     assert recorded.specification() == model.specification()
-    ours, theirs = weights(model), weights(recorded)
-    assert len(ours) == len(theirs)
-    assert ours.keys() != theirs.keys()
-    for mine, other in zip(ours.values(), theirs.values(), strict=True):
-        assert torch.equal(mine, other)
+    actual, expected = weights(model), weights(recorded)
+    assert len(actual) == len(expected)
+    assert actual.keys() != expected.keys()
+    for weight, other in zip(actual.values(), expected.values(), strict=True):
+        assert torch.equal(weight, other)
 
 
 def test_stage_applies_each_of_its_settings():
@@ -93,7 +93,7 @@ def test_separable_network_of_constant_width_is_built(configure):
 
 
 @pytest.mark.parametrize(
-    ("override", "complaint"),
+    ("override", "message"),
     [
         ("model.stages.first.depth=101", "model.stages.first.depth must be in [0, 100], got 101"),
         ("model.stages.first.width=0", "model.stages.first.width must be in [1, 1000000], got 0"),
@@ -112,14 +112,14 @@ def test_separable_network_of_constant_width_is_built(configure):
         ("model.dropout=1", "model.dropout must be in [0, 1), got 1.0"),
     ],
 )
-def test_wrong_setting_is_refused_by_its_key(configure, override, complaint):
+def test_wrong_setting_is_refused_by_its_key(configure, override, message):
     with pytest.raises(ConfigError) as refused:
         configure("model=stages", override)
-    assert complaint in str(refused.value)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize(
-    ("overrides", "complaint"),
+    ("overrides", "message"),
     [
         (
             ("model.stages.third.depth=3", "model.stages.third.unpadded=3"),
@@ -132,10 +132,10 @@ def test_wrong_setting_is_refused_by_its_key(configure, override, complaint):
         (("model.stem.residual=true",), "model.stem.residual requires a layer that keeps its input's size"),
     ],
 )
-def test_layer_that_does_not_fit_is_refused_by_the_key_of_its_stage(configure, overrides, complaint):
+def test_layer_that_does_not_fit_is_refused_by_the_key_of_its_stage(configure, overrides, message):
     with pytest.raises(ConfigError) as refused:
         configure("model=stages", *overrides).model.build()
-    assert complaint in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_network_without_any_layer_is_refused():

@@ -51,7 +51,7 @@ def main() -> int:
         copy = copy_of_checkout(Path(home) / "copy")
         stale = [fault for fault in chosen if (copy / fault.file).read_text().count(fault.old) != 1]
         for fault in stale:
-            print(f"stale     {fault.name}: its text does not stand in the file exactly once")
+            print(f"stale     {fault.name}: its text does not occur in the file exactly once")
         tests = sorted({test.partition("::")[0] for fault in chosen for test in fault.tests})
         if not passes(copy, tests, "--maxfail=5", "--tb=short"):
             print("the tests fail without any fault", file=sys.stderr)
@@ -63,9 +63,9 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m tests.mutants", description="Which faults do the tests not notice?"
+        prog="python -m tests.mutants", description="List the faults that the tests do not detect"
     )
-    parser.add_argument("words", nargs="*", help="only faults whose file or reason holds one of them")
+    parser.add_argument("words", nargs="*", help="only faults whose file or description contains one of them")
     return parser.parse_args()
 
 

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 
 EFFECTS = "tests/training/test_effects.py"
 WEIGHTS = "tests/training/test_kept_weights.py"
-THREADS = f"{EFFECTS}::test_threads_are_those_asked_for_and_on_continuing_those_it_had"
-TALLIED = f"{EFFECTS}::test_every_image_is_tallied_and_a_batch_weighs_as_many_as_it_has"
+THREADS = f"{EFFECTS}::test_run_uses_requested_threads_and_resume_keeps_them"
+TALLIED = f"{EFFECTS}::test_tally_weights_each_batch_by_its_number_of_images"
 SETTINGS = f"{EFFECTS}::test_every_setting_changes_the_run"
-DROPPED = f"{EFFECTS}::test_every_epoch_drops_other_activations_and_the_same_once_more"
+DROPPED = f"{EFFECTS}::test_dropout_differs_by_epoch_and_is_repeatable"
 CONTRACT = "tests/training/test_contracts.py"
-MOVES = f"{CONTRACT}::test_every_optimizer_moves_every_weight_against_its_gradient"
-IN_RANGE = f"{CONTRACT}::test_every_schedule_keeps_to_0_to_1"
-REACHES = f"{CONTRACT}::test_every_schedule_reaches_every_group_of_every_optimizer_at_its_step"
+MOVES = f"{CONTRACT}::test_optimizer_moves_every_weight_against_its_gradient"
+IN_RANGE = f"{CONTRACT}::test_schedule_stays_between_0_and_1"
+REACHES = f"{CONTRACT}::test_schedule_sets_learning_rate_of_every_group_at_each_step"
 REAL_RECORDS = "tests/records/test_real_records.py"
 
 

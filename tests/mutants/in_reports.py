@@ -299,7 +299,7 @@ FAULTS = (
         "return bool(one == other)",
         "return True",
         "a confirmation is continued with a different network",
-        "tests/confirmation/test_confirmation.py::test_committed_confirmation_goes_on_with_its_experiment",
+        "tests/confirmation/test_confirmation.py::test_committed_confirmation_continues_with_its_experiment",
     ),
     # The cache of a report, and callbacks
     fault(

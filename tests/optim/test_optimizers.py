@@ -44,47 +44,47 @@ def small_model(memory_format=torch.contiguous_format):
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_options_are_torchs_optimizers_with_all_their_settings(configure, option):
+def test_options_agree_with_torch_optimizers(configure, option):
     config = configure(f"optim={option}", "optim.lr=0.01", "optim.weight_decay=0.1").optim
     ours, plain = small_model(), small_model()
-    mine = steps(ours, config.build(ours))
-    theirs = steps(plain, OPTIONS[option](config, plain.parameters()))
-    for a, b in zip(mine, theirs, strict=True):
+    actual = steps(ours, config.build(ours))
+    expected = steps(plain, OPTIONS[option](config, plain.parameters()))
+    for a, b in zip(actual, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
-def test_momentum_goes_down_to_none_with_nesterov_left_on(configure):
-    """So that a search can have it in a range; torch refuses what here is plain gradient descent."""
+def test_momentum_may_be_zero_with_nesterov(configure):
+    """A search may then include 0 in its range. It is plain gradient descent, which torch refuses with nesterov."""
     config = configure("optim=sgd", "optim.lr=0.01", "optim.momentum=0").optim
     assert config.nesterov
     ours, plain = small_model(), small_model()
-    mine = steps(ours, config.build(ours))
-    theirs = steps(plain, torch.optim.SGD(plain.parameters(), lr=0.01, weight_decay=config.weight_decay))
-    for a, b in zip(mine, theirs, strict=True):
+    actual = steps(ours, config.build(ours))
+    expected = steps(plain, torch.optim.SGD(plain.parameters(), lr=0.01, weight_decay=config.weight_decay))
+    for a, b in zip(actual, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_momentum_set_at_every_step_is_that_of_torchs_onecycle(configure, option):
+def test_momentum_schedule_agrees_with_torch_onecycle(configure, option):
     own = "beta1" if option in ("adam", "adamw", "nadam") else "momentum"
     config = configure(f"optim={option}", "optim.lr=0.001", f"optim.{own}=0.95", "scheduler=onecycle")
     scheduler = dataclasses.replace(config.scheduler, peak_momentum=0.6)
     ours, plain, count = small_model(), small_model(), 8
-    mine, theirs = config.optim.build(ours), OPTIONS[option](config.optim, plain.parameters())
+    actual, expected = config.optim.build(ours), OPTIONS[option](config.optim, plain.parameters())
     cycle = torch.optim.lr_scheduler.OneCycleLR(
-        theirs, max_lr=0.001, total_steps=count, base_momentum=0.6, max_momentum=0.95
+        expected, max_lr=0.001, total_steps=count, base_momentum=0.6, max_momentum=0.95
     )
     momentum = scheduler.momentum(config.optim.own_momentum(), steps_per_epoch=count, epochs=1)
     for step in range(count):
-        mine.param_groups[0]["lr"] = theirs.param_groups[0]["lr"]
-        mine.set_momentum(momentum(step))
-        for a, b in zip(steps(ours, mine, 1), steps(plain, theirs, 1), strict=True):
+        actual.param_groups[0]["lr"] = expected.param_groups[0]["lr"]
+        actual.set_momentum(momentum(step))
+        for a, b in zip(steps(ours, actual, 1), steps(plain, expected, 1), strict=True):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
         if step < count - 1:
             cycle.step()
 
 
-def test_of_muon_the_momentum_of_the_matrices_is_set():
+def test_momentum_schedule_of_muon_applies_to_its_matrices():
     optimizers = [muon(small_model()), ConvMuon(small_model(), **(MUON | {"momentum": 0.5}))]
     optimizers[0].set_momentum(0.5)
     assert [part.rule for part in optimizers[0].parts] == [part.rule for part in optimizers[1].parts]
@@ -98,7 +98,7 @@ def muon(model):
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_muon_moves_convolutions_as_torchs_muon_moves_matrices_and_the_rest_as_adamw(memory_format):
+def test_muon_agrees_with_torch_muon_and_adamw(memory_format):
     model, plain = small_model(memory_format), small_model()
     convolutions = [plain[0].weight, plain[2].weight]
     matrices = [nn.Parameter(weight.detach().flatten(1).clone()) for weight in convolutions]
@@ -123,7 +123,7 @@ def test_muon_moves_convolutions_as_torchs_muon_moves_matrices_and_the_rest_as_a
         torch.testing.assert_close(a, b, rtol=0.05, atol=5e-3)
 
 
-def test_muons_state_carries_over():
+def test_state_of_muon_is_restored():
     model = small_model(torch.channels_last)
     optimizer = muon(model)
     steps(model, optimizer)
@@ -136,8 +136,8 @@ def test_muons_state_carries_over():
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_the_arithmetic_is_the_same_with_tensors_for_numbers(configure, option):
-    """What a captured graph replays."""
+def test_tensor_hyperparameters_give_the_same_step(configure, option):
+    """A captured graph replays this computation."""
     config = configure(f"optim={option}", "optim.lr=0.01", "optim.weight_decay=0.1").optim
     models = small_model(), small_model()
     optimizers = [config.build(model) for model in models]
@@ -151,7 +151,7 @@ def test_the_arithmetic_is_the_same_with_tensors_for_numbers(configure, option):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
 
 
-def test_parameters_share_a_vector_and_keep_shape_layout_and_values():
+def test_flattened_parameters_keep_shape_layout_and_values():
     model = small_model(torch.channels_last)
     before = [(p.detach().clone(), p.stride()) for p in model.parameters()]
     flat = FlatParameters.of(list(model.parameters()))
@@ -162,15 +162,15 @@ def test_parameters_share_a_vector_and_keep_shape_layout_and_values():
     assert all(not parameter.any() for parameter in model.parameters())
 
 
-def test_parameters_and_gradients_begin_where_a_gpus_matrix_products_can_load_them():
+def test_parameters_and_gradients_are_aligned_for_gpus():
     flat = FlatParameters.of([nn.Parameter(torch.ones(count)) for count in (5, 8, 1, 3)])
     for tensor in (*flat.parameters, *flat.views):
         assert tensor.data_ptr() % 16 == 0
 
 
 @pytest.mark.parametrize("optim", ["adam", "muon"])
-def test_a_saved_state_is_the_parameters_numbers_alone(configure, optim):
-    """So it does not depend on how they lie; and it comes back to where it was."""
+def test_saved_state_contains_only_values_of_the_parameters(configure, optim):
+    """The state does not depend on the memory layout, and it can be restored."""
     models = [small_model() for _ in range(2)]
     one, other = (configure(f"optim={optim}").optim.build(model) for model in models)
     for _ in range(3):

@@ -23,7 +23,7 @@ from mnist_compact.optim.schedules import (
 
 @dataclasses.dataclass(kw_only=True, slots=True)
 class PlateauConfig(DecayConfig):
-    """A newcomer's schedule upon the common base."""
+    """A new schedule that is derived from the common base class."""
 
     hold_fraction: float
 
@@ -33,7 +33,7 @@ class PlateauConfig(DecayConfig):
         validator.raise_if_any()
 
 
-def test_a_schedules_own_faults_and_its_bases_are_reported_together():
+def test_errors_of_schedule_and_base_are_reported_together():
     with pytest.raises(ConfigError) as refused:
         PlateauConfig(name="plateau", peak_momentum=1, warmup_fraction=1.5, end_factor=-1, hold_fraction=2)
     assert refused.value.faults == [
@@ -49,7 +49,7 @@ def test_a_schedules_own_faults_and_its_bases_are_reported_together():
 
 
 @pytest.mark.parametrize(("steps_per_epoch", "epochs", "warmup"), [(10, 15, 0.3), (7, 3, 0.5), (469, 2, 0.1)])
-def test_onecycle_is_torchs(steps_per_epoch, epochs, warmup):
+def test_onecycle_agrees_with_torch(steps_per_epoch, epochs, warmup):
     steps = steps_per_epoch * epochs
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.95)
     reference = torch.optim.lr_scheduler.OneCycleLR(
@@ -74,15 +74,15 @@ def test_momentum_follows_its_schedule_and_is_constant_without_one():
     assert LinearConfig(name="linear").momentum(0.9, **length) is None
 
 
-def test_step_is_the_logged_runs():
-    """The reference programme printed the rate after each epoch: the one of the epoch to come."""
+def test_step_agrees_with_the_logged_run():
+    """The reference programme printed the learning rate after each epoch, which is the rate of the next epoch."""
     with (Path(__file__).parents[1] / "training/m3_log.csv").open() as file:
         printed = [float(row["lr_printed_after_epoch"]) for row in csv.DictReader(file)]
     ours = [0.015 * step_decay(epoch + 1, gamma=0.5, every_epochs=2, first_epoch=7) for epoch in range(1, 16)]
     assert ours == pytest.approx(printed, abs=5e-7)
 
 
-def test_step_holds_within_an_epoch():
+def test_step_is_constant_within_an_epoch():
     schedule = StepConfig(name="step", gamma=0.1, every_epochs=1, first_epoch=2).build(steps_per_epoch=3, epochs=4)
     assert [schedule(step) for step in range(12)] == pytest.approx([1] * 6 + [0.1] * 3 + [0.01] * 3)
 
@@ -102,14 +102,14 @@ def test_linear_and_cosine_by_a_table(config, factors):
     assert [schedule(step) for step in range(4)] == pytest.approx(factors, abs=1e-6)
 
 
-def test_piecewise_is_numpys_interpolation():
+def test_piecewise_agrees_with_numpy_interpolation():
     knots = [(0.1, 0.4), (0.25, 1.0), (0.5, 0.2), (0.9, 0.0)]
     places = [step / 40 for step in range(41)]
     expected = np.interp(places, *zip(*knots, strict=True))
     assert [piecewise(place, knots) for place in places] == pytest.approx(expected.tolist())
 
 
-def test_knots_lie_by_their_progress_and_two_at_a_place_make_a_jump(configure):
+def test_knots_are_placed_by_progress_and_may_form_a_jump(configure):
     knots = {
         "end": Knot(progress=1, factor=0.2),
         "low": Knot(progress=0.5, factor=0.6),
@@ -124,7 +124,7 @@ def test_knots_lie_by_their_progress_and_two_at_a_place_make_a_jump(configure):
     assert tail.knots["tail"].factor == 0.05
 
 
-def test_knots_out_of_range_are_named_at_once(configure):
+def test_all_knots_out_of_range_are_reported(configure):
     faults = (
         r"(?s)knots\.low\.progress must be in \[0, 1\], got 2\.0.*knots\.end\.factor must be in \[0, 1\], got -1\.0"
     )

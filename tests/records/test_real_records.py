@@ -1,4 +1,4 @@
-"""Reports on folders that real runs left: every figure is the record's, every setting has its column."""
+"""Reports on folders of real runs: every figure agrees with the record, and every setting has its column."""
 
 import csv
 import dataclasses
@@ -44,7 +44,7 @@ def outputs(configure, recording_callback, tmp_path_factory):
 
 
 def settings_of(config):
-    """Every leaf of a configuration under its key of the command line, but the names of the options."""
+    """All settings of a configuration by their command-line keys, except the names of the options."""
 
     def leaves(key, value):
         if dataclasses.is_dataclass(value):
@@ -63,7 +63,7 @@ def rows_by_folder(outputs):
     return {row["run"].rpartition("/")[2]: row for row in frame.to_dict("records")}
 
 
-def test_every_run_is_a_row_with_its_records_figures(outputs):
+def test_every_run_is_a_row_with_the_figures_of_its_record(outputs):
     rows = rows_by_folder(outputs)
     assert {name: row["status"] for name, row in rows.items()} == {
         **dict.fromkeys(("first", "second", "averaged"), "completed"),
@@ -76,15 +76,15 @@ def test_every_run_is_a_row_with_its_records_figures(outputs):
         assert (row["epochs_done"], row["seconds"]) == (record.epochs_done, record.seconds)
         assert row["seed"] == record.config["seed"]
         assert [row[group] for group in GROUPS] == [record.config[group]["name"] for group in GROUPS]
-        told = {column for column in row if column.endswith(("_last", "_best")) and not pd.isna(row[column])}
+        score_columns = {column for column in row if column.endswith(("_last", "_best")) and not pd.isna(row[column])}
         for score in record.scores:
             weights = "" if score.weights == "raw" else f"{score.weights}_"
             others = ["epoch"] if score.at == "best" else [] if score.split == "train" else ["calibrated_loss"]
             for measure in (*MEASURES, *others):
                 column = f"{score.split}_{weights}{measure}_{score.at}"
                 assert row[column] == getattr(score, measure)
-                told.remove(column)
-        assert told == set()
+                score_columns.remove(column)
+        assert score_columns == set()
 
 
 def test_every_setting_is_a_column_under_its_key(outputs):
@@ -124,7 +124,7 @@ def test_groups_summarize_the_records(outputs, capsys):
     assert (float(pair["synthetic min %"]), float(pair["synthetic max %"])) == (min(last), max(last))
 
 
-def test_the_comparison_shows_each_runs_best_and_last(outputs, capsys):
+def test_comparison_shows_best_and_last_of_each_run(outputs, capsys):
     main([str(outputs)])
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.split()}
     for name in ("first", "second", "averaged"):

@@ -1,4 +1,4 @@
-"""The record on disk: what is written comes back, and what is no record is refused with its name."""
+"""The record on disk: it is read as it was written, and other files are refused by name."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ from mnist_compact.records.record import NetworkFacts, RecordError, RunRecord, S
 
 
 @pytest.mark.parametrize("status", list(Status))
-def test_a_record_comes_back_as_it_was_written(make_run: Callable[..., Path], tmp_path: Path, status: Status) -> None:
+def test_record_is_read_as_it_was_written(make_run: Callable[..., Path], tmp_path: Path, status: Status) -> None:
     record = RunRecord.read(make_run(status=status, reason="why: ü [x]", finished_at=None))
     assert record.status is status
     assert record.reason == "why: ü [x]"
@@ -26,7 +26,7 @@ def test_a_record_comes_back_as_it_was_written(make_run: Callable[..., Path], tm
 
 
 @pytest.mark.parametrize(
-    ("wanted", "accuracy"),
+    ("criteria", "accuracy"),
     [
         ({"split": "test"}, 99.0),
         ({"split": "test", "at": "best"}, 99.05),
@@ -36,13 +36,13 @@ def test_a_record_comes_back_as_it_was_written(make_run: Callable[..., Path], tm
     ],
 )
 def test_score_matches_split_weights_and_epoch(
-    make_run: Callable[..., Path], wanted: dict[str, str], accuracy: float | None
+    make_run: Callable[..., Path], criteria: dict[str, str], accuracy: float | None
 ) -> None:
-    found = RunRecord.read(make_run()).score(**wanted)
+    found = RunRecord.read(make_run()).score(**criteria)
     assert (found.accuracy if found else None) == accuracy
 
 
-def test_a_folder_without_a_record_is_named(tmp_path: Path) -> None:
+def test_error_for_a_folder_without_a_record_names_it(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=f"{tmp_path} is not a run folder"):
         RunRecord.read(tmp_path)
 
@@ -62,7 +62,7 @@ def _without(key: str) -> Callable[[dict[str, Any]], None]:
         (lambda raw: raw["scores"][0].pop("weights"), "scores.0. lacks weights"),
     ],
 )
-def test_a_damaged_record_is_refused_with_the_fault(
+def test_error_for_a_damaged_record_names_the_fault(
     make_run: Callable[..., Path], change: Callable[[dict[str, Any]], None], message: str
 ) -> None:
     folder = make_run()
@@ -139,8 +139,8 @@ def test_completed_record_must_agree_with_its_bits(make_run: Callable[..., Path]
     (folder / CORRECT).write_bytes(np.packbits(np.arange(10_000) < 9_900).tobytes())
     RunRecord.read(folder)
     (folder / CORRECT).write_bytes(np.packbits(np.arange(images) < right).tobytes())
-    told = f"correct.bits marks {right:,} images as correct, in {images // 8:,} bytes, beside"
-    with pytest.raises(RecordError, match=told):
+    message = f"correct.bits marks {right:,} images as correct, in {images // 8:,} bytes, beside"
+    with pytest.raises(RecordError, match=message):
         RunRecord.read(folder)
     unfinished = json.loads((folder / RECORD).read_text()) | {"status": "running"}
     (folder / RECORD).write_text(json.dumps(unfinished))
@@ -148,13 +148,13 @@ def test_completed_record_must_agree_with_its_bits(make_run: Callable[..., Path]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"schema_version": 1', "\x00\x01"])
-def test_a_file_that_is_no_record_is_refused(tmp_path: Path, text: str) -> None:
+def test_file_without_a_record_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / RECORD).write_text(text)
     with pytest.raises(RecordError, match=RECORD):
         RunRecord.read(tmp_path)
 
 
-def test_a_record_that_json_cannot_hold_leaves_the_old_one(make_run: Callable[..., Path]) -> None:
+def test_record_that_json_cannot_hold_keeps_the_old_one(make_run: Callable[..., Path]) -> None:
     folder = make_run()
     record = RunRecord.read(folder)
     record.seconds = float("nan")
@@ -171,7 +171,7 @@ def _rewritten(folder: Path, change: Callable[[dict[str, Any]], object]) -> RunR
     return RunRecord.read(folder)
 
 
-def test_keys_of_another_writer_of_this_version_are_passed_over(make_run: Callable[..., Path]) -> None:
+def test_unknown_keys_of_this_version_are_ignored(make_run: Callable[..., Path]) -> None:
     def enriched(raw: dict[str, Any]) -> None:
         for place in (raw, raw["network"], raw["scores"][0]):
             place["surprise"] = 1
@@ -193,7 +193,7 @@ def test_keys_of_another_writer_of_this_version_are_passed_over(make_run: Callab
         ("started_at", None),
     ],
 )
-def test_a_missing_key_has_its_default(make_run: Callable[..., Path], missing: str, default: object) -> None:
+def test_missing_key_has_its_default(make_run: Callable[..., Path], missing: str, default: object) -> None:
     assert getattr(_rewritten(make_run(), _without(missing)), missing) == default
 
 
@@ -235,10 +235,10 @@ def test_record_of_version_2_is_migrated_to_the_group_machine(make_run: Callable
     assert _rewritten(folder, of_version_2).config == expected
 
 
-def test_of_a_lengthened_run_of_version_1_the_old_average_is_not_final(
+def test_old_average_of_lengthened_version_1_run_is_not_final(
     make_run: Callable[..., Path], score: Callable[..., Score]
 ) -> None:
-    """Its averaged epochs, up to the second, lie before its last one, the third."""
+    """The average ended with the second epoch, and the last epoch is the third."""
     scores = [
         score("test", "raw", "last", 99.0),
         score("test", "averaged", "last", 99.2, epoch=2),
@@ -249,8 +249,8 @@ def test_of_a_lengthened_run_of_version_1_the_old_average_is_not_final(
     assert record.final == record.score("test")
 
 
-def test_a_run_that_diverged_has_no_objective(make_run: Callable[..., Path]) -> None:
-    """A sweeper takes that for a failure, whatever the epochs before were worth."""
+def test_diverged_run_has_no_objective(make_run: Callable[..., Path]) -> None:
+    """A sweeper treats this as a failure, independent of the scores of earlier epochs."""
     assert objective(RunRecord.read(make_run())) == 99.0
     assert objective(RunRecord.read(make_run("diverged", status=Status.DIVERGED))) is None
     assert objective(RunRecord.read(make_run("failed", status=Status.FAILED, scores=[]))) is None

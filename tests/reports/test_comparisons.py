@@ -1,4 +1,4 @@
-"""Runs side by side: the reference programme's comparison, and what differs within a multirun."""
+"""Comparisons of runs: the table of the reference programme, and the differences within a multirun."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ MakeScore = Callable[..., Score]
 # the comparison of the reference programme
 
 
-def test_comparison_has_the_columns_of_the_reference_programme(make_run: MakeRun) -> None:
+def test_comparison_has_columns_of_the_reference_programme(make_run: MakeRun) -> None:
     folder = make_run("m3-run")
     table = reference_comparison(load_runs(folder))
     assert table.to_dict("records") == [
@@ -44,9 +44,7 @@ def test_comparison_has_the_columns_of_the_reference_programme(make_run: MakeRun
     ]
 
 
-def test_splits_and_weights_have_columns_of_their_own_in_the_comparison(
-    make_run: MakeRun, tmp_path: Path, score: MakeScore
-) -> None:
+def test_comparison_has_columns_per_split_and_weights(make_run: MakeRun, tmp_path: Path, score: MakeScore) -> None:
     both = [score("holdout", "raw", "last", 98.0), score("test", "raw", "last", 99.0)]
     make_run("a", scores=both)
     make_run("b", scores=[score("test", "averaged", "last", 99.5)])
@@ -62,12 +60,12 @@ def test_splits_and_weights_have_columns_of_their_own_in_the_comparison(
     assert {name: [*table[name]] for name in scores} == scores
 
 
-def test_the_comparison_names_experiments_where_there_are_any(make_run: MakeRun, settings: Settings) -> None:
+def test_comparison_names_experiments_if_there_are_any(make_run: MakeRun, settings: Settings) -> None:
     table = reference_comparison(load_runs(make_run(config=settings(experiment="champion"))))
     assert table["experiment"].tolist() == ["champion"]
 
 
-def test_the_comparison_keeps_unreadable_runs_and_takes_an_empty_table(make_run: MakeRun, tmp_path: Path) -> None:
+def test_comparison_keeps_unreadable_runs_and_accepts_no_runs(make_run: MakeRun, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert reference_comparison(load_runs(tmp_path / "empty")).empty
     (make_run("x") / "result.json").write_text("{")
@@ -112,9 +110,7 @@ def test_compare_runs_shows_differences_and_results(make_run: MakeRun, tmp_path:
     assert table[["run", "optim.lr", "seconds"]].to_numpy().tolist() == [["0", 0.1, 7.5], ["1", 0.2, 9.0]]
 
 
-def test_compare_runs_with_other_options_does_not_list_their_other_settings(
-    make_run: MakeRun, settings: Settings
-) -> None:
+def test_compare_runs_lists_only_the_name_of_other_options(make_run: MakeRun, settings: Settings) -> None:
     sgd = settings(seed=1)
     sgd["optim"] = to_record(compose("optim=sgd"))["optim"]
     folders = [make_run("0"), make_run("1", config=sgd)]
@@ -123,7 +119,7 @@ def test_compare_runs_with_other_options_does_not_list_their_other_settings(
     assert list(compare_runs(folders))[1:4] == ["optim", "seed", "optim.lr"]
 
 
-def test_an_unreadable_run_makes_no_setting_differ(make_run: MakeRun) -> None:
+def test_unreadable_run_does_not_make_settings_differ(make_run: MakeRun) -> None:
     folders = [make_run("0"), make_run("1")]
     (folders[1] / "result.json").write_text("{")
     table = compare_runs(folders)
@@ -131,7 +127,7 @@ def test_an_unreadable_run_makes_no_setting_differ(make_run: MakeRun) -> None:
     assert table["status"].tolist() == ["completed", "unreadable"]
 
 
-def test_a_run_that_failed_before_any_score_is_compared_too(make_run: MakeRun) -> None:
+def test_run_without_any_score_is_compared(make_run: MakeRun) -> None:
     facts = NetworkFacts(parameters=1, trainable_parameters=1, macs=1, receptive_field=1, input_shape=[1, 28, 28])
     table = compare_runs([make_run("0", status=Status.FAILED, scores=[], metrics=None, network=facts)])
     assert table.to_dict("records") == [{"run": "0", "parameters": 1, "seconds": 7.5, "status": "failed"}]

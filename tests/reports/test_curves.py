@@ -1,4 +1,4 @@
-"""The four curves: what is drawn is what was measured, and what is left out is told."""
+"""The four curves show the values of the metrics, and state which values are not drawn."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ def _metrics(**columns: list[float]) -> Columns:
     return {"epoch": list(map(float, epochs)), **columns}
 
 
-def test_the_four_curves_are_the_columns_of_the_metrics(make_run: Callable[..., Path]) -> None:
+def test_four_curves_are_the_columns_of_the_metrics(make_run: Callable[..., Path]) -> None:
     metrics = read_columns(make_run())
     axes = curves_figure(metrics, "t", "test").axes
     panels = [
@@ -34,7 +34,7 @@ def test_the_four_curves_are_the_columns_of_the_metrics(make_run: Callable[..., 
     assert [axis.get_xlabel() for axis in axes] == ["", "", "epoch", "epoch"]
 
 
-def test_the_title_and_a_star_tell_the_first_best_epoch() -> None:
+def test_title_and_star_show_the_first_best_epoch() -> None:
     metrics = _metrics(holdout_loss=[0.3, 0.1, 0.1, 0.2], holdout_accuracy=[97.0, 99.0, 99.0, 98.5])
     figure = curves_figure(metrics, "name", "holdout")
     assert figure.get_suptitle() == "name\nholdout accuracy, raw weights: last 98.50 %, best 99.00 % (epoch 2)"
@@ -42,7 +42,7 @@ def test_the_title_and_a_star_tell_the_first_best_epoch() -> None:
     assert [(list(star.get_xdata()), list(star.get_ydata())) for star in stars] == [([2], [99.0])]
 
 
-def test_averaged_weights_have_lines_of_their_own() -> None:
+def test_averaged_weights_have_separate_lines() -> None:
     metrics = _metrics(
         test_loss=[0.3, 0.2],
         test_accuracy=[97.0, 98.0],
@@ -68,7 +68,7 @@ def test_averaged_columns_without_a_value_are_not_drawn() -> None:
 
 
 @pytest.mark.parametrize(("accuracies", "drawn"), [([99.2, 99.45], True), ([97.0, 98.0], False)])
-def test_the_target_is_drawn_only_where_it_is_in_range(accuracies: list[float], drawn: bool) -> None:
+def test_target_is_drawn_only_if_it_is_in_range(accuracies: list[float], drawn: bool) -> None:
     axis = curves_figure(_metrics(test_loss=[0.2, 0.1], test_accuracy=accuracies), "t", "test").axes[3]
     assert ("99.4 %" in [text.get_text() for text in axis.texts]) is drawn
     assert axis.get_ylim()[0] < min(accuracies)
@@ -84,8 +84,8 @@ def test_early_epochs_outside_the_chart_are_mentioned() -> None:
 @pytest.mark.parametrize(
     ("values", "shown_from"),
     [
-        ([50.0, 98.0, 99.0], 50.0),  # few values: all of them
-        ([10.0] * 8 + [90.0] * 2, 10.0),  # most of them low: all of them
+        ([50.0, 98.0, 99.0], 50.0),  # few values: all of them are shown
+        ([10.0] * 8 + [90.0] * 2, 10.0),  # most values are low: all of them are shown
         ([20.0, *[99.0] * 9], 99.0),
         ([100.0], 100.0),
     ],
@@ -100,13 +100,13 @@ def test_accuracy_limits(values: list[float], shown_from: float) -> None:
     ("losses", "scale"),
     [([0.5, 0.02], "log"), ([0.5, 0.1], "linear"), ([0.5, 0.0], "linear"), ([math.nan, 0.1], "linear")],
 )
-def test_losses_over_more_than_a_factor_of_ten_stand_on_a_logarithmic_axis(losses: list[float], scale: str) -> None:
+def test_losses_over_a_wide_range_have_a_logarithmic_axis(losses: list[float], scale: str) -> None:
     axis = curves_figure(_metrics(train_loss=losses, train_accuracy=[90.0, 91.0]), "t", "test").axes[0]
     assert axis.get_yscale() == scale
 
 
 @pytest.mark.parametrize("loss", [[math.nan, math.nan], [0.0, 0.1], [math.inf, 1.0]])
-def test_odd_losses_can_be_drawn(make_run: Callable[..., Path], loss: list[float]) -> None:
+def test_unusual_losses_can_be_drawn(make_run: Callable[..., Path], loss: list[float]) -> None:
     folder = make_run()
     metrics = _metrics(train_loss=loss, train_accuracy=[10.0, 9.0], test_loss=loss, test_accuracy=[math.nan] * 2)
     pd.DataFrame(metrics).to_csv(folder / "metrics.csv", index=False)
@@ -114,7 +114,7 @@ def test_odd_losses_can_be_drawn(make_run: Callable[..., Path], loss: list[float
     assert curves_figure(read_columns(folder), "t", "test").get_suptitle() == "t\nno evaluation"
 
 
-def test_a_run_without_evaluation_shows_its_training(make_run: Callable[..., Path]) -> None:
+def test_run_without_evaluation_shows_its_training_curves(make_run: Callable[..., Path]) -> None:
     folder = make_run(metrics="epoch,train_loss,train_accuracy\n1,0.5,90\n")
     axes = curves_figure(read_columns(folder), "t", "test").axes
     assert [axis.axison for axis in axes] == [True, True, False, False]

@@ -1,4 +1,4 @@
-"""Runs summed up over seeds, and two runs side by side."""
+"""Summaries of runs over seeds, and differences of two runs."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,15 +18,15 @@ MakeRun = Callable[..., Path]
 Settings = Callable[..., dict[str, Any]]
 MakeScore = Callable[..., Score]
 NO_IDENTITY = (
-    *("seed", "experiment", MACHINE),  # equal runs may differ in these
-    *(f"{group}__kind" for group in GROUPS),  # goes with the name of the option
-    *(f"model__layers__conv{number}" for number in range(2, 8)),  # as conv1
+    *("seed", "experiment", MACHINE),  # runs of one group may differ in these
+    *(f"{group}__kind" for group in GROUPS),  # changes with the name of the option
+    *(f"model__layers__conv{number}" for number in range(2, 8)),  # the same option as conv1
 )
 
 
 @pytest.fixture
 def seeds(make_run: MakeRun, settings: Settings, score: MakeScore) -> Callable[..., None]:
-    """seeds("name", [accuracies], split=…, **settings) -> a completed run for each, seeds from 0."""
+    """seeds("name", [accuracies], split=…, **settings) creates a completed run for each accuracy, with seeds from 0."""
 
     def make(name: str, accuracies: list[float], split: str = "test", **changes: Any) -> None:
         for seed, accuracy in enumerate(accuracies):
@@ -36,12 +36,12 @@ def seeds(make_run: MakeRun, settings: Settings, score: MakeScore) -> Callable[.
     return make
 
 
-def test_groups_are_summed_up_over_seeds(seeds: Callable[..., None], tmp_path: Path) -> None:
+def test_groups_are_summarized_over_seeds(seeds: Callable[..., None], tmp_path: Path) -> None:
     accuracies = [99.3, 99.5, 99.41]
     seeds("a", accuracies)
     seeds("b", [99.4], optim__lr=0.5)
     table, notes = grouped(load_runs(tmp_path), ["optim.lr"])
-    told = Summary.of(accuracies)
+    summary = Summary.of(accuracies)
     assert notes == []
     assert [*table.columns] == [
         "optim.lr",
@@ -49,24 +49,33 @@ def test_groups_are_summed_up_over_seeds(seeds: Callable[..., None], tmp_path: P
     ]
     assert table["optim.lr"].tolist() == [0.015, 0.5]
     assert table.iloc[0, 1:].tolist() == pytest.approx(
-        [3, told.mean, told.sd, 99.3, 99.5, told.low, told.high, 100 * 2 / 3]
+        [3, summary.mean, summary.sd, 99.3, 99.5, summary.low, summary.high, 100 * 2 / 3]
     )
-    assert table.iloc[1, 1:].tolist() == [1, 99.4, pd.NA, 99.4, 99.4, pd.NA, pd.NA, 0.0]  # 9,940 is not more
+    assert table.iloc[1, 1:].tolist() == [
+        1,
+        99.4,
+        pd.NA,
+        99.4,
+        99.4,
+        pd.NA,
+        pd.NA,
+        0.0,
+    ]  # 9,940 is not above the threshold
     assert str(table.dtypes["test n"]) == "Int64"
 
 
-def test_one_image_more_than_9940_is_over_the_bar(seeds: Callable[..., None], tmp_path: Path) -> None:
+def test_one_image_more_than_9940_is_above_the_threshold(seeds: Callable[..., None], tmp_path: Path) -> None:
     seeds("a", [100 * 9940 / 10_000, 100 * 9941 / 10_000, 100 * 0.994])
     table, _ = by_configuration(load_runs(tmp_path))
     assert table["test over 99.40"].tolist() == pytest.approx([100 / 3])
 
 
-def test_by_configuration_all_but_the_seed_and_the_name_must_be_equal(
-    seeds: Callable[..., None], tmp_path: Path
-) -> None:
+def test_runs_of_a_configuration_differ_only_in_seed_and_name(seeds: Callable[..., None], tmp_path: Path) -> None:
     seeds("a", [99.0, 99.2])
     seeds("b", [98.0], optim__lr=0.5)
-    seeds("c", [97.0], experiment="named", machine__data_root="/elsewhere")  # where the images lie changes nothing
+    seeds(
+        "c", [97.0], experiment="named", machine__data_root="/elsewhere"
+    )  # the folder of the images makes no difference
     table, notes = by_configuration(load_runs(tmp_path))
     assert table[["model", "optim.lr", "test n"]].to_numpy().tolist() == [["m3", 0.015, 3], ["m3", 0.5, 1]]
     assert "seed" not in table
@@ -84,7 +93,7 @@ def _leaves(config: dict[str, Any], prefix: str = "") -> Iterator[str]:
 def test_every_setting_distinguishes_configurations(
     make_run: MakeRun, settings: Settings, written: Path, tmp_path: Path
 ) -> None:
-    """Whatever is changed in a run's configuration, seed, experiment and machine aside: it is no other seed of it."""
+    """A change of any setting except seed, experiment and machine makes another configuration."""
     leaves = [leaf for leaf in _leaves(RunRecord.read(written).config) if not leaf.startswith(NO_IDENTITY)]
     assert {leaf.partition("__")[0] for leaf in leaves} == {*GROUPS} - {MACHINE}
     make_run("plain")
@@ -95,7 +104,7 @@ def test_every_setting_distinguishes_configurations(
     assert notes == []
 
 
-def test_the_machine_makes_no_group_and_no_difference(seeds: Callable[..., None], tmp_path: Path) -> None:
+def test_machine_makes_no_group_and_no_difference(seeds: Callable[..., None], tmp_path: Path) -> None:
     seeds("a", [99.0, 99.2])
     seeds("b", [99.1], machine__threads=2, machine__device="cuda", machine__data_root="/elsewhere")
     frame = load_runs(tmp_path)
@@ -108,7 +117,7 @@ def test_the_machine_makes_no_group_and_no_difference(seeds: Callable[..., None]
     assert not any("more than the seed" in note for note in notes)
 
 
-def test_splits_and_weights_are_summed_up_in_columns_of_their_own(
+def test_splits_and_weights_have_separate_summary_columns(
     seeds: Callable[..., None], make_run: MakeRun, score: MakeScore, tmp_path: Path
 ) -> None:
     seeds("a", [99.0])
@@ -142,14 +151,16 @@ def test_selected_trials_are_distinguished_from_fresh_seeds(
     make_run("confirmations/s-3-ranking/seeds/100", config=settings(seed=100), **scored)
     (tmp_path / "confirmations/s-3-ranking/confirmation.json").write_text('{"ranking": true}')
     make_run("runs/other", config=settings(seed=0, optim__lr=0.5), **scored)
-    assert by_configuration(load_runs(tmp_path))[1] == []  # a ranking's seeds took part in the choice, as the trial's
+    assert (
+        by_configuration(load_runs(tmp_path))[1] == []
+    )  # the seeds of a ranking were used for the choice, like those of a trial
     make_run("confirmations/s-3/seeds/1000", config=settings(seed=1000), **scored)
     make_run("confirmations/s-4/seeds/1000", config=settings(seed=1000, optim__lr=0.7), **scored)
     make_run("mine/s-4-ranking/seeds/100", config=settings(seed=100, optim__lr=0.7), **scored)
     (tmp_path / "mine/s-4-ranking/confirmation.json").write_text('{"ranking": true}')
-    said = "2 groups mix runs whose scores were used for selection (trials, rankings) with confirmations. "
+    message = "2 groups mix runs whose scores were used for selection (trials, rankings) with confirmations. "
     for notes in (by_configuration(load_runs(tmp_path))[1], grouped(load_runs(tmp_path), ["optim.lr"])[1]):
-        assert [note.startswith(said) for note in notes] == [True]
+        assert [note.startswith(message) for note in notes] == [True]
     alone = load_runs(tmp_path).query('kind == "confirmation"')
     assert by_configuration(alone)[1] == []
     apart = grouped(load_runs(tmp_path), ["kind"])[1]
@@ -165,7 +176,9 @@ def test_each_group_counts_its_excluded_runs(
     for seed in (1, 2):
         make_run(f"b{seed}", status=Status.DIVERGED, config=settings(seed=seed, optim__lr=0.5), scores=[])
     make_run("c1", status=Status.FAILED, config=settings(seed=1, optim__lr=0.6), scores=[])
-    make_run("d0", status=Status.FAILED, config=settings(optim__lr=0.7), scores=[])  # a group of its own: no row
+    make_run(
+        "d0", status=Status.FAILED, config=settings(optim__lr=0.7), scores=[]
+    )  # it would be a group of its own, and has no row
     (make_run("y") / "result.json").write_text("{")
     frame = load_runs(tmp_path)
     for table, notes in (by_configuration(frame), grouped(frame, ["optim.lr"])):
@@ -177,11 +190,11 @@ def test_each_group_counts_its_excluded_runs(
         assert notes == ["Left out, because only completed runs count: 2 diverged, 2 failed, 1 unreadable."]
 
 
-def test_a_lengthened_run_is_in_no_group_of_straight_ones_in_silence(
+def test_lengthened_runs_in_a_group_are_noted(
     seeds: Callable[..., None], make_run: MakeRun, settings: Settings, score: MakeScore, tmp_path: Path
 ) -> None:
     seeds("a", [99.0, 99.2])
-    # (epochs done by then, planned before, planned): of the last the checkpoint was lost
+    # (epochs done, planned before, planned now); the last run lost its checkpoint
     runs = ([(1, 2, 2), (1, 2, 3)], [(2, 2, 3), (3, 3, 3)], [(2, 2, 3)], [(2, 2, 3), (0, 3, 3)])
     for seed, continued in enumerate(runs):
         more = [
@@ -215,9 +228,7 @@ def test_differences_do_not_hide_repeated_runs(seeds: Callable[..., None], tmp_p
     ]
 
 
-def test_missing_values_are_a_group_and_no_completed_run_gives_no_row(
-    seeds: Callable[..., None], make_run: MakeRun, tmp_path: Path
-) -> None:
+def test_missing_values_form_a_group(seeds: Callable[..., None], make_run: MakeRun, tmp_path: Path) -> None:
     make_run("x", status=Status.FAILED)
     for grouping in (by_configuration, lambda frame: grouped(frame, ["experiment"])):
         table, notes = grouping(load_runs(tmp_path))
@@ -228,7 +239,7 @@ def test_missing_values_are_a_group_and_no_completed_run_gives_no_row(
     assert table[["experiment", "test n"]].to_numpy().tolist() == [[pd.NA, 2], ["champion", 1]]
 
 
-# two runs
+# Two runs
 
 
 def test_difference_shows_settings_results_and_environment(
@@ -258,15 +269,15 @@ def test_difference_shows_settings_results_and_environment(
     assert [*rows].index("optim.lr") < [*rows].index("status") < [*rows].index("environment.threads")
 
 
-def test_the_difference_needs_two_records(make_run: MakeRun, tmp_path: Path) -> None:
+def test_difference_requires_two_records(make_run: MakeRun, tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="nowhere is not a run folder"):
         difference(make_run("a"), tmp_path / "nowhere")
 
 
-# epochs
+# Epochs
 
 
-def test_epochs_are_rows_each_split_in_columns_of_its_own(make_run: MakeRun, tmp_path: Path) -> None:
+def test_epochs_are_rows_with_columns_for_each_split(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("b", started_at="2025-11-19T10:00:00+00:00")
     make_run("a", metrics="epoch,holdout_accuracy,seconds\n1,97.5,3\n2,,4\n")
     make_run("none", metrics=None)
@@ -288,6 +299,6 @@ def test_epochs_are_rows_each_split_in_columns_of_its_own(make_run: MakeRun, tmp
     ]
 
 
-def test_no_epoch_at_all_is_an_empty_table(make_run: MakeRun) -> None:
+def test_run_without_epochs_is_an_empty_table(make_run: MakeRun) -> None:
     table = epochs_of(load_runs(make_run(metrics=None)))
     assert (len(table), [*table.columns]) == (0, ["run", "epoch"])

@@ -1,4 +1,4 @@
-"""Run folders found and told apart by their place, and a cache that is never believed against the files."""
+"""Discovery of run folders, their kinds by place, and a cache that never hides a change of the files."""
 
 import gc
 import json
@@ -63,7 +63,7 @@ def test_unreadable_runs_have_kind_study_and_trial(make_run: MakeRun, tmp_path: 
 
 
 @pytest.mark.parametrize("left", ["log.txt", "metrics.csv", "checkpoint.pt", ".writing.7.ab.result.json"])
-def test_a_run_without_a_record_is_a_row(tmp_path: Path, left: str) -> None:
+def test_run_without_a_record_is_a_row(tmp_path: Path, left: str) -> None:
     folder = tmp_path / "grids" / "day" / "time" / "0_m3"
     folder.mkdir(parents=True)
     (folder / left).write_text("x")
@@ -72,9 +72,7 @@ def test_a_run_without_a_record_is_a_row(tmp_path: Path, left: str) -> None:
     assert "result.json cannot be read" in row["reason"]
 
 
-def test_a_folder_that_cannot_be_listed_is_a_row(
-    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreadable_folder_is_a_row(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_run("open")
     (tmp_path / "shut").mkdir()
     scandir = os.scandir
@@ -93,7 +91,7 @@ def test_a_folder_that_cannot_be_listed_is_a_row(
     "config",
     [{"seed": 2**70}, {"optim": {"name": "sgd", "lr": 2**70}}, {"optim": {"name": "sgd", "lr": 10**400}}],
 )
-def test_numbers_that_no_column_holds_do_not_break_the_table(
+def test_numbers_outside_of_dtypes_do_not_break_the_table(
     make_run: MakeRun, tmp_path: Path, config: dict[str, Any]
 ) -> None:
     make_run("odd", config=config)
@@ -104,13 +102,13 @@ def test_numbers_that_no_column_holds_do_not_break_the_table(
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, '{"a":' * 100_000, "\ud800".encode("utf-8", "surrogatepass"), "1" * 9999]
 )
-def test_no_record_however_odd_breaks_the_table(make_run: MakeRun, tmp_path: Path, text: str | bytes) -> None:
+def test_unusual_records_do_not_break_the_table(make_run: MakeRun, tmp_path: Path, text: str | bytes) -> None:
     make_run("good")
     (make_run("odd") / "result.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     assert load_runs(tmp_path)["status"].tolist() == ["completed", "unreadable"]
 
 
-def test_metrics_full_of_zeros_cost_the_lines_they_are_in(make_run: MakeRun, tmp_path: Path) -> None:
+def test_damaged_lines_of_metrics_are_skipped(make_run: MakeRun, tmp_path: Path) -> None:
     zeros = "\0" * 200_000
     make_run("end", metrics=f"epoch,test_accuracy\n1,99.0\n{zeros}\n")
     make_run("middle", metrics=f"epoch,test_accuracy\n{zeros}\n2,98.0\n")
@@ -123,10 +121,10 @@ def test_metrics_full_of_zeros_cost_the_lines_they_are_in(make_run: MakeRun, tmp
     ]
 
 
-HALF = "\ud800"  # of a pair, as JSON may hold it and UTF-8 may not
+HALF = "\ud800"  # half of a surrogate pair, which is valid in JSON but not in UTF-8
 
 
-def test_text_that_is_no_unicode_is_spelt_out(make_run: MakeRun, settings: Settings, tmp_path: Path) -> None:
+def test_invalid_unicode_is_escaped(make_run: MakeRun, settings: Settings, tmp_path: Path) -> None:
     config = settings(experiment=HALF, optim__lr=HALF)
     config["optim"][HALF] = 3
     make_run("good")
@@ -155,14 +153,14 @@ def test_garbage_collection_is_restored_after_loading_or_an_error(make_run: Make
     assert gc.isenabled()
 
 
-# the cache
+# Cache
 
 
 @pytest.fixture
-def kept(make_run: MakeRun, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of two runs, read once and kept."""
+def cached_runs(make_run: MakeRun, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of two runs that has been read and cached."""
     monkeypatch.setattr(cache, "WORTH_WRITING", 1)
-    monkeypatch.setattr(cache, "SETTLED_NS", -(10**12))  # as if the files were old
+    monkeypatch.setattr(cache, "SETTLED_NS", -(10**12))  # because recently changed files are not cached
     make_run("o/a", config=settings(optim__lr=0.1))
     make_run("o/b", config=settings(optim__lr=0.2), started_at="2025-11-21T10:00:00+00:00")
     load_runs(tmp_path / "o")
@@ -177,7 +175,7 @@ def no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], pd.DataFrame]:
-    """The table as it is without any cache."""
+    """The table that is read without a cache."""
 
     def load(*paths: Path) -> pd.DataFrame:
         with monkeypatch.context() as without:
@@ -189,11 +187,11 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], pd.DataFrame]:
 
 
 def test_cached_table_is_equal_and_files_are_not_read(
-    kept: Path, fresh: Callable[..., pd.DataFrame], request: pytest.FixtureRequest
+    cached_runs: Path, fresh: Callable[..., pd.DataFrame], request: pytest.FixtureRequest
 ) -> None:
-    table = fresh(kept)
+    table = fresh(cached_runs)
     request.getfixturevalue("no_reading")
-    pd.testing.assert_frame_equal(load_runs(kept), table)
+    pd.testing.assert_frame_equal(load_runs(cached_runs), table)
 
 
 def _rewrite(folder: Path, **changes: Any) -> None:
@@ -201,34 +199,36 @@ def _rewrite(folder: Path, **changes: Any) -> None:
     (folder / "result.json").write_text(json.dumps(raw | changes, indent=1) + "\n")
 
 
-def _same_time_and_size(kept: Path) -> None:
-    """Another record of as many bytes, with the time stamp of the old one: as a copy that keeps times leaves it."""
-    path = kept / "a" / "result.json"
+def _same_time_and_size(cached_runs: Path) -> None:
+    """Write another record with the same size and time stamp, like a copy that preserves times."""
+    path = cached_runs / "a" / "result.json"
     stat = path.stat()
     path.write_text(path.read_text().replace('"seconds": 7.5', '"seconds": 8.5'))
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
 CHANGES: list[Callable[[Path], object]] = [
-    lambda kept: _rewrite(kept / "a", status="failed", reason="out of memory"),
-    lambda kept: (kept / "a" / "metrics.csv").write_text("epoch,test_accuracy\n1,99.0\n"),
-    lambda kept: (kept / "a" / "metrics.csv").unlink(),
-    lambda kept: (kept / "a" / "result.json").unlink(),
-    lambda kept: (kept / "a" / "result.json").write_text("{"),
-    lambda kept: (kept / "a").rename(kept / "c"),
-    lambda kept: (kept / "a").rename(kept.parent / "elsewhere"),
-    lambda kept: (kept / "a" / "result.json").replace(kept / "b" / "result.json"),
+    lambda cached_runs: _rewrite(cached_runs / "a", status="failed", reason="out of memory"),
+    lambda cached_runs: (cached_runs / "a" / "metrics.csv").write_text("epoch,test_accuracy\n1,99.0\n"),
+    lambda cached_runs: (cached_runs / "a" / "metrics.csv").unlink(),
+    lambda cached_runs: (cached_runs / "a" / "result.json").unlink(),
+    lambda cached_runs: (cached_runs / "a" / "result.json").write_text("{"),
+    lambda cached_runs: (cached_runs / "a").rename(cached_runs / "c"),
+    lambda cached_runs: (cached_runs / "a").rename(cached_runs.parent / "elsewhere"),
+    lambda cached_runs: (cached_runs / "a" / "result.json").replace(cached_runs / "b" / "result.json"),
     _same_time_and_size,
 ]
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_shows(kept: Path, change: Callable[[Path], object], fresh: Callable[..., pd.DataFrame]) -> None:
-    before = load_runs(kept)
-    change(kept)
-    after = load_runs(kept)
+def test_changed_files_are_read_again(
+    cached_runs: Path, change: Callable[[Path], object], fresh: Callable[..., pd.DataFrame]
+) -> None:
+    before = load_runs(cached_runs)
+    change(cached_runs)
+    after = load_runs(cached_runs)
     assert not after.equals(before)
-    pd.testing.assert_frame_equal(after, fresh(kept))
+    pd.testing.assert_frame_equal(after, fresh(cached_runs))
 
 
 def _flip(path: Path) -> None:
@@ -241,56 +241,56 @@ DAMAGES: list[Callable[[Path], object]] = [
     lambda path: path.write_bytes(path.read_bytes()[:-10]),
     lambda path: path.write_bytes(b""),
     lambda path: path.write_bytes(b"\xff\n{"),
-    lambda path: path.write_bytes(b"0" * 64 + path.read_bytes()[64:]),  # of another reader
+    lambda path: path.write_bytes(b"0" * 64 + path.read_bytes()[64:]),  # of another version of the reader
     lambda path: (path.unlink(), path.mkdir()),
 ]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_cache_that_cannot_be_trusted_is_not_used(
-    kept: Path, damage: Callable[[Path], object], fresh: Callable[..., pd.DataFrame]
+def test_invalid_cache_is_not_used(
+    cached_runs: Path, damage: Callable[[Path], object], fresh: Callable[..., pd.DataFrame]
 ) -> None:
-    damage(kept / cache.FILENAME)
-    pd.testing.assert_frame_equal(load_runs(kept), fresh(kept))
+    damage(cached_runs / cache.FILENAME)
+    pd.testing.assert_frame_equal(load_runs(cached_runs), fresh(cached_runs))
 
 
 @pytest.mark.parametrize("changed", ["reports/cache.py", "reports/cells.py", "records/record.py", "common/nested.py"])
 def test_rows_are_read_again_after_a_change_of_the_code(
-    kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+    cached_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
-    """A copy of the package stands for the next version of the program, first the same and then changed."""
+    """A copy of the package simulates the next version of the program: first unchanged, then changed."""
     package = tmp_path / "package"
     shutil.copytree(Path(cache.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__", "networks"))
     monkeypatch.setattr(cache, "__file__", str(package / "reports/cache.py"))
     cache._code.cache_clear()
-    assert cache.load(kept).rows
+    assert cache.load(cached_runs).rows
     with (package / changed).open("a") as file:
         file.write("# changed\n")
     cache._code.cache_clear()
-    assert not cache.load(kept).rows
+    assert not cache.load(cached_runs).rows
     cache._code.cache_clear()
 
 
-def test_a_folder_that_cannot_be_written_is_read_all_the_same(
-    kept: Path, monkeypatch: pytest.MonkeyPatch, fresh: Callable[..., pd.DataFrame]
+def test_unwritable_folder_is_read(
+    cached_runs: Path, monkeypatch: pytest.MonkeyPatch, fresh: Callable[..., pd.DataFrame]
 ) -> None:
-    (kept / cache.FILENAME).unlink()
+    (cached_runs / cache.FILENAME).unlink()
 
     def refuse(self: Path, content: bytes) -> None:
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(Path, "write_bytes", refuse)
-    pd.testing.assert_frame_equal(load_runs(kept), fresh(kept))
-    assert sorted(path.name for path in kept.iterdir()) == ["a", "b"]
+    pd.testing.assert_frame_equal(load_runs(cached_runs), fresh(cached_runs))
+    assert sorted(path.name for path in cached_runs.iterdir()) == ["a", "b"]
 
 
-def test_several_folders_with_caches_of_other_columns_make_one_table(
-    kept: Path, make_run: MakeRun, tmp_path: Path, fresh: Callable[..., pd.DataFrame]
+def test_caches_with_different_columns_make_one_table(
+    cached_runs: Path, make_run: MakeRun, tmp_path: Path, fresh: Callable[..., pd.DataFrame]
 ) -> None:
     other = make_run("p/x", config={"extra": {"depth": 3}, "seed": 5}, scores=[]).parent
     load_runs(other)
     make_run("o/new", config={"later": 1}, started_at="2025-11-19T10:00:00+00:00")
-    for paths in ((kept, other), (other, kept), (kept, tmp_path)):
+    for paths in ((cached_runs, other), (other, cached_runs), (cached_runs, tmp_path)):
         pd.testing.assert_frame_equal(load_runs(*paths), fresh(*paths))
 
 
@@ -305,28 +305,28 @@ def test_recently_changed_files_are_read_again(
     assert cache.settled((0, 0, 1, time.time_ns(), 0, 0, 0, 0), time.time_ns())
 
 
-def test_names_that_are_no_unicode_are_kept_too(
-    kept: Path, make_run: MakeRun, request: pytest.FixtureRequest, fresh: Callable[..., pd.DataFrame]
+def test_names_with_invalid_unicode_are_cached(
+    cached_runs: Path, make_run: MakeRun, request: pytest.FixtureRequest, fresh: Callable[..., pd.DataFrame]
 ) -> None:
     make_run(f"o/{os.fsdecode(b'caf' + bytes([0xE9]))}")
-    table = load_runs(kept)
+    table = load_runs(cached_runs)
     request.getfixturevalue("no_reading")
-    pd.testing.assert_frame_equal(load_runs(kept), table)
+    pd.testing.assert_frame_equal(load_runs(cached_runs), table)
 
 
-def test_settings_of_runs_that_are_gone_are_no_columns(
-    kept: Path, make_run: MakeRun, fresh: Callable[..., pd.DataFrame]
+def test_settings_of_deleted_runs_are_not_columns(
+    cached_runs: Path, make_run: MakeRun, fresh: Callable[..., pd.DataFrame]
 ) -> None:
     gone = make_run("o/gone", config={"extra": {"depth": 3}}, scores=[])
-    assert "extra.depth" in load_runs(kept)
-    _rewrite(kept / "a", seconds=8.5)  # so that its row is of all columns known
-    assert "extra.depth" in load_runs(kept)
+    assert "extra.depth" in load_runs(cached_runs)
+    _rewrite(cached_runs / "a", seconds=8.5)  # so that its row has all known columns
+    assert "extra.depth" in load_runs(cached_runs)
     shutil.rmtree(gone)
-    assert "extra.depth" not in load_runs(kept)
-    pd.testing.assert_frame_equal(load_runs(kept), fresh(kept))
+    assert "extra.depth" not in load_runs(cached_runs)
+    pd.testing.assert_frame_equal(load_runs(cached_runs), fresh(cached_runs))
 
 
-def test_few_runs_leave_no_cache(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_runs_are_not_cached(make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "SETTLED_NS", -(10**12))
     make_run("o/a")
     load_runs(tmp_path)
@@ -334,7 +334,7 @@ def test_few_runs_leave_no_cache(make_run: MakeRun, tmp_path: Path, monkeypatch:
 
 
 def test_linked_runs_are_found_once(make_run: Callable[..., Path], tmp_path: Path) -> None:
-    """Elsewhere by the link, here by their own place, and in no circle."""
+    """A run outside is named by the link, a run inside by its own path, and a cyclic link ends."""
     elsewhere = make_run("elsewhere/run", seconds=1.0)
     make_run("here/run", seconds=2.0)
     (tmp_path / "here" / "a_link").symlink_to(elsewhere)

@@ -1,4 +1,4 @@
-"""What the page is made of, without a browser; how it behaves in one is in test_page_in_browser.py."""
+"""The content of the page, without a browser. test_page_in_browser.py tests its behaviour."""
 
 import base64
 import hashlib
@@ -37,36 +37,36 @@ MakeRun = Callable[..., Path]
 
 
 def embedded(page: str) -> Any:
-    """The data that a page holds, found as an HTML parser finds them: up to the next end of a script."""
+    """The data of a page, extracted as an HTML parser does: up to the next end of a script."""
     return json.loads(page.split('<script id="data" type="application/json">')[1].split("</script")[0])
 
 
-# the table
+# Table of runs
 
 
 def test_columns_hold_the_values_of_the_frame(make_run: MakeRun, settings: Callable[..., Any], tmp_path: Path) -> None:
     make_run("o/a", config=settings(optim__lr=0.1, seed=2**60))
     make_run("o/b", config=settings(optim__lr=1e-05), scores=[], reason="no memory", status="failed")
     frame = load_runs(tmp_path / "o")
-    told = {column["name"]: column for column in runs_table(frame)["columns"]}
-    assert told["run"]["values"] == ["a", "b"]
-    assert told["optim.lr"]["values"] == [0.1, 1e-05]
-    assert told["test_accuracy_last"] | {"about": ""} == {
+    result = {column["name"]: column for column in runs_table(frame)["columns"]}
+    assert result["run"]["values"] == ["a", "b"]
+    assert result["optim.lr"]["values"] == [0.1, 1e-05]
+    assert result["test_accuracy_last"] | {"about": ""} == {
         **{"name": "test_accuracy_last", "kind": "number", "decimals": 2, "grouped": False},
         **{"values": [99.0, None], "about": "", "shown": True},
     }
-    assert told["seed"]["kind"] == "text"  # a script's numbers do not hold it
-    assert told["seed"]["values"] == [str(2**60), "0"]
-    assert told["model.conv_bias"]["values"] == [False, False]
-    assert told["started_at"]["values"] == ["2025-11-20 10:00:00 UTC"] * 2
-    assert "study" not in told  # no run has one
+    assert result["seed"]["kind"] == "text"  # too large for the numbers of JavaScript
+    assert result["seed"]["values"] == [str(2**60), "0"]
+    assert result["model.conv_bias"]["values"] == [False, False]
+    assert result["started_at"]["values"] == ["2025-11-20 10:00:00 UTC"] * 2
+    assert "study" not in result  # no run has a value
 
 
-def test_what_is_not_finite_is_missing() -> None:
+def test_non_finite_values_are_missing() -> None:
     assert column("x", pd.Series([1.5, math.nan, math.inf]))["values"] == [1.5, None, None]
 
 
-def test_scores_of_splits_and_weights_are_apart_the_final_ones_first(
+def test_scores_are_separate_with_the_final_ones_first(
     make_run: MakeRun, score: Callable[..., Any], tmp_path: Path
 ) -> None:
     for place in range(2):
@@ -81,16 +81,16 @@ def test_scores_of_splits_and_weights_are_apart_the_final_ones_first(
     assert scores[0] == {"column": scores[0]["column"], "split": "holdout", "weights": "averaged", "at": "last"}
 
 
-# single runs
+# Single runs
 
 
-def test_mistakes_are_the_images_themselves(make_run: MakeRun) -> None:
+def test_mistakes_are_embedded_as_images(make_run: MakeRun) -> None:
     folder = make_run(mistakes=30)
-    told = details([str(folder)], [[99.0]])["mistakes"][0]
-    sheet = imread(io.BytesIO(base64.b64decode(told["png"])))[..., 0]  # grey: red, green and blue are equal
+    result = details([str(folder)], [[99.0]])["mistakes"][0]
+    sheet = imread(io.BytesIO(base64.b64decode(result["png"])))[..., 0]  # grey: red, green and blue are equal
     mistakes = read_mistakes(folder)
-    assert len(told["images"]) == details_of.MISTAKES_ON_PAGE
-    for place, image in enumerate(told["images"]):
+    assert len(result["images"]) == details_of.MISTAKES_ON_PAGE
+    for place, image in enumerate(result["images"]):
         top, left = 28 * (place // details_of.SPRITES_IN_A_ROW), 28 * (place % details_of.SPRITES_IN_A_ROW)
         np.testing.assert_allclose(
             255 * sheet[top : top + 28, left : left + 28], 255 - mistakes.image[place], atol=0.01
@@ -98,43 +98,46 @@ def test_mistakes_are_the_images_themselves(make_run: MakeRun) -> None:
         assert (image["label"], image["predicted"]) == (mistakes.label[place], mistakes.predicted[place])
 
 
-def test_mistakes_are_kept_of_the_best_by_each_score(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_has_mistakes_of_the_best_runs_by_each_score(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(details_of, "MOST_WITH_MISTAKES", 3)
     runs = [str(make_run(f"o/{place}", mistakes=1)) for place in range(5)]
     scores = [[1.0, 5.0, 4.0, None, None], [None, None, 1.0, 2.0, 3.0]]
-    told = details(runs, scores)
-    assert [*told["mistakes"]] == [1, 2, 4]  # the best of each, then the second of the first
-    assert told["more_with_mistakes"] == [0, 3]
+    result = details(runs, scores)
+    assert [*result["mistakes"]] == [1, 2, 4]  # the best run of each score, then the second best of the first score
+    assert result["more_with_mistakes"] == [0, 3]
     (Path(runs[1]) / "mistakes.npz").unlink()
-    told = details(runs, scores)
-    assert ([*told["mistakes"]], told["more_with_mistakes"]) == ([2, 3, 4], [0])  # those with none take no place
+    result = details(runs, scores)
+    assert ([*result["mistakes"]], result["more_with_mistakes"]) == (
+        [2, 3, 4],
+        [0],
+    )  # runs without mistakes do not count
 
 
-def test_what_runs_share_is_held_once(make_run: MakeRun) -> None:
+def test_values_shared_by_runs_are_stored_once(make_run: MakeRun) -> None:
     runs = [make_run("o/a"), make_run("o/b"), make_run("o/c", metrics=None, confusion=None)]
     for run in runs[:2]:
         (run / "layers.csv").write_text("index,layer,parameters\n1,Conv2d 3x3,45\n2,Linear,220\n")
-    told = details([*map(str, runs)], [])
-    assert told["layers"]["of"] == [0, 0, None]
-    assert told["layers"]["tables"] == [
+    result = details([*map(str, runs)], [])
+    assert result["layers"]["of"] == [0, 0, None]
+    assert result["layers"]["tables"] == [
         {"columns": ["index", "layer", "parameters"], "rows": [[1, "Conv2d 3x3", 45], [2, "Linear", 220]]}
     ]
-    (head,) = told["curves"]["heads"]
-    first, _, none = told["curves"]["runs"]
+    (head,) = result["curves"]["heads"]
+    first, _, none = result["curves"]["runs"]
     assert dict(zip(head, first["values"], strict=True))["test_accuracy"] == [97, 99.05, 99]
     assert none is None
-    assert told["confusions"][0][4][9] == 5
-    assert told["confusions"][2] is None
+    assert result["confusions"][0][4][9] == 5
+    assert result["confusions"][2] is None
 
 
-def test_damaged_files_cost_only_themselves(make_run: MakeRun) -> None:
+def test_damaged_file_affects_only_its_own_part(make_run: MakeRun) -> None:
     folder = make_run(mistakes=3)
     (folder / "mistakes.npz").write_bytes(b"PK")
     (folder / "layers.csv").write_text("index,layer\n1\n")
     (folder / "result.json").write_text("{")
-    told = details([str(folder)], [[99.0]])
-    assert (told["mistakes"], told["confusions"]) == ({0: None}, [None])
-    assert told["layers"]["tables"][0]["rows"] == []
+    result = details([str(folder)], [[99.0]])
+    assert (result["mistakes"], result["confusions"]) == ({0: None}, [None])
+    assert result["layers"]["tables"][0]["rows"] == []
 
 
 def _npy(array: Any) -> bytes:
@@ -167,7 +170,7 @@ def _mistakes_with(**changes: Any) -> Callable[[Path], None]:
         _mistakes_with(image=np.full((3, 28, 28), np.nan)),
     ],
 )
-def test_damaged_mistakes_are_null_and_the_page_is_made(make_run: MakeRun, damage: Callable[[Path], Any]) -> None:
+def test_damaged_mistakes_are_null_on_the_page(make_run: MakeRun, damage: Callable[[Path], Any]) -> None:
     folder = make_run(mistakes=3)
     damage(folder)
     with pytest.raises(ValueError, match=r"mistakes\.npz cannot be read"):
@@ -190,7 +193,7 @@ LONG, DIGITS = "x" * 200_000, "1" * 5000
         ("index,layer\n1,Linear\n2", ["index", "layer"], [[1, "Linear"]]),
     ],
 )
-def test_damaged_layer_table_is_shown_as_far_as_it_is_readable(
+def test_readable_part_of_a_damaged_layer_table_is_shown(
     make_run: MakeRun, text: str, columns: list[str], rows: list[list[int | str]]
 ) -> None:
     folder = make_run()
@@ -204,7 +207,7 @@ NAN, WHOLE = float("nan"), [[98, 2], [1, 99]]
 
 
 @pytest.mark.parametrize(
-    ("confusion", "told"),
+    ("confusion", "message"),
     [
         (WHOLE, WHOLE),
         ([[98, NAN], [1, 99]], None),
@@ -218,19 +221,19 @@ NAN, WHOLE = float("nan"), [[98, 2], [1, 99]]
         (None, None),
     ],
 )
-def test_a_confusion_matrix_is_a_square_of_counts_or_null(make_run: MakeRun, confusion: Any, told: Any) -> None:
+def test_confusion_matrix_is_a_square_of_counts_or_null(make_run: MakeRun, confusion: Any, message: Any) -> None:
     folder = make_run()
     raw = json.loads((folder / "result.json").read_text())
     (folder / "result.json").write_text(json.dumps(raw | {"confusion": confusion, "status": "running"}))
     data = page_data(load_runs(folder), [folder])
-    assert data["details"]["confusions"] == [told]
+    assert data["details"]["confusions"] == [message]
     render(data)
 
 
-# confirmations
+# Confirmations
 
 
-def test_confirmations_are_summed_up_by_split_and_weights(
+def test_confirmations_are_summarized_by_split_and_weights(
     make_run: MakeRun, settings: Callable[..., Any], score: Callable[..., Any], tmp_path: Path
 ) -> None:
     for seed, accuracy in zip(range(1000, 1003), (99.4, 99.5, 99.3), strict=True):
@@ -243,21 +246,21 @@ def test_confirmations_are_summed_up_by_split_and_weights(
     make_run("confirmations/c/seeds/1003", status="diverged", scores=[])
     make_run("confirmations/e/seeds/1000", status="running", scores=[])
     (tmp_path / "confirmations/c/confirmation.json").write_text('{"source": "trial s:1"}')
-    make_run("mine/f/seeds/1000", config=settings(seed=None))  # no seed, no dot
+    make_run("mine/f/seeds/1000", config=settings(seed=None))  # no point without a seed
     (tmp_path / "mine/f/confirmation.json").write_text("[]")
     frame = load_runs(tmp_path)
     c, d, e, f = sorted(confirmations(frame, frame)["groups"], key=lambda group: group["name"])
-    told = Summary.of([99.4, 99.5, 99.3])
+    result = Summary.of([99.4, 99.5, 99.3])
     assert (c["split"], c["weights"], c["runs"], c["source"]) == ("test", "averaged", 4, "trial s:1")
     assert dict(zip(c["seeds"], c["accuracies"], strict=True)) == {1000: 99.4, 1001: 99.5, 1002: 99.3}
-    assert c["summary"]["mean"] == pytest.approx(told.mean)
-    assert (c["summary"]["low"], c["summary"]["high"]) == pytest.approx((told.low, told.high))
+    assert c["summary"]["mean"] == pytest.approx(result.mean)
+    assert (c["summary"]["low"], c["summary"]["high"]) == pytest.approx((result.low, result.high))
     assert (d["split"], d["weights"], d["summary"]["n"]) == ("holdout", "raw", 3)
     assert (e["seeds"], e["summary"]) == ([], None)
     assert (f["source"], f["runs"], f["seeds"]) == ("", 1, [])
 
 
-def test_a_condition_on_scores_cuts_no_confirmation_short(
+def test_condition_on_scores_does_not_truncate_confirmations(
     make_run: MakeRun, settings: Callable[..., Any], score: Callable[..., Any], tmp_path: Path
 ) -> None:
     for name, accuracies in {"c": (99.5, 99.3, 99.45), "low": (99.0, 99.1, 99.2)}.items():
@@ -265,22 +268,22 @@ def test_a_condition_on_scores_cuts_no_confirmation_short(
             scores = [score("test", "raw", "last", accuracy)]
             make_run(f"o/confirmations/{name}/seeds/{seed}", config=settings(seed=seed), scores=scores)
     main([str(tmp_path / "o"), "--where", "accuracy > 99.4", "--page", str(tmp_path / "x.html")])
-    told = embedded((tmp_path / "x.html").read_text(encoding="utf-8"))
-    assert told["runs"]["count"] == 2
-    (c,) = told["confirmations"]["groups"]
+    result = embedded((tmp_path / "x.html").read_text(encoding="utf-8"))
+    assert result["runs"]["count"] == 2
+    (c,) = result["confirmations"]["groups"]
     assert (c["name"], c["runs"], c["seeds"]) == ("c", 3, [1000, 1001, 1002])
     assert c["summary"]["mean"] == pytest.approx(Summary.of([99.5, 99.3, 99.45]).mean)
-    (note,) = told["notes"]
+    (note,) = result["notes"]
     assert note.startswith("This page shows 2 of 6 runs, selected by “accuracy > 99.4”. ")
     assert "summarized with all its runs" in note
 
 
-# studies
+# Studies
 
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """A database with 40 complete trials of two branches, a pruned, a refused and a waiting one."""
+    """A database with 40 complete trials of two branches and a pruned, a refused and a waiting trial."""
     path = tmp_path / "sweeps" / "s" / "study.db"
     path.parent.mkdir(parents=True)
     made = optuna.create_study(storage=f"sqlite:///{path}", study_name="s", direction="maximize")
@@ -314,41 +317,53 @@ def study(tmp_path: Path) -> Path:
 
 def test_showing_a_study_does_not_change_it(study: Path, tmp_path: Path) -> None:
     before = hashlib.sha256(study.read_bytes()).hexdigest()
-    (told,), faults = studies([tmp_path, study.parent, tmp_path / "sweeps"])  # once, however often it is found
+    (result,), faults = studies(
+        [tmp_path, study.parent, tmp_path / "sweeps"]
+    )  # listed once, even if it is found several times
     assert faults == []
-    assert told["counts"] == {"complete": 40, "pruned": 1, "failed": 0, "running": 0, "waiting": 1, "refused": 1}
-    assert told["objectives"] == [{"name": "score", "maximize": True}]
-    assert [trial["number"] for trial in told["trials"]] == [*range(41), 42]
-    assert told["trials"][40] == {**told["trials"][40], "state": "pruned", "values": [], "steps": [1], "curve": [50.0]}
-    parameters = {parameter["name"]: parameter for parameter in told["parameters"]}
+    assert result["counts"] == {"complete": 40, "pruned": 1, "failed": 0, "running": 0, "waiting": 1, "refused": 1}
+    assert result["objectives"] == [{"name": "score", "maximize": True}]
+    assert [trial["number"] for trial in result["trials"]] == [*range(41), 42]
+    assert result["trials"][40] == {
+        **result["trials"][40],
+        "state": "pruned",
+        "values": [],
+        "steps": [1],
+        "curve": [50.0],
+    }
+    parameters = {parameter["name"]: parameter for parameter in result["parameters"]}
     assert parameters["optim"]["kind"] == "choice"
     assert parameters["optim.lr"]["log"]
     assert parameters["optim.momentum"]["values"][:2] == [None, 0.9]
-    judged = {"optim", "optim.lr", "optim.momentum"}  # those of a branch too, but not what three trials have
-    assert told["importances"][0].keys() == judged == parameters.keys() - {"optim.rare"}
-    assert sum(told["importances"][0].values()) == pytest.approx(1, abs=0.001)
+    judged = {
+        "optim",
+        "optim.lr",
+        "optim.momentum",
+    }  # also those of a branch, but not those that only three trials have
+    assert result["importances"][0].keys() == judged == parameters.keys() - {"optim.rare"}
+    assert sum(result["importances"][0].values()) == pytest.approx(1, abs=0.001)
     assert hashlib.sha256(study.read_bytes()).hexdigest() == before
     assert [path.name for path in study.parent.iterdir()] == ["study.db"]
 
 
 @pytest.mark.parametrize(("trials", "best"), [(20, 5), (50, 5), (51, 6), (70, 7)])
 def test_importances_use_the_stated_number_of_best_trials(tmp_path: Path, trials: int, best: int) -> None:
-    """Only `near` tells the best from the others, and one trial more or less would let `far` have a part in it."""
+    """Only `near` separates the best trials from the others; with one trial more or less, `far` would contribute."""
     made = optuna.create_study(storage=f"sqlite:///{tmp_path / 'study.db'}", direction="maximize")
     of = {"near": CategoricalDistribution([0, 1]), "far": CategoricalDistribution([0, 1])}
     for place in range(trials):
         params = {"near": int(place >= trials - best), "far": place % 2}
         made.add_trial(optuna.create_trial(params=params, distributions=of, value=90 + place / 10))
-    (told,), _ = studies([tmp_path])
-    assert told["best"] == best
+    (result,), _ = studies([tmp_path])
+    assert result["best"] == best
     shares = optuna.importance.get_param_importances(
         made, evaluator=optuna.importance.PedAnovaImportanceEvaluator(target_quantile=best / trials - 1e-9)
     )
-    assert told["importances"][0] == pytest.approx(shares, abs=0.001)
+    assert result["importances"][0] == pytest.approx(shares, abs=0.001)
 
 
-def test_what_was_refused_has_no_part_in_what_mattered(study: Path) -> None:
-    """Some samplers learn of refusals as complete trials with the worst of values."""
+def test_refused_trials_do_not_affect_importances(study: Path) -> None:
+    """Some samplers store refused trials as complete trials with the worst value."""
     (before,), _ = studies([study.parent])
     made = optuna.load_study(study_name="s", storage=f"sqlite:///{study}")
     like = next(trial for trial in made.trials if trial.params)
@@ -367,12 +382,12 @@ def test_exported_study_is_shown_like_its_database(study: Path, tmp_path: Path) 
     (evidence / f"broken{EXPORTED}").write_bytes(b"no export")
     (there,), _ = studies([study.parent])
     for path in (evidence, evidence.parent):
-        (told,), (fault,) = studies([path])
-        assert told == there | {"path": str(evidence / f"s{EXPORTED}")}
+        (result,), (fault,) = studies([path])
+        assert result == there | {"path": str(evidence / f"s{EXPORTED}")}
         assert fault.startswith(f"{evidence / f'broken{EXPORTED}'} cannot be read as a study: ConfigError")
 
 
-def test_studies_are_found_however_far_below(study: Path, tmp_path: Path) -> None:
+def test_studies_are_found_at_any_depth(study: Path, tmp_path: Path) -> None:
     deep = tmp_path / "a" / "b" / "evidence" / "question"
     for folder in (deep, tmp_path / "c" / "seeds" / "1000"):
         folder.mkdir(parents=True)
@@ -380,13 +395,13 @@ def test_studies_are_found_however_far_below(study: Path, tmp_path: Path) -> Non
     elsewhere = tmp_path / "a" / "b" / "outputs" / "sweeps" / "shared"
     (elsewhere / "trials" / "0000").mkdir(parents=True)
     (elsewhere / "trials" / "study.db").write_bytes(b"none of a study's")
-    told, (missed,) = studies([tmp_path])
-    assert [one["path"] for one in told] == [str(deep / f"s{EXPORTED}"), str(study)]
+    result, (missed,) = studies([tmp_path])
+    assert [one["path"] for one in result] == [str(deep / f"s{EXPORTED}"), str(study)]
     assert missed.startswith("shared is in another storage. To show it here, export it: ")
     assert missed.endswith(f" --out {elsewhere.parent}/shared{EXPORTED}")
 
 
-def test_a_study_kept_in_another_storage_is_missed_aloud(study: Path, tmp_path: Path) -> None:
+def test_study_in_another_storage_is_reported(study: Path, tmp_path: Path) -> None:
     outputs = tmp_path / "o"
     home = outputs / "sweeps" / "shared"
     (home / "trials" / "0000").mkdir(parents=True)
@@ -400,27 +415,27 @@ def test_a_study_kept_in_another_storage_is_missed_aloud(study: Path, tmp_path: 
         )
     exchange = export_study(optuna.storages.RDBStorage(f"sqlite:///{study}"), "s")
     write(home.parent / f"shared{EXPORTED}", exchange | {"name": "shared"})
-    (told,), faults = studies([outputs])
-    assert (told["name"], faults) == ("shared", [])
+    (result,), faults = studies([outputs])
+    assert (result["name"], faults) == ("shared", [])
 
 
-def test_the_evidence_that_is_committed_is_on_its_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_committed_evidence_is_on_its_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evidence = Path(__file__).parents[2] / "evidence" / "under_8k"
     main([str(evidence), "--page", str(tmp_path / "x.html")])
-    told = embedded((tmp_path / "x.html").read_text(encoding="utf-8"))
-    assert {study["name"] for study in told["studies"]} == {
+    result = embedded((tmp_path / "x.html").read_text(encoding="utf-8"))
+    assert {study["name"] for study in result["studies"]} == {
         path.name.removesuffix(EXPORTED) for path in evidence.glob(f"*{EXPORTED}")
     }
-    for study in told["studies"]:
+    for study in result["studies"]:
         assert study["counts"]["complete"] > FEWEST
         assert study["importances"][0]
         assert study["path"] == str(evidence / f"{study['name']}{EXPORTED}")
-    kinds = {group["name"]: group["kind"] for group in told["confirmations"]["groups"]}
+    kinds = {group["name"]: group["kind"] for group in result["confirmations"]["groups"]}
     assert (kinds["under_8k_plain"], kinds["under_8k-65-ranking"]) == ("confirmation", "ranking")
-    assert list(kinds)[:2] == ["under_8k", "under_8k_plain"]  # confirmations before rankings, the best first
-    means = [group["summary"]["mean"] for group in told["confirmations"]["groups"] if group["kind"] == "ranking"]
+    assert list(kinds)[:2] == ["under_8k", "under_8k_plain"]  # confirmations before rankings, sorted best first
+    means = [group["summary"]["mean"] for group in result["confirmations"]["groups"] if group["kind"] == "ranking"]
     assert means == sorted(means, reverse=True) != []
-    assert told["notes"] == []
+    assert result["notes"] == []
 
 
 def test_too_few_trials_have_no_importances(tmp_path: Path) -> None:
@@ -429,36 +444,36 @@ def test_too_few_trials_have_no_importances(tmp_path: Path) -> None:
     made.add_trials(
         [optuna.create_trial(params={"x": 0.5}, distributions=of, values=[1, 2]) for _ in range(FEWEST - 1)]
     )
-    (told,), _ = studies([tmp_path])
-    assert told["importances"] == [{}, {}]
-    assert [one["name"] for one in told["objectives"]] == ["score 0", "score 1"]
+    (result,), _ = studies([tmp_path])
+    assert result["importances"] == [{}, {}]
+    assert [one["name"] for one in result["objectives"]] == ["score 0", "score 1"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 100])
-def test_a_damaged_study_is_a_line(tmp_path: Path, content: bytes) -> None:
+def test_damaged_study_is_one_line_on_the_page(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "study.db").write_bytes(content)
-    told, (fault,) = studies([tmp_path])
-    assert told == []
+    result, (fault,) = studies([tmp_path])
+    assert result == []
     assert fault.startswith(f"{tmp_path / 'study.db'} cannot be read as a study")
     assert "\n" not in fault
     assert (tmp_path / "study.db").read_bytes() == content
 
 
-# the file
+# File
 
 
-def test_no_name_ends_the_data_early(make_run: MakeRun, settings: Callable[..., Any], tmp_path: Path) -> None:
+def test_names_cannot_end_the_embedded_data(make_run: MakeRun, settings: Callable[..., Any], tmp_path: Path) -> None:
     name = "</script><script>alert(1)</script><!--"
     make_run("o/x", config=settings(experiment=name))
     data = page_data(load_runs(tmp_path / "o"), [tmp_path / "o"])
     page = render(data)
     assert name not in page
-    told = embedded(page)
-    assert told == json.loads(json.dumps(data))
-    assert next(one for one in told["runs"]["columns"] if one["name"] == "experiment")["values"] == [name]
+    result = embedded(page)
+    assert result == json.loads(json.dumps(data))
+    assert next(one for one in result["runs"]["columns"] if one["name"] == "experiment")["values"] == [name]
 
 
-def test_every_script_is_on_the_page_and_none_ends_it() -> None:
+def test_page_contains_every_script() -> None:
     here = files("mnist_compact.reports.page")
     assert {f"js/{path.name}" for path in here.joinpath("js").iterdir()} == set(SCRIPTS)
     for name in SCRIPTS:
@@ -475,25 +490,27 @@ def test_scripts_use_only_keys_of_the_page_data(make_run: MakeRun, tmp_path: Pat
 
 
 def test_published_results_name_their_sources() -> None:
-    told = published()
-    assert {(3928, 98.65), (6188, 99.44), (7752, 99.55)} <= {(one["parameters"], one["accuracy"]) for one in told}
-    assert {one["accuracy"] for one in told if "more than" in one["measured"]} == {99.0}
-    assert all(one["bound"] == ("more than" if "more than" in one["measured"] else "") for one in told)
-    assert all(one["source"] and one["measured"] and one["at"] in ("last", "best", "") for one in told)
-    assert all(500 < one["parameters"] < 50_000 and 98 < one["accuracy"] < 100 for one in told)
+    result = published()
+    assert {(3928, 98.65), (6188, 99.44), (7752, 99.55)} <= {(one["parameters"], one["accuracy"]) for one in result}
+    assert {one["accuracy"] for one in result if "more than" in one["measured"]} == {99.0}
+    assert all(one["bound"] == ("more than" if "more than" in one["measured"] else "") for one in result)
+    assert all(one["source"] and one["measured"] and one["at"] in ("last", "best", "") for one in result)
+    assert all(500 < one["parameters"] < 50_000 and 98 < one["accuracy"] < 100 for one in result)
 
 
-def test_the_command_writes_the_page(make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_writes_the_page(make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for place in range(3):
         make_run(f"o/{place}", started_at=f"2025-11-2{place}T10:00:00+00:00")
     out = tmp_path / "new" / "report.html"
     main([str(tmp_path / "o"), "--where", "started_at >= '2025-11-21'", "--page", str(out)])
     assert capsys.readouterr().out.startswith(f"{out}: 2 runs, ")
-    told = embedded(out.read_text(encoding="utf-8"))
-    assert told["runs"]["columns"][0]["values"] == ["1", "2"]
+    result = embedded(out.read_text(encoding="utf-8"))
+    assert result["runs"]["columns"][0]["values"] == ["1", "2"]
 
 
-def test_no_run_is_a_line_and_no_page(make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folder_without_runs_gives_a_message_and_no_page(
+    make_run: MakeRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make_run("o/x")
     main([str(tmp_path / "o"), "--where", "parameters < 0", "--page", str(tmp_path / "report.html")])
     assert capsys.readouterr() == ("", "Nothing matches parameters < 0.\n")
@@ -524,7 +541,7 @@ def test_drawing_without_a_page_is_refused(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize("option", [["--sort", "run"], ["--columns", "run"], ["--out", "x.csv"], ["--format", "csv"]])
-def test_what_does_not_go_with_a_page_is_refused(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_that_contradict_a_page_are_refused(option: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--page", "x.html", *option])
     assert "--page takes PATH, --where and --draw and cannot be combined with --columns" in capsys.readouterr().err

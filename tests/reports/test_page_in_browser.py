@@ -1,4 +1,4 @@
-"""The page in a real Chromium, without a network: what it shows are the DataFrame's values, and its controls work."""
+"""The page in a real Chromium without a network: it shows the values of the DataFrame, and its controls work."""
 
 import json
 import re
@@ -29,8 +29,8 @@ ENDING = "</script><script>alert(3)</script>"
 
 
 Open = Callable[..., Page]
-# Buttons and folds below the first chart are pressed by the keyboard: a chart that is drawn just then moves them away
-# from the mouse.
+# Buttons and folds below the first chart are pressed with the keyboard, because a chart that is just being drawn could
+# move them away from the mouse.
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def open_page(tabs: dict[str, Tab], file: Path) -> Iterator[Open]:
-    """open_page(folder, *options of the command) -> the page; at the end nothing may have gone wrong in it."""
+    """open_page(folder, *options of the command) returns the page, which must not report an error."""
 
     def opened(folder: Path, *options: str, screen: str = "window", drawn: bool = True) -> Page:
         main([str(folder), "--page", str(file), *options])
@@ -63,7 +63,7 @@ def open_page(tabs: dict[str, Tab], file: Path) -> Iterator[Open]:
 
 @pytest.fixture
 def outputs(make_run: MakeRun, settings: Callable[..., Any], score: Callable[..., Any], tmp_path: Path) -> Path:
-    """Plain runs of two splits, with and without averaged weights, a failed one, names that are no words."""
+    """Plain runs of two splits, with and without averaged weights, a failed run, and names with special characters."""
     for place in range(6):
         scores = [score("test", "raw", "last", 99 + place / 10), score("test", "raw", "best", 99.2 + place / 10)]
         scores += [score("test", "averaged", "last", 99.1 + place / 10)] if place % 2 else []
@@ -91,7 +91,7 @@ def _sized(parameters: int) -> NetworkFacts:
 
 
 def shown_columns(page: Page) -> dict[str, list[str]]:
-    """The columns of the table of runs as it stands, in full where a cell is shown rounded."""
+    """The displayed columns of the table of runs, with full precision where a cell is rounded."""
     script = """(table) => {
         const heads = [...table.querySelectorAll("thead th")];
         const text = (cell) => cell.title || cell.textContent;
@@ -113,11 +113,11 @@ def head(page: Page, name: str) -> Locator:
 
 
 def traces(page: Page, figure: str) -> list[dict[str, Any]]:
-    """What a chart was given to draw."""
+    """The data of a chart."""
     script = """(host) => JSON.stringify(
         host.data.map(({name, x, y, mode, marker, text, yaxis}) => ({name, x, y, mode, marker, text, yaxis})))"""
-    told: list[dict[str, Any]] = json.loads(page.locator(figure).evaluate(script))
-    return told
+    result: list[dict[str, Any]] = json.loads(page.locator(figure).evaluate(script))
+    return result
 
 
 def same(cell: str, value: Any) -> bool:
@@ -131,7 +131,7 @@ def same(cell: str, value: Any) -> bool:
     return cell == (f"{value:%Y-%m-%d %H:%M:%S} UTC" if isinstance(value, pd.Timestamp) else str(value))
 
 
-def test_every_cell_is_the_dataframes(open_page: Open, outputs: Path) -> None:
+def test_every_cell_agrees_with_the_dataframe(open_page: Open, outputs: Path) -> None:
     frame = load_runs(outputs).set_index("run", drop=False)
     page = open_page(outputs)
     page.get_by_text("Columns", exact=True).click()
@@ -197,9 +197,9 @@ def test_selected_runs_are_overlaid(open_page: Open, outputs: Path) -> None:
     expect(page.locator("#runs-status")).to_have_text("9 runs, 2 selected")
     page.locator("#curves").scroll_into_view_if_needed()
     expect(page.locator("#curves-figure .main-svg").first).to_be_visible()
-    told = traces(page, "#curves-figure")
-    assert {trace["name"] for trace in told} == {"runs/1", "runs/4"}
-    assert {tuple(trace["y"]) for trace in told} >= {(97, 99.05, 99), (90, 98.5, 98.25)}
+    drawn_traces = traces(page, "#curves-figure")
+    assert {trace["name"] for trace in drawn_traces} == {"runs/1", "runs/4"}
+    assert {tuple(trace["y"]) for trace in drawn_traces} >= {(97, 99.05, 99), (90, 98.5, 98.25)}
     (ring,) = [trace for trace in traces(page, "#size-figure") if trace["name"] == "selected"]
     assert sorted(ring["x"]) == [5000, 8000]
 
@@ -229,7 +229,7 @@ def test_averaged_weights_are_drawn_beside_the_raw_curve(
     expect(page.locator("#curves-about")).to_contain_text("diamonds: averaged weights")
 
 
-def test_numbers_are_rounded_as_python_rounds_them(open_page: Open, outputs: Path) -> None:
+def test_numbers_are_rounded_as_in_python(open_page: Open, outputs: Path) -> None:
     values = [99.5745, 99.5755, 98.125, 98.135, 0.0005, 1e-7, 12345.675, 99.99999, 0.5, 1.5]
     values += [100 * correct / 60_000 for correct in range(59_000, 59_400)]
     page = open_page(outputs)
@@ -246,17 +246,17 @@ def test_page_states_which_mistakes_it_contains(
     (outputs / "runs" / "5" / "mistakes.npz").write_bytes(b"")
     (outputs / "runs" / "2" / "mistakes.npz").unlink()
     page = open_page(outputs)
-    for run, said in {
+    for run, text in {
         "5": "mistakes.npz in the run folder cannot be read.",
         "0": "contains the mistakes of at most 2 runs, the best by each score. mistakes.npz in the run folder has",
         "2": "The run folder has no mistakes.npz",
     }.items():
         page.get_by_role("button", name=f"runs/{run}", exact=True).press("Enter")
-        expect(page.get_by_role("dialog")).to_contain_text(said)
+        expect(page.get_by_role("dialog")).to_contain_text(text)
         page.keyboard.press("Escape")
 
 
-def test_a_score_has_the_chart_to_itself(open_page: Open, outputs: Path) -> None:
+def test_chart_shows_one_score_at_a_time(open_page: Open, outputs: Path) -> None:
     frame = load_runs(outputs)
     page = open_page(outputs)
     choices = page.get_by_label("Score").locator("option").all_inner_texts()
@@ -270,20 +270,20 @@ def test_a_score_has_the_chart_to_itself(open_page: Open, outputs: Path) -> None
         choice = next(choice for choice in choices if word in choice)
         page.get_by_label("Score").select_option(label=choice)
         expect(page.locator("#size-figure .ytitle")).to_have_text(f"{choice} (%)")
-        told = traces(page, "#size-figure")
+        drawn_traces = traces(page, "#size-figure")
         drawn = sorted(
             value
-            for trace in told
+            for trace in drawn_traces
             if trace["mode"] == "markers" and trace["name"] != "selected" and not trace["name"].startswith("published")
             for value in trace["y"]
         )
         assert drawn == sorted(frame[column].dropna()), word
-        others = [trace for trace in told if trace["name"].startswith("published")]
+        others = [trace for trace in drawn_traces if trace["name"].startswith("published")]
         assert bool(others) == choice.startswith("test")
-        assert head(page, column).get_attribute("aria-sort") == "descending"  # as the table was by the first
+        assert head(page, column).get_attribute("aria-sort") == "descending"  # the table was sorted by the first
 
 
-def test_published_figures_are_labelled_as_such(open_page: Open, outputs: Path) -> None:
+def test_published_results_are_labelled(open_page: Open, outputs: Path) -> None:
     page = open_page(outputs)
     (others,) = [trace for trace in traces(page, "#size-figure") if trace["name"].startswith("published")]
     assert others["name"] == "published: single figures"
@@ -296,7 +296,7 @@ def test_published_figures_are_labelled_as_such(open_page: Open, outputs: Path) 
     expect(about).to_contain_text("The Pareto line connects single runs")
 
 
-def test_a_table_sorted_otherwise_stays_so_and_a_hidden_score_sorts(open_page: Open, outputs: Path) -> None:
+def test_sorting_is_kept_and_works_by_a_hidden_score(open_page: Open, outputs: Path) -> None:
     page = open_page(outputs)
     page.get_by_text("Columns", exact=True).click()
     page.get_by_label("test_averaged_accuracy_last", exact=True).uncheck()
@@ -307,7 +307,7 @@ def test_a_table_sorted_otherwise_stays_so_and_a_hidden_score_sorts(open_page: O
     assert head(page, "parameters").get_attribute("aria-sort") == "ascending"
 
 
-def test_the_corner_and_the_pareto_line(open_page: Open, outputs: Path) -> None:
+def test_pareto_line_and_corner_of_the_chart(open_page: Open, outputs: Path) -> None:
     page = open_page(outputs)
     (corner,) = page.locator("#size-figure").evaluate("(host) => host.layout.shapes")
     assert (corner["x1"], corner["y0"]) == (8000, 99.4)
@@ -320,7 +320,7 @@ def test_the_corner_and_the_pareto_line(open_page: Open, outputs: Path) -> None:
     assert [*zip(line["x"], line["y"], strict=True)] == [*front.itertuples(index=False, name=None)]
 
 
-def test_a_run_opens_with_layers_confusions_and_mistakes(open_page: Open, outputs: Path) -> None:
+def test_run_shows_its_layers_confusions_and_mistakes(open_page: Open, outputs: Path) -> None:
     page = open_page(outputs)
     opener = page.get_by_role("button", name="runs/2", exact=True)
     opener.press("Enter")
@@ -339,7 +339,7 @@ def test_a_run_opens_with_layers_confusions_and_mistakes(open_page: Open, output
     expect(page.get_by_role("dialog")).to_contain_text("This run did not reach its final evaluation.")
 
 
-def test_a_name_is_just_a_name(open_page: Open, outputs: Path) -> None:
+def test_name_is_shown_as_text(open_page: Open, outputs: Path) -> None:
     page = open_page(outputs)
     assert f"runs/{NASTY}" in cells(page, "run")
     page.get_by_role("button", name="Clear selection").press("Enter")
@@ -352,7 +352,7 @@ def test_a_name_is_just_a_name(open_page: Open, outputs: Path) -> None:
     assert page.locator("img").count() == 0
 
 
-def test_studies_and_confirmations(
+def test_page_shows_studies_and_confirmations(
     open_page: Open, outputs: Path, make_run: MakeRun, score: Callable[..., Any], settings: Callable[..., Any]
 ) -> None:
     _study(outputs / "sweeps" / "s" / "study.db")
@@ -379,7 +379,7 @@ def test_studies_and_confirmations(
     shown = page.locator(f'#confirmations .figure[aria-label="{titles[0]}"]').evaluate(
         "(host) => host.layout.xaxis.range"
     )
-    assert shown == pytest.approx([99.35, 99.55])  # by the seeds: the interval goes from 99.33 to 99.57
+    assert shown == pytest.approx([99.35, 99.55])  # the interval over the seeds is 99.33 to 99.57
     expect(page.locator("#confirmations tbody td").nth(5)).to_have_text("99.450")
     expect(page.locator(".study summary").first).to_have_text(re.compile("s 20 complete, 1 pruned, 1 refused"))
     for figure in page.locator(".study .figure").all():
@@ -391,13 +391,13 @@ def test_studies_and_confirmations(
     expect(page.get_by_role("region", name="Trials of s").locator("tbody tr")).to_have_count(21)
 
 
-def test_a_study_is_drawn_once_a_chart_and_forgotten_with_its_objective(open_page: Open, outputs: Path) -> None:
+def test_study_charts_are_drawn_once_per_objective(open_page: Open, outputs: Path) -> None:
     path = outputs / "sweeps" / "s" / "study.db"
     study = optuna.create_study(storage=f"sqlite:///{path}", study_name="two", directions=["maximize", "minimize"])
     of = {"x": FloatDistribution(0, 1)}
     for place in range(20):
         study.add_trial(optuna.create_trial(params={"x": place / 20}, distributions=of, values=[place, 2 * place]))
-    optuna.create_study(storage=f"sqlite:///{path}", study_name="empty")  # two studies, so that both open closed
+    optuna.create_study(storage=f"sqlite:///{path}", study_name="empty")  # with two studies, both are closed at first
     page = open_page(outputs)
     counting = (
         "(name) => { const build = globalThis[name]; globalThis[name] = (...all) => (built[name]++, build(...all)) }"
@@ -409,10 +409,10 @@ def test_a_study_is_drawn_once_a_chart_and_forgotten_with_its_objective(open_pag
     page.locator(".study summary", has_text="two").first.press("Enter")
 
     def draw() -> None:
-        expect(page.locator(".study .figure")).to_have_count(4)  # no trial told a score by epoch
+        expect(page.locator(".study .figure")).to_have_count(4)  # no trial reported a score by epoch
         for figure in page.locator(".study .figure").all():
             chart, looks = figure.locator(".main-svg").first, 0
-            while not chart.is_visible():  # a chart drawn above it may have pushed it out of view before it was drawn
+            while not chart.is_visible():  # a chart above it may have moved it out of view before it was drawn
                 figure.scroll_into_view_if_needed()
                 page.wait_for_timeout(100)
                 looks += 1
@@ -441,7 +441,7 @@ def _study(path: Path) -> None:
     study.add_trial(optuna.create_trial(state=TrialState.FAIL, user_attrs={"refused": "too large"}))
 
 
-def test_a_chart_offers_nothing_that_needs_a_network(open_page: Open, outputs: Path) -> None:
+def test_charts_have_no_button_that_needs_a_network(open_page: Open, outputs: Path) -> None:
     buttons = open_page(outputs).locator("#size-figure .modebar-btn")
     assert {button.get_attribute("data-title") for button in buttons.all()} == {
         *("Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Reset axes"),
@@ -462,7 +462,7 @@ def test_points_below_a_chart_are_counted(
     expect(page.locator("#curves-figure")).to_contain_text("1 point below, down to 12.50 %")
 
 
-def test_a_models_name_may_be_one_of_the_languages_own(
+def test_model_may_be_named_like_a_javascript_property(
     open_page: Open, make_run: MakeRun, settings: Callable[..., Any], tmp_path: Path
 ) -> None:
     names = ("__proto__", "constructor", "m3")
@@ -473,7 +473,7 @@ def test_a_models_name_may_be_one_of_the_languages_own(
         expect(legend).to_contain_text(name)
 
 
-def test_without_any_score_the_table_is_there(open_page: Open, make_run: MakeRun, tmp_path: Path) -> None:
+def test_page_without_any_score_shows_the_table(open_page: Open, make_run: MakeRun, tmp_path: Path) -> None:
     (make_run("o/x") / "result.json").write_text("{")
     page = open_page(tmp_path / "o", drawn=False)
     assert cells(page, "status") == ["unreadable"]
@@ -482,7 +482,7 @@ def test_without_any_score_the_table_is_there(open_page: Open, make_run: MakeRun
     expect(page.get_by_role("dialog")).to_contain_text("result.json is damaged")
 
 
-def test_dark_is_dark_at_once_and_a_phone_is_wide_enough(open_page: Open, outputs: Path) -> None:
+def test_dark_mode_applies_at_once_and_a_phone_fits(open_page: Open, outputs: Path) -> None:
     page = open_page(outputs, screen="phone")
     colour = "() => getComputedStyle(document.body).backgroundColor"
     tick = "() => document.querySelector('#size-figure .xtick text').style.fill"
@@ -498,7 +498,7 @@ def test_dark_is_dark_at_once_and_a_phone_is_wide_enough(open_page: Open, output
     _swipe_up(page, box["x"] + 150, box["y"] + 400)
     page.wait_for_function("(before) => scrollY > before + 100", arg=before[0])
     after = page.evaluate("() => document.querySelector('#size-figure').layout.yaxis.range")
-    assert after == before[1], "a finger on a chart scrolls, and zooms nothing"
+    assert after == before[1], "a finger on a chart scrolls and does not zoom"
     page.get_by_role("button", name="runs/2", exact=True).tap()
     assert page.get_by_role("dialog").evaluate("(dialog) => dialog.scrollWidth <= dialog.clientWidth")
 
@@ -514,8 +514,8 @@ def test_phone_shows_figures_beside_long_run_names(open_page: Open, make_run: Ma
         assert box["x"] + box["width"] <= PHONE["viewport"]["width"], f"{name} lies outside of the screen"
 
 
-def test_page_is_printed_with_every_chart_and_in_light(open_page: Open, outputs: Path) -> None:
-    """Charts far below the window are not drawn until one scrolls to them; paper has no window."""
+def test_printed_page_has_every_chart_in_light_colors(open_page: Open, outputs: Path) -> None:
+    """On the screen, charts far below the window are drawn only when the user scrolls to them."""
     page = open_page(outputs)
     page.emulate_media(color_scheme="dark")
     page.set_viewport_size({"width": 1400, "height": 500})
@@ -557,7 +557,7 @@ def _swipe_up(page: Page, x: float, y: float) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_runs_open_soon(open_page: Open, outputs: Path) -> None:
+def test_page_with_a_thousand_runs_opens_quickly(open_page: Open, outputs: Path) -> None:
     record, metrics = RunRecord.read(outputs / "runs" / "3"), (outputs / "runs" / "3" / "metrics.csv").read_text()
     for place in range(1000 - 9):
         record.config["seed"] = place
@@ -567,7 +567,7 @@ def test_a_thousand_runs_open_soon(open_page: Open, outputs: Path) -> None:
         (folder / "metrics.csv").write_text(metrics)
         (folder / "mistakes.npz").write_bytes((outputs / "runs" / "3" / "mistakes.npz").read_bytes())
     took = []
-    for _ in range(3):  # of a machine that others use, the best of three
+    for _ in range(3):  # the best of three, because other programs may use the machine
         page = open_page(outputs)
         took.append(page.evaluate("() => performance.getEntriesByType('navigation')[0].loadEventEnd / 1000"))
         if took[-1] <= OPEN_WITHIN_S:

@@ -1,4 +1,4 @@
-"""The pictures of a run: the lines and cells drawn are the data given, and each file has its size."""
+"""The plots of a run: the lines and cells agree with the data, and each file has its size."""
 
 import struct
 import subprocess
@@ -42,7 +42,7 @@ def _mistakes(count: int) -> Mistakes:
     )
 
 
-# the files
+# Files
 
 
 def test_draw_run_writes_all_three_pictures_and_nothing_else(make_run: MakeRun) -> None:
@@ -68,7 +68,7 @@ assert not {"matplotlib.pyplot", "torch"} & sys.modules.keys()
     subprocess.run([sys.executable, "-c", code, str(make_run(mistakes=1))], check=True)
 
 
-def test_the_same_data_give_the_same_file(make_run: MakeRun) -> None:
+def test_equal_data_give_equal_files(make_run: MakeRun) -> None:
     folder = make_run(mistakes=2)
     first = [path.read_bytes() for path in draw_run(folder)]
     assert [path.read_bytes() for path in draw_run(folder)] == first
@@ -91,7 +91,7 @@ def test_draw_run_leaves_out_what_has_no_data(make_run: MakeRun) -> None:
         (draw_mistakes, r"mistakes\.npz cannot be read"),
     ],
 )
-def test_drawing_without_data_says_what_is_missing(
+def test_drawing_without_data_names_what_is_missing(
     make_run: MakeRun, draw: Callable[[Path], Path], message: str
 ) -> None:
     folder = make_run(metrics=None, confusion=None)
@@ -111,7 +111,7 @@ def test_damaged_mistakes_are_refused_by_name(make_run: MakeRun) -> None:
         draw_mistakes(folder)
 
 
-def test_drawing_where_there_is_no_record_says_so(tmp_path: Path) -> None:
+def test_drawing_without_a_record_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="not a run folder"):
         draw_run(tmp_path)
 
@@ -123,18 +123,18 @@ def test_drawing_where_there_is_no_record_says_so(tmp_path: Path) -> None:
         ({"experiment": "a$b$"}, "a$b$ (m3) · adam · 3,928 parameters · seed 0"),
     ],
 )
-def test_the_title_names_the_run(
+def test_title_names_the_run(
     make_run: MakeRun, settings: Callable[..., dict[str, object]], changes: dict[str, object], title: str
 ) -> None:
     folder = make_run(config=settings(**changes), mistakes=1)
     assert run_title(RunRecord.read(folder)) == title
-    assert len(draw_run(folder)) == 3  # a dollar in a name is no formula
+    assert len(draw_run(folder)) == 3  # a dollar sign in a name does not start a formula
 
 
-# confusion
+# Confusion matrix
 
 
-def test_the_confusion_matrix_shows_counts_and_errors_and_colours_errors_only() -> None:
+def test_confusion_matrix_shows_counts_and_colours_errors_only() -> None:
     confusion = [[98, 2, 0], [0, 50, 0], [0, 0, 0]]
     figure = confusion_figure(confusion, "t")
     assert figure.get_suptitle() == "t: 2 of 150 wrong (1.33 %)"
@@ -149,29 +149,27 @@ def test_the_confusion_matrix_shows_counts_and_errors_and_colours_errors_only() 
 
 
 @pytest.mark.parametrize("confusion", [np.eye(10, dtype=int).tolist(), np.zeros((10, 10), dtype=int).tolist()])
-def test_a_confusion_matrix_without_errors_or_images_can_be_drawn(
-    make_run: MakeRun, confusion: list[list[int]]
-) -> None:
+def test_confusion_matrix_without_errors_or_images_is_drawn(make_run: MakeRun, confusion: list[list[int]]) -> None:
     assert _size(draw_confusion(make_run(confusion=confusion, status="running"))) == (1080, 960)
 
 
-# mistakes
+# Mistakes
 
 
 @pytest.mark.parametrize(("count", "shown", "rows"), [(1, 1, 1), (9, 9, 2), (64, 40, 5)])
-def test_the_sheet_shows_up_to_forty_mistakes_in_their_order(count: int, shown: int, rows: int) -> None:
+def test_sheet_shows_up_to_forty_mistakes_in_order(count: int, shown: int, rows: int) -> None:
     mistakes = _mistakes(count)
     figure = mistakes_figure(mistakes, "t", total=70)
     (axis,) = figure.axes
     sheet = axis.images[0].get_array()
     cells = [cell for row in np.vsplit(sheet, rows) for cell in np.hsplit(row, 8)]
-    # Image i is grey of value i + 1 all over.
+    # Every pixel of image i has the value i + 1.
     assert [sorted({*np.unique(cell)} - {0}) for cell in cells[:shown]] == [[i + 1] for i in range(shown)]
     assert all((cell == i + 1).sum() == 28 * 28 for i, cell in enumerate(cells[:shown]))
     assert not any(cell.any() for cell in cells[shown:])
-    told = {text.get_text(): text.get_position() for text in axis.texts}
+    positions = {text.get_text(): text.get_position() for text in axis.texts}
     for i in range(shown):
-        x, y = told[f"#{500 + i}"]
+        x, y = positions[f"#{500 + i}"]
         assert (x // (sheet.shape[1] / 8), y // (sheet.shape[0] / rows)) == (i % 8, i // 8), "below its own image"
     assert [text.get_text() for text in axis.texts[::2]] == [
         f"4→9  {100 * mistakes.confidence[i]:.0f} %" for i in range(shown)
@@ -179,14 +177,14 @@ def test_the_sheet_shows_up_to_forty_mistakes_in_their_order(count: int, shown: 
     assert f"t: {shown} of 70 mistakes" in figure.get_suptitle()
 
 
-def test_no_mistake_is_said_in_words() -> None:
+def test_sheet_without_mistakes_has_a_message() -> None:
     figure = mistakes_figure(_mistakes(0), "t")
     assert figure.get_suptitle() == "t: no mistakes"
     assert "Every image was classified correctly." in [text.get_text() for text in figure.texts]
 
 
 @pytest.mark.parametrize(("weights", "words"), [("raw", "final weights"), ("averaged", "final averaged weights")])
-def test_pictures_of_the_final_network_say_split_and_weights(
+def test_plots_of_the_final_network_name_split_and_weights(
     make_run: MakeRun,
     score: Callable[..., Score],
     monkeypatch: pytest.MonkeyPatch,

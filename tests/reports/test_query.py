@@ -1,4 +1,4 @@
-"""--where and the short names of scores: what matches, and in which words the rest is refused."""
+"""Conditions of --where and the short names of scores: which rows match, and the error messages."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -39,7 +39,7 @@ TABLE = pd.DataFrame(
         ("parameters < 8000 and optim.lr > 0.05", "a"),
         ("parameters >= 8000 or optim.lr > 0.05", "acd"),
         ("optim.lr < optim.lr", ""),
-        ("optim.lr != 0.1", "bd"),  # what is missing is neither equal nor different
+        ("optim.lr != 0.1", "bd"),  # a missing value is neither equal nor different
         ("not optim.lr == 0.1", "bd"),
         ("not (parameters < 5000)", "bc"),
         ("3000 <= parameters < 8000", "ab"),
@@ -52,14 +52,14 @@ TABLE = pd.DataFrame(
         ("parameters in [3000, 8000]", "ac"),
         ("parameters not in [3000]", "bc"),
         ("'/b' in run", "b"),
-        ("'.' in run", ""),  # no pattern
+        ("'.' in run", ""),  # not a pattern
         ("model.conv_bias", "ad"),
         ("not model.conv_bias", "b"),
         ("model.conv_bias == false", "b"),
         ("model.conv_bias != True", "b"),
         ("optim.lr is None", "c"),
         ("optim.lr is not None and parameters is not None", "ab"),
-        ("machine.data_root > 0.1", ""),  # no run has a value of any kind
+        ("machine.data_root > 0.1", ""),  # no run has a value
         ("machine.data_root == 'x' or parameters == 3000", "a"),
         ("started_at >= '2025-11-21'", "bc"),
         ("started_at == '2025-11-20T12:00:00+02:00'", "a"),
@@ -73,7 +73,7 @@ def test_conditions_select_rows(condition: str, runs: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("condition", "said"),
+    ("condition", "message"),
     [
         ("", "is not a condition"),
         ("import os", "is not a condition"),
@@ -106,13 +106,13 @@ def test_conditions_select_rows(condition: str, runs: str) -> None:
         ("started_at > 'yester'", "'yester' is not a time"),
     ],
 )
-def test_invalid_conditions_are_refused_with_a_message(condition: str, said: str) -> None:
+def test_invalid_conditions_are_refused_with_a_message(condition: str, message: str) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011
         matching(TABLE, condition)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
-def test_names_in_a_condition() -> None:
+def test_short_names_are_replaced_in_a_condition() -> None:
     assert names_in("optim.lr > 1 and `a b` == 'x.y' and not model.conv_bias == true") == [
         "optim.lr",
         "a b",
@@ -120,12 +120,12 @@ def test_names_in_a_condition() -> None:
     ]
 
 
-# accuracy and loss
+# Accuracy and loss
 
 
 @pytest.fixture
 def final(make_run: MakeRun, score: MakeScore, tmp_path: Path) -> Callable[..., pd.DataFrame]:
-    """final("holdout raw", …) -> a table of completed runs that end with such scores; "pruned …" for one cut off."""
+    """final("holdout raw", …) returns a table of completed runs with such final scores, "pruned …" a pruned run."""
 
     def load(*runs: str) -> pd.DataFrame:
         for number, run in enumerate(runs):
@@ -144,11 +144,11 @@ def final(make_run: MakeRun, score: MakeScore, tmp_path: Path) -> Callable[..., 
     [
         (["test raw", "test raw"], "test_accuracy_last"),
         (["holdout averaged"], "holdout_averaged_accuracy_last"),
-        (["holdout averaged", "pruned holdout raw"], "holdout_averaged_accuracy_last"),  # before averaging began
+        (["holdout averaged", "pruned holdout raw"], "holdout_averaged_accuracy_last"),  # before averaging started
         (["pruned holdout raw"], "holdout_accuracy_last"),
     ],
 )
-def test_accuracy_is_that_of_the_final_score(final: Callable[..., pd.DataFrame], runs: list[str], column: str) -> None:
+def test_accuracy_means_the_final_score(final: Callable[..., pd.DataFrame], runs: list[str], column: str) -> None:
     frame = final(*runs)
     assert resolve(frame, "accuracy") == column
     assert resolve(frame, "loss") == column.replace("accuracy", "loss")
@@ -156,21 +156,21 @@ def test_accuracy_is_that_of_the_final_score(final: Callable[..., pd.DataFrame],
 
 
 @pytest.mark.parametrize(
-    ("runs", "said"),
+    ("runs", "message"),
     [
         (["test raw", "holdout raw"], "holdout_accuracy_last (runs: 1) or test_accuracy_last (runs: 1)"),
         (["test raw", "test averaged"], "test_accuracy_last (runs: 1) or test_averaged_accuracy_last (runs: 1)"),
     ],
 )
 def test_scores_of_other_splits_or_weights_do_not_mix(
-    final: Callable[..., pd.DataFrame], runs: list[str], said: str
+    final: Callable[..., pd.DataFrame], runs: list[str], message: str
 ) -> None:
     with pytest.raises(ValueError, match="must not be mixed") as refused:
         resolve(final(*runs), "accuracy")
-    assert said in str(refused.value)
+    assert message in str(refused.value)
 
 
-def test_accuracy_of_no_score_is_refused(make_run: MakeRun) -> None:
+def test_accuracy_without_any_score_is_refused(make_run: MakeRun) -> None:
     frame = load_runs(make_run(scores=[]))
     with pytest.raises(ValueError, match="no run has a score"):
         resolve(frame, "accuracy")

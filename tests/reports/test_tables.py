@@ -1,4 +1,4 @@
-"""The tables made of records: every run has its row, and no two things share a column."""
+"""Tables of records: every run has a row, and every quantity has its own column."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ Settings = Callable[..., dict[str, Any]]
 MakeScore = Callable[..., Score]
 
 
-def test_every_count_of_a_network_has_its_own_column(make_run: MakeRun, written: Path) -> None:
+def test_every_fact_of_a_network_has_its_own_column(make_run: MakeRun, written: Path) -> None:
     folder = make_run(network=dataclasses.replace(RunRecord.read(written).network, trainable_parameters=3900))
     network = dataclasses.asdict(RunRecord.read(folder).network)
     counts = {name: count for name, count in network.items() if isinstance(count, int)}
@@ -28,7 +28,7 @@ def test_every_count_of_a_network_has_its_own_column(make_run: MakeRun, written:
     assert {name: row[name] for name in counts} == counts
 
 
-# load_runs: which rows there are
+# load_runs: rows
 
 
 @pytest.mark.parametrize("status", list(Status))
@@ -38,7 +38,7 @@ def test_runs_of_every_status_are_rows(make_run: MakeRun, tmp_path: Path, status
     assert (row["status"], row["reason"], row["parameters"]) == (status.value, "nan in epoch 2", 3928)
 
 
-def test_rows_stand_in_order_of_start_then_path_with_the_unreadable_last(make_run: MakeRun, tmp_path: Path) -> None:
+def test_rows_are_sorted_by_start_and_path_unreadable_last(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("a", started_at="2025-11-20T12:00:00+00:00")
     make_run("deep/er/z", started_at="2025-11-20T12:30:00+01:00")  # 11:30 UTC
     make_run("b", started_at="2025-11-20T12:00:00+00:00")
@@ -65,9 +65,7 @@ def _edit(folder: Path, **changes: Any) -> None:
         (lambda folder: _edit(folder, config={"seed": True}), "seed cannot be read: True"),
     ],
 )
-def test_a_damaged_record_is_a_row_beside_the_others(
-    make_run: MakeRun, tmp_path: Path, damage: Callable[[Path], Any], reason: str
-) -> None:
+def test_damaged_record_is_a_row(make_run: MakeRun, tmp_path: Path, damage: Callable[[Path], Any], reason: str) -> None:
     make_run("good")
     damage(make_run("bad"))
     good, bad = load_runs(tmp_path).to_dict("records")
@@ -77,7 +75,7 @@ def test_a_damaged_record_is_a_row_beside_the_others(
     assert pd.isna(bad["parameters"])
 
 
-def test_a_score_of_the_wrong_kind_makes_the_record_unreadable(make_run: MakeRun, tmp_path: Path) -> None:
+def test_score_of_a_wrong_type_makes_the_record_unreadable(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run()
     raw = json.loads((folder / "result.json").read_text())
     raw["scores"][2]["accuracy"] = "high"
@@ -85,12 +83,12 @@ def test_a_score_of_the_wrong_kind_makes_the_record_unreadable(make_run: MakeRun
     assert "scores[2].accuracy must be a number from 0 to 100, got 'high'" in load_runs(tmp_path)["reason"].item()
 
 
-def test_a_folder_reached_twice_is_one_row(make_run: MakeRun, tmp_path: Path) -> None:
+def test_folder_found_twice_is_one_row(make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run("runs/x")
     assert load_runs(tmp_path, folder, tmp_path / "runs")["run"].tolist() == [str(folder)]
 
 
-def test_runs_are_named_as_reached_from_the_path_given(
+def test_runs_are_named_relative_to_the_given_path(
     make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_run("outputs/runs/x")
@@ -98,7 +96,7 @@ def test_runs_are_named_as_reached_from_the_path_given(
     assert load_runs("outputs")["run"].tolist() == ["outputs/runs/x"]
 
 
-def test_no_run_gives_an_empty_table_with_the_columns(make_run: MakeRun, tmp_path: Path) -> None:
+def test_folder_without_runs_gives_an_empty_table(make_run: MakeRun, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     empty = load_runs(tmp_path / "empty")
     assert (len(empty), tuple(empty.columns)) == (0, COLUMN_NAMES)
@@ -107,12 +105,12 @@ def test_no_run_gives_an_empty_table_with_the_columns(make_run: MakeRun, tmp_pat
 
 
 @pytest.mark.parametrize("table", [load_runs, lambda path: compare_runs([path])])
-def test_a_path_that_does_not_exist_is_named(tmp_path: Path, table: Callable[[Path], Any]) -> None:
+def test_error_for_a_missing_path_names_it(tmp_path: Path, table: Callable[[Path], Any]) -> None:
     with pytest.raises(ValueError, match="nowhere"):
         table(tmp_path / "nowhere")
 
 
-# load_runs: which columns there are
+# load_runs: columns
 
 
 def test_columns_have_nullable_dtypes(make_run: MakeRun, tmp_path: Path, settings: Settings) -> None:
@@ -139,7 +137,7 @@ def test_columns_have_nullable_dtypes(make_run: MakeRun, tmp_path: Path, setting
     assert dtypes[list(expected)].to_dict() == expected
 
 
-def test_settings_stand_under_their_keys_of_the_command_line(make_run: MakeRun) -> None:
+def test_settings_have_the_keys_of_the_command_line(make_run: MakeRun) -> None:
     (row,) = load_runs(make_run()).to_dict("records")
     assert (row["model"], row["optim"], row["augment"], row["budget"]) == ("m3", "adam", "jitter_rotate", "mission")
     assert row["seed"] == 0
@@ -149,9 +147,7 @@ def test_settings_stand_under_their_keys_of_the_command_line(make_run: MakeRun) 
     assert not {"model.kind", "model.name", "seed.name"} & row.keys()
 
 
-def test_a_key_that_holds_numbers_here_and_text_there_is_text(
-    make_run: MakeRun, tmp_path: Path, settings: Settings
-) -> None:
+def test_column_of_numbers_and_text_is_text(make_run: MakeRun, tmp_path: Path, settings: Settings) -> None:
     make_run("a", config=settings(machine__data_root=3))
     make_run("b", config=settings(machine__data_root="images"))
     assert load_runs(tmp_path)["machine.data_root"].tolist() == ["3", "images"]
@@ -173,7 +169,7 @@ def test_config_cells(config: dict[str, Any], cells: dict[str, Any]) -> None:
     assert config_cells(config) == cells
 
 
-def test_every_split_weights_and_epoch_choice_has_a_column_of_its_own(make_run: MakeRun, score: MakeScore) -> None:
+def test_every_split_weights_and_epoch_has_its_own_column(make_run: MakeRun, score: MakeScore) -> None:
     kinds = [
         (split, weights, at)
         for split in ("train", "test", "holdout", "synthetic")
@@ -189,9 +185,7 @@ def test_every_split_weights_and_epoch_choice_has_a_column_of_its_own(make_run: 
         assert row.get(f"{stem}_epoch_{at}") == (i + 1 if at == "best" else None)
 
 
-def test_runs_scored_on_different_splits_leave_each_others_columns_empty(
-    make_run: MakeRun, tmp_path: Path, score: MakeScore
-) -> None:
+def test_columns_of_other_splits_are_empty(make_run: MakeRun, tmp_path: Path, score: MakeScore) -> None:
     make_run("a", scores=[score("test", "raw", "last", 99.1)])
     make_run("b", scores=[score("holdout", "raw", "last", 98.7)])
     table = load_runs(tmp_path)[["test_accuracy_last", "holdout_accuracy_last"]]

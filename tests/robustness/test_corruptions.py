@@ -1,4 +1,4 @@
-"""Each corruption changes what it says, by the strength it says."""
+"""Each corruption changes the images as documented and by the documented strength."""
 
 import math
 
@@ -26,7 +26,7 @@ def centre(images):
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_equal_arguments_give_equal_images_and_the_given_ones_stay(name):
+def test_corruption_is_repeatable_and_does_not_change_its_input(name):
     images = bar()
     first, second = corrupted(images, name, 3), corrupted(images, name, 3)
     assert first.dtype == torch.uint8
@@ -37,7 +37,7 @@ def test_equal_arguments_give_equal_images_and_the_given_ones_stay(name):
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_a_higher_level_changes_more(name):
+def test_higher_level_changes_more(name):
     images = bar(n=256)
     changes = [
         (corrupted(images, name, level).float() - images.float()).square().mean().item() for level in range(1, 6)
@@ -59,7 +59,7 @@ def test_blur_has_its_standard_deviation():
     assert math.sqrt(variance) == pytest.approx(1.5, rel=0.1)
 
 
-def test_contrast_keeps_its_share_of_the_range():
+def test_contrast_keeps_the_documented_share_of_the_range():
     images = corrupted(bar(), "contrast", 5)
     assert int(images.max()) - int(images.min()) == pytest.approx(0.1 * 255, abs=1)
 
@@ -70,7 +70,7 @@ def test_shift_moves_the_centre_by_its_pixels():
     assert moved[:, 0].min() < -1 < 1 < moved[:, 0].max()
 
 
-def test_rotation_turns_the_bar_to_both_sides():
+def test_rotation_turns_the_bar_in_both_directions():
     images = corrupted(bar(n=64), "rotation", 5).double()
     position = torch.arange(28.0, dtype=torch.float64) - 13.5
     mass = images.sum((1, 2))
@@ -86,7 +86,7 @@ def test_scale_changes_the_area_by_the_square_of_its_factor():
     assert sorted(set(areas.sqrt().mul(10).round().int().tolist())) == [7, 15]  # tenths of the side
 
 
-def test_elastic_moves_points_in_different_directions_by_no_more_than_its_pixels():
+def test_elastic_displacement_varies_and_is_limited():
     dot = bar(slice(13, 15), slice(13, 15))
     moved = (centre(corrupted(dot, "elastic", 3)) - centre(dot)).norm(dim=1)
     assert 0.3 < moved.mean() < moved.max() < 1.6
@@ -101,12 +101,12 @@ def test_shear_moves_rows_in_proportion_to_their_height():
     assert slopes.min() < 0 < slopes.max()
 
 
-def test_thickness_thickens_some_and_thins_others_by_a_pixel_on_each_side():
+def test_thickness_changes_strokes_by_a_pixel_on_each_side():
     areas = corrupted(bar(), "stroke thickness", 5).double().sum((1, 2)) / 255
     assert set(areas.tolist()) == {18 * 6, 14 * 2}
 
 
-def test_occlusion_blackens_a_square_within_the_digits_place():
+def test_occlusion_blackens_a_square_within_the_digit():
     images = torch.full((64, 28, 28), 255, dtype=torch.uint8)
     black = corrupted(images, "occlusion", 2) == 0
     assert black.sum((1, 2)).tolist() == [36] * 64

@@ -24,7 +24,7 @@ def logits():
 
 @pytest.fixture
 def labels(logits):
-    """Labels drawn from the probabilities that the logits state, which makes the logits calibrated."""
+    """Labels that are drawn from the probabilities of the logits, so that the logits are calibrated."""
     return torch.multinomial(logits.softmax(1), 1, generator=torch.Generator().manual_seed(2)).view(-1)
 
 
@@ -40,18 +40,18 @@ def test_reliability_counts_each_image_in_the_bin_of_its_confidence(logits, labe
             assert each.accuracy == pytest.approx(sum(int(predicted[n] == labels[n]) for n in inside) / len(inside))
 
 
-def test_a_certain_answer_is_in_the_last_bin():
+def test_certain_answer_is_in_the_last_bin():
     bins = reliability(torch.tensor([[0.0, -1000.0]]), torch.tensor([0]))
     assert [each.images for each in bins] == [0] * (len(bins) - 1) + [1]
 
 
-def test_calibration_error_is_small_for_calibrated_answers_and_large_for_overconfident_ones(logits, labels):
+def test_calibration_error_detects_overconfident_answers(logits, labels):
     calibrated = calibration_error(reliability(logits.log_softmax(1), labels))
     overconfident = calibration_error(reliability((5 * logits).log_softmax(1), labels))
     assert calibrated < 3 < 10 < overconfident
 
 
-def test_calibration_error_of_one_bin_is_the_gap_between_confidence_and_accuracy():
+def test_calibration_error_of_one_bin():
     even = torch.full((4, 2), math.log(0.5))
     even[:, 0] += 1e-6  # the first class is the answer
     assert calibration_error(reliability(even, torch.tensor([0, 0, 0, 1]))) == pytest.approx(25, abs=0.01)
@@ -69,8 +69,8 @@ def test_abstention_answers_the_most_confident_images_first():
     assert len(shares) == len(ANSWERED)
 
 
-def test_measurements_of_a_classifier_that_reads_the_corner():
-    """A network that knows the label from one pixel: whatever leaves this pixel alone does not change its answers."""
+def test_measurements_of_a_classifier_of_one_pixel():
+    """A classifier that reads the label from one pixel, so corruptions of other pixels do not change its answers."""
     labels = torch.arange(10).repeat(20)
     images = torch.zeros(200, 28, 28, dtype=torch.uint8)
     images[:, 0, 0] = (25 * labels).to(torch.uint8)

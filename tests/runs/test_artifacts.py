@@ -1,4 +1,4 @@
-"""What a run leaves for people."""
+"""The files of a run that are written for people."""
 
 import yaml
 
@@ -7,7 +7,7 @@ from mnist_compact.records.record import NetworkFacts, RunRecord, Status
 from mnist_compact.runs.artifacts import write_config
 
 
-def test_the_configuration_is_yaml_whatever_was_typed(configure, tmp_path):
+def test_config_file_is_valid_yaml_for_any_overrides(configure, tmp_path):
     config = to_record(configure("data=holdout", "machine.data_root='new\nline'"))
     facts = NetworkFacts(parameters=1, trainable_parameters=1, macs=1, receptive_field=1, input_shape=[1, 28, 28])
     typed = ["machine.data_root='new\nline'", "seed=1\x07\u2028"]

@@ -1,4 +1,4 @@
-"""What stands in a run's folder: what its checkpoint knows of, written by one process, whatever goes wrong."""
+"""A run folder agrees with its checkpoint and has one writer, also after errors and kills."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ from mnist_compact.training.checkpoint import CHECKSUM, CheckpointError
 
 
 class Killed(BaseException):
-    """As sudden as a kill, for one process: nothing after it runs but `finally`."""
+    """Simulates a kill within this process: no `except Exception` catches it."""
 
 
 def last_weights(folder):
@@ -41,16 +41,16 @@ def interrupting(recording_callback, epoch):
 
 
 @pytest.fixture
-def heard(recording_callback):
-    class Hearing(recording_callback):
+def messages_callback(recording_callback):
+    class MessagesCallback(recording_callback):
         def __init__(self):
             super().__init__()
-            self.said = []
+            self.messages = []
 
         def on_message(self, message):
-            self.said.append(message)
+            self.messages.append(message)
 
-    return Hearing()
+    return MessagesCallback()
 
 
 @pytest.fixture(scope="module")
@@ -61,17 +61,17 @@ def whole(configure, recording_callback, tmp_path_factory):
 
 
 @pytest.fixture
-def cut(configure, recording_callback, tmp_path):
-    """As `whole`, but interrupted after two of three epochs."""
+def interrupted(configure, recording_callback, tmp_path):
+    """The run of `whole`, interrupted after two of three epochs."""
     run(configure("train.epochs=3"), tmp_path / "cut", interrupting(recording_callback, 3))
     return tmp_path / "cut"
 
 
-# Its status
+# Status
 
 
 @pytest.mark.parametrize("place", ["write_config", "write_layers", "write_metrics"])
-def test_ctrl_c_before_the_first_step_is_an_interruption(configure, recording_callback, tmp_path, monkeypatch, place):
+def test_ctrl_c_before_the_first_step_interrupts_the_run(configure, recording_callback, tmp_path, monkeypatch, place):
     def press(*_):
         raise KeyboardInterrupt
 
@@ -80,26 +80,28 @@ def test_ctrl_c_before_the_first_step_is_an_interruption(configure, recording_ca
     assert RunRecord.read(tmp_path).status == "interrupted"
 
 
-def test_a_continuation_that_fails_before_its_first_step_changes_nothing(cut, recording_callback):
-    before = (cut / "result.json").read_bytes()
-    content = (cut / CHECKPOINT).read_bytes()
+def test_resume_that_fails_before_its_first_step_changes_nothing(interrupted, recording_callback):
+    before = (interrupted / "result.json").read_bytes()
+    content = (interrupted / CHECKPOINT).read_bytes()
     faults = {
         b"damaged": "is damaged",
         content[: content.rindex(CHECKSUM)]: "was written by an earlier version, without a",
     }
-    (cut / CHECKPOINT_BEFORE).write_bytes(b"damaged")
+    (interrupted / CHECKPOINT_BEFORE).write_bytes(b"damaged")
     for written, fault in faults.items():
-        (cut / CHECKPOINT).write_bytes(written)
+        (interrupted / CHECKPOINT).write_bytes(written)
         with pytest.raises(CheckpointError, match=rf"checkpoint\.pt {fault}.*: delete both files to start the run"):
-            resume(cut, recording_callback())
-    (cut / CHECKPOINT).unlink()
+            resume(interrupted, recording_callback())
+    (interrupted / CHECKPOINT).unlink()
     with pytest.raises(CheckpointError, match=r"checkpoint\.pt is missing, and there is no intact"):
-        resume(cut, recording_callback())
-    assert (cut / "result.json").read_bytes() == before
+        resume(interrupted, recording_callback())
+    assert (interrupted / "result.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("broken", ["write_mistakes", "append_metrics", "write_config"])
-def test_a_full_disk_is_a_failure_that_says_how_to_go_on(configure, recording_callback, tmp_path, monkeypatch, broken):
+def test_full_disk_is_a_failure_that_names_the_resume_command(
+    configure, recording_callback, tmp_path, monkeypatch, broken
+):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -118,7 +120,7 @@ def test_a_full_disk_is_a_failure_that_says_how_to_go_on(configure, recording_ca
 def test_run_whose_folder_becomes_read_only_is_recorded_as_failed(
     configure, recording_callback, tmp_path, monkeypatch, epoch
 ):
-    """As `chmod a-w` of the folder; for root, who may write all the same, the files are refused by name."""
+    """Simulates `chmod a-w` by refusing file operations, because root may write to any folder."""
     remove, replace = os.unlink, os.replace
 
     def refused(path):
@@ -147,8 +149,8 @@ def test_run_whose_folder_becomes_read_only_is_recorded_as_failed(
     assert resume(tmp_path, recording_callback()).status == "completed"
 
 
-def test_last_record_is_written_on_a_full_disk(cut, recording_callback, monkeypatch):
-    """By what the checkpoint has as well."""
+def test_last_record_is_written_on_a_full_disk(interrupted, recording_callback, monkeypatch):
+    """Files that the checkpoint can restore are removed to make room."""
     write = RunRecord.write
 
     def small_disk(record, folder):
@@ -158,76 +160,84 @@ def test_last_record_is_written_on_a_full_disk(cut, recording_callback, monkeypa
 
     with monkeypatch.context() as patched:
         patched.setattr(RunRecord, "write", small_disk)
-        resume(cut, interrupting(recording_callback, 3))
-    assert RunRecord.read(cut).status == "interrupted"
-    resume(cut, recording_callback())
-    assert (cut / MISTAKES).exists()
+        resume(interrupted, interrupting(recording_callback, 3))
+    assert RunRecord.read(interrupted).status == "interrupted"
+    resume(interrupted, recording_callback())
+    assert (interrupted / MISTAKES).exists()
 
 
-# What it may be continued from
+# Resuming
 
 
 @pytest.mark.parametrize("place", [0.0, 0.3, 0.6, 0.999])
-def test_a_flipped_bit_costs_an_epoch_and_not_the_weights(whole, cut, heard, place):
-    content = bytearray((cut / CHECKPOINT).read_bytes())
+def test_damaged_checkpoint_falls_back_to_the_previous_epoch(whole, interrupted, messages_callback, place):
+    content = bytearray((interrupted / CHECKPOINT).read_bytes())
     content[int(place * len(content))] ^= 4
-    (cut / CHECKPOINT).write_bytes(content)
-    assert resume(cut, heard).status == "completed"
-    assert heard.said == [f"{cut / CHECKPOINT} is damaged: the run continues from the previous epoch"]
-    assert [row["epoch"] for row in heard.rows] == [2, 3]
-    assert same(last_weights(cut), last_weights(whole))
+    (interrupted / CHECKPOINT).write_bytes(content)
+    assert resume(interrupted, messages_callback).status == "completed"
+    assert messages_callback.messages == [
+        f"{interrupted / CHECKPOINT} is damaged: the run continues from the previous epoch"
+    ]
+    assert [row["epoch"] for row in messages_callback.rows] == [2, 3]
+    assert same(last_weights(interrupted), last_weights(whole))
 
 
-def test_without_a_checkpoint_a_run_begins_again_and_says_so(whole, cut, heard):
+def test_run_without_checkpoint_restarts_with_a_message(whole, interrupted, messages_callback):
     for name in (CHECKPOINT, CHECKPOINT_BEFORE):
-        (cut / name).unlink()
-    assert resume(cut, heard).status == "completed"
-    assert heard.said == [f"there is no {CHECKPOINT} in {cut}: the run starts again from its first epoch"]
-    assert [row["epoch"] for row in heard.rows] == [1, 2, 3]
-    assert same(last_weights(cut), last_weights(whole))
+        (interrupted / name).unlink()
+    assert resume(interrupted, messages_callback).status == "completed"
+    assert messages_callback.messages == [
+        f"there is no {CHECKPOINT} in {interrupted}: the run starts again from its first epoch"
+    ]
+    assert [row["epoch"] for row in messages_callback.rows] == [1, 2, 3]
+    assert same(last_weights(interrupted), last_weights(whole))
 
 
-def test_a_checkpoint_of_another_network_is_refused(cut, configure, recording_callback, tmp_path):
+def test_checkpoint_of_another_network_is_refused(interrupted, configure, recording_callback, tmp_path):
     run(configure("model=m1"), tmp_path / "other", recording_callback())
-    (cut / CHECKPOINT).write_bytes((tmp_path / "other" / CHECKPOINT).read_bytes())
+    (interrupted / CHECKPOINT).write_bytes((tmp_path / "other" / CHECKPOINT).read_bytes())
     with pytest.raises(CheckpointError, match="does not belong to this run"):
-        resume(cut, recording_callback())
+        resume(interrupted, recording_callback())
 
 
 @pytest.mark.parametrize("place", ["append_metrics", "write_mistakes", "weights", "record", "checkpoint"])
-def test_a_kill_within_the_keeping_of_an_epoch_leaves_nothing_that_the_checkpoint_does_not_know(
+def test_kill_while_saving_an_epoch_leaves_a_consistent_folder(
     configure, recording_callback, tmp_path, monkeypatch, place
 ):
-    """Interrupted again before its next epoch, the continued run is what its checkpoint says, to the last file."""
+    """The run is resumed and interrupted before its next epoch: all files then agree with the checkpoint."""
     config = configure("train.epochs=4", "train.average_epochs=3", "optim.lr=0.05")
-    run(config, tmp_path / "like", interrupting(recording_callback, 2 if place == "checkpoint" else 3))
+    run(config, tmp_path / "reference", interrupting(recording_callback, 2 if place == "checkpoint" else 3))
     where = {
         "weights": (checkpoint, "save_weights"),
         "record": (RunRecord, "write"),
         "checkpoint": (checkpoint, "save"),
     }
     owner, name = where.get(place, (folder_writer, place))
-    genuine, done = getattr(owner, name), []
+    original, done = getattr(owner, name), []
     folder = tmp_path / "killed"
 
     def killed(*arguments):
         if (folder / CHECKPOINT_BEFORE).exists() or (place == "checkpoint" and (folder / CHECKPOINT).exists()):
             raise Killed
-        done.append(genuine(*arguments))
+        done.append(original(*arguments))
 
     with monkeypatch.context() as patched:
         patched.setattr(owner, name, killed)
         with pytest.raises(Killed):
             run(config, folder, recording_callback())
     resume(folder, interrupting(recording_callback, 2 if place == "checkpoint" else 3))
-    for path in sorted((tmp_path / "like").rglob("*.safetensors")):
-        assert path.read_bytes() == (folder / path.relative_to(tmp_path / "like")).read_bytes(), path.name
-    assert (folder / MISTAKES).read_bytes() == (tmp_path / "like" / MISTAKES).read_bytes()
-    ours, theirs = RunRecord.read(folder), RunRecord.read(tmp_path / "like")
-    assert (ours.scores, ours.epochs_done, ours.confusion) == (theirs.scores, theirs.epochs_done, theirs.confusion)
+    for path in sorted((tmp_path / "reference").rglob("*.safetensors")):
+        assert path.read_bytes() == (folder / path.relative_to(tmp_path / "reference")).read_bytes(), path.name
+    assert (folder / MISTAKES).read_bytes() == (tmp_path / "reference" / MISTAKES).read_bytes()
+    actual, expected = RunRecord.read(folder), RunRecord.read(tmp_path / "reference")
+    assert (actual.scores, actual.epochs_done, actual.confusion) == (
+        expected.scores,
+        expected.epochs_done,
+        expected.confusion,
+    )
 
 
-def test_a_lengthened_run_is_not_worth_its_old_average(configure, recording_callback, tmp_path):
+def test_lengthened_run_drops_the_score_of_its_old_average(configure, recording_callback, tmp_path):
     run(configure("train.average_epochs=1"), tmp_path, recording_callback())
     assert RunRecord.read(tmp_path).final.weights == "averaged"
     record = resume(tmp_path, interrupting(recording_callback, 4), epochs=4)
@@ -238,38 +248,45 @@ def test_a_lengthened_run_is_not_worth_its_old_average(configure, recording_call
     assert not (tmp_path / "weights" / "averaged_last.safetensors").exists()
 
 
-def test_a_run_continued_beyond_its_plan_says_so_and_keeps_it(whole, cut, heard, recording_callback, monkeypatch):
-    resume(cut, recording_callback())
-    straight = RunRecord.read(whole)
-    assert (straight.continuations, straight.lengthened) == ([], None)
-    once = RunRecord.read(cut)
-    assert [(each.after_epoch, each.planned_before, each.planned) for each in once.continuations] == [(2, 3, 3)]
-    assert once.lengthened is None
+def test_run_resumed_beyond_its_plan_records_the_continuation(
+    whole, interrupted, messages_callback, recording_callback, monkeypatch
+):
+    resume(interrupted, recording_callback())
+    uninterrupted = RunRecord.read(whole)
+    assert (uninterrupted.continuations, uninterrupted.lengthened) == ([], None)
+    resumed_once = RunRecord.read(interrupted)
+    assert [(each.after_epoch, each.planned_before, each.planned) for each in resumed_once.continuations] == [(2, 3, 3)]
+    assert resumed_once.lengthened is None
     monkeypatch.setattr(
         "mnist_compact.runs.trainer.describe_environment", lambda device: {"threads": 1, "processor": "X"}
     )
-    twice = resume(cut, heard, epochs=4)
-    assert [(each.after_epoch, each.planned_before, each.planned) for each in twice.continuations] == [
+    resumed_twice = resume(interrupted, messages_callback, epochs=4)
+    assert [(each.after_epoch, each.planned_before, each.planned) for each in resumed_twice.continuations] == [
         (2, 3, 3),
         (3, 3, 4),
     ]
-    assert twice.lengthened == twice.continuations[1]
-    assert RunRecord.read(cut) == twice
-    assert heard.said[0].startswith("the run was planned for 3 epochs: from epoch 4 on, its learning rate follows the ")
-    assert twice.environment == straight.environment  # that of its beginning
-    assert twice.latest_environment == {"threads": 1, "processor": "X"}
+    assert resumed_twice.lengthened == resumed_twice.continuations[1]
+    assert RunRecord.read(interrupted) == resumed_twice
+    assert messages_callback.messages[0].startswith(
+        "the run was planned for 3 epochs: from epoch 4 on, its learning rate follows the "
+    )
+    assert resumed_twice.environment == uninterrupted.environment  # the one in which the run started
+    assert resumed_twice.latest_environment == {"threads": 1, "processor": "X"}
 
 
-# Who may write there
+# One writer
 
 
-def test_second_process_is_refused_and_names_the_first(cut, configure, recording_callback, monkeypatch):
+def test_second_process_is_refused_and_names_the_first(interrupted, configure, recording_callback, monkeypatch):
     monkeypatch.setattr(folder_writer, "PATIENCE_S", 0.0)
-    with sole_writer(cut), pytest.raises(ConfigError, match=f"{cut} is in use by process {os.getpid()} on "):
-        resume(cut, recording_callback())
+    with (
+        sole_writer(interrupted),
+        pytest.raises(ConfigError, match=f"{interrupted} is in use by process {os.getpid()} on "),
+    ):
+        resume(interrupted, recording_callback())
 
 
-def test_of_two_runs_into_one_folder_the_second_is_refused(configure, recording_callback, tmp_path, monkeypatch):
+def test_second_run_into_the_same_folder_is_refused(configure, recording_callback, tmp_path, monkeypatch):
     monkeypatch.setattr(folder_writer, "PATIENCE_S", 0.0)
     refused = []
 
@@ -285,7 +302,7 @@ def test_of_two_runs_into_one_folder_the_second_is_refused(configure, recording_
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "metrics.csv", "weights", "checkpoint.pt", "curves.png"])
-def test_run_overwrites_nothing_in_a_folder_of_the_user(configure, recording_callback, tmp_path, name):
+def test_run_does_not_overwrite_files_of_the_user(configure, recording_callback, tmp_path, name):
     (tmp_path / name).symlink_to("nowhere")
     (tmp_path / "notes.txt").write_text("not in the way")
     with pytest.raises(
@@ -295,10 +312,12 @@ def test_run_overwrites_nothing_in_a_folder_of_the_user(configure, recording_cal
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "notes.txt"])
 
 
-def test_a_second_run_that_waited_in_vain_finds_the_first(configure, recording_callback, tmp_path, monkeypatch):
-    """It looked into the empty folder before the first one came to hold it."""
+def test_second_run_that_waited_for_the_lock_is_refused(configure, recording_callback, tmp_path, monkeypatch):
+    """The second run saw an empty folder before the first run locked it."""
     begin = RunFolderWriter.begin
-    monkeypatch.setattr(RunFolderWriter, "begin", lambda self: pytest.fail("begins in a folder that holds a run"))
+    monkeypatch.setattr(
+        RunFolderWriter, "begin", lambda self: pytest.fail("the run starts in a folder that contains a run")
+    )
     genuine = folder_writer.lock_file
 
     def overtaken(*arguments, **options):
@@ -311,20 +330,20 @@ def test_a_second_run_that_waited_in_vain_finds_the_first(configure, recording_c
     assert begin is not RunFolderWriter.begin
 
 
-def test_a_folder_is_left_without_a_lock(whole):
+def test_run_removes_its_lock(whole):
     assert not (whole / LOCK).exists()
 
 
-def test_where_there_is_no_run_nothing_is_made(recording_callback, tmp_path):
+def test_resume_of_a_missing_folder_creates_nothing(recording_callback, tmp_path):
     with pytest.raises(RecordError, match="is not a run folder"):
         resume(tmp_path / "nowhere", recording_callback())
     assert not (tmp_path / "nowhere").exists()
 
 
-# Who may read
+# Permissions
 
 
-def test_everyone_may_read_what_the_umask_lets_them(configure, recording_callback, tmp_path):
+def test_files_have_the_permissions_of_the_umask(configure, recording_callback, tmp_path):
     before = os.umask(0o027)
     try:
         run(configure("train.epochs=1"), tmp_path, recording_callback())

@@ -1,4 +1,4 @@
-"""A run from configuration to folder, and back from the folder to its end."""
+"""A run writes its folder, and a run that was interrupted can be resumed from its folder."""
 
 import contextlib
 import csv
@@ -39,7 +39,7 @@ def metrics(folder):
 
 @pytest.fixture(scope="module")
 def whole(configure, recording_callback, tmp_path_factory):
-    """An uninterrupted run with everything on that has a state."""
+    """An uninterrupted run that uses every feature with state."""
     folder = tmp_path_factory.mktemp("whole")
     callback = recording_callback()
     record = run(configure(*FULL), folder, callback, overrides=["model=m3"])
@@ -53,7 +53,7 @@ def test_callbacks_receive_the_run_info_before_the_first_step(whole, configure):
     assert info.model_summary.parameters == record.network.parameters
 
 
-def test_a_run_leaves_a_complete_folder(whole):
+def test_run_writes_a_complete_folder(whole):
     folder, record, _ = whole
     assert {path.name for path in folder.iterdir()} == {
         "result.json", "config.yaml", "metrics.csv", "layers.csv", "mistakes.npz", "weights", "checkpoint.pt",
@@ -70,7 +70,7 @@ def test_a_run_leaves_a_complete_folder(whole):
     assert {"torch", "mnist-compact"} <= set(record.environment["versions"])
 
 
-def test_scores_agree_with_the_epochs(whole):
+def test_scores_agree_with_the_metrics_of_the_epochs(whole):
     folder, record, recording_callback = whole
     rows = metrics(folder)
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
@@ -88,7 +88,7 @@ def test_scores_agree_with_the_epochs(whole):
     assert sum(map(sum, record.confusion)) == last.total
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_does_not(whole, configure, recording_callback, tmp_path):
+def test_equal_seeds_give_equal_weights_and_other_seeds_do_not(whole, configure, recording_callback, tmp_path):
     run(configure(*FULL), tmp_path / "again", recording_callback())
     assert same(weights(whole[0]), weights(tmp_path / "again"))
     run(configure(*FULL, "seed=1"), tmp_path / "other", recording_callback())
@@ -96,11 +96,11 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(whole, configure
 
 
 class Killed(BaseException):
-    """As sudden as a kill, for one process: nothing after it runs but `finally`."""
+    """Simulates a kill within this process: no `except Exception` catches it."""
 
 
 @pytest.mark.parametrize("moments", [[(1, 1)], [(2, 2)], [(4, 3)], [(1, 2), (2, 1), (3, 3), (4, 1)]])
-def test_a_run_cut_off_anywhere_ends_in_the_same_bits(whole, configure, recording_callback, tmp_path, moments):
+def test_killed_and_resumed_run_ends_with_the_same_weights(whole, configure, recording_callback, tmp_path, moments):
     def killing(epoch, step):
         def at_step(view):
             if (view.epoch, view.step) == (epoch, step):
@@ -115,14 +115,14 @@ def test_a_run_cut_off_anywhere_ends_in_the_same_bits(whole, configure, recordin
             resume(tmp_path, killing(*moment))
     last = recording_callback()
     assert resume(tmp_path, last).status == "completed"
-    done_before = max(epoch for epoch, _ in moments) - 1  # what was finished is not done again
+    done_before = max(epoch for epoch, _ in moments) - 1  # finished epochs are not repeated
     assert [row["epoch"] for row in last.rows] == list(range(done_before + 1, 5))
     assert same(weights(whole[0]), weights(tmp_path))
     assert metrics(tmp_path) == metrics(whole[0])
 
 
-def test_a_lengthened_run_averages_over_its_own_last_epochs(configure, recording_callback, tmp_path):
-    """An average that hardly moves tells where it began: in the last run's own last epoch."""
+def test_lengthened_run_averages_over_its_own_last_epochs(configure, recording_callback, tmp_path):
+    """With a decay near 1 the average stays near its start, which must be the last epoch of the lengthened run."""
     slow = ("train.epochs=1", "train.average_epochs=1", "train.average_decay=0.999999", "optim.lr=0.01")
     run(configure(*slow), tmp_path, recording_callback())
     raw = [weights(tmp_path)["last.safetensors"]]
@@ -130,12 +130,14 @@ def test_a_lengthened_run_averages_over_its_own_last_epochs(configure, recording
         resume(tmp_path, recording_callback(), epochs=epochs)
         raw.append(weights(tmp_path)["last.safetensors"])
     averaged = weights(tmp_path)["averaged_last.safetensors"]
-    away = [sum((averaged[name] - kept[name]).abs().sum() for name in averaged if "weight" in name) for kept in raw]
-    assert away[2] < away[1] < away[0]
+    distances = [
+        sum((averaged[name] - other[name]).abs().sum() for name in averaged if "weight" in name) for other in raw
+    ]
+    assert distances[2] < distances[1] < distances[0]
 
 
 @pytest.mark.parametrize("optim", ["sgd", "muon", "nadam", "rmsprop"])
-def test_every_optimizers_state_comes_back(configure, recording_callback, tmp_path, optim):
+def test_resume_restores_the_optimizer_state(configure, recording_callback, tmp_path, optim):
     run(configure(f"optim={optim}"), tmp_path / "whole", recording_callback())
 
     def stop(view):
@@ -147,7 +149,7 @@ def test_every_optimizers_state_comes_back(configure, recording_callback, tmp_pa
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
 
 
-def test_ctrl_c_is_an_ending_of_its_own(configure, recording_callback, tmp_path):
+def test_ctrl_c_is_recorded_as_interrupted(configure, recording_callback, tmp_path):
     def press(view):
         if view.epoch == 2:
             raise KeyboardInterrupt
@@ -173,7 +175,7 @@ def test_ctrl_c_dropped_by_a_library_interrupts_the_run(configure, recording_cal
     assert (record.status, record.reason, record.epochs_done) == ("interrupted", "interrupted by the user", 1)
 
 
-def test_a_run_can_be_lengthened_but_not_shortened(configure, recording_callback, tmp_path):
+def test_run_can_be_lengthened_but_not_shortened(configure, recording_callback, tmp_path):
     run(configure("train.epochs=2"), tmp_path, recording_callback())
     with pytest.raises(ConfigError, match=r"train\.epochs must be at least the run's 2, got 1"):
         resume(tmp_path, recording_callback(), epochs=1)
@@ -183,35 +185,35 @@ def test_a_run_can_be_lengthened_but_not_shortened(configure, recording_callback
     assert (record.status, record.epochs_done, record.config["train"]["epochs"]) == ("completed", 3, 3)
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(configure, recording_callback, tmp_path):
+def test_non_finite_loss_ends_the_run(configure, recording_callback, tmp_path):
     record = run(configure("optim=sgd", "optim.lr=1e30", "model=m1"), tmp_path, recording_callback())
     assert record.status == "diverged"
     assert record.reason.startswith("the loss was not finite in epoch 1")
     assert "NaN" not in (tmp_path / "result.json").read_text()
 
 
-def test_weights_that_the_last_update_spoils_end_the_run_too(configure, recording_callback, tmp_path):
+def test_non_finite_weights_after_the_last_update_end_the_run(configure, recording_callback, tmp_path):
     one_step = ("data.train_images=100", "train.batch_size=100")
     record = run(configure("optim=sgd", "optim.lr=1e30", "model=m1", *one_step), tmp_path, recording_callback())
     assert (record.status, record.reason) == ("diverged", "the loss of evaluation was not finite after epoch 1")
     assert "NaN" not in (tmp_path / "result.json").read_text()
 
 
-def test_the_reporter_can_end_a_run(configure, recording_callback, tmp_path):
-    told = []
+def test_pruning_callback_can_stop_a_run(configure, recording_callback, tmp_path):
+    reported = []
 
     def pruning_callback(score, network):
-        told.append((score.epoch, score.accuracy))
+        reported.append((score.epoch, score.accuracy))
         return score.epoch == 2
 
     record = run(configure("train.epochs=4"), tmp_path, recording_callback(), pruning_callback=pruning_callback)
     assert (record.status, record.epochs_done) == ("stopped", 2)
-    assert told == [
+    assert reported == [
         (epoch, pytest.approx(float(row["synthetic_accuracy"]))) for epoch, row in enumerate(metrics(tmp_path), 1)
     ]
 
 
-def test_of_a_run_that_is_someone_elses_by_now_nothing_more_is_written(configure, recording_callback, tmp_path):
+def test_run_that_lost_its_lease_writes_nothing_more(configure, recording_callback, tmp_path):
     def pruning_callback(score, network):
         if score.epoch == 2:
             record = RunRecord.read(tmp_path)
@@ -226,27 +228,27 @@ def test_of_a_run_that_is_someone_elses_by_now_nothing_more_is_written(configure
     assert (record.status, record.reason, record.epochs_done) == ("completed", "by another", 1)
 
 
-def test_no_epoch_goes_unreported(configure, recording_callback, tmp_path):
-    """Cut off before an epoch is kept, a run does it again and reports it then."""
-    told = []
+def test_every_epoch_is_reported_to_the_pruning_callback(configure, recording_callback, tmp_path):
+    """A run that was interrupted before it saved an epoch repeats the epoch and reports it again."""
+    reported = []
 
     def cut_off(score, network):
-        told.append((score, network))
-        if len(told) == 2:
+        reported.append((score, network))
+        if len(reported) == 2:
             raise KeyboardInterrupt
         return False
 
     config = configure("train.epochs=3")
     assert run(config, tmp_path / "cut", recording_callback(), pruning_callback=cut_off).status == "interrupted"
     resume(tmp_path / "cut", recording_callback(), pruning_callback=cut_off)
-    assert [score.epoch for score, _ in told] == [1, 2, 2, 3]
-    assert told[1] == told[2]
+    assert [score.epoch for score, _ in reported] == [1, 2, 2, 3]
+    assert reported[1] == reported[2]
     whole = run(config, tmp_path / "whole", recording_callback())
     assert RunRecord.read(tmp_path / "cut").scores == whole.scores
 
 
 @pytest.mark.parametrize(
-    ("overrides", "complaint"),
+    ("overrides", "message"),
     [
         (("model=m3", "model.layers.conv4.width=200"), "got 8,000 for"),
         (("model=m3", "budget.parameters_below=3928"), "got 3,928 for 3,928"),
@@ -258,37 +260,35 @@ def test_no_epoch_goes_unreported(configure, recording_callback, tmp_path):
         ),
     ],
 )
-def test_what_cannot_run_is_refused_before_anything_is_written(
-    configure, recording_callback, tmp_path, overrides, complaint
-):
+def test_invalid_run_is_refused_before_anything_is_written(configure, recording_callback, tmp_path, overrides, message):
     config = configure(*overrides)
     with pytest.raises(ConfigError) as refused:
         run(config, tmp_path / "run", recording_callback())
-    assert complaint in str(refused.value)
+    assert message in str(refused.value)
     assert not (tmp_path / "run").exists()
 
 
-def test_the_budget_can_be_lifted(configure):
+def test_budget_can_be_disabled(configure):
     check(configure("model=m3", "model.layers.conv4.width=200", "train.epochs=16", "budget=none"))
 
 
-def test_a_folder_with_a_run_is_not_written_over(whole, configure, recording_callback):
+def test_folder_with_a_run_is_not_overwritten(whole, configure, recording_callback):
     before = json.loads((whole[0] / "result.json").read_text())
     with pytest.raises(ConfigError, match="already contains a run"):
         run(configure(*FULL), whole[0], recording_callback())
     assert json.loads((whole[0] / "result.json").read_text()) == before
 
 
-def test_a_run_leaves_nothing_behind_in_memory(configure, recording_callback, tmp_path):
-    """Of all objects that the collector knows; the first of the runs after may fill a cache, once for all."""
-    config, left = configure("model=m1", "train.epochs=1"), []
+def test_runs_do_not_leak_memory(configure, recording_callback, tmp_path):
+    """Counts all objects of the garbage collector after each run. One run may fill a cache."""
+    config, counts = configure("model=m1", "train.epochs=1"), []
     for number in range(4):
         run(config, tmp_path / str(number), recording_callback())
         gc.collect()
-        known = gc.get_objects()
-        left.append((sum(issubclass(type(each), torch.Tensor) for each in known), len(known)))
-        del known
-    growths = [(tensors - before[0], objects - before[1]) for before, (tensors, objects) in pairwise(left)]
+        tracked = gc.get_objects()
+        counts.append((sum(issubclass(type(each), torch.Tensor) for each in tracked), len(tracked)))
+        del tracked
+    growths = [(tensors - before[0], objects - before[1]) for before, (tensors, objects) in pairwise(counts)]
     assert sorted(tensors for tensors, _ in growths)[1] <= 0
     assert sorted(objects for _, objects in growths)[1] <= 20
 
@@ -299,19 +299,19 @@ def test_bfloat16_and_label_smoothing_train(configure, recording_callback, tmp_p
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_last_batch_may_be_one_image(configure, recording_callback, tmp_path, precision):
+def test_last_batch_may_contain_one_image(configure, recording_callback, tmp_path, precision):
     one_more = ("data=synthetic", "data.evaluation_images=40", "data.train_images=65", "train.epochs=1")
     config = configure(*one_more, f"train.precision={precision}")
     assert run(config, tmp_path, recording_callback()).score("train").total == 65
 
 
-def test_a_record_has_what_the_weights_need_to_be_used_alone(whole, configure):
+def test_record_has_the_normalisation_of_the_data(whole, configure):
     data = configure(*FULL).data.load(print)
     normalisation = RunRecord.read(whole[0]).normalisation
     assert (normalisation.mean, normalisation.std) == (data.mean, data.std)
 
 
-def test_derived_seeds_differ_by_seed_purpose_and_epoch_and_stay_what_they_are():
+def test_derived_seeds_differ_and_are_stable():
     seeds = {derive_seed(seed, purpose, epoch) for seed in range(4) for purpose in ("a", "b") for epoch in range(4)}
     assert len(seeds) == 32
     assert derive_seed(0, "weights") == 9046998263711421078
@@ -329,7 +329,7 @@ def test_synthetic_images_above_the_limit_are_refused(configure):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you …")])
-def test_lack_of_memory_is_told_in_words(configure, recording_callback, tmp_path, error):
+def test_out_of_memory_has_a_message(configure, recording_callback, tmp_path, error):
     def out_of_memory(view):
         raise error
 

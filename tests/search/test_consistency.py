@@ -20,7 +20,7 @@ def checked(params, branches, *arguments, known=None):
 
 
 @pytest.mark.parametrize(
-    ("params", "branches", "said"),
+    ("params", "branches", "message"),
     [
         ({"optim": "choice(sgd,sgd)"}, {}, "optim must list each choice once, got sgd, sgd"),
         ({"train.batch_size": "choice(64,64.0)"}, {}, "train.batch_size must list each choice once, got 64, 64.0"),
@@ -66,13 +66,13 @@ def checked(params, branches, *arguments, known=None):
         ),
     ],
 )
-def test_contradictory_space_is_refused(params, branches, said):
+def test_contradictory_space_is_refused(params, branches, message):
     with pytest.raises(ConfigError) as caught:
         checked(params, branches)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_a_swept_key_given_twice_is_refused():
+def test_swept_key_given_twice_is_refused():
     with pytest.raises(ConfigError, match=r"optim\.lr must be given once on the command line"):
         checked({"optim": "choice(sgd,adam)"}, {}, "optim.lr=interval(0.1,0.2)", "optim.lr=0.1")
     checked({}, {}, "optim.lr=interval(0.1,0.2)", "seed=1", "seed=2")
@@ -84,8 +84,8 @@ def test_space_without_an_active_branch_is_refused():
     checked({}, {"sgd": SGD}, known={"optim": "sgd"})
 
 
-def test_branches_that_exclude_each_other_may_share_a_key():
-    """Also where it is the branches above them that do."""
+def test_exclusive_branches_may_share_a_key():
+    """Also if only their parent branches exclude each other."""
     branches = {
         "sgd": {"when": {"optim": ["sgd"]}, "params": {"optim.nesterov": "choice(true,false)"}},
         "first": {"when": {"optim.nesterov": [True]}, "params": {"optim.lr": "interval(0.1,0.2)"}},
@@ -94,13 +94,13 @@ def test_branches_that_exclude_each_other_may_share_a_key():
     checked({"optim": "choice(sgd,adam)"}, branches)
 
 
-def test_the_command_line_may_leave_a_branch_without_points():
+def test_command_line_may_leave_a_branch_without_points():
     checked({"optim": "choice(sgd,adam)", "seed": "choice(1,2)"}, {"sgd": SGD}, "optim=adam")
     checked({"optim": "choice(sgd,adam)"}, {"sgd": SGD}, "optim=choice(adam,adamw)")
 
 
 @pytest.mark.parametrize("path", sorted(EVIDENCE.rglob("*.study.json.gz")), ids=lambda path: path.name)
-def test_committed_studies_hold_no_contradiction(path):
-    """So that each of them can be continued."""
+def test_committed_studies_are_consistent(path):
+    """Each of them must be able to continue."""
     snapshot = migrate_snapshot(read(path)["user_attrs"]["frozen"])
     check_space(space_of(snapshot), snapshot["arguments"], {}.get)

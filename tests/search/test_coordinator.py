@@ -1,4 +1,4 @@
-"""How many workers a search starts, and what it says of settings that it does not use; no worker is started."""
+"""How many workers a search would start, and its messages about settings without effect. No worker is started."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ FREE, FINITE = "model.dropout=interval(0.0,0.1)", "model.layers.conv1.width=rang
 
 
 class Workers:
-    """Counts instead of starting processes; all end as soon as the search is done."""
+    """A worker pool that only counts; all workers end when the search is done."""
 
     def __init__(self, jobs):
         self.jobs, self.started = jobs, 0
@@ -36,7 +36,7 @@ class Workers:
 
 @pytest.fixture
 def started(configure, tmp_path, monkeypatch):
-    """How many of five workers a search starts that has `ended` trials so far."""
+    """Return how many of five workers a search with `ended` finished trials starts."""
     monkeypatch.setattr(module, "POLL_S", 0)
 
     def counted(*words, ended):
@@ -70,7 +70,7 @@ def started(configure, tmp_path, monkeypatch):
         ((FREE, "hydra.sweeper.n_trials=20"), 18, 2),
         ((FREE, "hydra.sweeper.n_trials=1"), 0, 1),
         ((FINITE, "hydra.sweeper.n_trials=20"), 0, 3),  # points of the space
-        ((FINITE, "hydra.sweeper.n_trials=20"), 3, 1),  # one, to find out that each was tried
+        ((FINITE, "hydra.sweeper.n_trials=20"), 3, 1),  # one worker, which finds out that every point was tried
     ],
 )
 def test_no_more_workers_start_than_trials_are_left(started, words, ended, workers):
@@ -78,14 +78,14 @@ def test_no_more_workers_start_than_trials_are_left(started, words, ended, worke
 
 
 @pytest.mark.parametrize(
-    ("many", "n_trials", "said"),
+    ("many", "n_trials", "message"),
     [
         (True, 20, ["start", "read"]),
         (True, 2, ["start", "read", "stop"]),  # all trials have ended
         (False, 20, ["read"]),
     ],
 )
-def test_worker_of_a_large_study_starts_before_the_trials_are_read(configure, tmp_path, many, n_trials, said):
+def test_worker_of_a_large_study_starts_before_the_trials_are_read(configure, tmp_path, many, n_trials, message):
     words = ("hydra/sweeper=compact", f"hydra.sweeper.folder={tmp_path}", f"hydra.sweeper.n_trials={n_trials}")
     config = compose("config", overrides=["hydra/help=default", *words], return_hydra_config=True)
     search, done = Coordinator(config, ["data=synthetic", FREE]), []
@@ -93,10 +93,10 @@ def test_worker_of_a_large_study_starts_before_the_trials_are_read(configure, tm
     search.workers = SimpleNamespace(start_worker=lambda: done.append("start"), stop=lambda: done.append("stop"))
     leases = SimpleNamespace(are_many=lambda: many, trials=lambda: done.append("read") or trials)
     assert search._first_reading(leases) is trials
-    assert done == said
+    assert done == message
 
 
-def test_trials_are_many_from_a_limit_on(tmp_path, monkeypatch):
+def test_study_is_large_from_a_limit_on(tmp_path, monkeypatch):
     """They are counted without being read."""
     url = f"sqlite:///{tmp_path}/study.db"
     optuna.create_study(study_name="other", storage=url).add_trials([create_trial(value=1.0) for _ in range(5)])
@@ -118,17 +118,17 @@ def test_coordinator_does_not_import_torch():
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ((), []),
         (("hydra/launcher=basic",), ["hydra/launcher=basic"]),
         (("hydra.launcher.n_jobs=1",), ["hydra.launcher.n_jobs=1"]),
     ],
 )
-def test_launcher_settings_without_effect_are_named(configure, words, said):
+def test_launcher_settings_without_effect_are_named(configure, words, message):
     hydra = ("hydra/help=default", "hydra/sweeper=compact", *words)
     config = compose("config", overrides=list(hydra), return_hydra_config=True)
-    assert _of_a_launcher(config) == said
+    assert _of_a_launcher(config) == message
 
 
 def test_launcher_chosen_by_a_file_is_named(configure):

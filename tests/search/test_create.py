@@ -1,4 +1,4 @@
-"""Founding and joining: one study of a name, whoever comes first, and never another's."""
+"""Creating and loading: one study for each name, whichever process comes first, and no study of another search."""
 
 import dataclasses
 import sqlite3
@@ -18,7 +18,7 @@ from mnist_compact.search.create import StudySpec, stored_snapshot
 from mnist_compact.search.snapshot import take_snapshot
 from mnist_compact.search.storage import StorageLost
 
-pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # as `quieten` does
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # as in a search
 
 POINTS = [{"optim.lr": 0.01}, {"optim.lr": 0.02}]
 
@@ -30,7 +30,7 @@ def url(tmp_path):
 
 @pytest.fixture
 def study_spec(tmp_path, url):
-    """For a machine: one storage, a folder each."""
+    """Return the study of a machine: all machines share a storage, and each has its own folder."""
 
     def of(machine="one", *, lr="interval(0.001,0.1)"):
         sweeper = OmegaConf.structured(CompactSweeperConfig)
@@ -44,7 +44,7 @@ def loaded(url):
     return optuna.load_study(study_name="probe", storage=url)
 
 
-def test_the_first_founds_and_the_second_joins(study_spec, url):
+def test_first_process_creates_and_second_loads(study_spec, url):
     study_spec("one").create_or_load()
     study_spec("two").create_or_load()
     assert [trial.state for trial in loaded(url).trials] == [TrialState.WAITING] * len(POINTS)
@@ -64,7 +64,7 @@ def test_database_locked_at_the_start_is_reported(study_spec, tmp_path, reading)
     assert stored_snapshot("probe", url, 0.2)
 
 
-def test_a_server_that_cannot_be_reached_is_refused_at_the_start_without_its_password(monkeypatch):
+def test_error_of_an_unreachable_server_hides_its_password(monkeypatch):
     pytest.importorskip("psycopg")
     url, shown = "postgresql://ada:secret@127.0.0.1:1/studies", r"postgresql://ada:\*\*\*@127\.0\.0\.1:1/studies"
     with pytest.raises(ConfigError, match=rf"^hydra\.sweeper\.storage cannot be opened, got {shown} .* connection .*$"):
@@ -79,7 +79,7 @@ def trained_in(folder):
 
 
 def test_folder_continues_its_own_study_and_refuses_others(study_spec, url, tmp_path):
-    """Trials have the same numbers everywhere: another study's would be resumed as this one's."""
+    """Trial folders are named by number, so trials of another study would be resumed as trials of this one."""
     study_spec("one").create_or_load()
     trained_in(tmp_path / "one")
     study_spec("one").create_or_load()
@@ -93,7 +93,7 @@ def test_folder_continues_its_own_study_and_refuses_others(study_spec, url, tmp_
     study_spec("one").create_or_load()
 
 
-def test_trials_of_a_study_before_there_were_ids_are_none_of_a_newer_one(study_spec, tmp_path):
+def test_trials_of_a_study_without_id_do_not_belong_to_a_newer_one(study_spec, tmp_path):
     study_spec("two").create_or_load()
     trained_in(tmp_path / "one")
     with pytest.raises(ConfigError, match="contains trials of another study"):
@@ -101,7 +101,7 @@ def test_trials_of_a_study_before_there_were_ids_are_none_of_a_newer_one(study_s
 
 
 def test_study_without_an_id_continues_in_its_folder(study_spec, url, tmp_path):
-    """It was founded by an earlier version."""
+    """It was created by an earlier version."""
     study_spec("one").create_or_load()
     older = create_older(url)
     trained_in(tmp_path / "old")
@@ -113,7 +113,7 @@ def test_study_without_an_id_continues_in_its_folder(study_spec, url, tmp_path):
 
 
 def create_older(url):
-    """The study `probe` as it would be without its id."""
+    """Create the study `probe` without its id."""
     attributes = loaded(url).user_attrs
     optuna.delete_study(study_name="probe", storage=url)
     study = optuna.create_study(study_name="probe", storage=url, direction="maximize")
@@ -128,16 +128,16 @@ def test_other_settings_are_refused_with_the_difference(study_spec):
         study_spec(lr="interval(0.001,0.5)").create_or_load()
 
 
-def test_a_study_of_others_is_left_as_it_is(study_spec, url, monkeypatch):
+def test_study_of_another_program_is_not_changed(study_spec, url, monkeypatch):
     monkeypatch.setattr(create, "CREATION_S", 0.0)
-    theirs = optuna.create_study(study_name="probe", storage=url)
-    theirs.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    study = optuna.create_study(study_name="probe", storage=url)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
     with pytest.raises(ConfigError, match="that this program has not created"):
         study_spec().create_or_load()
     assert len(loaded(url).trials) == 3
 
 
-def test_an_empty_study_of_others_is_left_too(study_spec, url, monkeypatch):
+def test_empty_study_of_another_program_is_not_changed(study_spec, url, monkeypatch):
     monkeypatch.setattr(create, "CREATION_S", 0.0)
     optuna.create_study(study_name="probe", storage=url).set_user_attr("theirs", True)
     with pytest.raises(ConfigError, match="that this program has not created"):

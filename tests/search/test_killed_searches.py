@@ -1,4 +1,4 @@
-"""Whole searches as processes of their own, killed at random moments: totals stay exact, nothing is done twice."""
+"""Searches in separate processes, killed at random moments: totals stay exact, and nothing is done twice."""
 
 import json
 import os
@@ -25,18 +25,24 @@ LINE = [
     *("data.evaluation_images=100", "train.batch_size=32", "hydra.sweeper.max_failures=30"),
 ]
 N = 8
-KILLS = 12  # of a soak
+KILLS = 12  # in a soak test
 
 
 def start(folder, *more, images=256, trials=N, env=None):
     command = [*LINE, f"data.train_images={images}", f"hydra.sweeper.n_trials={trials}", *more]
     return subprocess.Popen(
-        command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=_hear
+        command,
+        cwd=folder,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=_restore_signals,
     )
 
 
-def _hear():
-    """What started the tests, a shell's background or nohup, may have told its children to ignore these."""
+def _restore_signals():
+    """Restore the default handlers: a shell in the background or nohup makes its children ignore these signals."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
@@ -52,7 +58,7 @@ def trials_of(folder, name="smoke", url=None):
 
 
 def workers_of(folder, name="smoke"):
-    """Process ids of the workers alive, found by their assignments: only what this test has started."""
+    """Process ids of the live workers of this test, found by their assignment files."""
     found = []
     for assignment in (folder / f"outputs/sweeps/{name}/workers").glob("*.json"):
         for process in Path("/proc").glob("[0-9]*/cmdline"):
@@ -66,7 +72,7 @@ def workers_of(folder, name="smoke"):
     return found
 
 
-def has_begun(folder, name="smoke"):
+def has_started(folder, name="smoke"):
     database = folder / "outputs/sweeps" / name / "study.db"
     return (
         bool(workers_of(folder, name))
@@ -75,36 +81,36 @@ def has_begun(folder, name="smoke"):
     )
 
 
-def epochs_told(folder):
-    """By all trials together; none before the first worker, when the study is being founded."""
+def epochs_reported(folder):
+    """Number of epochs of all trials; 0 before the first worker, while the study is being created."""
     if not any(folder.glob("outputs/sweeps/smoke/workers/*.json")):
         return 0
     return sum(len(trial.intermediate_values) for trial in trials_of(folder))
 
 
-def strike(folder, search, victims, generator):
-    """Kill `victims()` at a random moment after the next epoch is told; whether that interrupted a trial."""
-    before = epochs_told(folder)
-    wait_for(lambda: search.poll() is not None or epochs_told(folder) > before)
+def kill_after_next_epoch(folder, search, victims, generator):
+    """Kill `victims()` at a random moment after the next reported epoch; return whether a trial was interrupted."""
+    before = epochs_reported(folder)
+    wait_for(lambda: search.poll() is not None or epochs_reported(folder) > before)
     time.sleep(generator.uniform(0, 0.5))
     return bool(tally(trials_of(folder)).running and kill(victims()))
 
 
 def check_exact(folder, name="smoke", total=N):
-    """Exactly `total` count, each with a folder of its own that holds its own record; no point twice."""
+    """Exactly `total` trials count, each has a folder with its own record, and no point was tried twice."""
     trials = trials_of(folder, name)
     counted = tally(trials)
     assert (counted.ended, counted.running) == (total, 0)
     trained = [trial for trial in trials if not is_refused(trial) and trial.state is not TrialState.WAITING]
     for trial in trained:
         if trial.state is TrialState.COMPLETE:
-            home = folder / "outputs/sweeps" / name / trial.user_attrs["folder"]
-            record = json.loads((home / "result.json").read_text())
+            folder_of_trial = folder / "outputs/sweeps" / name / trial.user_attrs["folder"]
+            record = json.loads((folder_of_trial / "result.json").read_text())
             assert record["status"] == "completed"
             assert record["overrides"] == trial.user_attrs["overrides"]
             assert list(trial.intermediate_values) == [1, 2, 3]
-            rows = (home / "metrics.csv").read_text().strip().splitlines()
-            assert len(rows) == 4, "a header and a row an epoch"
+            rows = (folder_of_trial / "metrics.csv").read_text().strip().splitlines()
+            assert len(rows) == 4, "a header and one row per epoch"
     points = [tuple(sorted(trial.params.items())) for trial in trials if trial.params]
     assert len(set(points)) == len(points)
     assert {path.name for path in (folder / "outputs/sweeps" / name / "trials").iterdir()} == {
@@ -113,70 +119,75 @@ def check_exact(folder, name="smoke", total=N):
 
 
 @pytest.mark.slow
-def test_a_search_reaches_its_total_and_the_same_line_adds_nothing(tmp_path):
+def test_search_reaches_its_total_and_rerunning_adds_nothing(tmp_path):
     first = finish(start(tmp_path))
     assert f"all {N} trials have ended" in first
     check_exact(tmp_path)
-    again = finish(start(tmp_path))
-    assert "continues" in again
+    rerun = finish(start(tmp_path))
+    assert "continues" in rerun
     check_exact(tmp_path)
     more = finish(start(tmp_path, f"hydra.sweeper.n_trials={N + 2}"))
     assert f"all {N + 2} trials have ended" in more
     check_exact(tmp_path, total=N + 2)
 
 
-def long(kills):
-    """Trials long enough to be met at work, and enough of them."""
+def long_search(kills):
+    """Settings with trials that are long and numerous enough to be killed while they run."""
     return {"images": 2048, "trials": 3} if kills == 1 else {"images": 4096, "trials": 16}
 
 
 def kill_workers(folder, kills, generator):
-    """One after the other; the search, which goes on, and how many of the kills interrupted a trial."""
-    interrupted, search = 0, start(folder, **long(kills))
+    """Kill workers one after the other; return the search and how many kills interrupted a trial."""
+    interrupted, search = 0, start(folder, **long_search(kills))
     while interrupted < kills and search.poll() is None:
-        interrupted += strike(folder, search, lambda: workers_of(folder)[:1], generator)
+        interrupted += kill_after_next_epoch(folder, search, lambda: workers_of(folder)[:1], generator)
     return search, interrupted
 
 
 def kill_searches(folder, kills, generator, *, workers_too):
-    """One after the other, each going on with what the one before has left; no worker outlives any."""
+    """Kill searches one after the other, each of which continues the study; no worker outlives its search."""
     interrupted = 0
     while interrupted < kills:
-        search = start(folder, **long(kills))
+        search = start(folder, **long_search(kills))
         pid = search.pid
-        met = strike(folder, search, lambda pid=pid: [pid, *(workers_of(folder) if workers_too else [])], generator)
+        hit = kill_after_next_epoch(
+            folder, search, lambda pid=pid: [pid, *(workers_of(folder) if workers_too else [])], generator
+        )
         search.communicate(timeout=180)
         wait_for(lambda: not workers_of(folder))
-        assert met or tally(trials_of(folder)).ended < long(kills)["trials"], "the search was over before enough kills"
-        interrupted += met
+        assert hit or tally(trials_of(folder)).ended < long_search(kills)["trials"], (
+            "the search was over before enough kills"
+        )
+        interrupted += hit
 
 
-DIED = r"ended by signal 9 \(Killed: out of memory\?\)( in trial \d+)?"  # without where it was between two trials
+# Without a trial number if the worker was between two trials.
+DIED = r"ended by signal 9 \(Killed: out of memory\?\)( in trial \d+)?"
 
 
 def test_search_killed_with_its_workers_continues_to_its_total(tmp_path):
     kill_searches(tmp_path, 1, random.Random(1), workers_too=True)
-    assert f"all {long(1)['trials']} trials have ended" in finish(start(tmp_path, **long(1)))
-    check_exact(tmp_path, total=long(1)["trials"])
+    assert f"all {long_search(1)['trials']} trials have ended" in finish(start(tmp_path, **long_search(1)))
+    check_exact(tmp_path, total=long_search(1)["trials"])
 
 
 @pytest.mark.slow
 def test_killed_worker_is_replaced(tmp_path):
     search, interrupted = kill_workers(tmp_path, 1, random.Random(1))
-    assert f"all {long(1)['trials']} trials have ended" in finish(search)
-    check_exact(tmp_path, total=long(1)["trials"])
+    assert f"all {long_search(1)['trials']} trials have ended" in finish(search)
+    check_exact(tmp_path, total=long_search(1)["trials"])
     assert interrupted == 1
 
 
 @pytest.mark.soak
-def test_killed_workers_are_replaced_and_their_trials_go_on(tmp_path):
+def test_killed_workers_are_replaced_and_their_trials_continue(tmp_path):
     search, interrupted = kill_workers(tmp_path, KILLS, random.Random(1))
     output = finish(search)
-    if "workers died" in output:  # so many in a row that the search gave up, in words
-        output += finish(start(tmp_path, **long(KILLS)))
+    if "workers died" in output:  # so many in a row that the search stopped with a message
+        output += finish(start(tmp_path, **long_search(KILLS)))
     assert re.search(rf"worker \S+ {DIED}; the last line of its log: ", output)
-    assert f"all {long(KILLS)['trials']} trials have ended" in output
-    check_exact(tmp_path, total=long(KILLS)["trials"])
+    assert f"all {long_search(KILLS)['trials']} trials have ended" in output
+    check_exact(tmp_path, total=long_search(KILLS)["trials"])
     assert interrupted == KILLS
 
 
@@ -184,16 +195,16 @@ def test_killed_workers_are_replaced_and_their_trials_go_on(tmp_path):
 @pytest.mark.parametrize("workers_too", [pytest.param(False, id="parent"), pytest.param(True, id="parent and workers")])
 def test_killed_search_leaves_no_workers_and_rerunning_continues_it(tmp_path, workers_too):
     kill_searches(tmp_path, KILLS, random.Random(2 + workers_too), workers_too=workers_too)
-    finish(start(tmp_path, **long(KILLS)))
-    check_exact(tmp_path, total=long(KILLS)["trials"])
+    finish(start(tmp_path, **long_search(KILLS)))
+    check_exact(tmp_path, total=long_search(KILLS)["trials"])
     if not workers_too:
-        assert tally(trials_of(tmp_path)).failed == 0, "workers that outlive their search hand back what they were at"
+        assert tally(trials_of(tmp_path)).failed == 0, "workers that outlive their search release their trials"
 
 
 @pytest.mark.slow
-def test_two_parents_share_one_total(tmp_path):
+def test_two_searches_share_one_total(tmp_path):
     first = start(tmp_path)
-    wait_for(lambda: has_begun(tmp_path) or first.poll() is not None)
+    wait_for(lambda: has_started(tmp_path) or first.poll() is not None)
     second = start(tmp_path)
     outputs = [finish(search) for search in (first, second)]
     assert all(f"all {N} trials have ended" in output for output in outputs)
@@ -201,8 +212,8 @@ def test_two_parents_share_one_total(tmp_path):
 
 
 @pytest.mark.soak
-def test_of_two_machines_that_share_a_total_one_is_killed_and_the_other_takes_its_trials(tmp_path):
-    """Folders and names of their own, a journal in common: nothing but a lease that falls silent tells of the death."""
+def test_trials_of_a_killed_machine_are_reclaimed_by_another(tmp_path):
+    """The machines share only a journal, so only the expired lease shows that one of them was killed."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os, socket\nsocket.gethostname = lambda: os.environ['MACHINE']\n"
     )
@@ -212,7 +223,7 @@ def test_of_two_machines_that_share_a_total_one_is_killed_and_the_other_takes_it
         (tmp_path / name).mkdir()
         env = {**os.environ, "PYTHONPATH": str(tmp_path), "MACHINE": name}
         searches[name] = start(tmp_path / name, f"hydra.sweeper.storage={url}", env=env, **line)
-    wait_for(lambda: at_work(url) == set(searches), seconds=120)
+    wait_for(lambda: machines_at_work(url) == set(searches), seconds=120)
     assert kill([searches["killed"].pid, *workers_of(tmp_path / "killed")]) == 3
     searches["killed"].communicate()
     output = finish(searches["left"])
@@ -220,18 +231,20 @@ def test_of_two_machines_that_share_a_total_one_is_killed_and_the_other_takes_it
     trained = [trial for trial in trials_of(tmp_path, url=url) if trial.state is TrialState.COMPLETE]
     assert len({tuple(sorted(trial.params.items())) for trial in trained}) == len(trained) == 6
     for trial in trained:
-        homes = [tmp_path / name / "outputs/sweeps/smoke" / trial.user_attrs["folder"] for name in searches]
-        records = [json.loads((home / "result.json").read_text()) for home in homes if (home / "result.json").exists()]
+        folders = [tmp_path / name / "outputs/sweeps/smoke" / trial.user_attrs["folder"] for name in searches]
+        records = [
+            json.loads((folder / "result.json").read_text()) for folder in folders if (folder / "result.json").exists()
+        ]
         assert [record["status"] for record in records].count("completed") == 1
 
 
-def at_work(url):
-    """The machines whose workers have trials."""
+def machines_at_work(url):
+    """Names of the machines whose workers have trials."""
     if not Path(url.removeprefix("journal://")).exists():
         return set()
     try:
         running = [trial for trial in trials_of(None, url=url) if trial.state is TrialState.RUNNING]
-    except KeyError:  # not founded yet
+    except KeyError:  # not created yet
         return set()
     return {trial.user_attrs["lease"]["host"] for trial in running if "overrides" in trial.user_attrs}
 
@@ -239,17 +252,19 @@ def at_work(url):
 @pytest.mark.slow
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_search_leaves_a_consistent_study_and_a_hint(tmp_path, signal_number):
-    """By Ctrl-C, by kill, by a terminal that closes."""
-    line = {"images": 4096, "trials": 4}  # long enough to be met at work
+    """The signals of Ctrl-C, of `kill` and of a closed terminal."""
+    line = {"images": 4096, "trials": 4}  # long enough to be interrupted while they run
     search = start(tmp_path, **line)
-    wait_for(lambda: has_begun(tmp_path) or search.poll() is not None)
+    wait_for(lambda: has_started(tmp_path) or search.poll() is not None)
     search.send_signal(signal_number)
     output = finish(search)
     assert search.returncode == 128 + signal_number
     assert "rerun the command to continue" in output
     assert not workers_of(tmp_path)
-    left = [trial.user_attrs for trial in trials_of(tmp_path) if trial.state is TrialState.RUNNING]
-    handed_back = {"attempts": 0, "lease": {"worker": None}}
-    assert all(told | handed_back == told for told in left), "at once, and with all attempts"
+    attributes = [trial.user_attrs for trial in trials_of(tmp_path) if trial.state is TrialState.RUNNING]
+    released = {"attempts": 0, "lease": {"worker": None}}
+    assert all(trial_attributes | released == trial_attributes for trial_attributes in attributes), (
+        "at once, and with all attempts"
+    )
     finish(start(tmp_path, **line))
     check_exact(tmp_path, total=line["trials"])

@@ -1,4 +1,4 @@
-"""A storage that is locked or goes away in the middle of a search: waited for, or the end in words; nothing is lost."""
+"""A storage that is locked or lost during a search: the search waits or ends with a message, and nothing is lost."""
 
 import os
 import sqlite3
@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from filelock import FileLock, Timeout
 from processes import wait_for
-from test_killed_searches import N, check_exact, finish, has_begun, start, trials_of, workers_of
+from test_killed_searches import N, check_exact, finish, has_started, start, trials_of, workers_of
 
 from mnist_compact.search.counts import tally
 from mnist_compact.search.leases import MAX_ATTEMPTS
@@ -25,25 +25,25 @@ def locked(database):
     return closing(connection)
 
 
-def begun(folder, *words):
+def started_search(folder, *words):
     search = start(folder, *words)
-    wait_for(lambda: has_begun(folder) or search.poll() is not None)
+    wait_for(lambda: has_started(folder) or search.poll() is not None)
     return search
 
 
-def check_end_in_words(folder, search, *said):
+def check_end_with_message(folder, search, *expected):
     output = finish(search)
     assert search.returncode == 1, output
     assert "Traceback" not in output
     assert len(output.splitlines()) < N + 8
     last = output.splitlines()[-1]
-    for words in ("mnist_compact: the study's storage", *said, "rerun the command to continue"):
+    for words in ("mnist_compact: the study's storage", *expected, "rerun the command to continue"):
         assert words in last
     assert not workers_of(folder)
 
 
-def test_a_locked_database_is_waited_for_and_nothing_is_lost(tmp_path):
-    search = begun(tmp_path)
+def test_search_waits_for_a_locked_database_and_loses_nothing(tmp_path):
+    search = started_search(tmp_path)
     with locked(tmp_path / DATABASE):
         time.sleep(12)
         assert search.poll() is None
@@ -54,11 +54,11 @@ def test_a_locked_database_is_waited_for_and_nothing_is_lost(tmp_path):
     check_exact(tmp_path)
 
 
-def test_a_database_that_stays_locked_ends_the_search_in_words(tmp_path):
-    search = begun(tmp_path, SHORT)
+def test_database_that_stays_locked_ends_the_search_with_a_message(tmp_path):
+    search = started_search(tmp_path, SHORT)
     with locked(tmp_path / DATABASE):
-        check_end_in_words(tmp_path, search, "locked by another process", "when it is unlocked")
-    assert tally(trials_of(tmp_path)).failed == 0, "a lost storage is no fault of a trial"
+        check_end_with_message(tmp_path, search, "locked by another process", "when it is unlocked")
+    assert tally(trials_of(tmp_path)).failed == 0, "a lost storage is not a failure of the trial"
     finish(start(tmp_path, SHORT))
     check_exact(tmp_path)
 
@@ -80,20 +80,20 @@ def test_trial_continues_after_many_storage_losses(tmp_path):
     def begin():
         return start(tmp_path, SHORT, images=2048, trials=1)
 
-    met = []
+    trial = []
     for _ in range(MAX_ATTEMPTS + 1):
         search = begin()
-        wait_for(lambda: trial_at_work(tmp_path) is not None, seconds=120)
-        met.append(trial_at_work(tmp_path))
+        wait_for(lambda: running_trial(tmp_path) is not None, seconds=120)
+        trial.append(running_trial(tmp_path))
         with locked(tmp_path / DATABASE):
-            check_end_in_words(tmp_path, search, "locked by another process")
-    assert met == [met[0]] * len(met), "in its first epoch each time"
+            check_end_with_message(tmp_path, search, "locked by another process")
+    assert trial == [trial[0]] * len(trial), "in its first epoch each time"
     assert "the only trial has ended: 1 complete, 0 pruned, 0 failed" in finish(begin())
     check_exact(tmp_path, total=1)
 
 
-def trial_at_work(folder):
-    """The number of the trial that a live worker has begun, or None."""
+def running_trial(folder):
+    """The number of a trial that a live worker has started, or None."""
     names = {path.stem for path in (folder / "outputs/sweeps/smoke/workers").glob("*.lock") if alive(path)}
     for trial in trials_of(folder) if names else ():
         if "overrides" in trial.user_attrs and trial.user_attrs["lease"]["worker"] in names:
@@ -110,35 +110,35 @@ def alive(lock):
 
 
 def test_search_ends_when_its_database_is_moved_and_continues_later(tmp_path):
-    search = begun(tmp_path)
+    search = started_search(tmp_path)
     (tmp_path / DATABASE).rename(tmp_path / "aside.db")
-    check_end_in_words(tmp_path, search, f"{DATABASE} is missing", "restore it")
+    check_end_with_message(tmp_path, search, f"{DATABASE} is missing", "restore it")
     again = start(tmp_path)
     output = finish(again)
     assert again.returncode == 2
     assert "restore it, or choose another study_name" in output
-    assert not (tmp_path / DATABASE).exists(), "nothing is begun in its place"
+    assert not (tmp_path / DATABASE).exists(), "no new database is created"
     (tmp_path / "aside.db").rename(tmp_path / DATABASE)
     assert tally(trials_of(tmp_path)).failed == 0
     assert f"all {N} trials have ended: " in finish(start(tmp_path))
     check_exact(tmp_path)
 
 
-def test_an_exchanged_database_is_noticed(tmp_path):
-    search = begun(tmp_path)
+def test_replaced_database_is_detected(tmp_path):
+    search = started_search(tmp_path)
     (tmp_path / "other.db").write_bytes((tmp_path / DATABASE).read_bytes())
     os.replace(tmp_path / "other.db", tmp_path / DATABASE)
-    check_end_in_words(tmp_path, search, "was replaced")
+    check_end_with_message(tmp_path, search, "was replaced")
 
 
 @pytest.mark.parametrize("what", ["study.log", "."], ids=["file", "folder"])
-def test_a_journal_that_vanishes_ends_the_search_in_words_and_is_not_begun_anew(tmp_path, what):
+def test_lost_journal_ends_the_search_and_is_not_created_again(tmp_path, what):
     url = f"journal://{tmp_path}/journal/study.log"
     search = start(tmp_path, f"hydra.sweeper.storage={url}")
     journal = tmp_path / "journal" / "study.log"
     wait_for(lambda: journal.exists() and b'"op_code":7' in journal.read_bytes())  # an epoch was reported
     (tmp_path / "journal" / what).resolve().rename(tmp_path / "aside")
-    check_end_in_words(tmp_path, search, f"{journal} is missing", "restore it")
+    check_end_with_message(tmp_path, search, f"{journal} is missing", "restore it")
     assert not journal.exists()
     (tmp_path / "aside").rename((tmp_path / "journal" / what).resolve())
     finish(start(tmp_path, f"hydra.sweeper.storage={url}"))

@@ -1,4 +1,4 @@
-"""A study on a real PostgreSQL server of the tests' own: shared, fought over, locked, and for a while not there."""
+"""A study on a real PostgreSQL server that the tests start: shared by searches, locked and temporarily stopped."""
 
 import gc
 import os
@@ -23,13 +23,13 @@ BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin"), default=None)
 pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(BINARIES is None, reason="no PostgreSQL server is installed (Debian's package postgresql)"),
-    # Optuna leaves the connection of an attempt that failed to the garbage collector.
+    # Optuna leaves the connection of a failed attempt to the garbage collector.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
 
 class Server:
-    """Reached by a socket in its folder alone; it refuses to be root's."""
+    """A PostgreSQL server that listens only on a socket in its folder. It refuses to run as root."""
 
     def __init__(self, folder):
         self.folder, self.as_other = folder, ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
@@ -59,7 +59,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server():
-    with tempfile.TemporaryDirectory(prefix="pg") as folder:  # a socket's path has little room
+    with tempfile.TemporaryDirectory(prefix="pg") as folder:  # the path of a socket must be short
         made = Server(folder)
         yield made
         made.stop()
@@ -70,7 +70,7 @@ def words(url):
 
 
 def trials_of(url):
-    """None before the study is founded; the connection, of which a server has a hundred, is closed again."""
+    """The trials, none before the study is created. Closes its connection, of which a server allows 100."""
     with studies_at(url) as studies:
         return [trial for study in studies for trial in study.get_trials(deepcopy=False)]
 
@@ -85,17 +85,17 @@ def check_exact(folder, url, total):
     assert (counted.complete, counted.failed, counted.running) == (total, 0, 0)
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     assert len({tuple(sorted(trial.params.items())) for trial in complete}) == total
-    homes = {path.name for path in (folder / "outputs/sweeps/smoke/trials").iterdir()}
-    assert homes == {f"{trial.number:04d}" for trial in complete}
+    folders = {path.name for path in (folder / "outputs/sweeps/smoke/trials").iterdir()}
+    assert folders == {f"{trial.number:04d}" for trial in complete}
 
 
-def test_machines_that_come_first_at_once_make_one_set_of_tables(server):
+def test_machines_that_start_at_once_create_one_set_of_tables(server):
     url, opened = server.new_database("rivals"), []
 
-    def come():
+    def create():
         opened.append(open_storage(url))
 
-    rivals = [Thread(target=come) for _ in range(3)]
+    rivals = [Thread(target=create) for _ in range(3)]
     for rival in rivals:
         rival.start()
     for rival in rivals:
@@ -105,11 +105,11 @@ def test_machines_that_come_first_at_once_make_one_set_of_tables(server):
     for storage in opened:
         storage.remove_session()
         storage.engine.dispose()
-    gc.collect()  # here, where its warnings are expected
+    gc.collect()  # within this test, which ignores its warnings
 
 
 @pytest.mark.slow
-def test_two_searches_share_a_total_after_kills_and_wait_for_a_locked_table(server, tmp_path):
+def test_two_searches_share_a_total_after_kills_and_locks(server, tmp_path):
     url, line = server.new_database("shared"), {"images": 2048, "trials": 5}
     searches = [start(tmp_path, words(url), **line) for _ in range(2)]
     wait_for(lambda: running(url), seconds=2 * PATIENCE_S)

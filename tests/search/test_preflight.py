@@ -1,4 +1,4 @@
-"""What every trial of a search would fail of is found before its study is founded."""
+"""Errors that every trial of a search would have are found before its study is created."""
 
 import sys
 
@@ -18,7 +18,7 @@ MANY = "model.layers.conv1.width=range(4,9)"
 
 @pytest.fixture
 def check(configure, tmp_path):
-    """Checks a search as `python -m mnist_compact -m` does before it writes anything."""
+    """Check a search as `python -m mnist_compact -m` does before it writes anything."""
 
     def checked(*words, **branches):
         hydra = [word for word in words if word.startswith("hydra")]
@@ -34,7 +34,7 @@ def check(configure, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("train.epochs=20",), r"^train\.epochs must be at most budget\.max_epochs = 15, got 20$"),
         (("train.epochs=range(16,30)",), r"^train\.epochs must be at most"),
@@ -73,8 +73,8 @@ def check(configure, tmp_path):
         (("hydra.sweeper.storage=study.db",), r"^hydra\.sweeper\.storage must be an Optuna URL .*, got 'study\.db'$"),
     ],
 )
-def test_space_in_which_no_trial_could_train_is_refused(check, words, said):
-    with pytest.raises(ConfigError, match=said):
+def test_space_in_which_no_trial_could_train_is_refused(check, words, message):
+    with pytest.raises(ConfigError, match=message):
         check(*words)
 
 
@@ -102,12 +102,12 @@ def test_missing_sampler_library_is_refused_with_its_extra(monkeypatch):
         ("hydra/sweeper/pruner=hyperband", "hydra.sweeper.objectives=[accuracy,parameters]"),
     ],
 )
-def test_setting_that_only_some_proposals_cannot_train_with_is_accepted(check, words):
+def test_setting_that_only_some_proposals_refuse_is_accepted(check, words):
     check(*words)
 
 
 def test_nested_branches_are_composed_along_all_their_conditions(check):
-    """`optim.nesterov` is a key of sgd alone: the check of the inner branch must choose sgd as well."""
+    """Only sgd has `optim.nesterov`, so the check of the inner branch must choose sgd as well."""
 
     def inner(key):
         return {"when": {"optim.nesterov": [True]}, "params": {key: "choice(0.8,0.9)"}}

@@ -1,4 +1,4 @@
-"""Proposals of several machines for one study, which share its storage and no lock."""
+"""Proposals of several machines that share the storage of a study but no lock."""
 
 from contextlib import ExitStack, closing
 
@@ -18,14 +18,14 @@ from mnist_compact.search.stopping import StoppingCriteria, StopReason, stop_of
 from mnist_compact.search.storage import open_storage
 from mnist_compact.search.summary import best
 
-pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # as the search itself does
+pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # as in a search
 
 TINY = ("hydra/help=default", "sweeps=smoke", "hydra/sweeper/sampler=random")
 
 
 @pytest.fixture(params=["sqlite", "journal"])
 def machines(request, configure, tmp_path):
-    """Proposers of two machines: folders and so locks of their own."""
+    """Proposers of two machines with separate folders and therefore separate locks."""
     url = f"sqlite:///{tmp_path}/study.db" if request.param == "sqlite" else f"journal://{tmp_path}/study.log"
     optuna.create_study(study_name="s", storage=open_storage(url), direction="maximize")
     config = compose("config", overrides=list(TINY), return_hydra_config=True)
@@ -39,12 +39,12 @@ def machines(request, configure, tmp_path):
         yield proposers
 
 
-def test_of_two_machines_that_see_the_last_place_one_gets_it(machines):
+def test_one_of_two_machines_gets_the_last_trial(machines):
     first, second = machines
     jobs, ask = [], second.leases.study.ask
 
     def ask_late():
-        jobs.append(first.propose(1, 500))  # after the second has seen that there is room
+        jobs.append(first.propose(1, 500))  # after the second has seen that one trial is left
         return ask()
 
     second.leases.study.ask = ask_late
@@ -62,7 +62,7 @@ def test_of_two_machines_that_see_the_last_place_one_gets_it(machines):
 
 @pytest.fixture
 def proposer_of(configure, tmp_path):
-    """Proposers of a study of their own, private unless `url` says where it lies."""
+    """Return proposers of a new study, in a private storage unless `url` is given."""
     with ExitStack() as open_ones:
 
         def made(space, *words, points=(), branches=(), worker="ours", url=None):
@@ -89,7 +89,7 @@ RATES = ("optim=choice(sgd,adamw)", "optim.lr=interval(0.01,0.1)")
 
 
 @pytest.mark.parametrize("sampler", ["tpe_joint", "random"])
-def test_points_that_leave_something_free_are_completed_differently(proposer_of, sampler):
+def test_incomplete_points_are_completed_differently(proposer_of, sampler):
     proposer = proposer_of(RATES, f"hydra/sweeper/sampler={sampler}", points=[{"optim": "sgd"}] * 3)
     jobs = [proposer.propose(5, 5) for _ in range(5)]
     trials = proposer.leases.trials()
@@ -105,12 +105,12 @@ def test_study_override_and_run_share_a_readable_number(proposer_of, sampler):
         assert trial.params["optim.lr"] == job.config.optim.lr
         assert f"optim.lr={trial.params['optim.lr']}" in job.overrides
     rates = [job.config.optim.lr for job in jobs]
-    assert rates[0] == 0.0123456789, "an enqueued point stays as it is"
+    assert rates[0] == 0.0123456789, "an enqueued point is not changed"
     assert all(len(str(rate)) <= len("0.01234") for rate in rates[1:])
 
 
-def test_machines_of_one_name_propose_different_points(proposer_of, tmp_path):
-    """Workers have a token of their own: that of the host may be any container's."""
+def test_machines_with_equal_names_propose_different_points(proposer_of, tmp_path):
+    """Workers have their own token, because containers may share a host name."""
     url = f"sqlite:///{tmp_path}/shared.db"
     first, second = (proposer_of(RATES, worker=worker, url=url) for worker in ("vm-1-a1b2c3-0", "vm-1-d4e5f6-0"))
     occasions = {first._seed_key(), second._seed_key()}
@@ -119,14 +119,14 @@ def test_machines_of_one_name_propose_different_points(proposer_of, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:Constraints have been set")  # README: CMA-ES does not learn from refusals
-def test_cma_es_proposes_from_a_distribution_of_its_own_once_trials_are_complete(proposer_of):
+def test_cma_es_learns_from_complete_trials(proposer_of):
     pytest.importorskip("cmaes")
     proposer = proposer_of(RATES, "hydra/sweeper/sampler=cmaes")
     for _ in range(2):
         proposer.leases.study.tell(proposer.propose(9, 9).number, 90.0)
     trials = proposer.leases.trials()
     assert ["cma:generation" in trial.system_attrs for trial in trials] == [False, True]
-    assert not proposer.leases.study.sampler.base._warn_independent_sampling, "it would do so at every proposal"
+    assert not proposer.leases.study.sampler.base._warn_independent_sampling, "it would repeat this at every proposal"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_cma_es_proposes_from_a_distribution_of_its_own_once_trials_are_complete
     ],
 )
 def test_refusal_is_stored_as_a_constraint_of_the_sampler(proposer_of, words, state):
-    """GP and genetic samplers read complete trials alone; by one that is refused no best or pruner goes."""
+    """GP and genetic samplers read only complete trials; refused trials do not affect the best trial or the pruner."""
     proposer = proposer_of(("model.layers.conv6.width=range(300,400)",), *words)
     assert proposer.propose(1, 1) is None
     (trial,) = proposer.leases.trials()
@@ -150,7 +150,7 @@ def test_refusal_is_stored_as_a_constraint_of_the_sampler(proposer_of, words, st
 
 
 def test_sampler_receives_the_excess_of_parameters(proposer_of):
-    """An Optuna constraint is met at 0 and below: here by networks with fewer parameters than the limit."""
+    """An Optuna constraint is satisfied at 0 and below, here by networks with fewer parameters than the limit."""
     key = "model.layers.conv6.width"
     points = [{key: width} for width in (4, 300)]
     proposer = proposer_of((f"{key}=range(4,301)", "budget.parameters_below=8000"), points=points)
@@ -179,7 +179,7 @@ def settings():
 
 
 def tried(proposer, jobs=9):
-    """Points that came to be trained, each complete before the next is asked for, until there are no more."""
+    """All points that would be trained, proposed one after the other until the space is exhausted."""
     points = []
     while len(points) < jobs and (job := proposer.propose(99, 20)):
         points.append(tuple(job.overrides))
@@ -187,8 +187,8 @@ def tried(proposer, jobs=9):
     return points
 
 
-def test_earlier_studies_of_stepped_ranges_end_as_well(proposer_of):
-    """They hold 0.30000000000000004, as which earlier versions proposed 0.3."""
+def test_earlier_studies_of_stepped_ranges_end(proposer_of):
+    """Earlier versions proposed 0.30000000000000004 instead of 0.3."""
     space = ("model.dropout=range(0.1,0.5,0.1)",)
     proposer = proposer_of(space, "hydra/sweeper/sampler=random", points=[{"model.dropout": 0.1 + 2 * 0.1}])
     assert sorted(tried(proposer)) == [(f"model.dropout={value}",) for value in (0.1, 0.2, 0.1 + 2 * 0.1, 0.4)]
@@ -205,7 +205,7 @@ def test_nested_branches_of_a_finite_space_end(proposer_of):
 
 
 @pytest.mark.parametrize("sampler", ["tpe_joint", "random", "grid"])
-def test_a_finite_space_is_tried_point_by_point_and_ends(proposer_of, sampler):
+def test_finite_space_is_tried_completely_and_ends(proposer_of, sampler):
     proposer = proposer_of(FEW, f"hydra/sweeper/sampler={sampler}", points=[{"optim": "sgd"}])
     points = tried(proposer)
     assert len(points) == len(set(points)) == 4
@@ -214,7 +214,7 @@ def test_a_finite_space_is_tried_point_by_point_and_ends(proposer_of, sampler):
     assert tally(proposer.leases.trials()).waiting == 0
 
 
-def test_of_points_enqueued_twice_one_is_trained(proposer_of):
+def test_point_enqueued_twice_is_trained_once(proposer_of):
     point = {"optim": "sgd", "optim.lr": 0.05}
     proposer = proposer_of(RATES, points=[point, point])
     first, second = (proposer.propose(9, 20) for _ in range(2))
@@ -239,7 +239,7 @@ def test_grid_sampler_visits_branches_in_order():
     ],
 )
 def test_point_outside_the_space_is_refused(machines, point, fault):
-    """Enqueued by Optuna's own API, which checks nothing."""
+    """The point is enqueued with Optuna's own API, which does not check it."""
     proposer, _ = machines
     proposer.leases.study.enqueue_trial(point)
     job = proposer.propose(1, 500)

@@ -1,4 +1,4 @@
-"""The questions in sweeps/: each says what it asks, composes, and can be searched as it stands."""
+"""The searches in sweeps/: each states its purpose, composes, and can be run without changes."""
 
 from contextlib import closing
 from itertools import chain, product
@@ -18,7 +18,7 @@ from mnist_compact.search.snapshot import Composer
 QUESTIONS = sorted(path.stem for path in sweeps_folder().glob("*.yaml"))
 
 
-# Of the others by hand: what they are made of is in these two as well.
+# The others run by hand, because these two cover their features.
 IN_THE_GATE = ("under_8k", "smoke")
 BY_HAND = [
     question if question in IN_THE_GATE else pytest.param(question, marks=pytest.mark.slow) for question in QUESTIONS
@@ -33,17 +33,17 @@ def test_question_states_its_purpose(question):
 
 
 @pytest.mark.parametrize("question", BY_HAND)
-def test_a_question_can_be_searched(configure, question):
-    # `configure` has Hydra look at conf/ as long as the tests run.
+def test_question_can_be_searched(configure, question):
+    # `configure` keeps Hydra initialized with conf/ during the tests.
     config = compose("config", overrides=["hydra/help=default", f"sweeps={question}"], return_hydra_config=True)
     parent = Coordinator(config, [f"sweeps={question}"])
-    parent.check()  # the split, every key and option, every enqueued point
+    parent.check()  # checks the split, every key and option and every enqueued point
     assert parent.name == question
     assert space_of(parent.snapshot).keys()
 
 
 def options(space):
-    """Overrides, one for each choice or end of a range of the space, with the condition it has."""
+    """Overrides for each choice and each end of a range of the space, with the condition of its branch."""
     for when, parameters in (({}, space.parameters), *((branch.when, branch.parameters) for branch in space.branches)):
         for parameter, condition in product(parameters, product(*when.values())):
             found = parameter.distribution
@@ -64,15 +64,15 @@ def test_starting_points_are_complete_and_within_the_budget(configure, question)
             study.enqueue_trial(point)
             trial = study.ask()
             check(composer.run_config(space.suggest(trial, parent.known.get)))
-            assert trial.params == pytest.approx(point)  # nothing is left to the sampler
+            assert trial.params == pytest.approx(point)  # the sampler chooses nothing
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_no_choice_is_dead(configure, question):
-    """Each makes a run that can be built where the rest is as it comes, or with one other choice beside it.
+def test_every_choice_can_be_built(configure, question):
+    """Each choice can be built with the default values, or together with one other choice.
 
-    What is over the budget there need not be so elsewhere.
+    A choice that is over the budget there may be within it elsewhere.
     """
     config = compose("config", overrides=["hydra/help=default", f"sweeps={question}"], return_hydra_config=True)
     snapshot = Coordinator(config, [f"sweeps={question}"]).snapshot
@@ -92,7 +92,7 @@ def test_no_choice_is_dead(configure, question):
         assert not [one for one in found if not builds(one) and not any(builds(other, one) for other in found)]
 
 
-def test_sweeps_is_the_only_group_its_source_offers():
+def test_search_path_source_offers_only_the_group_sweeps():
     source = SweepsSource("test", "sweeps://questions")
     assert source.available()
     assert source.list("", None) == ["sweeps"]

@@ -1,4 +1,4 @@
-"""Searches as a user types them: what is refused before the first trial, and what a search ends with."""
+"""Searches as a user runs them: what is refused before the first trial, and how a search ends."""
 
 import json
 import re
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.process
 
 SMALL = ("data.train_images=256", "data.evaluation_images=100", "train.batch_size=32", "train.epochs=1")
 SMOKE = ("sweeps=smoke", *SMALL, "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1")
-FREE = "model.dropout=interval(0,0.01)"  # so that the space has no end
+FREE = "model.dropout=interval(0,0.01)"  # so that the space is infinite
 AD_HOC = ("hydra/sweeper=compact", "data=synthetic", *SMALL, "hydra.sweeper.study_name=ad_hoc")
 
 
@@ -34,7 +34,7 @@ def trials_of(folder, name, url=None):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (
             ("sweeps=under_8k", "data=mnist"),
@@ -57,10 +57,10 @@ def trials_of(folder, name, url=None):
         ((*SMOKE, "+hydra.sweeper.enqueue=[{model.dropout: 7.0}]"), "must lie in"),
     ],
 )
-def test_invalid_search_is_refused_before_any_trial(tmp_path, words, said):
+def test_invalid_search_is_refused_before_any_trial(tmp_path, words, message):
     done = search(tmp_path, *words)
     assert done.returncode == 2, done.stdout + done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.rglob("study.db"))
 
@@ -72,7 +72,7 @@ def test_question_without_m_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_folder_that_cannot_be_written_and_a_storage_that_is_not_there(tmp_path):
+def test_unwritable_folder_and_missing_storage_are_refused(tmp_path):
     (tmp_path / "taken").write_text("a file where the folder should be")
     done = search(tmp_path, *SMOKE, "hydra.sweeper.folder=taken")
     assert done.returncode == 2
@@ -84,7 +84,7 @@ def test_a_folder_that_cannot_be_written_and_a_storage_that_is_not_there(tmp_pat
 
 
 @pytest.mark.slow
-def test_other_settings_are_refused_with_the_difference_and_n_trials_is_not(tmp_path):
+def test_other_settings_except_n_trials_are_refused(tmp_path):
     assert search(tmp_path, *SMOKE).returncode == 0
     changed = search(tmp_path, *SMOKE, "seed=5")
     assert changed.returncode == 2
@@ -117,8 +117,8 @@ def test_too_many_refusals_stop_the_search_with_a_hint(tmp_path):
     line = (*AD_HOC, "model=compact", "model.layers.conv6.width=range(200,300)", "hydra.sweeper.max_refusals=5")
     done = search(tmp_path, *line)
     assert done.returncode == 1
-    for told in (done.stdout, done.stderr):
-        assert "5 refused proposals in a row (100% of all), the last because budget.parameters_below" in told
+    for message in (done.stdout, done.stderr):
+        assert "5 refused proposals in a row (100% of all), the last because budget.parameters_below" in message
     assert tally(trials_of(tmp_path, "ad_hoc")).ended == 0
 
 
@@ -147,7 +147,7 @@ def test_failures_are_recorded_and_the_search_continues(tmp_path):
         assert record["status"] == "diverged"
         assert f"trial {trial.number}: {trial.user_attrs['reason']}\n" in logs
     assert search(tmp_path, *line, "hydra.sweeper.n_trials=40", "hydra.sweeper.max_failures=0").returncode == 1
-    assert tally(trials_of(tmp_path, "ad_hoc")).ended == 5, "more failures than allowed: none was begun"
+    assert tally(trials_of(tmp_path, "ad_hoc")).ended == 5, "no trial is started after too many failures"
 
 
 @pytest.mark.slow
@@ -160,18 +160,18 @@ def test_search_without_a_complete_trial_has_its_own_exit_code(tmp_path):
 
 
 @pytest.mark.slow
-def test_data_that_cannot_be_had_end_the_search_and_are_no_fault_of_a_trial(tmp_path):
+def test_missing_data_end_the_search_without_a_failed_trial(tmp_path):
     (tmp_path / "images").touch()
     line = ("sweeps=fast", "machine.data_root=images", "hydra.sweeper.n_trials=2")
     done = search(tmp_path, *line, "hydra.sweeper.n_jobs=1")
     assert done.returncode == 1
     assert "mnist_compact: the data cannot be loaded: MNIST is not in " in done.stderr
-    begun = [trial for trial in trials_of(tmp_path, "fast") if trial.state is not TrialState.WAITING]
-    assert [(trial.state, trial.user_attrs["attempts"]) for trial in begun] == [(TrialState.RUNNING, 0)], "handed back"
+    started = [trial for trial in trials_of(tmp_path, "fast") if trial.state is not TrialState.WAITING]
+    assert [(trial.state, trial.user_attrs["attempts"]) for trial in started] == [(TrialState.RUNNING, 0)], "released"
 
 
 @pytest.mark.slow
-def test_a_target_ends_the_search(tmp_path):
+def test_target_ends_the_search(tmp_path):
     done = search(
         tmp_path, *SMOKE, "hydra.sweeper.n_trials=50", "hydra.sweeper.target=1", "hydra.sweeper.target_trials=2"
     )
@@ -180,7 +180,7 @@ def test_a_target_ends_the_search(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_time_limit_ends_the_search_in_good_order(tmp_path):
+def test_time_limit_ends_the_search_and_releases_trials(tmp_path):
     long = (
         "sweeps=smoke",
         "data.train_images=40000",
@@ -194,11 +194,11 @@ def test_a_time_limit_ends_the_search_in_good_order(tmp_path):
         "the time limit of 0.7 minutes is reached; rerun the command to continue: 0 complete, 0 pruned" in done.stdout
     )
     (left,) = (trial for trial in trials_of(tmp_path, "smoke") if trial.state is TrialState.RUNNING)
-    assert (left.user_attrs["attempts"], left.user_attrs["lease"]) == (0, {"worker": None}), "handed back"
+    assert (left.user_attrs["attempts"], left.user_attrs["lease"]) == (0, {"worker": None}), "released"
 
 
 @pytest.mark.slow
-def test_several_objectives_end_in_a_pareto_set(tmp_path):
+def test_search_with_several_objectives_ends_in_a_pareto_set(tmp_path):
     done = search(tmp_path, *SMOKE, "hydra.sweeper.objectives=[accuracy,parameters]", "hydra/sweeper/sampler=nsgaii")
     assert "several objectives: nothing is pruned" in done.stdout
     assert done.returncode == 0
@@ -207,12 +207,12 @@ def test_several_objectives_end_in_a_pareto_set(tmp_path):
     assert len(complete) == 3
     for trial in complete:
         assert trial.values[1] == trial.user_attrs["parameters"]
-        assert trial.intermediate_values == {1: trial.values[0]}, "its curve is the first objective's"
+        assert trial.intermediate_values == {1: trial.values[0]}, "the curve is that of the first objective"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["accuracy", "loss", "calibrated_loss"])
-def test_a_pruner_stops_trials_and_their_curves_stay(tmp_path, objective):
+def test_pruned_trials_keep_their_curves(tmp_path, objective):
     line = (*SMOKE, "train.epochs=3", "hydra.sweeper.n_trials=6", "hydra/sweeper/pruner=percentile")
     line = (*line, f"hydra.sweeper.objectives=[{objective}]")
     eager = ("percentile=1.0", "n_startup_trials=1", "n_warmup_steps=1", "n_min_trials=1")
@@ -223,21 +223,21 @@ def test_a_pruner_stops_trials_and_their_curves_stay(tmp_path, objective):
     complete = [trial for trial in trained if trial.state is TrialState.COMPLETE]
     assert pruned
     assert complete
-    assert all(trial.intermediate_values[3] == trial.value for trial in complete), "the curve is the objective's"
+    assert all(trial.intermediate_values[3] == trial.value for trial in complete), "the curve is that of the objective"
     for trial in pruned:
         assert 0 < len(trial.intermediate_values) < 3
         assert "pruned after" in trial.user_attrs["reason"]
 
 
 @pytest.mark.slow
-def test_a_journal_serves_as_storage(tmp_path):
+def test_journal_can_be_the_storage(tmp_path):
     url = f"journal://{tmp_path}/journal.log"
     assert search(tmp_path, *SMOKE, f"hydra.sweeper.storage={url}").returncode == 0
     assert tally(trials_of(tmp_path, "smoke", url)).ended == 3
 
 
 @pytest.mark.slow
-def test_known_points_go_first_also_from_a_past_run(tmp_path):
+def test_enqueued_points_are_tried_first(tmp_path):
     assert (
         search(
             tmp_path, "data=synthetic", "optim=sgd", "optim.lr=0.07", *SMALL, "hydra.run.dir=past", multirun=False
@@ -262,12 +262,12 @@ def test_known_points_go_first_also_from_a_past_run(tmp_path):
     assert second == {"optim": "sgd", "optim.lr": 0.07, "sgd:optim.momentum": 0.9}
     (tmp_path / "past").rename(tmp_path / "elsewhere")
     done = search(tmp_path, *line, "hydra.sweeper.n_trials=4")
-    assert done.returncode == 0, "a study that has begun needs the folder no more: " + done.stderr
+    assert done.returncode == 0, "a started study does not need the folder any more: " + done.stderr
     assert tally(trials_of(tmp_path, "ad_hoc")).ended == 4
 
 
-def test_help_lists_questions_and_no_other_folder(tmp_path):
-    """From a folder with others beside it: those would be groups if Hydra searched all of it."""
+def test_help_lists_the_searches_and_no_other_folder(tmp_path):
+    """The other folders would become groups if Hydra searched the whole folder."""
     for stray in ("evidence", "tests"):
         (tmp_path / stray).mkdir()
         (tmp_path / stray / "one.yaml").write_text("a: 1")

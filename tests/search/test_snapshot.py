@@ -1,4 +1,4 @@
-"""What a study is about, and when a line is another study's."""
+"""The config snapshot of a study, and which changes of a command make it another study."""
 
 from contextlib import closing
 from copy import deepcopy
@@ -29,7 +29,7 @@ def sweeper():
     return config
 
 
-def test_keys_that_may_change_are_no_difference(sweeper):
+def test_keys_that_may_change_are_not_a_difference(sweeper):
     then = take_snapshot(sweeper, ["sweeps=smoke"])
     for key, value in {"n_trials": 99, "n_jobs": 7, "target": 99.4, "storage": "sqlite:///x.db"}.items():
         assert key in CONTINUABLE
@@ -37,7 +37,7 @@ def test_keys_that_may_change_are_no_difference(sweeper):
     assert differences(then, take_snapshot(sweeper, ["sweeps=smoke"])) == []
 
 
-def test_every_other_change_is_named(sweeper):
+def test_change_of_any_other_key_is_named(sweeper):
     then = take_snapshot(sweeper, ["model=m3"])
     assert "model=m1" in " ".join(differences(then, take_snapshot(sweeper, ["model=m1"])))
     sweeper.params = {"optim.lr": "interval(0.1,0.2)"}
@@ -71,8 +71,8 @@ def test_edited_yaml_is_named_but_not_its_comments_or_new_options(sweeper):
     assert "0.777" in line
 
 
-def test_value_of_a_file_may_move_to_its_defaults(sweeper):
-    """To its class or to another file, now or then: the same trials are made of it."""
+def test_value_may_move_between_a_file_and_its_defaults(sweeper):
+    """The value may move to the config class or to another file, because the trials stay the same."""
     then = take_snapshot(sweeper, ["optim=own"])
     then["files"]["optim/own.yaml"] = "defaults: [sgd, _self_]\nname: own\nlr: 0.2\n"
     now = deepcopy(then)
@@ -85,7 +85,7 @@ def test_value_of_a_file_may_move_to_its_defaults(sweeper):
 
 @pytest.mark.parametrize("study", ["fast/fast", "recipe_m3/recipe_m3", "recipe_m3/recipe_m3_2"])
 def test_command_of_a_committed_study_continues_it(sweeper, study):
-    """Of those whose questions have not changed; `resume=` continues every one (test_resuming)."""
+    """Those whose searches have not changed. `resume=` continues every committed study (test_resuming)."""
     then = migrate_snapshot(read(EVIDENCE / f"{study}.study.json.gz")["user_attrs"]["frozen"])
     now = take_snapshot(sweeper, then["arguments"])
     assert differences(then, {**now, "settings": then["settings"]}) == []
@@ -129,7 +129,7 @@ def test_edited_option_counts_only_if_trials_can_use_it(sweeper, file, words, co
     assert bool(differences(then, now)) == counts
 
 
-def test_the_options_of_a_branch_count(sweeper):
+def test_options_of_a_branch_count(sweeper):
     sweeper.branches = {"long": BranchConfig(when={"train.epochs": [15]}, params={"optim": "choice(sgd, adamw)"})}
     then = take_snapshot(sweeper, [])
     for file in ("optim/sgd.yaml", "optim/adam.yaml"):
@@ -138,7 +138,7 @@ def test_the_options_of_a_branch_count(sweeper):
         assert differences(then, now)
 
 
-def test_groups_of_a_config_dir_are_in_the_snapshot_after_conf(sweeper, tmp_path):
+def test_groups_of_a_config_dir_follow_those_of_conf(sweeper, tmp_path):
     for name, text in {
         "optim/own.yaml": "defaults: [sgd, _self_]\nname: own\nlr: 0.123\n",
         "optim/sgd.yaml": "lr: not looked at\n",
@@ -175,7 +175,7 @@ def test_machine_is_not_part_of_the_snapshot(sweeper):
 
 
 def test_study_from_before_the_group_machine_continues(sweeper):
-    """With what was said of it in each kind of file, and on the command line."""
+    """Its keys were in every kind of file and on the command line."""
     now = take_snapshot(sweeper, ["sweeps=smoke", "train=slow", "train.epochs=2"])
     own = {
         "train/slow.yaml": "defaults: [standard, _self_]\nname: slow\n",
@@ -219,8 +219,8 @@ def test_study_with_a_tracker_has_the_callback(sweeper, monkeypatch):
     assert callbacks == {"mlflow": MLflowConfig(uri="sqlite:///own.db", experiment="probe")}
 
 
-def test_a_trial_of_an_exported_study_is_still_the_experiment_that_came_of_it(configure):
-    """Of a version with another default pruner, and without a group for the machine."""
+def test_trial_of_exported_study_still_equals_its_experiment(configure):
+    """The study comes from a version with another default pruner and without a group for the machine."""
     study = read(EVIDENCE / "under_8k/under_8k.study.json.gz")
     snapshot = migrate_snapshot(study["user_attrs"]["frozen"])
     (trial,) = (trial for trial in study["trials"] if trial["number"] == 55)
@@ -231,7 +231,7 @@ def test_a_trial_of_an_exported_study_is_still_the_experiment_that_came_of_it(co
         assert getattr(found, group) == getattr(experiment, group)
 
 
-def test_of_the_questions_only_the_one_that_is_asked_matters(sweeper):
+def test_only_the_selected_search_is_in_the_snapshot(sweeper):
     then = take_snapshot(sweeper, ["sweeps=smoke"])
     now = deepcopy(then)
     now["files"]["sweeps/pareto.yaml"] += "\nseed: 7\n"
@@ -249,11 +249,11 @@ def test_of_the_questions_only_the_one_that_is_asked_matters(sweeper):
     ("arguments", "choices", "expected"),
     [
         (["optim.lr=interval(0.1,0.2)"], {"data": "mnist"}, ["optim.lr=interval(0.1,0.2)", "data=holdout"]),
-        (["data=mnist"], {"data": "mnist"}, ["data=mnist"]),  # refused later, in words
+        (["data=mnist"], {"data": "mnist"}, ["data=mnist"]),  # refused later, with a message
         (["data=synthetic"], {"data": "synthetic"}, ["data=synthetic"]),
-        (["sweeps=own"], {"data": "mnist", "sweeps": "own"}, ["sweeps=own"]),  # a question says itself
+        (["sweeps=own"], {"data": "mnist", "sweeps": "own"}, ["sweeps=own"]),  # a file in sweeps/ states its own split
     ],
 )
-def test_an_ad_hoc_search_scores_on_held_out_images(arguments, choices, expected):
+def test_ad_hoc_search_scores_on_held_out_images(arguments, choices, expected):
     config = OmegaConf.create({"hydra": {"runtime": {"choices": choices}}})
     assert held_out(config, arguments) == expected

@@ -1,4 +1,4 @@
-"""The search space: Hydra's grammar, branches, and the command line's last word."""
+"""The search space: Hydra's override grammar, branches, and the precedence of the command line."""
 
 import optuna
 import pytest
@@ -29,13 +29,13 @@ def nothing_known(key):
         ("choice(true,false)", CategoricalDistribution((True, False))),
     ],
 )
-def test_hydras_sweeps_become_distributions(sweep, distribution):
-    """Held by the stock plugin's private parser: this fails when it moves."""
+def test_hydra_sweeps_become_distributions(sweep, distribution):
+    """Compares with a private function of Hydra's Optuna plugin, so this test fails if that function moves."""
     (parameter,) = SearchSpace.parse({"optim.lr": sweep}, {}, []).parameters
     assert parameter.distribution == distribution
 
 
-def test_each_branch_brings_its_own_parameters_under_its_own_name():
+def test_branch_has_its_own_parameters_under_its_own_name():
     space = SearchSpace.parse(PARAMS, BRANCHES, [])
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     seen = set()
@@ -56,7 +56,7 @@ def test_branch_may_depend_on_a_fixed_value():
     assert [override.partition("=")[0] for override in overrides] == ["model.dropout", "optim.lr"]
 
 
-def test_a_branch_may_name_several_values_and_several_keys():
+def test_branch_condition_may_have_several_values_and_keys():
     when = {"optim": ["adamw", "muon"], "scheduler": ["linear"]}
     branches = {"both": {"when": when, "params": {"optim.weight_decay": "interval(0.01, 0.1)"}}}
     space = SearchSpace.parse({"model.dropout": "interval(0.0, 0.1)"}, branches, [])
@@ -70,7 +70,7 @@ def test_a_branch_may_name_several_values_and_several_keys():
         assert searched(**other) == {"model.dropout"}
 
 
-def test_the_command_line_has_the_last_word():
+def test_command_line_takes_precedence():
     space = SearchSpace.parse(PARAMS, BRANCHES, ["optim.lr=0.05", "model.layers.conv1.width=range(8,11)", "seed=3"])
     assert set(space.fixed) == {"optim.lr=0.05", "seed=3"}
     assert all(not branch.parameters for branch in space.branches)
@@ -78,12 +78,12 @@ def test_the_command_line_has_the_last_word():
     assert width.distribution == IntDistribution(8, 10)
 
 
-def test_a_space_without_a_dimension_is_refused():
+def test_space_without_a_dimension_is_refused():
     with pytest.raises(ConfigError, match="at least one key"):
         SearchSpace.parse({}, {}, ["model=m3"])
 
 
-def test_points_are_named_by_branch_and_checked():
+def test_points_are_checked_and_named_by_branch():
     space = SearchSpace.parse(PARAMS, BRANCHES, [])
     assert space.named({"optim": "sgd", "optim.lr": 0.1}, nothing_known) == {"optim": "sgd", "sgd:optim.lr": 0.1}
     fixed = SearchSpace.parse(PARAMS, BRANCHES, ["optim=sgd", "model.layers.conv1.width=8"])
@@ -95,12 +95,14 @@ def test_points_are_named_by_branch_and_checked():
     with pytest.raises(ConfigError, match=r"model\.dropout is not searched here"):
         space.named({"model.dropout": 0.1}, nothing_known)
     needs = r"optim\.lr is not searched except with optim=sgd, or with optim=adamw, which the point must set"
-    with pytest.raises(ConfigError, match=needs):  # whatever the default: the sampler may choose the other
+    with pytest.raises(
+        ConfigError, match=needs
+    ):  # independent of the default, because the sampler may choose another value
         space.named({"optim.lr": 0.1}, {"optim": "sgd"}.get)
 
 
 def test_point_can_remove_values_of_another_point():
-    """As YAML's `<<` does: `null` is as if it had not been said."""
+    """After a merge with YAML's `<<`, `null` removes the key."""
     space = SearchSpace.parse(PARAMS, BRANCHES, [])
     point = {"optim": "sgd", "optim.lr": None, "model.dropout": None}
     assert space.named(point, nothing_known) == {"optim": "sgd"}
@@ -128,7 +130,7 @@ def nested():
     return SearchSpace.parse({"optim": "choice(adamw,sgd)"}, NESTED, [])
 
 
-def test_nested_conditions_give_every_point_once(nested):
+def test_nested_conditions_enumerate_every_point_once(nested):
     points = [
         {"optim": "adamw"},
         {"optim": "sgd", "sgd:optim.nesterov": True, "nesterov:optim.momentum": 0.8},
@@ -142,7 +144,9 @@ def test_nested_branch_is_sampled_only_with_its_parent(nested):
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     for _ in range(40):
         trial = study.ask()
-        nested.suggest(trial, {"optim.nesterov": True}.get)  # a default of the file does not open it under adamw
+        nested.suggest(
+            trial, {"optim.nesterov": True}.get
+        )  # a default in the file does not activate the branch with adamw
     sampled = [trial.params for trial in study.trials]
     expected = list(nested.points(nothing_known))
     assert all(point in expected for point in sampled)
@@ -158,13 +162,13 @@ def test_enqueued_points_are_checked_along_nested_branches(nested):
         nested.named({**point, "optim.nesterov": False}, nothing_known)
 
 
-def test_branches_in_a_circle_are_refused():
-    circle = {
+def test_cyclic_branches_are_refused():
+    branches = {
         "first": {"when": {"a": [1]}, "params": {"b": "choice(1,2)"}},
         "second": {"when": {"b": [1]}, "params": {"a": "choice(1,2)"}},
     }
     with pytest.raises(ConfigError, match="must not depend on each other in a circle, got first, second"):
-        SearchSpace.parse({"c": "choice(1,2)"}, circle, [])
+        SearchSpace.parse({"c": "choice(1,2)"}, branches, [])
 
 
 @pytest.mark.parametrize(
@@ -181,7 +185,7 @@ def test_branches_in_a_circle_are_refused():
         ("shuffle(range(1,4))", "must not be shuffled"),
     ],
 )
-def test_a_sweep_without_values_names_key_and_rule(sweep, rule):
+def test_error_for_a_sweep_without_values_names_key_and_rule(sweep, rule):
     with pytest.raises(ConfigError) as caught:
         SearchSpace.parse({"optim.lr": sweep}, {}, ["seed=range(2,2)"])
     first, second = caught.value.faults
@@ -190,6 +194,6 @@ def test_a_sweep_without_values_names_key_and_rule(sweep, rule):
     assert second == "seed must contain at least one value, got range(2,2)"
 
 
-def test_stepped_floats_are_free_of_binary_noise():
+def test_stepped_floats_have_no_rounding_noise():
     space = SearchSpace.parse({"model.dropout": "range(0.1,0.5,0.1)"}, {}, [])
     assert [point["model.dropout"] for point in space.points(nothing_known)] == [0.1, 0.2, 0.3, 0.4]

@@ -1,4 +1,4 @@
-"""Where a study is kept, opened."""
+"""Opening the storage of a study."""
 
 import errno
 import os
@@ -12,8 +12,8 @@ from mnist_compact.common.errors import ConfigError
 from mnist_compact.search.storage import open_storage
 
 
-def test_a_journals_torn_last_line_is_mended(tmp_path):
-    """As a writer leaves it that is killed in the middle of a line: on opening, and for a peer that goes on."""
+def test_incomplete_last_line_of_a_journal_is_repaired(tmp_path):
+    """A writer that is killed leaves such a line. It is repaired on opening and for other writers that continue."""
     file, url = tmp_path / "study.log", f"journal://{tmp_path}/study.log"
     study = optuna.create_study(storage=open_storage(url), study_name="s")
     for opened in (study, optuna.load_study(storage=open_storage(url), study_name="s")):
@@ -29,9 +29,9 @@ def test_a_journals_torn_last_line_is_mended(tmp_path):
     assert [trial.value for trial in found] == [1.0, 2.0, 1.0, 2.0]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="takes the locks of POSIX away")
+@pytest.mark.skipif(sys.platform == "win32", reason="disables the locks of POSIX")
 def test_study_without_file_locks_needs_a_journal(monkeypatch, tmp_path):
-    """SQLite would wait a minute and then report a locked database."""
+    """Otherwise SQLite would wait for a minute and then report a locked database."""
 
     def no_locks(file, operation):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))

@@ -1,4 +1,4 @@
-"""Addresses of storages: what file they are, how long they are waited for, how they are printed."""
+"""Storage URLs: their file, their timeout and their printed form."""
 
 from pathlib import Path
 
@@ -44,5 +44,5 @@ def test_invalid_storage_url_is_refused_without_opening_it(url, rule):
     assert found is None if rule is None else found.startswith(f"must {rule}")
 
 
-def test_text_that_is_no_url_has_no_file_and_is_printed_unchanged():
+def test_text_without_a_url_has_no_file_and_prints_unchanged():
     assert (file_of("study.db"), shown("study.db")) == (None, "study.db")

@@ -1,4 +1,4 @@
-"""A study as a file: what comes back is what went in, as far as it is not of this machine."""
+"""Export and import of a study: everything that does not depend on the machine is restored."""
 
 import gzip
 import json
@@ -27,7 +27,7 @@ def _quiet():
 
 @pytest.fixture(params=["sqlite", "journal", "memory"])
 def storage(request, tmp_path):
-    """Closed at the end: a connection that is only collected warns."""
+    """A storage that is closed at the end, because a connection that is only garbage-collected warns."""
     if request.param == "memory":
         yield InMemoryStorage()
         return
@@ -48,8 +48,8 @@ def suggested(trial, parameters=-12):
     return trial
 
 
-def begun(storage, name="s"):
-    """One trial of every kind."""
+def study_of_every_kind(storage, name="s"):
+    """Create a study with one trial of every kind."""
     study = optuna.create_study(
         study_name=name, storage=storage, direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0)
     )
@@ -75,23 +75,25 @@ def begun(storage, name="s"):
     return study
 
 
-def told(trial):
-    """All that a trial holds, but for its id in the storage and its lease."""
+def content_of(trial):
+    """The content of a trial without its id in the storage and its lease."""
     user_attrs = {key: value for key, value in trial.user_attrs.items() if key != "lease"}
     return {**vars(trial), "_trial_id": None, "_user_attrs": user_attrs}
 
 
-def test_everything_comes_back(storage, tmp_path):
-    study = begun(storage)
+def test_import_restores_everything(storage, tmp_path):
+    study = study_of_every_kind(storage)
     write(tmp_path / "s.study.json.gz", export_study(storage, "s"))
     other = import_study(read(tmp_path / "s.study.json.gz"), InMemoryStorage(), "again")
     assert (other.study_name, other.directions, other.metric_names) == ("again", study.directions, ["accuracy"])
     assert other.user_attrs == study.user_attrs
-    assert list(other.user_attrs["frozen"]["settings"]["params"]) == ["optim", "a"], "a trial chooses in this order"
+    assert list(other.user_attrs["frozen"]["settings"]["params"]) == ["optim", "a"], (
+        "the order in which the trial suggested its parameters"
+    )
     assert [trial.number for trial in other.trials] == [0, 1, 2, 3, 4, 5]
     for before, after in zip(study.trials, other.trials, strict=True):
         if before.state is not TrialState.RUNNING:
-            assert told(after) == told(before)
+            assert content_of(after) == content_of(before)
         assert "lease" not in after.user_attrs
     complete, refused, *_ = other.trials
     assert complete.constraints == {"parameters": -12, "unbuildable": 0}
@@ -106,9 +108,9 @@ def test_everything_comes_back(storage, tmp_path):
     assert isinstance(refused.datetime_complete, datetime)
 
 
-def test_a_trial_that_runs_waits_in_the_file_with_its_point():
+def test_running_trial_is_exported_as_waiting_with_its_point():
     storage = InMemoryStorage()
-    study = begun(storage)
+    study = study_of_every_kind(storage)
     running = study.trials[4]
     other = import_study(export_study(storage, "s"), InMemoryStorage(), "s")
     waiting = other.trials[4]
@@ -118,11 +120,11 @@ def test_a_trial_that_runs_waits_in_the_file_with_its_point():
     assert tally(other.trials).running == 0
     again = suggested(other.ask())
     assert (again.number, again.params) == (4, running.params)
-    assert other.ask().suggest_int("width", 4, 12, step=4) == 4, "then the one that waited before"
+    assert other.ask().suggest_int("width", 4, 12, step=4) == 4, "then the trial that was already waiting"
     assert other.ask().number == 6
 
 
-def test_a_trial_that_had_not_yet_chosen_keeps_the_point_it_was_enqueued_with():
+def test_running_trial_without_parameters_keeps_its_point():
     storage = InMemoryStorage()
     study = optuna.create_study(study_name="s", storage=storage)
     study.enqueue_trial({"width": 8})
@@ -131,9 +133,9 @@ def test_a_trial_that_had_not_yet_chosen_keeps_the_point_it_was_enqueued_with():
     assert (waiting.state, waiting.system_attrs) == (TrialState.WAITING, {"fixed_params": {"width": 8}})
 
 
-def test_quasi_random_sequence_continues():
+def test_quasi_random_sequence_continues_after_import():
     def proposed(storage, name):
-        """The points, once there are four more."""
+        """Propose four more points and return all."""
         sampler = optuna.samplers.QMCSampler(seed=0, warn_independent_sampling=False)
         study = optuna.load_study(study_name=name, storage=storage, sampler=sampler)
         for _ in range(4):
@@ -148,12 +150,12 @@ def test_quasi_random_sequence_continues():
     assert len(proposed(there, "s")) == 8, "no point twice"
 
 
-def test_a_file_without_positions_is_one_of_an_earlier_version(exported):
+def test_file_without_positions_is_of_an_earlier_version(exported):
     earlier = {key: value for key, value in exported.items() if key != "system_attrs"}
     assert len(import_study(earlier, InMemoryStorage(), "s").trials) == len(exported["trials"])
 
 
-def test_several_objectives_come_back():
+def test_import_restores_several_objectives():
     storage = InMemoryStorage()
     study = optuna.create_study(study_name="s", storage=storage, directions=["maximize", "minimize"])
     study.tell(suggested(study.ask()), [99.0, 7000.0])
@@ -164,7 +166,7 @@ def test_several_objectives_come_back():
 
 
 def test_equal_studies_give_equal_bytes(storage, tmp_path):
-    begun(storage)
+    study_of_every_kind(storage)
     once, twice, back = tmp_path / "once", tmp_path / "twice", tmp_path / "back"
     write(once, export_study(storage, "s"))
     write(twice, export_study(storage, "s"))
@@ -177,18 +179,18 @@ def test_equal_studies_give_equal_bytes(storage, tmp_path):
     assert not list(tmp_path.glob(".writing.*"))
 
 
-# what is refused
+# Refused imports
 
 
-def test_a_name_that_is_taken_is_refused_and_the_study_stays(storage):
-    study = begun(storage)
+def test_import_under_an_existing_name_is_refused(storage):
+    study = study_of_every_kind(storage)
     with pytest.raises(ConfigError, match="a study 's' exists there already"):
         import_study(export_study(storage, "s"), storage, "s")
     assert len(study.trials) == 6
     assert len(import_study(export_study(storage, "s"), storage, "other").trials) == 6
 
 
-def test_a_study_that_does_not_exist_is_refused():
+def test_export_of_a_missing_study_is_refused():
     storage = InMemoryStorage()
     with pytest.raises(ConfigError, match="no study 'x' in this storage; its studies: none"):
         export_study(storage, "x")
@@ -197,12 +199,12 @@ def test_a_study_that_does_not_exist_is_refused():
 @pytest.fixture
 def exported():
     memory = InMemoryStorage()
-    begun(memory)
+    study_of_every_kind(memory)
     return export_study(memory, "s")
 
 
 @pytest.mark.parametrize(
-    ("spoil", "says"),
+    ("spoil", "message"),
     [
         (lambda whole: whole[: len(whole) // 2], "is damaged or not an exported study"),
         (lambda whole: whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:], "is damaged or not an exported study"),
@@ -214,11 +216,11 @@ def exported():
         (lambda whole: gzip.compress(b'{"schema_version":1}'), "has no name of the study"),
     ],
 )
-def test_a_file_that_is_no_study_is_refused(exported, tmp_path, spoil, says):
+def test_file_without_a_study_is_refused(exported, tmp_path, spoil, message):
     path = tmp_path / "s.study.json.gz"
     write(path, exported)
     path.write_bytes(spoil(path.read_bytes()))
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=message):
         read(path)
 
 
@@ -237,7 +239,7 @@ def test_a_file_that_is_no_study_is_refused(exported, tmp_path, spoil, says):
         lambda content: content.update(metric_names=["one", "two"]),
     ],
 )
-def test_content_that_is_no_study_is_refused_and_nothing_is_left(exported, spoil):
+def test_damaged_study_is_refused_and_leaves_nothing(exported, spoil):
     content = json.loads(json.dumps(exported))
     spoil(content)
     memory = InMemoryStorage()
@@ -247,11 +249,11 @@ def test_content_that_is_no_study_is_refused_and_nothing_is_left(exported, spoil
 
 
 def test_slow_steps_of_reading_and_writing_are_announced(exported, tmp_path, monkeypatch):
-    works = []
+    announced = []
 
     @contextmanager
     def noted(work):
-        works.append(work)
+        announced.append(work)
         yield
 
     for module in (bulk, transfer):
@@ -262,7 +264,7 @@ def test_slow_steps_of_reading_and_writing_are_announced(exported, tmp_path, mon
         import_study(read(file), storage, "again")
     with opened(url) as storage:
         assert len(optuna.load_study(study_name="again", storage=storage).trials) == len(exported["trials"])
-    assert works == [
+    assert announced == [
         f"reading {file}",
         "checking the exported study",
         "writing the study again",
@@ -271,16 +273,16 @@ def test_slow_steps_of_reading_and_writing_are_announced(exported, tmp_path, mon
 
 
 def test_study_is_complete_after_all_other_attributes(monkeypatch):
-    """By `founded` a search on the same storage knows that it may join."""
-    storage, told, write_attribute = InMemoryStorage(), [], optuna.Study.set_user_attr
-    study = begun(storage)
+    """A search on the same storage may load the study as soon as it has the attribute `founded`."""
+    storage, written, write_attribute = InMemoryStorage(), [], optuna.Study.set_user_attr
+    study = study_of_every_kind(storage)
     study.set_user_attr("founded", True)
     exported = export_study(storage, "s")
 
     def noted(self, key, value):
-        told.append(key)
+        written.append(key)
         write_attribute(self, key, value)
 
     monkeypatch.setattr(optuna.Study, "set_user_attr", noted)
     import_study(exported, storage, "again")
-    assert (sorted(told), told[-1]) == (["founded", "frozen"], "founded")
+    assert (sorted(written), written[-1]) == (["founded", "frozen"], "founded")

@@ -1,4 +1,4 @@
-"""What a parent says of its workers' ends, in this process."""
+"""The worker pool reports how its workers ended; tested in this process."""
 
 import os
 import subprocess
@@ -15,20 +15,20 @@ from mnist_compact.training.config import MachineConfig
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         (-9, "ended by signal 9 (Killed: out of memory?)"),
         (-15, "ended by signal 15 (Terminated)"),
         (1, "ended with exit status 1"),
     ],
 )
-def test_end_of_a_process_is_described(code, said):
-    assert how_ended(code) == said
+def test_end_of_a_process_is_described(code, message):
+    assert how_ended(code) == message
 
 
 @pytest.fixture
-def force(tmp_path):
-    """Of processes that do as they are told instead of working; each is waited for."""
+def pool(tmp_path):
+    """A worker pool and a function that adds a process with the given code; the pool is stopped at the end."""
     started = WorkerPool(tmp_path, url="", study_name="s", private=True, jobs=2, settings=None, machine=None)
     (tmp_path / "workers").mkdir()
 
@@ -41,8 +41,8 @@ def force(tmp_path):
     started.stop()
 
 
-def test_a_worker_finds_modules_that_only_sys_path_has(force, monkeypatch):
-    started, _ = force
+def test_worker_inherits_the_module_search_path(pool, monkeypatch):
+    started, _ = pool
     limits = {"n_trials": 1, "target": None, "target_trials": 1, "max_failures": 1, "max_refusals": 1}
     started.settings, started.machine, given = StoppingCriteria(**limits, maximize=True), MachineConfig(name="auto"), {}
 
@@ -56,8 +56,8 @@ def test_a_worker_finds_modules_that_only_sys_path_has(force, monkeypatch):
     assert "/only/here" in given["PYTHONPATH"].split(os.pathsep)
 
 
-def test_reap_reports_how_dead_workers_ended(force):
-    started, begin = force
+def test_reap_reports_how_dead_workers_ended(pool):
+    started, begin = pool
     for name, code in {
         "killed": "import os; os.kill(os.getpid(), 9)",
         "failed": "raise SystemExit(1)",
@@ -70,10 +70,10 @@ def test_reap_reports_how_dead_workers_ended(force):
     assert len(started) == 0
 
 
-def test_killed_worker_does_not_count_as_an_attempt(force, tmp_path, monkeypatch):
-    """Within SQLite, which waits for a lock, it does not hear that it is to stop: no fault of its trial."""
+def test_killed_worker_does_not_count_as_an_attempt(pool, tmp_path, monkeypatch):
+    """A worker that waits for a lock of SQLite ignores SIGTERM, which is not a failure of its trial."""
     monkeypatch.setattr(worker_pool, "STOP_TIMEOUT_S", 5)
-    started, begin = force
+    started, begin = pool
     for name, ignores in {"deaf": "signal.SIG_IGN", "hearing": "signal.SIG_DFL"}.items():
         code = f"import signal, time; signal.signal(signal.SIGTERM, {ignores}); print(1, flush=True); time.sleep(60)"
         assert begin(name, code).stdout.readline() == b"1\n"

@@ -1,4 +1,4 @@
-"""What every optimizer and every schedule must keep to, newcomers too: options are found in conf/."""
+"""Requirements on every optimizer and every schedule. The options are discovered in conf/."""
 
 import dataclasses
 import itertools
@@ -21,7 +21,7 @@ def options(group):
 
 @pytest.mark.parametrize("model", options("model"))
 @pytest.mark.parametrize("optim", options("optim"))
-def test_every_optimizer_moves_every_weight_against_its_gradient(configure, optim, model):
+def test_optimizer_moves_every_weight_against_its_gradient(configure, optim, model):
     settings = configure(f"optim={optim}", "optim.weight_decay=0", "optim.lr=0.01").optim
     torch.manual_seed(0)
     network = configure(f"model={model}").model.build()
@@ -32,15 +32,15 @@ def test_every_optimizer_moves_every_weight_against_its_gradient(configure, opti
     gradients = {name: parameter.grad.clone() for name, parameter in network.named_parameters()}
     optimizer.step()
     for name, parameter in network.named_parameters():
-        felt = gradients[name] != 0
-        assert felt.any(), name
+        nonzero = gradients[name] != 0
+        assert nonzero.any(), name
         moved = parameter.detach() - before[name]
-        assert (moved != 0)[felt].float().mean() > 0.9, name  # the smallest may be lost in rounding
+        assert (moved != 0)[nonzero].float().mean() > 0.9, name  # the smallest updates may be rounded to zero
         assert (moved * gradients[name]).sum() < 0, name
 
 
 def schedules(configure, option):
-    """The option as it stands, and with each of its numbers at the ends of what is allowed."""
+    """The option with its defaults, and with each of its numbers at several allowed values."""
     config = configure(f"scheduler={option}").scheduler
     yield config
     for field, value in itertools.product(dataclasses.fields(config), (0.0, 0.5, 0.999, 1.0, 3.0)):
@@ -53,14 +53,14 @@ def schedules(configure, option):
 
 @pytest.mark.parametrize("option", options("scheduler"))
 @pytest.mark.parametrize(("steps_per_epoch", "epochs"), [(1, 1), (1, 2), (20, 1), (20, 15)])
-def test_every_schedule_keeps_to_0_to_1(configure, option, steps_per_epoch, epochs):
+def test_schedule_stays_between_0_and_1(configure, option, steps_per_epoch, epochs):
     for config in schedules(configure, option):
         schedule = config.build(steps_per_epoch=steps_per_epoch, epochs=epochs)
         assert all(0 <= schedule(step) <= 1 for step in range(steps_per_epoch * epochs)), config
 
 
-class Noting:
-    """An optimizer that notes the rates it is given at every step."""
+class RecordingOptimizer:
+    """Record the learning rates that an optimizer has at each step."""
 
     def __init__(self, optimizer):
         self.optimizer, self.rates = optimizer, []
@@ -73,14 +73,14 @@ class Noting:
 
 @pytest.mark.parametrize("option", options("scheduler"))
 @pytest.mark.parametrize("epochs", [1, 2, 15])
-def test_every_schedule_comes_up_to_the_peak(configure, option, epochs):
+def test_schedule_reaches_its_peak(configure, option, epochs):
     schedule = configure(f"scheduler={option}").scheduler.build(steps_per_epoch=20, epochs=epochs)
     assert max(schedule(step) for step in range(20 * epochs)) == pytest.approx(1, abs=0.05)
 
 
 @pytest.mark.parametrize("scheduler", options("scheduler"))
 @pytest.mark.parametrize("optim", options("optim"))
-def test_every_schedule_reaches_every_group_of_every_optimizer_at_its_step(configure, optim, scheduler):
+def test_schedule_sets_learning_rate_of_every_group_at_each_step(configure, optim, scheduler):
     config = dataclasses.replace(
         configure("model=m3", "train.epochs=3", "data.train_images=40"),
         optim=configure(f"optim={optim}").optim,
@@ -88,7 +88,7 @@ def test_every_schedule_reaches_every_group_of_every_optimizer_at_its_step(confi
     )
     batches = Batches(config.data.load(print), config.augment.build(), 20, 0)
     model = config.model.build()
-    optimizer = Noting(config.optim.build(model))
+    optimizer = RecordingOptimizer(config.optim.build(model))
     peaks = [group["lr"] for group in optimizer.param_groups]
     schedule = config.scheduler.build(steps_per_epoch=len(batches), epochs=3)
     plan = TrainingPlan(
@@ -101,17 +101,17 @@ def test_every_schedule_reaches_every_group_of_every_optimizer_at_its_step(confi
         watch_loss=True,
         seed=0,
     )
-    told = []
+    reported = []
     results = list(
         fit(
             TrainState(model, optimizer),
             batches,
             plan,
             first_epoch=1,
-            on_step=lambda view: told.append(view.learning_rate),
+            on_step=lambda view: reported.append(view.learning_rate),
         )
     )
     steps = range(3 * len(batches))
     assert optimizer.rates == [[pytest.approx(peak * schedule(step)) for peak in peaks] for step in steps]
-    assert told == [pytest.approx(peaks[0] * schedule(step)) for step in steps]
-    assert [result.learning_rate for result in results] == told[len(batches) - 1 :: len(batches)]
+    assert reported == [pytest.approx(peaks[0] * schedule(step)) for step in steps]
+    assert [result.learning_rate for result in results] == reported[len(batches) - 1 :: len(batches)]

@@ -11,7 +11,7 @@ from mnist_compact.training.evaluation import estimate_batchnorm, evaluate, fitt
 from mnist_compact.training.step import WeightAverage
 
 
-def test_evaluation_scores_every_image_once_in_evaluation_mode(configure, monkeypatch):
+def test_evaluate_scores_every_image_in_evaluation_mode(configure, monkeypatch):
     monkeypatch.setattr(evaluation, "BATCH", 32)  # several batches, the last one partial
     data = make_synthetic(50, 70, seed=0)
     torch.manual_seed(0)
@@ -31,8 +31,8 @@ def test_evaluation_scores_every_image_once_in_evaluation_mode(configure, monkey
 
 
 @pytest.mark.parametrize("factor", [0.06, 0.3, 1.0, 4.0, 15.0])
-def test_fitted_temperature_is_that_of_scipys_minimiser(factor):
-    """Labels drawn from the probabilities of logits that are then scaled: the temperature is about the factor."""
+def test_fitted_temperature_agrees_with_scipy(factor):
+    """Labels are drawn from the probabilities before the logits are scaled, so the temperature is near the factor."""
     logits = 3 * torch.randn(2000, 10, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     labels = torch.multinomial(logits.softmax(1), 1, generator=torch.Generator().manual_seed(2)).view(-1)
 
@@ -63,7 +63,7 @@ def test_calibrated_loss_does_not_depend_on_the_scale_of_the_logits():
     assert confident.calibrated_loss < confident.loss
 
 
-def test_estimated_statistics_are_those_of_each_norms_input(configure):
+def test_estimated_statistics_are_those_of_each_norm_input(configure):
     """Independent reference: hooks collect every norm's input under batch normalisation of one whole batch."""
     torch.manual_seed(0)
     model = configure("model=m3", "model.dropout=0.5").model.build()
@@ -73,7 +73,7 @@ def test_estimated_statistics_are_those_of_each_norms_input(configure):
     seen = []
     for layer in model.modules():
         if isinstance(layer, NormDropout):
-            layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].relu()))  # which m3 has first
+            layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].relu()))  # m3 applies ReLU first
     model.eval()
     for norm in norms(model):
         norm.train()
@@ -90,7 +90,7 @@ def norms(model):
     return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
 
 
-def test_several_batches_count_alike(configure):
+def test_estimated_statistics_average_all_batches_equally(configure):
     model = configure("model=m2").model.build()
     batches = list(torch.randn(3, 16, 1, 28, 28))
     means = []
@@ -101,7 +101,7 @@ def test_several_batches_count_alike(configure):
     torch.testing.assert_close(norms(model)[0].running_mean, torch.stack(means).mean(0))
 
 
-def test_the_average_is_exponential_and_begins_with_the_first_weights():
+def test_weight_average_is_exponential_from_the_first_weights():
     model = nn.Linear(1, 1, bias=False)
     average = WeightAverage(model, 0.9)
     expected = None

@@ -1,4 +1,4 @@
-"""Weights on disk score what their record claims, and what stands beside them is told of the same weights."""
+"""Weights on disk have the scores of their record, and the other files describe the same weights."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from mnist_compact.runs.trainer import resume, run
 from mnist_compact.training import loop
 
 EVERYTHING = ("model=m3", "train.epochs=3", "train.average_epochs=2", "train.average_decay=0.5", "augment=affine")
-FILES = {  # of weights → the score that is theirs
+FILES = {  # weights file → (weights, epoch) of its score
     "last": ("raw", "last"),
     "best": ("raw", "best"),
     "averaged_last": ("averaged", "last"),
@@ -25,58 +25,58 @@ FILES = {  # of weights → the score that is theirs
 
 
 @pytest.fixture(scope="module")
-def kept(configure, recording_callback, tmp_path_factory):
+def folder_of_run(configure, recording_callback, tmp_path_factory):
     folder = tmp_path_factory.mktemp("kept")
     run(configure(*EVERYTHING), folder, recording_callback())
     return folder
 
 
 def log_probabilities(folder, file):
-    """Of the evaluation images by the weights of a file, with nothing but torch and what the file says of itself."""
+    """Log-probabilities of the evaluation images, computed with torch and the metadata of the weights file."""
     config = from_record(RunRecord.read(folder).config)
     path = folder / "weights" / f"{file}.safetensors"
-    with safe_open(path, "pt") as opened:
-        about = json.loads(opened.metadata()["mnist_compact"])
+    with safe_open(path, "pt") as file_of_weights:
+        metadata = json.loads(file_of_weights.metadata()["mnist_compact"])
     network = config.model.build().eval()
     network.load_state_dict(load_file(path))
     evaluation = config.data.load(print).evaluation
-    inputs = ((evaluation.images / 255 - about["mean"]) / about["std"]).unsqueeze(1)
+    inputs = ((evaluation.images / 255 - metadata["mean"]) / metadata["std"]).unsqueeze(1)
     with torch.inference_mode():
         return network(inputs).log_softmax(1), evaluation
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_weights_on_disk_score_what_their_record_claims(kept, file):
-    found, evaluation = log_probabilities(kept, file)
+def test_weights_on_disk_have_the_score_of_their_record(folder_of_run, file):
+    found, evaluation = log_probabilities(folder_of_run, file)
     weights, at = FILES[file]
-    score = RunRecord.read(kept).score("synthetic", weights=weights, at=at)
+    score = RunRecord.read(folder_of_run).score("synthetic", weights=weights, at=at)
     assert (score.correct, score.total) == (int((found.argmax(1) == evaluation.labels).sum()), len(evaluation))
     assert score.accuracy == pytest.approx(100 * score.correct / score.total)
     assert score.loss == pytest.approx(F.nll_loss(found, evaluation.labels).item(), rel=1e-5)
 
 
-def test_every_file_of_weights_is_known_here(kept):
-    assert {path.stem for path in (kept / "weights").iterdir()} == set(FILES)
+def test_run_writes_exactly_these_weights_files(folder_of_run):
+    assert {path.stem for path in (folder_of_run / "weights").iterdir()} == set(FILES)
 
 
-def test_the_final_score_is_the_averages_at_the_last_epoch(kept):
-    final = RunRecord.read(kept).final
+def test_final_score_is_of_averaged_weights_at_last_epoch(folder_of_run):
+    final = RunRecord.read(folder_of_run).final
     assert (final.split, final.weights, final.at, final.epoch) == ("synthetic", "averaged", "last", 3)
 
 
-def test_confusion_counts_what_was_actual_along_rows_and_predicted_along_columns(kept):
-    found, evaluation = log_probabilities(kept, "averaged_last")
+def test_confusion_has_actual_rows_and_predicted_columns(folder_of_run):
+    found, evaluation = log_probabilities(folder_of_run, "averaged_last")
     counted = torch.zeros(10, 10, dtype=torch.int64)
     for actual, predicted in zip(evaluation.labels.tolist(), found.argmax(1).tolist(), strict=True):
         counted[actual, predicted] += 1
     assert not torch.equal(counted, counted.T)
-    assert RunRecord.read(kept).confusion == counted.tolist()
+    assert RunRecord.read(folder_of_run).confusion == counted.tolist()
 
 
-def test_mistakes_are_those_of_the_final_weights_the_surest_first(kept):
-    found, evaluation = log_probabilities(kept, "averaged_last")
+def test_mistakes_of_final_weights_are_sorted_by_confidence(folder_of_run):
+    found, evaluation = log_probabilities(folder_of_run, "averaged_last")
     predicted, labels = found.argmax(1), evaluation.labels
-    with np.load(kept / "mistakes.npz") as file:
+    with np.load(folder_of_run / "mistakes.npz") as file:
         mistakes = dict(file)
     index = torch.from_numpy(mistakes["index"])
     wrong = (predicted != labels).nonzero().flatten()
@@ -92,34 +92,34 @@ def test_mistakes_are_those_of_the_final_weights_the_surest_first(kept):
 
 
 @pytest.mark.parametrize(("hits", "best"), [([10, 30, 20], 2), ([30, 20, 10], 1), ([10, 30, 30], 2), ([1, 2, 3], 3)])
-def test_best_is_the_first_epoch_that_no_other_surpasses(
+def test_best_is_the_first_epoch_with_the_highest_score(
     configure, recording_callback, tmp_path, monkeypatch, hits, best
 ):
-    """Raw weights score `hits` epoch by epoch; the averaged ones, kept in all epochs, the same. Then a worse one."""
-    left = [hit for hit in (*hits, 0) for _ in ("raw", "averaged")]
+    """Raw and averaged weights both have `hits` correct images by epoch; a later epoch is worse."""
+    remaining = [hit for hit in (*hits, 0) for _ in ("raw", "averaged")]
     evaluate = loop.evaluate
 
     def scored(model, data):
-        """Predictions of which so many are right, because a record must agree with them."""
-        found, right = evaluate(model, data), left.pop(0)
+        """Return predictions with the next number of correct images, because the record must agree with them."""
+        found, correct_count = evaluate(model, data), remaining.pop(0)
         labels = data.evaluation.labels.cpu()
-        predicted = torch.where(torch.arange(len(labels)) < right, labels, (labels + 1) % 10)
-        return dataclasses.replace(found, correct=right, predicted=predicted)
+        predicted = torch.where(torch.arange(len(labels)) < correct_count, labels, (labels + 1) % 10)
+        return dataclasses.replace(found, correct=correct_count, predicted=predicted)
 
     monkeypatch.setattr(loop, "evaluate", scored)
-    after = []
+    saved = []
 
-    class Keeper(recording_callback):
+    class SavingCallback(recording_callback):
         def on_epoch_end(self, row, *, new_best):
-            after.append({name: load_file(tmp_path / "weights" / f"{name}.safetensors") for name in FILES})
+            saved.append({name: load_file(tmp_path / "weights" / f"{name}.safetensors") for name in FILES})
 
     def check_best(record):
         for prefix, weights in (("", "raw"), ("averaged_", "averaged")):
             score = record.score("synthetic", weights=weights, at="best")
             assert (score.epoch, score.correct) == (best, max(hits))
-            of_that_epoch = after[best - 1][f"{prefix}last"]
+            of_best_epoch = saved[best - 1][f"{prefix}last"]
             for name, tensor in load_file(tmp_path / "weights" / f"{prefix}best.safetensors").items():
-                assert torch.equal(tensor, of_that_epoch[name])
+                assert torch.equal(tensor, of_best_epoch[name])
 
-    check_best(run(configure("model=m3", "train.epochs=3", "train.average_epochs=3"), tmp_path, Keeper()))
-    check_best(resume(tmp_path, Keeper(), epochs=4))
+    check_best(run(configure("model=m3", "train.epochs=3", "train.average_epochs=3"), tmp_path, SavingCallback()))
+    check_best(resume(tmp_path, SavingCallback(), epochs=4))

@@ -1,4 +1,4 @@
-"""The training loop, held to one written with torch's own layers, loss and optimizer."""
+"""The training loop agrees with one written with PyTorch's own layers, loss and optimizer."""
 
 import pytest
 import torch
@@ -15,28 +15,28 @@ RATES = [1.0, 0.5, 0.25]
 LAYERS = ("model.order=[conv1,conv2]", "model.layers.conv1.width=4", "model.layers.conv2.width=5")
 
 
-def plain_twin(ours):
-    """conv, norm, ReLU, twice, a pool, a linear head: of torch alone, with the same weights."""
-    twin = nn.Sequential(
+def plain_network(model):
+    """The same network (two convolutions with BatchNorm and ReLU, pooling, a linear head) of torch.nn layers only."""
+    network = nn.Sequential(
         *[nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()],
         *[nn.Conv2d(4, 5, 3, bias=False), nn.BatchNorm2d(5), nn.ReLU(), nn.MaxPool2d(2)],
         *[nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 10)],
     )
     with torch.no_grad():
-        for mine, theirs in zip(twin.parameters(), ours.parameters(), strict=True):
-            mine.copy_(theirs.reshape(mine.shape))
-    return twin
+        for target, source in zip(network.parameters(), model.parameters(), strict=True):
+            target.copy_(source.reshape(target.shape))
+    return network
 
 
-def test_two_epochs_are_those_of_a_loop_of_torch_alone(configure):
+def test_two_epochs_agree_with_plain_pytorch_loop(configure):
     unused = [f"model.layers.conv{number}.enabled=false" for number in range(3, 7)]
     data_of = ("data.train_images=200", "augment=none", "optim=sgd", "optim.lr=0.1")
     config = configure("model=compact", *LAYERS, *unused, *data_of)
     data = config.data.load(print)
-    batches = Batches(data, config.augment.build(), 64, 0)  # three whole ones and one of 8
+    batches = Batches(data, config.augment.build(), 64, 0)  # three full batches and one of 8 images
     torch.manual_seed(0)
     model = config.model.build()
-    twin = plain_twin(model)
+    reference = plain_network(model)
     plan = TrainingPlan(
         epochs=2,
         schedule=lambda step: RATES[step % 3],
@@ -48,43 +48,43 @@ def test_two_epochs_are_those_of_a_loop_of_torch_alone(configure):
         seed=0,
     )
     step = Step(TrainState(model, config.optim.build(model)), plan.label_smoothing, plan.autocast)
-    theirs = torch.optim.SGD(
-        twin.parameters(),
+    optimizer = torch.optim.SGD(
+        reference.parameters(),
         lr=0.1,
         momentum=config.optim.momentum,
         nesterov=config.optim.nesterov,
         weight_decay=config.optim.weight_decay,
     )
-    taken = 0
+    steps = 0
     for epoch in (1, 2):
         train_epoch(step, batches, plan, epoch, lambda view: None)
         loss_sum, correct = 0.0, 0
         for images, labels in batches.epoch(epoch, 1.0):
-            theirs.param_groups[0]["lr"] = 0.1 * RATES[taken % 3]
-            taken += 1
-            logits = twin(images)
+            optimizer.param_groups[0]["lr"] = 0.1 * RATES[steps % 3]
+            steps += 1
+            logits = reference(images)
             loss = F.cross_entropy(logits, labels, label_smoothing=0.1)
-            theirs.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            theirs.step()
+            optimizer.step()
             loss_sum += loss.item() * len(labels)
             correct += int((logits.argmax(1) == labels).sum())
         assert step.loss_sum.item() == pytest.approx(loss_sum, rel=1e-4)
         assert int(step.correct) == pytest.approx(correct, abs=1)
-    assert taken == 8
-    for ours, plain in zip(model.parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(ours.reshape(plain.shape), plain, rtol=1e-3, atol=1e-4)
+    assert steps == 8
+    for actual, expected in zip(model.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(actual.reshape(expected.shape), expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize(("asked", "used"), [(0, 1), (2, 2)])
-def test_without_a_number_torch_keeps_its_own_and_has_it_back(asked, used):
-    torch.set_num_threads(1)  # no more than any machine has
-    with prepared(asked, torch.device("cpu")):
+@pytest.mark.parametrize(("requested", "used"), [(0, 1), (2, 2)])
+def test_thread_count_is_set_and_restored(requested, used):
+    torch.set_num_threads(1)  # available on every machine
+    with prepared(requested, torch.device("cpu")):
         assert torch.get_num_threads() == used
     assert torch.get_num_threads() == 1
 
 
-def test_a_gpu_is_the_current_one_and_repeats_itself(monkeypatch):
+def test_prepare_selects_gpu_and_deterministic_kernels(monkeypatch):
     chosen = []
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)

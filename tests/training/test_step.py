@@ -1,4 +1,4 @@
-"""The step that is captured on a GPU, its logic on the CPU; and that no epoch makes a device's host wait."""
+"""The logic of captured training steps, tested on the CPU, and that no step synchronizes with the device."""
 
 from copy import deepcopy
 
@@ -14,8 +14,8 @@ from mnist_compact.training.loop import TrainingPlan, train_epoch
 from mnist_compact.training.step import WARM_UP, CapturedStep, Step, TrainState, WeightAverage, fastest_step
 
 
-class Replayed:
-    """A graph_capture for the CPU: to replay is to do the recorded work again."""
+class FakeGraphCapture:
+    """A graph capture for the CPU: a replay does the recorded work again."""
 
     def __init__(self):
         self.warmed, self.recorded, self.replayed = 0, 0, 0
@@ -55,13 +55,13 @@ def setting(configure):
     return train_state, Batches(data, config.augment.build(), 16, 0), plan
 
 
-@pytest.mark.parametrize(("optim", "apart"), [("sgd", 1e-3), ("adamw", 1e-2), ("muon", 0.2)])
-def test_a_replayed_step_trains_as_a_plain_one(setting, configure, optim, apart):
-    """But for how a rate is rounded, which as a tensor has 24 bits; Muon besides rounds to bfloat16 on its way."""
+@pytest.mark.parametrize(("optim", "tolerance"), [("sgd", 1e-3), ("adamw", 1e-2), ("muon", 0.2)])
+def test_replayed_step_agrees_with_plain_step(setting, configure, optim, tolerance):
+    """Differences come from the learning rate, which is a float32 tensor; Muon also rounds to bfloat16 internally."""
     train_state, batches, plan = setting
     weights = deepcopy(train_state.model.state_dict())
     results = []
-    graph_capture = Replayed()
+    graph_capture = FakeGraphCapture()
     for captured in (False, True):
         model = configure("model=m3", "model.dropout=0.1").model.build()
         model.load_state_dict(weights)
@@ -74,27 +74,27 @@ def test_a_replayed_step_trains_as_a_plain_one(setting, configure, optim, apart)
             train_epoch(step, batches, plan, epoch, lambda view: None)
         results.append((fresh, step.loss_sum, step.correct))
     (plain, *plain_tally), (replayed, *replayed_tally) = results
-    for ours, theirs in ((replayed.model, plain.model), (replayed.average.module, plain.average.module)):
+    for actual, expected in ((replayed.model, plain.model), (replayed.average.module, plain.average.module)):
         for end, other, start in zip(
-            ours.parameters(), theirs.parameters(), train_state.model.parameters(), strict=True
+            actual.parameters(), expected.parameters(), train_state.model.parameters(), strict=True
         ):
-            assert (end - other).norm() < apart * (other - start).norm()
+            assert (end - other).norm() < tolerance * (other - start).norm()
     torch.testing.assert_close(replayed_tally[0], plain_tally[0], rtol=1e-2, atol=0)
     assert int(replayed_tally[1]) == pytest.approx(int(plain_tally[1]), abs=3)
     assert {part.steps for each in (plain, replayed) for part in each.optimizer.parts} == {26}
     assert graph_capture.recorded == 2, "with and without averaging"
     assert graph_capture.warmed == 2 * WARM_UP
-    # 12 whole batches an epoch: less the warm-up and, in the second, the update that begins the average
+    # 12 full batches per epoch, without the warm-up and, in the second epoch, the first update of the average
     assert graph_capture.replayed == (12 - WARM_UP) + (12 - WARM_UP - 1)
 
 
-def test_the_cpu_takes_the_plain_step(setting):
+def test_cpu_uses_the_plain_step(setting):
     train_state, batches, plan = setting
     assert type(fastest_step(train_state, batches.size, 0.0, plan.autocast)) is Step
 
 
-class NoReading(TorchDispatchMode):
-    """Fails on operations that bring a value from the device to Python, for which a host would have to wait."""
+class NoSynchronization(TorchDispatchMode):
+    """Fail on operations that copy a value from the device to Python, because the host would wait for them."""
 
     def __torch_dispatch__(self, function, types, arguments=(), options=None):
         name = str(function)
@@ -102,16 +102,16 @@ class NoReading(TorchDispatchMode):
         return function(*arguments, **(options or {}))
 
 
-def test_no_step_of_an_epoch_waits_for_the_device(monkeypatch, setting):
-    monkeypatch.setattr(norm_dropout, "fits", lambda x: False)  # as off the CPU
+def test_no_step_synchronizes_with_the_device(monkeypatch, setting):
+    monkeypatch.setattr(norm_dropout, "fits", lambda x: False)  # as on a device other than the CPU
     train_state, batches, plan = setting
-    step, seen = CapturedStep(Step(train_state, 0.0, plan.autocast), batches.size, Replayed()), []
+    step, seen = CapturedStep(Step(train_state, 0.0, plan.autocast), batches.size, FakeGraphCapture()), []
     plan_of_last = deepcopy(plan)
 
-    def reads_only_after_the_epoch(view):
+    def record_step(view):
         seen.append(view.step)
 
-    epoch = NoReading()
-    with epoch, pytest.raises(AssertionError, match="_local_scalar_dense"):
-        train_epoch(step, batches, plan_of_last, 2, reads_only_after_the_epoch)
-    assert len(seen) == len(batches), "the one value that is read is the loss at the end of the epoch"
+    guard = NoSynchronization()
+    with guard, pytest.raises(AssertionError, match="_local_scalar_dense"):
+        train_epoch(step, batches, plan_of_last, 2, record_step)
+    assert len(seen) == len(batches), "only the loss at the end of the epoch is read"

@@ -48,10 +48,10 @@ def test_averaged_weights_are_loaded_if_there_are_any(folder):
 
 def test_images_of_every_form_give_the_same_logits(folder, config):
     classifier, images = load_network(str(folder)), split_of(config.data).images[:7]
-    wanted = classifier(images)
-    assert wanted.shape == (7, 10)
+    expected = classifier(images)
+    assert expected.shape == (7, 10)
     for form in (images.unsqueeze(1), images / 255, (images.double() / 255).unsqueeze(1)):
-        torch.testing.assert_close(classifier(form), wanted, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(classifier(form), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_classify_returns_digits_and_probabilities(folder, config):

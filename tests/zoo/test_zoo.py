@@ -323,7 +323,7 @@ def test_cards_have_the_figures_of_the_page_on_robustness():
         assert f"Mean accuracy on corrupted test images {corrupted:.2f} %" in to_markdown(card)
 
 
-def test_the_page_on_robustness_has_every_network_with_the_accuracy_of_its_card():
+def test_page_on_robustness_has_the_accuracy_of_every_card():
     page = Path(__file__).parents[2].joinpath("docs/robustness.md").read_text(encoding="utf-8")
     overview = page.partition("## Overview")[2].partition("## ")[0]
     rows = dict(re.findall(r"^\| (\w+) \| ([\d.]+) \|", overview.replace("\\_", "_"), re.M))
