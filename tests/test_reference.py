@@ -32,7 +32,7 @@ def test_every_row_of_the_reference_has_a_meaning(pages, name):
 
 @pytest.mark.parametrize("name", ["commands.md", "configuration.md", "exit-codes.md", "python-api.md", "record.md"])
 def test_a_comment_above_a_field_is_not_given_to_the_field_before_it(pages, name):
-    """A comment alone on its line continues the comment of the line above. A sentence for the next field goes behind it."""
+    """A comment alone on its line continues the comment of the line above, not the one for the field below."""
     meanings = re.findall(r"^\| \[?`.*\| (.+) \|$", pages[name], re.MULTILINE)
     joined = [first for first, second in pairwise(meanings) if second[0].isupper() and first.endswith(f" {second}")]
     assert not joined
