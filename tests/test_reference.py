@@ -2,6 +2,7 @@
 
 import ast
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ def test_every_row_of_the_reference_has_a_meaning(pages, name):
     """A row without a meaning ends with an empty cell; a table without any meaning has no such column."""
     without = re.findall(r"^(\| \[?`.*\|)  \|$|^\| key \| type \| default (\|)$", pages[name], re.MULTILINE)
     assert not without
+
+
+@pytest.mark.parametrize("name", ["commands.md", "configuration.md", "exit-codes.md", "python-api.md", "record.md"])
+def test_a_comment_above_a_field_is_not_given_to_the_field_before_it(pages, name):
+    """A comment alone on its line continues the comment of the line above, not the one for the field below."""
+    meanings = re.findall(r"^\| \[?`.*\| (.+) \|$", pages[name], re.MULTILINE)
+    joined = [first for first, second in pairwise(meanings) if second[0].isupper() and first.endswith(f" {second}")]
+    assert not joined
 
 
 def test_exit_codes_of_the_page_and_of_the_code_are_equal(pages):

@@ -121,8 +121,8 @@ class RunRecord:
     seconds: float = 0.0  # training and evaluation time, summed over all continuations
     started_at: str | None = None  # UTC, ISO 8601 with time zone
     finished_at: str | None = None  # UTC, ISO 8601 with time zone; None before the run ends
-    # At the start: versions, processor, threads, device, git commit and whether the working tree was dirty.
-    environment: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)  # at the start: versions, processor, threads, device, git
+    # commit and whether the working tree was dirty
     continuations: list[Continuation] = field(default_factory=list)  # one for each time the run was resumed
 
     @property
