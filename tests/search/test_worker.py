@@ -178,7 +178,7 @@ def test_heartbeat_starts_with_the_worker(worker, monkeypatch):
     started = threading.Event()
     monkeypatch.setattr(worker_module, "end_with", lambda parent, at_last: None)  # it would end this process
     monkeypatch.setattr(worker, "_beat", started.set)
-    monkeypatch.setattr(worker, "process_trial", lambda: not started.wait(60))
+    monkeypatch.setattr(worker, "process_trial", lambda: started.wait(60) and False)
     worker.work()
     assert started.is_set()
 
