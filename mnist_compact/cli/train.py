@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import shlex
 import sys
 from collections.abc import Iterator
@@ -132,7 +133,7 @@ def _launch(arguments: list[str]) -> None:
     launcher.register()
     grid_sweeper.register()
     # One token for all runs of a grid, which share a folder; Hydra resolves it once per run.
-    token = os.urandom(3).hex()  # not by `secrets`, whose import would delay every command
+    token = secrets.token_hex(3)
     OmegaConf.register_resolver("token", lambda: token, replace=True)
     OmegaConf.register_resolver("describe_groups", describe_groups, replace=True)
     launch = hydra.main(

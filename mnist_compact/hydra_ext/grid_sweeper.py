@@ -20,6 +20,7 @@ from mnist_compact.common.errors import ConfigError
 from mnist_compact.config.conversion import callbacks_of, check_names, to_run_config
 from mnist_compact.config.error_messages import check_question, explain
 from mnist_compact.config.schema import GROUPS, RunConfig
+from mnist_compact.hydra_ext.grid_snapshot import check_unchanged, write_snapshot
 from mnist_compact.hydra_ext.launcher import folder_of, shared
 
 MOST_JOBS = 5_000  # all are composed and checked before the first is trained
@@ -69,8 +70,6 @@ class GridSweeper(BasicSweeper):
 
     def _check(self, jobs: Sequence[Sequence[str]]) -> None:
         """Check all jobs, and store their configurations or compare them with those that were stored."""
-        from mnist_compact.hydra_ext.grid_snapshot import check_unchanged, write_snapshot
-
         assert self.hydra_context is not None
         assert self.config is not None
         alike, faults, members = shared(jobs), [], []
