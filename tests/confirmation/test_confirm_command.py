@@ -32,11 +32,14 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Replace training: seeds get these accuracies one after the other, None for a diverged seed."""
+    """Replace training: seeds get these accuracies one after the other, None for a diverged seed.
 
-    def accuracies(*values):
+    Their calibrated losses are null, as in records of earlier versions, unless they are given.
+    """
+
+    def accuracies(*values, calibrated_losses=()):
         def train(wanted, jobs, callbacks):
-            left = iter(values)
+            left, losses = iter(values), iter(calibrated_losses)
             for folder, seeds in wanted:
                 split = Confirmation.read(folder).split
                 for seed in seeds:
@@ -44,7 +47,7 @@ def trained(monkeypatch):
                         continue
                     value = next(left)
                     status = Status.DIVERGED if value is None else Status.COMPLETED
-                    score = scored(value or 9.8, split=split)
+                    score = scored(value or 9.8, split=split, calibrated_loss=next(losses, None))
                     write_seed(folder, seed, score, status=status, started_at="2099-01-01T00:00:00+00:00")
                     write_metrics(seed_folder(folder, seed), [])
             return []
@@ -205,6 +208,20 @@ def test_ranking_prints_the_command_that_confirms_the_winner(capsys, trained, mo
     assert shown.index("<td>s:7</td>") < shown.index("<td>s:3</td>")
     with pytest.raises(ConfigError, match="the test images must not be used to choose"):
         rank("s", split="test")
+
+
+def test_ranking_sorts_by_the_given_criterion(capsys, trained, monkeypatch, here):
+    run = compose("data=synthetic")
+    best = [ConfirmSource(f"s-{number}", f"trial s:{number}", run, {0}) for number in (3, 7)]
+    monkeypatch.setattr(sources, "best_trials", lambda study, top, sweeps, url: best[:top])
+    trained(33.3, 33.4, 55.5, 55.6, calibrated_losses=(0.01, 0.01, 0.02, 0.02))
+    main(["--study", "s", "--seeds", "2", "--split", "synthetic", "--by", "calibrated_loss"])
+    assert "winner: trial s:3." in capsys.readouterr().out
+    trained()
+    assert rank("s", seeds=2, split="synthetic", by="calibrated_loss").trial == "s:3"
+    assert rank("s", seeds=2, split="synthetic").trial == "s:7"
+    with pytest.raises(ConfigError, match="--by must be one of accuracy, calibrated_loss, got loss"):
+        rank("s", by="loss")
 
 
 def test_ranking_uses_another_held_out_part(capsys, trained, monkeypatch, here):
