@@ -45,6 +45,9 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.page:
         _page(frame, arguments)
         return
+    if arguments.frontier:
+        _frontier(frame, arguments)
+        return
     if not arguments.epochs:
         frame = _matching(frame, arguments.where)
         if frame.empty:
@@ -92,6 +95,17 @@ def _page(frame: "pd.DataFrame", arguments: argparse.Namespace) -> None:
         drawing = Drawing(name, drawing_page(classifier, name))
     write_page(shown, paths, arguments.page, PageFilter(frame, arguments.where), drawing)
     print(f"{arguments.page}: {counted(len(shown), 'run')}, {arguments.page.stat().st_size / 1e6:.1f} MB")
+
+
+def _frontier(frame: "pd.DataFrame", arguments: argparse.Namespace) -> None:
+    from mnist_compact.reports.frontier import draw_frontier
+
+    shown = _matching(frame, arguments.where)
+    if shown.empty:
+        _report_no_match(arguments)
+        return
+    drawn = draw_frontier(shown, frame, arguments.frontier)
+    print(f"{arguments.frontier}: {counted(drawn, 'confirmation')}")
 
 
 def _matching(frame: "pd.DataFrame", conditions: Sequence[str]) -> "pd.DataFrame":

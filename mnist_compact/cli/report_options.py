@@ -46,6 +46,13 @@ def parser() -> argparse.ArgumentParser:
         help="write an interactive HTML page of runs, curves and studies that needs no network",
     )
     what.add_argument(
+        "--frontier",
+        type=Path,
+        metavar="FILE",
+        help="draw the mean test accuracy of each confirmation, with its interval, over the number of parameters "
+        "beside published results, as a PNG file",
+    )
+    what.add_argument(
         "--diff",
         nargs=2,
         metavar=("A", "B"),
@@ -116,6 +123,10 @@ def form_of(arguments: argparse.Namespace) -> str:
     if arguments.page and (arguments.columns or arguments.sort or arguments.format or arguments.out):
         raise UserError(
             "--page takes PATH, --where and --draw and cannot be combined with --columns, --sort, --format or --out"
+        )
+    if arguments.frontier and (arguments.columns or arguments.sort or arguments.format or arguments.out):
+        raise UserError(
+            "--frontier takes PATH and --where and cannot be combined with --columns, --sort, --format or --out"
         )
     if arguments.draw and not arguments.page:
         raise UserError("--draw requires --page FILE")
