@@ -23,6 +23,7 @@ from mnist_compact.common.wording import counted
 from mnist_compact.records.discovery import DATABASE
 from mnist_compact.search.counts import Tally, is_discarded, is_refused, tally
 from mnist_compact.search.locate import SWEEPS
+from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.status import RunningTrial, SearchStatus, search_status
 from mnist_compact.search.stopping import StoppingCriteria, over
 from mnist_compact.search.storage_urls import JOURNAL, shown
@@ -235,5 +236,6 @@ def findings(study: Study, settings: StoppingCriteria) -> tuple[list[str], list[
     better = over(found, target, maximize=settings.maximize)
     if better:
         return [f"{counted(len(better), 'trial')} better than {target:g}:"], better
-    shortfall = abs(target - found[0].values[0])
-    return [f"no trial is better than {target:g}; the best falls short by {shortfall:.4g}: {trial_line(found[0])}"], []
+    objective = OBJECTIVES.get(study.metric_names[0]) if study.metric_names else None
+    shortfall = f"{abs(target - found[0].values[0]):.4g}" + (f" {objective.unit}" if objective else "")
+    return [f"no trial is better than {target:g}; the best falls short by {shortfall}: {trial_line(found[0])}"], []

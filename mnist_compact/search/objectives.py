@@ -10,6 +10,7 @@ from mnist_compact.records.record import NetworkFacts, Score
 @dataclass(slots=True, frozen=True)
 class Objective:
     direction: Literal["maximize", "minimize"]
+    unit: str  # of a difference between two values
     best: float  # a bound that no network exceeds
     worst: float  # at least as bad as any network's value; refused proposals get this value
     of: Callable[[Score, NetworkFacts], float]
@@ -32,9 +33,9 @@ def _calibrated_loss(score: Score, network: NetworkFacts) -> float:
 
 
 OBJECTIVES: dict[str, Objective] = {
-    "accuracy": Objective("maximize", 100.0, 0.0, lambda score, network: score.accuracy),
-    "loss": Objective("minimize", 0.0, 100.0, lambda score, network: score.loss),
-    "calibrated_loss": Objective("minimize", 0.0, 100.0, _calibrated_loss),
-    "parameters": Objective("minimize", 0.0, 1e9, lambda score, network: float(network.parameters)),
-    "macs": Objective("minimize", 0.0, 1e12, lambda score, network: float(network.macs)),
+    "accuracy": Objective("maximize", "percentage points", 100.0, 0.0, lambda score, network: score.accuracy),
+    "loss": Objective("minimize", "nats", 0.0, 100.0, lambda score, network: score.loss),
+    "calibrated_loss": Objective("minimize", "nats", 0.0, 100.0, _calibrated_loss),
+    "parameters": Objective("minimize", "parameters", 0.0, 1e9, lambda score, network: float(network.parameters)),
+    "macs": Objective("minimize", "multiply-accumulates", 0.0, 1e12, lambda score, network: float(network.macs)),
 }

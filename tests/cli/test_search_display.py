@@ -88,7 +88,7 @@ def test_dashboard_command_is_quoted_for_the_shell(tmp_path, capsys):
             "accuracy",
             (99.25, 99.0),
             None,
-            ["no trial is better than 99.4; the best falls short by 0.15: trial 0  complete  99.25 "],
+            ["no trial is better than 99.4; the best falls short by 0.15 percentage points: trial 0  complete  99.25 "],
             [],
         ),
         ("accuracy", (99.25, 99.0), 99.2, ["1 trial better than 99.2:"], [0]),
