@@ -40,7 +40,12 @@ def main() -> None:
     os.chdir(ROOT)
     sources = digests_of_sources()
     with tempfile.TemporaryDirectory() as folder:
-        drawn = [draw_curves(Path(folder)), *draw_page(Path(folder)), draw_drawing(Path(folder))]
+        drawn = [
+            draw_curves(Path(folder)),
+            draw_means(Path(folder)),
+            *draw_page(Path(folder)),
+            draw_drawing(Path(folder)),
+        ]
         for path in drawn:
             with replacing(DOCS / path.name) as temporary:
                 shutil.copyfile(path, temporary)
@@ -78,6 +83,15 @@ def draw_curves(folder: Path) -> Path:
 
     copied = Path(shutil.copytree(CURVES_OF, folder / "run"))
     return plots.draw_curves(copied).rename(folder / "m3_logged.png")
+
+
+def draw_means(folder: Path) -> Path:
+    """Draw the mean accuracy of every confirmation over its number of parameters."""
+    from mnist_compact.cli.report import main as report
+
+    picture = folder / "frontier.png"
+    report([str(EVIDENCE), "--frontier", str(picture)])
+    return picture
 
 
 def draw_page(folder: Path) -> list[Path]:

@@ -164,8 +164,12 @@ def test_drawn_digit_is_classified_as_in_python_and_announced(open_page, digit):
     digits, confidence = load("under_8k").classify(to_mnist(levels)[None])
     assert answer.text_content() == f"This is a {digits.item()}: {100 * confidence.item():.1f} %"
     page.get_by_role("button", name="Undo").click()
+    assert page.evaluate("drawing.strokes.length") == len(DIGITS[digit]) - 1
     if len(DIGITS[digit]) == 1:
         expect(answer).to_have_text(NOTHING)
+    else:
+        remaining = np.array(page.evaluate("[...drawing.levels]"), np.uint8)
+        assert 0 < (remaining < 255).sum() < (levels < 255).sum()
     page.get_by_role("button", name="Clear").click()
     expect(answer).to_have_text(NOTHING)
     assert max(bar_widths(page)) == 0
