@@ -83,7 +83,7 @@ def grid_line(folder: Path, given: dict[str, str]) -> list[str]:
     sweeper = hydra["runtime"]["choices"]["hydra/sweeper"]
     if sweeper != "basic":
         raise ConfigError([f"{folder} is not a grid: to continue it, rerun the command with hydra/sweeper={sweeper}"])
-    replaced = ("hydra.mode=", "hydra.sweep.dir=", "hydra.launcher.go_on=")
+    replaced = ("hydra.mode=", "hydra.sweep.dir=", "hydra.sweeper.go_on=")
     sources = [source["path"] for source in hydra["runtime"]["config_sources"] if source["provider"] == "command-line"]
     return [
         "-m",
@@ -91,7 +91,7 @@ def grid_line(folder: Path, given: dict[str, str]) -> list[str]:
         *(override for override in hydra["overrides"]["hydra"] if not override.startswith(replaced)),
         *map(moved, hydra["overrides"]["task"]),
         f"hydra.sweep.dir={QuotedString(str(folder), Quote.single).with_quotes()}",
-        "hydra.launcher.go_on=true",
+        "hydra.sweeper.go_on=true",
     ]
 
 

@@ -6,7 +6,7 @@ import secrets
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from mnist_compact.cli.search_display import View
+    from mnist_compact.config.schema import RunConfig
     from mnist_compact.records.record import RunRecord
 
 
@@ -183,38 +184,69 @@ def _task(cfg: "DictConfig") -> float | None:
 
 
 def _job(cfg: "DictConfig", *, alone: bool) -> float | None:
-    """Train one run in its folder, and return the objective for sweepers."""
-    from hydra.core.global_hydra import GlobalHydra
+    """Train one run in its folder, and return the objective for sweepers.
+
+    Args:
+        cfg: The configuration.
+        alone: Whether it is a single run, or a job of a grid in a process of its own. A job of another launcher of
+            Hydra's writes its output to log.txt, and prints one line when it ends.
+    """
     from hydra.core.hydra_config import HydraConfig
 
+    from mnist_compact.hydra_ext.grid_member import logged, with_threads
     from mnist_compact.hydra_ext.output_folders import as_shown, remove_if_empty
+    from mnist_compact.records.record import objective
 
     job = HydraConfig.get()
     folder = as_shown(job.runtime.output_dir)
+    goes_on = not alone and job.sweeper.get("go_on", False) and (folder / RECORD).exists()
     try:
-        check_question(job.runtime.choices, GlobalHydra.instance().config_loader())
-        if job.runtime.choices.get("sweeps") and alone:
-            raise ConfigError([f"sweeps={job.runtime.choices['sweeps']} is a search question: add -m"])
-        run = to_run_config(cfg)
-        check_names(run, job.runtime.choices)
-        callbacks = callbacks_of(cfg)
+        run, callbacks = _checked(cfg, alone=alone), callbacks_of(cfg)
         from mnist_compact.callbacks.callback import CallbackList
         from mnist_compact.callbacks.config import build_callbacks
         from mnist_compact.cli.run_display import on_terminal
-        from mnist_compact.runs.trainer import check
-        from mnist_compact.runs.trainer import run as train
+        from mnist_compact.runs import trainer
+        from mnist_compact.runs.jobs import ended_before, result_line
 
-        check(run)
-        with closing(CallbackList(on_terminal(), *build_callbacks(callbacks, folder))) as callback:
-            record = train(run, folder, callback, overrides=list(job.overrides.task))
+        if goes_on and (earlier := ended_before(folder)):
+            print(f"{folder.name}   {earlier.message}", flush=True)
+            return earlier.value
+        run = run if alone else with_threads(run, job.launcher)
+        trainer.check(run)
+        with (
+            nullcontext() if alone else logged(folder),
+            closing(CallbackList(on_terminal(), *build_callbacks(callbacks, folder))) as callback,
+        ):
+            if goes_on:
+                record = trainer.resume(folder, callback)
+            else:
+                record = trainer.run(run, folder, callback, overrides=list(job.overrides.task))
+            _draw(folder, record)
     except BaseException:
         remove_if_empty(folder)  # Hydra created it before the configuration was checked
         raise
-    _draw(folder, record)
+    if not alone:
+        print(f"{folder.name}   {result_line(record)}", flush=True)
     _exit_unless_done(record, alone=alone)
-    from mnist_compact.records.record import objective
-
     return objective(record)
+
+
+def _checked(cfg: "DictConfig", *, alone: bool) -> "RunConfig":
+    """Return the configuration of the run.
+
+    Raises:
+        ConfigError: The configuration, or its combination with the options of the command line, is wrong.
+    """
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+
+    choices = HydraConfig.get().runtime.choices
+    check_question(choices, GlobalHydra.instance().config_loader())
+    if choices.get("sweeps") and alone:
+        raise ConfigError([f"sweeps={choices['sweeps']} is a search question: add -m"])
+    run = to_run_config(cfg)
+    check_names(run, choices)
+    return run
 
 
 def _draw(folder: Path, record: "RunRecord") -> None:

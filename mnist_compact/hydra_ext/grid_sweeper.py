@@ -32,10 +32,24 @@ class GridSweeperConfig(BasicSweeperConf):
     """Hydra's configuration of the grid sweeper."""
 
     _target_: str = "mnist_compact.hydra_ext.grid_sweeper.GridSweeper"
+    go_on: bool = False  # continue the grid in hydra.sweep.dir; resume=<grid folder> sets it
 
 
 class GridSweeper(BasicSweeper):
-    """Hydra's grid sweeper. If any job cannot run, it names all of these jobs and starts none."""
+    """Hydra's grid sweeper. If any job cannot run, it names all of these jobs and starts none.
+
+    Args:
+        max_batch_size: See Hydra's sweeper.
+        params: See Hydra's sweeper.
+        go_on: Whether to continue a grid: jobs that have ended are not repeated, and interrupted jobs are resumed. The
+            launcher `processes` does both itself; with another launcher each job does it.
+    """
+
+    def __init__(
+        self, max_batch_size: int | None, params: dict[str, str] | None = None, *, go_on: bool = False
+    ) -> None:
+        super().__init__(max_batch_size, params)
+        self.go_on = go_on
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the grid.
@@ -87,7 +101,7 @@ class GridSweeper(BasicSweeper):
             preface = [f"{len(faults)} of {len(jobs)} jobs cannot run, so none was started:"] if len(jobs) > 1 else []
             raise ConfigError([*preface, *faults])
         folder = Path(self.config.hydra.sweep.dir)
-        if self.config.hydra.launcher.get("go_on"):
+        if self.go_on:
             check_unchanged(folder, members)
         else:
             write_snapshot(folder, [run for run, _ in members])

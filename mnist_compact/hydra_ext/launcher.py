@@ -31,14 +31,12 @@ class ProcessLauncher(Launcher):
 
     Args:
         n_jobs: Largest number of jobs at a time; 0 = one per core.
-        go_on: Whether to continue a grid: jobs that have ended are not repeated, and interrupted jobs are resumed.
         fail_fast: Whether the first job that fails or is refused ends the grid.
     """
 
-    def __init__(self, n_jobs: int, go_on: bool = False, fail_fast: bool = False) -> None:
+    def __init__(self, n_jobs: int, fail_fast: bool = False) -> None:
         super().__init__()
         self.n_jobs = n_jobs
-        self.go_on = go_on
         self.fail_fast = fail_fast
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -53,6 +51,7 @@ class ProcessLauncher(Launcher):
             raise ConfigError([f"hydra.launcher.fail_fast must be true or false, got {self.fail_fast!r}"])
         self.loader = hydra_context.config_loader
         self.config = config
+        self.go_on = config.hydra.sweeper.get("go_on", False)  # other sweepers do not have the key
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs; see Hydra's Launcher."""

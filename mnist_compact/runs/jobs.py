@@ -130,6 +130,14 @@ def ended_before(folder: Path) -> JobResult | None:
     return None
 
 
+def result_line(record: RunRecord) -> str:
+    """Return the accuracy of a run that has ended, or why it has none, and its duration."""
+    value, duration = objective(record), f"{record.seconds:.1f} s"  # the same precision as in the table of runs
+    if record.status is Status.DIVERGED or value is None:
+        return f"{record.status}: {record.reason}   {duration}"
+    return f"{value:.2f} %   {duration}"
+
+
 class _Process:
     """A running job."""
 
@@ -166,12 +174,10 @@ class _Process:
             record = RunRecord.read(self.job.folder)
         except RecordError as error:
             return self._failed(self.last_line() or str(error))
-        value, duration = objective(record), f"{record.seconds:.1f} s"  # the same precision as in the table of runs
-        if record.status is Status.DIVERGED:
-            return JobResult(f"diverged: {record.reason}   {duration}", value)
-        if code or value is None:
+        value = objective(record)
+        if record.status is not Status.DIVERGED and (code or value is None):
             return self._failed(record.reason or self.last_line() or how_ended(code))
-        return JobResult(f"{value:.2f} %   {duration}", value)
+        return JobResult(result_line(record), value)
 
     def _failed(self, reason: str) -> JobResult:
         return JobResult(f"failed: {reason}", fault=f"{reason}; see {self.job.folder / LOG}")
