@@ -45,7 +45,7 @@ PROGRAMS = {
 }
 # Committed studies, and how many of their trials this test needs.
 STUDIES = {"under_8k": 56, "under_8k_2": 3, "smallest_4": 2}
-# These wait for a search, write into the package, or need a server, a cluster, an extra, or files and runs of the reader.
+# These wait for a search, write into the package, or need a server, a cluster, an extra, or files of the reader.
 LEFT_OUT = (
     *("study watch", "zoo --add", "study import", "postgresql:", "mlflow]", "submitit_slurm"),
     *("model=mine", "mine_holdout", "m3_holdout", "optim=signsgd", "data=kmnist_holdout"),
