@@ -234,7 +234,7 @@ def test_trial_of_exported_study_still_equals_its_experiment(configure):
 def test_only_the_selected_search_is_in_the_snapshot(sweeper):
     then = take_snapshot(sweeper, ["sweeps=smoke"])
     now = deepcopy(then)
-    now["files"]["sweeps/pareto.yaml"] += "\nseed: 7\n"
+    now["files"]["sweeps/fast.yaml"] += "\nseed: 7\n"
     now["files"]["sweeps/smoke.yaml"] = now["files"]["sweeps/smoke.yaml"].replace("n_trials: 8", "n_trials: 9")
     assert differences(then, now) == []
     now["files"]["sweeps/smoke.yaml"] = now["files"]["sweeps/smoke.yaml"].replace(
