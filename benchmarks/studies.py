@@ -44,7 +44,7 @@ def exported(path: Path, trials: int) -> None:
     quieten()
     register()
     with hydra.initialize_config_dir(str(configuration_folder())):
-        overrides = ["hydra/help=default", "sweeps=smoke"]
+        overrides = ["sweeps=smoke"]
         config = hydra.compose("config", overrides=overrides, return_hydra_config=True)
     frozen = take_snapshot(config.hydra.sweeper, WORDS)
     storage = InMemoryStorage()

@@ -30,7 +30,6 @@ gc.set_threshold(50_000)  # Hydra makes many small objects, and each look at all
 
 SMALL = ("data=synthetic", "data.train_images=96", "data.evaluation_images=40")
 TINY = (
-    "hydra/help=default",
     "train.batch_size=32",
     "machine.threads=1",
     "train.epochs=2",

@@ -284,7 +284,7 @@ def imported_by(cwd, *arguments):
 
 
 def test_help_explains_every_group_without_slow_imports(tmp_path):
-    from mnist_compact.cli.train import ABOUT_GROUPS
+    from mnist_compact.cli.help import ABOUT_GROUPS
 
     stdout, slow = imported_by(tmp_path, "--help")
     assert slow == []

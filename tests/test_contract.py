@@ -13,7 +13,7 @@ from hydra import compose
 
 from mnist_compact.callbacks.callback import CallbackList
 from mnist_compact.callbacks.config import CALLBACKS, build_callbacks, stored_callbacks
-from mnist_compact.cli.train import ABOUT_GROUPS
+from mnist_compact.cli.help import ABOUT_GROUPS
 from mnist_compact.config.conversion import callbacks_of, from_record
 from mnist_compact.config.schema import GROUPS, configuration_folder, to_record
 from mnist_compact.data.config import DATA
@@ -74,7 +74,7 @@ SLOW_TO_IMPORT = ("mlflow",)
 def test_callback_option_observes_a_run_and_is_stored(configure, recording_callback, tmp_path, monkeypatch, option):
     monkeypatch.chdir(tmp_path)  # where MLflow has its database by default
     config, folder = configure("data.train_images=32", "train.epochs=1"), tmp_path / "run"
-    configs = callbacks_of(compose("config", overrides=["hydra/help=default", f"callbacks=[{option}]"]))
+    configs = callbacks_of(compose("config", overrides=[f"callbacks=[{option}]"]))
     assert {name: type(each) for name, each in configs.items()} == (
         {} if option == "none" else {option: CALLBACKS[option]}
     )

@@ -154,7 +154,8 @@ def summary(owner: Any) -> str:
 
 def commands() -> str:
     """Return the page of all commands and their options."""
-    from mnist_compact.cli import confirm, draw, evaluate, export, predict, report_options, study, train
+    from mnist_compact.cli import confirm, draw, evaluate, export, predict, report_options, study
+    from mnist_compact.cli.help import ABOUT_GROUPS
     from mnist_compact.zoo import __main__ as zoo
 
     parts = [
@@ -166,7 +167,7 @@ def commands() -> str:
     ]
     groups = [
         (f"`{group}`", ", ".join(f"`{option}`" for option in options_of(group)), about)
-        for group, about in train.ABOUT_GROUPS.items()
+        for group, about in ABOUT_GROUPS.items()
     ]
     parts += [table(("group", "options", "meaning"), groups), "\n"]
     for module, parser in (
@@ -219,8 +220,7 @@ def _sentence(text: str) -> str:
 
 def options_of(group: str) -> list[str]:
     """Return the names of the options of a config group, or of the search questions."""
-    from mnist_compact.config.schema import configuration_folder
-    from mnist_compact.config.sweeps_source import sweeps_folder
+    from mnist_compact.config.schema import configuration_folder, sweeps_folder
 
     folder = sweeps_folder() if group == "sweeps" else configuration_folder() / group
     return sorted(path.stem for path in folder.glob("*.yaml"))
@@ -231,7 +231,7 @@ def options_of(group: str) -> list[str]:
 
 def configuration() -> str:
     """Return the page of all config groups and keys."""
-    from mnist_compact.cli.train import ABOUT_GROUPS
+    from mnist_compact.cli.help import ABOUT_GROUPS
     from mnist_compact.config import sweeper
     from mnist_compact.config.schema import SCHEMAS
     from mnist_compact.models.layers import HeadConfig, LayerConfig, StageConfig

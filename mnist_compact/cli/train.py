@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mnist_compact
+from mnist_compact.cli.help import help_text
 from mnist_compact.common.errors import (
     EXIT_DIVERGED,
     EXIT_FAILED,
@@ -25,7 +26,7 @@ from mnist_compact.common.signals import interrupted_by_signals
 from mnist_compact.common.streams import output_error, prepare_streams
 from mnist_compact.config.conversion import callbacks_of, check_names, to_run_config
 from mnist_compact.config.error_messages import check_options, check_question, explain
-from mnist_compact.config.schema import GROUPS, configuration_folder
+from mnist_compact.config.schema import configuration_folder
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -35,19 +36,6 @@ if TYPE_CHECKING:
     from mnist_compact.records.record import RunRecord
 
 
-ABOUT_GROUPS = {
-    "data": "training and evaluation images",
-    "model": "the network",
-    "augment": "augmentation of the training images",
-    "optim": "the optimizer",
-    "scheduler": "the learning-rate schedule",
-    "train": "epochs, batch size, label smoothing, weight averaging, precision",
-    "budget": "limits on parameters and epochs",
-    "machine": "device, threads, folder of the images; does not change the configuration that is compared",
-    "callbacks": "observers of a run; several: [tensorboard,mlflow]; own: +callbacks.mine.path=<module>.<class>",
-    "experiment": "named configurations: changes to the other groups",
-    "sweeps": "search questions, for use with -m",
-}
 FOLDER_COMMANDS = ("resume", "rerun")  # commands that take an existing folder
 PRINTING = {"--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i"}  # options that train nothing
 
@@ -59,6 +47,8 @@ def main() -> None:
         _check_working_folder()
         if "--version" in sys.argv[1:]:
             print(f"mnist_compact {mnist_compact.__version__}")
+        elif not {"--help", "-h"}.isdisjoint(sys.argv[1:]):
+            print(help_text())
         elif commands := [
             name for name in FOLDER_COMMANDS if any(word.startswith(f"{name}=") for word in sys.argv[1:])
         ]:
@@ -136,7 +126,6 @@ def _launch(arguments: list[str]) -> None:
     # One token for all runs of a grid, which share a folder; Hydra resolves it once per run.
     token = secrets.token_hex(3)
     OmegaConf.register_resolver("token", lambda: token, replace=True)
-    OmegaConf.register_resolver("describe_groups", describe_groups, replace=True)
     launch = hydra.main(
         config_path=str(configuration_folder()),
         config_name="config",
@@ -154,19 +143,6 @@ def _search_view() -> "type[View]":
     from mnist_compact.cli.search_display import View
 
     return View
-
-
-def describe_groups() -> str:
-    """Return the list of groups for --help: their options and what they determine."""
-    from mnist_compact.config.sweeps_source import sweeps_folder
-
-    conf = configuration_folder()
-    lines = []
-    for group, about in ABOUT_GROUPS.items():
-        folder = sweeps_folder() if group == "sweeps" else conf / group
-        options = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-        lines.append(f"{group:10} {options}\n{'':10}   {about}")
-    return "\n".join(lines)
 
 
 def _task(cfg: "DictConfig") -> float | None:
@@ -296,6 +272,3 @@ def _run_folder_command(command: str, arguments: list[str]) -> None:
         return
     _draw(folder, record)
     _exit_unless_done(record, alone=True)
-
-
-assert set(ABOUT_GROUPS) == {*GROUPS, "callbacks", "experiment", "sweeps"}, "every group is explained in --help"

@@ -38,7 +38,7 @@ def _composition(overrides: tuple[str, ...]) -> tuple[RunConfig, dict[str, Any]]
     try:
         check_options(overrides)
         with hydra.initialize_config_dir(str(configuration_folder())):
-            cfg = hydra.compose("config", overrides=["hydra/help=default", *overrides], return_hydra_config=True)
+            cfg = hydra.compose("config", overrides=[*overrides], return_hydra_config=True)
         choices = dict(cfg.hydra.runtime.choices)
         with open_dict(cfg):
             del cfg["hydra"]

@@ -102,6 +102,13 @@ def configuration_folder() -> Path:
     raise FileNotFoundError(f"no conf/config.yaml in or beside {package}")
 
 
+def sweeps_folder() -> Path:
+    """Return sweeps/ of the checkout or, in an installed wheel, the copy inside the package."""
+    package = Path(__file__).resolve().parents[1]
+    places = package / "sweeps", package.parent / "sweeps"
+    return next((folder for folder in places if any(folder.glob("*.yaml"))), places[0])
+
+
 def register() -> None:
     """Register the schemas with Hydra: /schema for the whole, and /schema/<group>/<kind> for the options."""
     from hydra.core.config_store import ConfigStore

@@ -1,21 +1,14 @@
 """The search questions in sweeps/ as Hydra's config group `sweeps`; other folders beside it do not become groups."""
 
 import builtins
-from pathlib import Path
 
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.object_type import ObjectType
 
+from mnist_compact.config.schema import sweeps_folder
+
 GROUP = "sweeps"
 POINTS = f"{GROUP}/points"  # the starting points of the questions, which refer to them in their defaults lists
-
-
-def sweeps_folder() -> Path:
-    """Return sweeps/ of the checkout or, in an installed wheel, the copy inside the package."""
-    package = Path(__file__).resolve().parents[1]
-    return next(
-        (folder for folder in (package / GROUP, package.parent / GROUP) if any(folder.glob("*.yaml"))), package / GROUP
-    )
 
 
 class SweepsSource(FileConfigSource):

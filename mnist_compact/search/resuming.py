@@ -71,7 +71,7 @@ def _composed(arguments: list[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(configuration_folder())):
-            overrides = ["hydra/help=default", "hydra/sweeper=compact", *arguments]
+            overrides = ["hydra/sweeper=compact", *arguments]
             return hydra.compose("config", overrides=overrides, return_hydra_config=True)
     finally:
         GlobalHydra.instance().hydra = previous

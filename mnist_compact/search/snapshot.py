@@ -17,9 +17,9 @@ from mnist_compact.common.nested import changes, flat
 from mnist_compact.config.compose_cache import ComposeCache
 from mnist_compact.config.conversion import check_names, to_run_config
 from mnist_compact.config.registration import register
-from mnist_compact.config.schema import GROUPS, SCHEMAS, RunConfig, configuration_folder
+from mnist_compact.config.schema import GROUPS, SCHEMAS, RunConfig, configuration_folder, sweeps_folder
 from mnist_compact.config.sweeper import CONTINUABLE
-from mnist_compact.config.sweeps_source import GROUP, sweeps_folder
+from mnist_compact.config.sweeps_source import GROUP
 from mnist_compact.records.settings import MACHINE, is_machines
 from mnist_compact.search.grammar import listed
 
@@ -175,8 +175,9 @@ def _fixed_settings(settings: dict[str, Any]) -> dict[str, Any]:
 def _expanded(name: str, files: dict[str, str]) -> dict[str, Any]:
     """Merge a file with what it inherits: files of its group, and the defaults of its schema.
 
-    The node `hydra` is left out, because the search's settings are compared separately. So are the names of the
-    inherited files: it does not matter whether a question contains its starting points or refers to their file.
+    The node `hydra` and the options of Hydra's own groups are left out, because the search's settings are compared
+    separately. So are the names of the inherited files: it does not matter whether a question contains its starting
+    points or refers to their file.
     """
     if name not in files:
         return {}
@@ -189,9 +190,16 @@ def _expanded(name: str, files: dict[str, str]) -> dict[str, Any]:
                 expanded, _schema(base) if base.startswith("schema/") else _expanded(base, files)
             )
     if "defaults" in own:
-        own["defaults"] = [entry for entry in own["defaults"] if not isinstance(entry, str) or entry == "_self_"]
+        own["defaults"] = [entry for entry in own["defaults"] if entry == "_self_" or _chooses_for_trials(entry)]
     expanded = OmegaConf.to_container(OmegaConf.merge(expanded, own), resolve=False)
     return {key: value for key, value in expanded.items() if key != "hydra"}
+
+
+def _chooses_for_trials(entry: str | dict[str, Any]) -> bool:
+    """Return whether an entry of a defaults list chooses an option of a group that is not Hydra's own."""
+    if isinstance(entry, str):
+        return False
+    return not any(group.removeprefix("override ").lstrip("/").startswith("hydra/") for group in entry)
 
 
 def _schema(path: str) -> Any:
@@ -231,6 +239,7 @@ class Composer:
         return self._chosen([*self.fixed, *overrides])
 
     def _compose(self, options: list[str]) -> DictConfig:
+        # Configurations of earlier versions chose a help text of their own, which needs a resolver.
         cfg = compose("config", overrides=["hydra/help=default", *options], return_hydra_config=True)
         data: Any = OmegaConf.get_type(cfg.data)
         if data.role == "test":

@@ -113,7 +113,7 @@ def test_run_without_callbacks_stores_none(configure, recording_callback, tmp_pa
 
 
 def chosen(*words):
-    return callbacks_of(compose("config", overrides=["hydra/help=default", *words]))
+    return callbacks_of(compose("config", overrides=[*words]))
 
 
 RECORDER = f"{__name__}.EventRecorder"

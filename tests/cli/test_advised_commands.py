@@ -17,6 +17,7 @@ from optuna.trial import TrialState, create_trial
 
 from mnist_compact.cli import confirm as confirm
 from mnist_compact.cli import draw, evaluate, export, predict, report, study
+from mnist_compact.cli.help import help_text
 from mnist_compact.cli.report_options import parser
 from mnist_compact.cli.run_display import closing_lines
 from mnist_compact.cli.search_display import View
@@ -80,7 +81,7 @@ def advised(text):
 
 
 def documented():
-    found = examples((ROOT / "conf/hydra/help/mnist_compact.yaml").read_text(encoding="utf-8"))
+    found = examples("\n".join(f"  {line}" for line in help_text().splitlines()))
     pages = [path for folder in ("tutorial", "how-to") for path in sorted(ROOT.glob(f"docs/{folder}/*.md"))]
     for path in (ROOT / "README.md", *sorted(ROOT.glob("evidence/**/README.md")), *pages):
         text = path.read_text(encoding="utf-8")

@@ -230,9 +230,7 @@ class Stage:
         monkeypatch.setattr(launcher, "run_all", self.run_all)
         self.outcomes = outcomes or {}
         loader = GlobalHydra.instance().config_loader()
-        config = loader.load_configuration(
-            "config", ["hydra/help=default", "hydra.sweep.dir=grid", *overrides], RunMode.MULTIRUN
-        )
+        config = loader.load_configuration("config", ["hydra.sweep.dir=grid", *overrides], RunMode.MULTIRUN)
         self.launcher = launcher.ProcessLauncher(n_jobs, **(options or {}))
         self.launcher.setup(
             hydra_context=HydraContext(config_loader=loader, callbacks=None), task_function=None, config=config
@@ -262,7 +260,7 @@ def test_jobs_get_their_folder_and_the_overrides_of_the_grid(stage):
     assert set_up.jobs[1].command == [
         *PROGRAM,
         "--config-name=config",
-        "hydra/help=default", "hydra.sweep.dir=grid", "hydra.verbose=false",
+        "hydra.sweep.dir=grid", "hydra.verbose=false",
         "model=m3", "seed=1", "machine.threads=1",
         "hydra.mode=RUN", "hydra.run.dir='grid/5_m3_adam_seed1'",
     ]  # fmt: skip
@@ -295,8 +293,8 @@ def test_parallel_jobs_share_the_cores(stage, n_jobs, overrides, workers, omp, a
     assert set_up.workers == workers
     assert {job.threads for job in set_up.jobs} == {omp}
     for job, words, result in zip(set_up.jobs, overrides, returned, strict=True):
-        assert job.command[6:-2] == [*words.split(), *added]
-        assert list(result.overrides) == job.command[6:-2]
+        assert job.command[5:-2] == [*words.split(), *added]
+        assert list(result.overrides) == job.command[5:-2]
 
 
 def test_hydra_receives_values_and_errors(stage, capsys):

@@ -40,7 +40,7 @@ def started(configure, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "POLL_S", 0)
 
     def counted(*words, ended):
-        hydra = ("hydra/help=default", "hydra/sweeper=compact", f"hydra.sweeper.folder={tmp_path}")
+        hydra = ("hydra/sweeper=compact", f"hydra.sweeper.folder={tmp_path}")
         given = [word for word in words if word.startswith("hydra")]
         config = compose("config", overrides=[*hydra, *given], return_hydra_config=True)
         line = ["data=synthetic", "model=compact", *(word for word in words if word not in given)]
@@ -87,7 +87,7 @@ def test_no_more_workers_start_than_trials_are_left(started, words, ended, worke
 )
 def test_worker_of_a_large_study_starts_before_the_trials_are_read(configure, tmp_path, many, n_trials, message):
     words = ("hydra/sweeper=compact", f"hydra.sweeper.folder={tmp_path}", f"hydra.sweeper.n_trials={n_trials}")
-    config = compose("config", overrides=["hydra/help=default", *words], return_hydra_config=True)
+    config = compose("config", overrides=[*words], return_hydra_config=True)
     search, done = Coordinator(config, ["data=synthetic", FREE]), []
     trials = [create_trial(state=TrialState.COMPLETE, value=90.0) for _ in range(2)]
     search.workers = SimpleNamespace(start_worker=lambda: done.append("start"), stop=lambda: done.append("stop"))
@@ -126,12 +126,12 @@ def test_coordinator_does_not_import_torch():
     ],
 )
 def test_launcher_settings_without_effect_are_named(configure, words, message):
-    hydra = ("hydra/help=default", "hydra/sweeper=compact", *words)
+    hydra = ("hydra/sweeper=compact", *words)
     config = compose("config", overrides=list(hydra), return_hydra_config=True)
     assert _of_a_launcher(config) == message
 
 
 def test_launcher_chosen_by_a_file_is_named(configure):
-    config = compose("config", overrides=["hydra/help=default", "hydra/launcher=basic"], return_hydra_config=True)
+    config = compose("config", overrides=["hydra/launcher=basic"], return_hydra_config=True)
     config.hydra.overrides.hydra = []
     assert _of_a_launcher(config) == ["hydra/launcher=basic"]

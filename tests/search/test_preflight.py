@@ -24,7 +24,7 @@ def check(configure, tmp_path):
         hydra = [word for word in words if word.startswith("hydra")]
         line = [*LINE, *(word for word in words if word not in hydra)]
         plain = [word for word in line if "(" not in word]
-        bare = ("hydra/help=default", "hydra/sweeper=compact", f"hydra.sweeper.folder={tmp_path}")
+        bare = ("hydra/sweeper=compact", f"hydra.sweeper.folder={tmp_path}")
         config = compose("config", overrides=[*bare, *hydra, *plain], return_hydra_config=True)
         with read_write(config), open_dict(config):
             config.hydra.sweeper.branches = {name: BranchConfig(**branch) for name, branch in branches.items()}

@@ -20,7 +20,7 @@ from mnist_compact.search.summary import best
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # as in a search
 
-TINY = ("hydra/help=default", "sweeps=smoke", "hydra/sweeper/sampler=random")
+TINY = ("sweeps=smoke", "hydra/sweeper/sampler=random")
 
 
 @pytest.fixture(params=["sqlite", "journal"])
@@ -67,8 +67,7 @@ def proposer_of(configure, tmp_path):
 
         def made(space, *words, points=(), branches=(), worker="ours", url=None):
             where = url or f"sqlite:///{tmp_path}/study.db"
-            bare = ("hydra/help=default", "hydra/sweeper=compact")
-            config = compose("config", overrides=[*bare, *words], return_hydra_config=True)
+            config = compose("config", overrides=["hydra/sweeper=compact", *words], return_hydra_config=True)
             snapshot = take_snapshot(config.hydra.sweeper, ["data=synthetic", "model=compact", *space])
             snapshot["settings"]["branches"].update(branches)
             objectives = snapshot["settings"]["objectives"]

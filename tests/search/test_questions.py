@@ -9,7 +9,8 @@ from hydra import compose
 from optuna.distributions import CategoricalDistribution
 
 from mnist_compact.common.errors import ConfigError, OverBudgetError
-from mnist_compact.config.sweeps_source import SweepsSource, sweeps_folder
+from mnist_compact.config.schema import sweeps_folder
+from mnist_compact.config.sweeps_source import SweepsSource
 from mnist_compact.runs.trainer import check
 from mnist_compact.search.builders import space_of
 from mnist_compact.search.coordinator import Coordinator
@@ -35,7 +36,7 @@ def test_question_states_its_purpose(question):
 @pytest.mark.parametrize("question", BY_HAND)
 def test_question_can_be_searched(configure, question):
     # `configure` keeps Hydra initialized with conf/ during the tests.
-    config = compose("config", overrides=["hydra/help=default", f"sweeps={question}"], return_hydra_config=True)
+    config = compose("config", overrides=[f"sweeps={question}"], return_hydra_config=True)
     parent = Coordinator(config, [f"sweeps={question}"])
     parent.check()  # checks the split, every key and option and every enqueued point
     assert parent.name == question
@@ -54,7 +55,7 @@ def options(space):
 @pytest.mark.slow
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_starting_points_are_complete_and_within_the_budget(configure, question):
-    config = compose("config", overrides=["hydra/help=default", f"sweeps={question}"], return_hydra_config=True)
+    config = compose("config", overrides=[f"sweeps={question}"], return_hydra_config=True)
     parent = Coordinator(config, [f"sweeps={question}"])
     parent.check()
     space = space_of(parent.snapshot)
@@ -74,7 +75,7 @@ def test_every_choice_can_be_built(configure, question):
 
     A choice that is over the budget there may be within it elsewhere.
     """
-    config = compose("config", overrides=["hydra/help=default", f"sweeps={question}"], return_hydra_config=True)
+    config = compose("config", overrides=[f"sweeps={question}"], return_hydra_config=True)
     snapshot = Coordinator(config, [f"sweeps={question}"]).snapshot
     space = space_of(snapshot)
     with closing(Composer(snapshot, space.fixed)) as composer:

@@ -63,7 +63,8 @@ def test_edited_yaml_is_named_but_not_its_comments_or_new_options(sweeper):
     now = deepcopy(then)
     now["files"]["optim/sgd.yaml"] = "# another comment\n" + now["files"]["optim/sgd.yaml"]
     now["files"]["optim/brand_new.yaml"] = "lr: 1\n"
-    now["files"]["hydra/help/mnist_compact.yaml"] += "\nmore: words\n"
+    now["files"]["config.yaml"] = now["files"]["config.yaml"].replace("launcher: processes", "launcher: basic")
+    assert now["files"]["config.yaml"] != then["files"]["config.yaml"]
     assert differences(then, now) == []
     now["files"]["optim/sgd.yaml"] = now["files"]["optim/sgd.yaml"].replace("momentum: 0.9", "momentum: 0.777")
     (line,) = differences(then, now)

@@ -30,7 +30,7 @@ SETTINGS = StoppingCriteria(n_trials=2, target=None, target_trials=1, max_failur
 @pytest.fixture
 def worker(configure, tmp_path):
     """A worker of a study without trials; a trial takes 3 epochs."""
-    config = compose("config", overrides=["hydra/help=default", "hydra/sweeper=compact"], return_hydra_config=True)
+    config = compose("config", overrides=["hydra/sweeper=compact"], return_hydra_config=True)
     url = f"sqlite:///{tmp_path}/study.db"
     snapshot = take_snapshot(config.hydra.sweeper, [*WORDS, "optim.lr=interval(0.01,0.1)"])
     StudySpec("s", tmp_path, url, True, snapshot, []).create_or_load()
