@@ -73,19 +73,22 @@ class SeedResults:
     excluded: Sequence[str] = ()
 
     @classmethod
-    def gather(cls, folder: Path, seeds: list[int], threshold: float = THRESHOLD) -> "SeedResults":
+    def gather(cls, folder: Path, seeds: list[int], threshold: float | None = None) -> "SeedResults":
         """Read the results of the seeds whose runs have ended.
 
         Args:
             folder: Folder of the confirmation.
             seeds: The requested seeds.
-            threshold: Accuracy in per cent that the mean is compared with.
+            threshold: Accuracy in per cent that the mean is compared with; None means that of the preregistration, or
+                99.4 without one.
 
         Raises:
             ConfigError: The folder holds no confirmation, or its preregistration cannot be read.
         """
         confirmation = Confirmation.read(folder)
         plan = Preregistration.read(folder / PLAN) if (folder / PLAN).exists() else None
+        if threshold is None:
+            threshold = THRESHOLD if plan is None else plan.threshold
         results, excluded = [], []
         for seed in seeds:
             try:

@@ -67,6 +67,15 @@ def test_version_1_is_read(tmp_path):
     assert Preregistration.read(tmp_path / "my.json") == plan
 
 
+def test_results_are_compared_with_the_planned_threshold_unless_another_is_given(tmp_path):
+    spec = spec_of(tmp_path, threshold=99.0)
+    assert confirmed(tmp_path, spec, spec.preregister()).threshold == 99.0
+    assert SeedResults.gather(tmp_path, spec.seeds).threshold == 99.0
+    assert SeedResults.gather(tmp_path, spec.seeds, 99.3).threshold == 99.3
+    (tmp_path / "plan.json").unlink()
+    assert SeedResults.gather(tmp_path, spec.seeds).threshold == 99.4
+
+
 def test_digest_covers_what_the_scores_depend_on(tmp_path):
     digest = spec_of(tmp_path).preregister().digest
     assert (
