@@ -205,7 +205,10 @@ def _schema(path: str) -> Any:
 
 
 class Composer:
-    """Composes runs from the files of a snapshot. Only one per process, because Hydra keeps its state in a global."""
+    """Composes runs from the files of a snapshot.
+
+    Hydra keeps its state in a global, so that only the composer that was opened last can be used, until it is closed.
+    """
 
     def __init__(self, snapshot: ConfigSnapshot, fixed: Sequence[str]) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="mnist_compact_")
