@@ -102,6 +102,7 @@ class CompactSweeperConfig:
     enqueue: list[dict[str, Any]] = field(
         default_factory=list
     )  # points to try first: key → value or null, or run: folder
+    prior: list[str] = field(default_factory=list)  # earlier studies to learn from: names, or exported files
 
 
 CONTINUABLE = {

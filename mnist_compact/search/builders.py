@@ -1,13 +1,16 @@
 """Build the search space, the sampler and the pruner of a study from its config snapshot."""
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial
 
+from mnist_compact.search.prior import InformedSampler
 from mnist_compact.search.rounding import RoundingSampler
 from mnist_compact.search.snapshot import ConfigSnapshot
 from mnist_compact.search.space import SearchSpace
@@ -20,12 +23,13 @@ def space_of(snapshot: ConfigSnapshot) -> SearchSpace:
     return SearchSpace.parse(settings["params"], settings["branches"], snapshot["arguments"])
 
 
-def sampler_of(snapshot: ConfigSnapshot, seed_key: str) -> RoundingSampler:
+def sampler_of(snapshot: ConfigSnapshot, seed_key: str, prior: Sequence[FrozenTrial] = ()) -> RoundingSampler:
     """Build a new sampler for one proposal, with a seed that no other proposal has.
 
     Args:
         snapshot: The study's snapshot; it contains the sampler's configuration and the search's seed.
         seed_key: Differs from proposal to proposal; it is combined with the search's seed.
+        prior: The prior trials.
     """
     node, seed = dict(snapshot["settings"]["sampler"]), snapshot["settings"]["seed"]
     if is_grid(snapshot):  # the proposer enqueues the points in order; Optuna's GridSampler calls study.stop()
@@ -37,7 +41,7 @@ def sampler_of(snapshot: ConfigSnapshot, seed_key: str) -> RoundingSampler:
     if node.get("warn_independent_sampling"):
         node["warn_independent_sampling"] = False  # each proposal has a new sampler, which would repeat the warning
     sampler: BaseSampler = instantiate(OmegaConf.create(node), _execution_whitelist_=WHITELIST)
-    return RoundingSampler(sampler)
+    return InformedSampler(sampler, prior) if prior else RoundingSampler(sampler)
 
 
 def is_grid(snapshot: ConfigSnapshot) -> bool:

@@ -118,11 +118,7 @@ def _never_equal(space: SearchSpace, key: str, allowed: Collection[str]) -> Iter
     """Yield an error for each value of a condition that the searched key never has."""
     if not allowed:
         yield f"{key} must name at least one value, got []"
-    searched = [
-        parameter.distribution
-        for parameter in (*space.parameters, *(p for branch in space.branches for p in branch.parameters))
-        if parameter.key == key
-    ]
+    searched = [parameter.distribution for parameter in space.all_parameters() if parameter.key == key]
     if any(values_of(distribution) is None for distribution in searched):
         yield f"{key} must not depend on one value of an interval without steps, got {', '.join(allowed)}"
     elif searched:

@@ -22,9 +22,18 @@ from mnist_compact.records.record import RunRecord
 from mnist_compact.search.builders import point_of, space_of
 from mnist_compact.search.counts import quieten, tally
 from mnist_compact.search.create import StudySpec, stored_snapshot
+from mnist_compact.search.earlier_studies import collect
 from mnist_compact.search.leases import TrialLeases, is_leased_by
 from mnist_compact.search.preflight import check_keys, check_settings, preflight
-from mnist_compact.search.snapshot import Composer, ConfigSnapshot, digits_of, folders_beside, held_out, take_snapshot
+from mnist_compact.search.snapshot import (
+    PRIOR,
+    Composer,
+    ConfigSnapshot,
+    digits_of,
+    folders_beside,
+    held_out,
+    take_snapshot,
+)
 from mnist_compact.search.status import store_criteria
 from mnist_compact.search.stopping import StoppingCriteria, StopReason, stop_of
 from mnist_compact.search.storage import StorageLost, raising_storage_lost, retry_while_locked
@@ -144,6 +153,8 @@ class Coordinator:
         if self.left_out:
             points = counted(self.left_out, "point")
             view.message(f"{points} of hydra.sweeper.enqueue left out: duplicates, or excluded by the command line")
+        for line in self.prior:
+            view.message(line)
         if len(self.sweeper.objectives) > 1:
             view.message("no trial is pruned, because pruners support a single objective only")
         stop: StopReason | None = None
@@ -211,12 +222,16 @@ class Coordinator:
             callbacks_of(composer.composed([]))
             self.known = composer.known()
             check_keys(composer, self.snapshot, self.space)
+            existing = retry_while_locked(lambda: stored_snapshot(self.name, self.url, READ_WAIT_S), self.url, _print)
+            self.exists = existing is not None
+            self.prior = list[str]()  # how the trials of the earlier studies are used
+            if self.sweeper.prior and not self.exists:  # an existing study has them in its snapshot
+                folder, url = Path(self.sweeper.folder), self.sweeper.storage
+                self.snapshot[PRIOR], self.prior = collect(self.snapshot, self.space, composer, folder=folder, url=url)
         preflight(self.snapshot, self.space, self.known)
         points = self.space.points(self.known.get)
         # A finite space may have fewer points than `n_trials`.
         self.max_trials = len([*islice(points or repeat({}), self.settings.n_trials)])
-        existing = retry_while_locked(lambda: stored_snapshot(self.name, self.url, READ_WAIT_S), self.url, _print)
-        self.exists = existing is not None
         known = [] if existing is None else existing["settings"]["enqueue"]
         listed: Any = OmegaConf.to_container(self.sweeper.enqueue, resolve=True)
         entries = [entry for entry in listed if entry not in known]  # the run folder of a known entry may be missing

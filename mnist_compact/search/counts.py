@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+CONSTRAINTS = ("parameters", "unbuildable")  # of every proposal, for the sampler; satisfied at 0 and below
 FIXED = "fixed_params"  # Optuna's system attribute: the point of a trial that is or was enqueued
 
 

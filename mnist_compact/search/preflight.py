@@ -17,7 +17,9 @@ from mnist_compact.records.discovery import is_below
 from mnist_compact.search.branches import Conditions, Parameter
 from mnist_compact.search.builders import is_grid, pruner_of, sampler_of
 from mnist_compact.search.consistency import check_space
+from mnist_compact.search.counts import CONSTRAINTS
 from mnist_compact.search.objectives import OBJECTIVES
+from mnist_compact.search.prior import LEARNING, prior_trials
 from mnist_compact.search.snapshot import Composer, ConfigSnapshot
 from mnist_compact.search.space import SearchSpace
 from mnist_compact.search.storage_urls import rule_broken_by, shown
@@ -47,6 +49,11 @@ def check_settings(config: DictConfig) -> None:
         if objective in OBJECTIVES:
             target_rule = f"{OBJECTIVES[objective].rule_of_target()} for {objective}"
             validator.check(OBJECTIVES[objective].can_be_passed(target), "target", target_rule, target)
+    sampler = sweeper.sampler._target_.rpartition(".")[2]
+    prior_rule = "needs hydra/sweeper/sampler=tpe_joint, tpe or gp, because other samplers ignore prior trials"
+    validator.check(not sweeper.prior or sampler in LEARNING, "prior", prior_rule, sampler)
+    distinct = len(set(sweeper.prior)) == len(sweeper.prior)
+    validator.check(distinct, "prior", "must name each study once", [*sweeper.prior])
     within = name is None or is_below(name)
     validator.check(within, "study_name", f"must be the name of a folder in {sweeper.folder}", name)
     if sweeper.storage is not None:
@@ -115,7 +122,7 @@ def preflight(snapshot: ConfigSnapshot, space: SearchSpace, known: dict[str, Any
         with _quiet():
             pruner = pruner_of(snapshot)
             kind = "sampler"
-            sampler = sampler_of(snapshot, "rehearsal")
+            sampler = sampler_of(snapshot, "rehearsal", prior_trials(snapshot, space))
             if is_grid(snapshot) and space.points(known.get) is None:
                 raise ValueError("a grid needs finite parameters: use range(…) or choice(…) instead of interval(…)")
             study = optuna.create_study(
@@ -130,6 +137,8 @@ def preflight(snapshot: ConfigSnapshot, space: SearchSpace, known: dict[str, Any
                     trial.report(objectives[0].worst, step=1)
                     trial.should_prune()
                 kind = "sampler"
+                for name in CONSTRAINTS:
+                    trial.set_constraint(name, 0)
                 study.tell(trial, [objective.worst for objective in objectives])
     except Exception as error:
         named = _named(snapshot, kind)

@@ -16,9 +16,10 @@ from mnist_compact.config.schema import RunConfig
 from mnist_compact.records.discovery import TRIALS
 from mnist_compact.runs.trainer import check
 from mnist_compact.search.builders import is_grid, sampler_of, space_of
-from mnist_compact.search.counts import FIXED, is_discarded, is_refused, tally
+from mnist_compact.search.counts import CONSTRAINTS, FIXED, is_discarded, is_refused, tally
 from mnist_compact.search.leases import TrialLeases
 from mnist_compact.search.objectives import OBJECTIVES
+from mnist_compact.search.prior import prior_trials
 from mnist_compact.search.rounding import comparable
 from mnist_compact.search.snapshot import Composer, ConfigSnapshot
 from mnist_compact.search.space import contains
@@ -45,6 +46,7 @@ class Proposer:
     def __init__(self, leases: TrialLeases, snapshot: ConfigSnapshot) -> None:
         self.leases, self.snapshot = leases, snapshot
         self.space = space_of(snapshot)
+        self.prior = prior_trials(snapshot, self.space)
         self.composer = Composer(snapshot, self.space.fixed)
         self.known = self.composer.known()
         self.in_order = is_grid(snapshot)
@@ -65,7 +67,7 @@ class Proposer:
                 return None
             if self.in_order and not tally(self.leases.trials()).waiting:
                 self._queue_untried()
-            self.sampler = study.sampler = sampler_of(self.snapshot, self._seed_key())
+            self.sampler = study.sampler = sampler_of(self.snapshot, self._seed_key(), self.prior)
             trial = study.ask()
             self.leases.lease(trial._trial_id)
             if not self.leases.private and self.leases.is_surplus(trial.number, n_trials):
@@ -91,8 +93,7 @@ class Proposer:
 
         Optuna would use each value without a check, and ignore values that are not searched.
         """
-        parameters = [*self.space.parameters, *(each for branch in self.space.branches for each in branch.parameters)]
-        known = {parameter.name: parameter.distribution for parameter in parameters}
+        known = {parameter.name: parameter.distribution for parameter in self.space.all_parameters()}
         point = self.leases.storage.get_trial(trial._trial_id).system_attrs.get(FIXED, {})
         faults = [f"{name} is not searched" for name in point if name not in known]
         faults += [
@@ -151,8 +152,8 @@ class Proposer:
             self.leases.note(trial._trial_id, parameters=error.parameters)
         except (ConfigError, HydraException, OmegaConfBaseException) as error:
             unbuildable, reason = 1, explain(error) or str(error)
-        trial.set_constraint("parameters", parameters)
-        trial.set_constraint("unbuildable", unbuildable)
+        for name, value in zip(CONSTRAINTS, (parameters, unbuildable), strict=True):
+            trial.set_constraint(name, value)
         if reason:
             self._refuse(trial, reason)
             return None

@@ -14,10 +14,10 @@ from optuna.trial import FrozenTrial
 from mnist_compact.records.discovery import EXPORTED
 from mnist_compact.search.counts import is_refused
 from mnist_compact.search.locate import SWEEPS, from_file, storage_of
-from mnist_compact.search.summary import counts, objectives
+from mnist_compact.search.summary import counts, objectives, prior_counts
 from mnist_compact.search.transfer import load
 
-__all__ = ["SWEEPS", "counts", "is_refused", "objectives", "state_of", "studies_in", "study_named"]
+__all__ = ["SWEEPS", "counts", "is_refused", "objectives", "prior_counts", "state_of", "studies_in", "study_named"]
 
 WAIT_S = 10.0  # for a search that is writing
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "waiting"}

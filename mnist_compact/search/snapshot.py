@@ -24,6 +24,7 @@ from mnist_compact.records.settings import MACHINE, is_machines
 from mnist_compact.search.grammar import listed
 
 ConfigSnapshot = dict[str, Any]  # plain JSON: it is stored in the study and in its exported file
+PRIOR = "prior"  # the key of a setting, the names of earlier studies, and of the snapshot's list of their trials
 KNOWN = (*SCHEMAS, "experiment", "hydra", GROUP)  # a folder beside conf/ may contain more than config groups
 
 
@@ -41,6 +42,8 @@ def take_snapshot(sweeper: DictConfig, arguments: list[str], beside: Sequence[Pa
     settings = OmegaConf.to_container(sweeper, resolve=True, enum_to_str=True)
     assert isinstance(settings, dict)
     excluded = {*CONTINUABLE - {"enqueue"}, "study_name", "folder", "_target_", "defaults"}
+    if not settings[PRIOR]:
+        excluded.add(PRIOR)  # as in studies of earlier versions, which continue with the same name
     conf, sweeps = configuration_folder(), sweeps_folder()
     paths = [(path, conf) for path in conf.rglob("*.yaml")]
     paths += [(path, root) for root in beside for group in KNOWN for path in (root / group).rglob("*.yaml")]
@@ -210,7 +213,10 @@ def _schema(path: str) -> Any:
 
 
 class Composer:
-    """Composes runs from the files of a snapshot. Only one per process, because Hydra keeps its state in a global."""
+    """Composes runs from the files of a snapshot.
+
+    Hydra keeps its state in a global, so that only the composer that was opened last can be used, until it is closed.
+    """
 
     def __init__(self, snapshot: ConfigSnapshot, fixed: Sequence[str]) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="mnist_compact_")

@@ -64,8 +64,7 @@ class SearchSpace:
 
     def points(self, known: Known) -> Iterator[dict[str, Any]] | None:
         """Iterate over all points in order, as parameter name → value; None if the space is infinite."""
-        branched = [parameter for branch in self.branches for parameter in branch.parameters]
-        if any(values_of(parameter.distribution) is None for parameter in [*self.parameters, *branched]):
+        if any(values_of(parameter.distribution) is None for parameter in self.all_parameters()):
             return None
         return (
             point
@@ -101,7 +100,7 @@ class SearchSpace:
         if any(key in conditions and str(point[key]) != str(known(key)) for key in shared & set(point)):
             return None
         point = {key: value for key, value in point.items() if key not in shared and value is not None}
-        by_key = {parameter.key: parameter for parameter in self._searched_at(point, known)}
+        by_key = {parameter.key: parameter for parameter in self.searched_at(point, known)}
         faults = [f"enqueue: {key} is not searched {self._where(key)}" for key in point if key not in by_key]
         named = {}
         for key, value in point.items():
@@ -116,13 +115,16 @@ class SearchSpace:
 
     def within(self, point: Mapping[str, Any], known: Known) -> dict[str, Any]:
         """Keep only the keys that are searched at this point; a run's configuration has values for others as well."""
-        searched = {parameter.key for parameter in self._searched_at(point, known)}
+        searched = {parameter.key for parameter in self.searched_at(point, known)}
         return {key: value for key, value in point.items() if key in searched}
+
+    def all_parameters(self) -> list[Parameter]:
+        """Return the unconditional parameters and those of all branches."""
+        return [*self.parameters, *(parameter for branch in self.branches for parameter in branch.parameters)]
 
     def keys(self) -> set[str]:
         """Return all searched keys."""
-        branched = (parameter.key for branch in self.branches for parameter in branch.parameters)
-        return {parameter.key for parameter in self.parameters} | set(branched)
+        return {parameter.key for parameter in self.all_parameters()}
 
     def condition_sets(self, branch: Branch) -> list[Conditions]:
         """Return the sets of conditions under which a branch is active; empty if it never is.
@@ -143,7 +145,7 @@ class SearchSpace:
                 ]
         return found
 
-    def _searched_at(self, point: Mapping[str, Any], known: Known) -> list[Parameter]:
+    def searched_at(self, point: Mapping[str, Any], known: Known) -> list[Parameter]:
         """Return the parameters that a point can have values for: unconditional ones and those of active branches."""
         searched, values = list[Parameter](), dict[str, Any]()
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from mnist_compact.common.nested import flat
 from mnist_compact.common.wording import counted
 from mnist_compact.search.counts import is_refused, tally
+from mnist_compact.search.snapshot import PRIOR
 from mnist_compact.search.stopping import over
 
 
@@ -20,8 +22,15 @@ def settings(study: Study) -> list[str]:
     given = dict(snapshot.get("settings", {}))
     if given.get("enqueue"):
         given["enqueue"] = counted(len(given["enqueue"]), "point")  # each is also listed as a trial
+    if prior := prior_counts(study):
+        given[PRIOR] = ", ".join(f"{counted(count, 'trial')} of {name}" for name, count in prior.items())
     lines = [f"{key}: {json.dumps(value)}" for key, value in flat(given).items() if _is_set(value)]
     return [*lines, f"command line: {json.dumps(snapshot['arguments'])}"] if snapshot.get("arguments") else lines
+
+
+def prior_counts(study: Study) -> dict[str, int]:
+    """Return the number of prior trials by earlier study. They are no trials of the study."""
+    return dict(Counter(entry["study"] for entry in study.user_attrs.get("frozen", {}).get(PRIOR, [])))
 
 
 def counts(study: Study) -> dict[str, int]:

@@ -7,6 +7,7 @@ SPACE, SPACES = "mnist_compact/search/space.py", "tests/search/test_space.py"
 LEASES, HELD = "mnist_compact/search/leases.py", "tests/search/test_leases.py"
 WORKER, WORKS = "mnist_compact/search/worker.py", "tests/search/test_worker.py"
 PROPOSALS, PROPOSED = "mnist_compact/search/proposals.py", "tests/search/test_proposals.py"
+EARLIER, PRIORS = "mnist_compact/search/earlier_studies.py", "tests/search/test_prior.py"
 STOPPING = "mnist_compact/search/stopping.py"
 TRANSFER, TRANSFERS = "mnist_compact/search/transfer.py", "tests/search/test_transfer.py"
 
@@ -178,6 +179,28 @@ FAULTS = (
         "return super().get_trials(deepcopy, states)",
         "a pruner treats refused proposals as results",
         "tests/search/test_worker.py",
+    ),
+    # Prior trials
+    fault(
+        PROPOSALS,
+        "sampler_of(self.snapshot, self._seed_key(), self.prior)",
+        "sampler_of(self.snapshot, self._seed_key())",
+        "the sampler does not receive the trials of earlier studies",
+        PRIORS,
+    ),
+    fault(
+        EARLIER,
+        "    _compare_scores(earlier.config, config)\n",
+        "",
+        "a search learns from scores on other images or after another number of epochs",
+        PRIORS,
+    ),
+    fault(
+        EARLIER,
+        "if not contains(parameter.distribution, value):",
+        "if not parameter.name:",
+        "a search learns from trials outside its space",
+        PRIORS,
     ),
     # Constraints for the sampler
     fault(

@@ -283,7 +283,7 @@ def test_condition_on_scores_does_not_truncate_confirmations(
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    """A database with 40 complete trials of two branches and a pruned, a refused and a waiting trial."""
+    """A database with 40 complete trials of two branches, a pruned, a refused, a waiting and two prior trials."""
     path = tmp_path / "sweeps" / "s" / "study.db"
     path.parent.mkdir(parents=True)
     made = optuna.create_study(storage=f"sqlite:///{path}", study_name="s", direction="maximize")
@@ -312,6 +312,7 @@ def study(tmp_path: Path) -> Path:
     trials.append(optuna.create_trial(state=TrialState.FAIL, user_attrs={"refused": "too large"}))
     trials.append(optuna.create_trial(state=TrialState.WAITING))
     made.add_trials(trials)
+    made.set_user_attr("frozen", {"prior": [{"study": "earlier"}] * 2})
     return path
 
 
@@ -322,6 +323,7 @@ def test_showing_a_study_does_not_change_it(study: Path, tmp_path: Path) -> None
     )  # listed once, even if it is found several times
     assert faults == []
     assert result["counts"] == {"complete": 40, "pruned": 1, "failed": 0, "running": 0, "waiting": 1, "refused": 1}
+    assert result["prior"] == 2
     assert result["objectives"] == [{"name": "score", "maximize": True}]
     assert [trial["number"] for trial in result["trials"]] == [*range(41), 42]
     assert result["trials"][40] == {

@@ -276,3 +276,17 @@ def test_help_lists_the_searches_and_no_other_folder(tmp_path):
     listed = dict(line.split(maxsplit=1) for line in groups.splitlines() if line and not line.startswith(" "))
     assert set(listed) == {*GROUPS, "callbacks", "experiment", "sweeps"}
     assert "under_8k" in listed["sweeps"]
+
+
+@pytest.mark.slow
+def test_search_and_its_continuation_learn_from_an_earlier_study(tmp_path):
+    assert search(tmp_path, *SMOKE).returncode == 0
+    prior = ("hydra.sweeper.study_name=next", "hydra.sweeper.prior=[smoke]")
+    done = search(tmp_path, *SMOKE, *prior, "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=2")
+    assert done.returncode == 0, done.stderr
+    assert "the sampler learns from 3 trials of the earlier study smoke\n" in done.stdout
+    again = search(tmp_path, "resume=outputs/sweeps/next", "hydra.sweeper.n_trials=3", multirun=False)
+    assert again.returncode == 0, again.stderr
+    assert tally(trials_of(tmp_path, "next")).complete == 3
+    show = [sys.executable, "-m", "mnist_compact.study", "show", "next"]
+    assert 'prior: "3 trials of smoke"' in subprocess.run(show, cwd=tmp_path, capture_output=True, text=True).stdout

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_compact.records.discovery import DATABASE, EXPORTED, SEEDS, TRIALS
-from mnist_compact.search.reading import counts, is_refused, objectives, state_of, studies_in
+from mnist_compact.search.reading import counts, is_refused, objectives, prior_counts, state_of, studies_in
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -70,13 +70,14 @@ def _in_other_storage(homes: Sequence[Path], known: set[str]) -> list[str]:
 
 
 def _study(study: "Study") -> Json:
-    """Return the trials without refused ones, the counts by state, and one value per trial for each parameter."""
+    """Return the trials without refused ones, counts, and one value per trial for each parameter."""
     trials = [trial for trial in study.get_trials(deepcopy=False) if not is_refused(trial)]
     by_state = counts(study)
     names = dict.fromkeys(name for trial in trials for name in sorted(trial.params))
     return {
         "name": study.study_name,
         "counts": by_state,
+        "prior": sum(prior_counts(study).values()),
         "objectives": [
             {"name": name, "maximize": direction.name == "MAXIMIZE"}
             for name, direction in zip(objectives(study), study.directions, strict=True)

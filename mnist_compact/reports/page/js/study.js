@@ -11,7 +11,7 @@ function showStudies() {
 }
 
 function studyElement(study, open) {
-  const counts = Object.entries(study.counts)
+  const counts = Object.entries({ ...study.counts, prior: study.prior })
     .filter(([, count]) => count)
     .map(([word, count]) => `${count.toLocaleString("en")} ${word}`);
   const folded = element(
