@@ -21,14 +21,16 @@ FREE, FINITE = "model.dropout=interval(0.0,0.1)", "model.layers.conv1.width=rang
 class Workers:
     """A worker pool that only counts; all workers end when the search is done."""
 
+    queued = 0
+
     def __init__(self, jobs):
         self.jobs, self.started = jobs, 0
 
     def __len__(self):
         return self.started
 
-    def start_worker(self):
-        self.started += 1
+    def start(self, count):
+        self.started += count
 
     def reap(self):
         return {}
@@ -57,7 +59,7 @@ def started(configure, tmp_path, monkeypatch):
             return found
 
         with pytest.raises(KeyboardInterrupt):
-            search._watch(SimpleNamespace(trials=look), SimpleNamespace(update=lambda _: None, message=print))
+            search._watch(SimpleNamespace(trials=look), SimpleNamespace(update=lambda *_: None, message=print))
         return search.workers.started
 
     return counted
@@ -90,7 +92,7 @@ def test_worker_of_a_large_study_starts_before_the_trials_are_read(configure, tm
     config = compose("config", overrides=["hydra/help=default", *words], return_hydra_config=True)
     search, done = Coordinator(config, ["data=synthetic", FREE]), []
     trials = [create_trial(state=TrialState.COMPLETE, value=90.0) for _ in range(2)]
-    search.workers = SimpleNamespace(start_worker=lambda: done.append("start"), stop=lambda: done.append("stop"))
+    search.workers = SimpleNamespace(start=lambda count: done.append("start"), stop=lambda: done.append("stop"))
     leases = SimpleNamespace(are_many=lambda: many, trials=lambda: done.append("read") or trials)
     assert search._first_reading(leases) is trials
     assert done == message
