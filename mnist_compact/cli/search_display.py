@@ -72,7 +72,7 @@ class View:
             queued: The number of workers that wait for a place on a cluster.
         """
         if queued != self.queued and self.live is None:
-            self.message(f"{counted(queued, 'worker')} of {self.jobs} queued")
+            self.message(f"{queued} of {counted(self.jobs or 0, 'worker')} queued")
         self.queued = queued
         if time.monotonic() - self.last >= REFRESH_S:
             self.last = time.monotonic()

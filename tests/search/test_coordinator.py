@@ -79,6 +79,19 @@ def test_no_more_workers_start_than_trials_are_left(started, words, ended, worke
     assert started(*words, ended=ended) == workers
 
 
+def test_search_ends_while_workers_are_still_queued(configure, tmp_path):
+    """Their places may come after days, and are not needed any more."""
+    words = ("hydra/sweeper=compact", f"hydra.sweeper.folder={tmp_path}", "hydra.sweeper.n_trials=1")
+    config = compose("config", overrides=["hydra/help=default", *words], return_hydra_config=True)
+    search, queued = Coordinator(config, ["data=synthetic", FREE]), []
+    search.workers = Workers(2)
+    search.workers.started = search.workers.queued = 2
+    leases = SimpleNamespace(trials=lambda: [create_trial(state=TrialState.COMPLETE, value=90.0)])
+    view = SimpleNamespace(update=lambda trials, waiting: queued.append(waiting), message=print)
+    assert search._watch(leases, view).reason == "the only trial has ended"
+    assert queued == [2]
+
+
 @pytest.mark.parametrize(
     ("many", "n_trials", "message"),
     [
