@@ -193,6 +193,11 @@ def test_template_asks_for_a_signal_and_for_another_start():
     assert "\n#SBATCH --requeue\n" in text
 
 
+def test_how_to_page_shows_the_template():
+    page = Path(__file__).parents[2] / "docs/how-to/slurm.md"
+    assert f"```bash\n{TEMPLATE.read_text()}```\n" in page.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(("restarts", "worker"), [(None, "array_2"), ("1", "array_2.1")])
 def test_task_runs_a_worker_of_its_own_and_writes_its_exit_code(pool, tmp_path, monkeypatch, restarts, worker):
     specs, spec = [], WorkerSpec.read(pool.write_spec(slurm.replace(pool.spec, worker="array")))
