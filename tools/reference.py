@@ -304,6 +304,7 @@ def _flat(value: Any) -> str:
 
 
 def _enums() -> str:
+    from mnist_compact.config.sweeper import WorkerEngine
     from mnist_compact.models import layers
     from mnist_compact.training.config import Precision
 
@@ -317,6 +318,7 @@ def _enums() -> str:
         layers.DropoutKind,
         layers.HeadKind,
         Precision,
+        WorkerEngine,
     ):
         values = [value + (f" ({meaning})" if meaning else "") for value, meaning in _texts(owner)]
         rows.append((f"`{owner.__name__}`", ", ".join(values)))

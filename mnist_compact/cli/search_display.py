@@ -48,6 +48,7 @@ class View:
         self.name, self.folder, self.url, self.settings, self.jobs = name, folder, url, settings, jobs
         self.live: Live | None = None
         self.reported: set[int] = set()
+        self.queued = 0  # workers that wait for a place on a cluster
         self.last = -math.inf
 
     def begin(self, trials: Sequence[FrozenTrial]) -> None:
@@ -63,8 +64,16 @@ class View:
             self.live = Live(console=self.console, auto_refresh=False, transient=True)
             self.live.start()
 
-    def update(self, trials: Sequence[FrozenTrial]) -> None:
-        """Refresh the display, at most every REFRESH_S."""
+    def update(self, trials: Sequence[FrozenTrial], queued: int) -> None:
+        """Refresh the display, at most every REFRESH_S.
+
+        Args:
+            trials: All trials of the study.
+            queued: The number of workers that wait for a place on a cluster.
+        """
+        if queued != self.queued and self.live is None:
+            self.message(f"{queued} of {counted(self.jobs or 0, 'worker')} queued")
+        self.queued = queued
         if time.monotonic() - self.last >= REFRESH_S:
             self.last = time.monotonic()
             self.show(trials)
@@ -153,7 +162,7 @@ class View:
         total = counted(status.total, "trial") if status.total else "an unknown number of trials"
         lines = [
             f"{self.name}: {status.counted.ended} of {total} have ended",
-            _counts(status.counted),
+            _counts(status.counted) + (f", {counted(self.queued, 'worker')} queued" if self.queued else ""),
             *([_pace(status)] if status.per_hour else []),
             *([f"best: {trial_line(status.best[0])}"] if status.best else []),
         ]

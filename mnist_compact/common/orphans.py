@@ -1,4 +1,4 @@
-"""Ending a process when its parent process ends."""
+"""Ending a process when the process that started it ends."""
 
 import os
 import threading
@@ -18,9 +18,19 @@ def end_with(parent: int, at_last: Callable[[], object] = lambda: None) -> None:
         parent: The process id of the parent.
         at_last: Called in a separate thread before the end; it has CLEANUP_S to finish.
     """
+    end_unless(lambda: os.getppid() == parent, at_last)
+
+
+def end_unless(alive: Callable[[], bool], at_last: Callable[[], object]) -> None:
+    """End this process when `alive`, which is called every CHECK_EVERY_S in a thread, returns False.
+
+    Args:
+        alive: Whether this process is still needed.
+        at_last: Called in a separate thread before the end; it has CLEANUP_S to finish.
+    """
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while alive():
             time.sleep(CHECK_EVERY_S)
         last = threading.Thread(target=at_last, daemon=True)
         last.start()

@@ -1,10 +1,18 @@
 """The settings of `hydra/sweeper=compact`, its samplers and its pruners. Hydra imports this module at every start."""
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from hydra_plugins.hydra_optuna_sweeper.config import SamplerConfig
 from omegaconf import MISSING
+
+
+class WorkerEngine(Enum):
+    """What starts the workers of a search."""
+
+    local = "local"  # the search itself, as processes of its machine
+    slurm = "slurm"  # the scheduler of a cluster, as tasks of a job array
 
 
 @dataclass
@@ -83,13 +91,15 @@ class CompactSweeperConfig:
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe_joint"}, {"pruner": "none"}])
 
     n_trials: int = 60  # trials of the study that end, complete, pruned or failed; refused proposals do not count
-    n_jobs: int = 0  # worker processes; 0 = one per core
+    workers: WorkerEngine = WorkerEngine.local  # what starts the workers
+    slurm_template: str | None = None  # batch script, for workers=slurm; null = mnist_compact/search/slurm.sh
+    n_jobs: int = 0  # number of workers; 0 = one per core, only for workers=local
     target: float | None = None  # stop once the scores of `target_trials` trials are better than this; null = never
     target_trials: int = 1  # trials that must be better than `target` before the search stops
     time_limit_minutes: float | None = None  # time limit of this command; null = no limit
     max_failures: int = 10  # the search stops once more than this number of trials of the study have failed
     max_refusals: int = 500  # the search stops after this number of refused proposals in a row
-    storage: str | None = None  # Optuna URL or journal:///path; null = SQLite in the study's folder
+    storage: str | None = None  # Optuna URL or journal:///path; null = SQLite in the study's folder, if workers=local
     study_name: str | None = None  # null = the name of the search question, or search_<hash of what is searched>
     folder: str = "outputs/sweeps"  # contains a folder for each study
 
@@ -107,5 +117,6 @@ class CompactSweeperConfig:
 
 CONTINUABLE = {
     *("n_trials", "n_jobs", "target", "target_trials", "time_limit_minutes", "max_failures", "max_refusals", "storage"),
+    *("workers", "slurm_template"),
     "enqueue",  # new points are added to the study
 }

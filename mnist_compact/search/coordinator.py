@@ -1,5 +1,8 @@
 """The coordinator of a search: it creates or loads the study, keeps workers running, and updates the display."""
 
+import os
+import secrets
+import socket
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,17 +17,18 @@ from optuna.trial import FrozenTrial
 
 from mnist_compact.common.cpu import cores
 from mnist_compact.common.errors import EXIT_FAILED, EXIT_NO_COMPLETE_TRIAL, ConfigError, ExecutionError
-from mnist_compact.common.locks import lock_file
 from mnist_compact.common.signals import exit_on_signals
 from mnist_compact.common.wording import counted
 from mnist_compact.config.conversion import callbacks_of, machine_of
+from mnist_compact.config.sweeper import WorkerEngine
 from mnist_compact.records.record import RunRecord
 from mnist_compact.search.builders import point_of, space_of
 from mnist_compact.search.counts import quieten, tally
 from mnist_compact.search.create import StudySpec, stored_snapshot
 from mnist_compact.search.earlier_studies import collect
-from mnist_compact.search.leases import TrialLeases, is_leased_by
+from mnist_compact.search.leases import TrialLeases, claims_lock, is_leased_by
 from mnist_compact.search.preflight import check_keys, check_settings, preflight
+from mnist_compact.search.slurm import TEMPLATE, SlurmWorkers
 from mnist_compact.search.snapshot import (
     PRIOR,
     Composer,
@@ -37,7 +41,8 @@ from mnist_compact.search.snapshot import (
 from mnist_compact.search.status import store_criteria
 from mnist_compact.search.stopping import StoppingCriteria, StopReason, stop_of
 from mnist_compact.search.storage import StorageLost, raising_storage_lost, retry_while_locked
-from mnist_compact.search.worker_pool import WorkerPool
+from mnist_compact.search.worker_pool import LocalWorkers, WorkerPool
+from mnist_compact.search.worker_spec import WorkerSpec
 
 POLL_S = 0.5
 READ_WAIT_S = 1.0  # how long one read waits for a locked storage
@@ -61,7 +66,7 @@ class View(Protocol):
     def __init__(self, name: str, folder: Path, url: str, settings: StoppingCriteria, jobs: int) -> None: ...
     def begin(self, trials: Sequence[FrozenTrial]) -> None: ...
     def message(self, line: str) -> None: ...
-    def update(self, trials: Sequence[FrozenTrial]) -> None: ...
+    def update(self, trials: Sequence[FrozenTrial], queued: int) -> None: ...
     def close(self) -> None: ...
     def end(self, study: Study, reason: str) -> None: ...
 
@@ -92,15 +97,25 @@ class Coordinator:
             max_refusals=sweeper.max_refusals,
             maximize=list(sweeper.objectives) == ["accuracy"],
         )
-        self.workers = WorkerPool(
-            self.folder,
+        self.workers = self._worker_pool()
+
+    def _worker_pool(self) -> WorkerPool:
+        # Two machines may have the same host name and process id.
+        name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        worker_spec = WorkerSpec(
+            folder=str(self.folder),
             url=self.url,
             study_name=self.name,
+            worker=name,
             private=self.private,
-            jobs=sweeper.n_jobs or cores(),
-            settings=self.settings,
             machine=self.machine,
+            parent=None,
+            parent_name=name,
+            settings=self.settings,
         )
+        if self.sweeper.workers is WorkerEngine.slurm:
+            return SlurmWorkers(worker_spec, self.sweeper.n_jobs, Path(self.sweeper.slurm_template or TEMPLATE))
+        return LocalWorkers(worker_spec, self.sweeper.n_jobs or cores())
 
     def search(self, view_class: type[View]) -> SearchResult:
         """Run the search until a stopping criterion, the time limit, Ctrl-C or a termination signal ends it.
@@ -133,7 +148,7 @@ class Coordinator:
 
     def _search(self, view_class: type[View]) -> SearchResult:
         study_spec = StudySpec(self.name, self.folder, self.url, self.private, self.snapshot, self.points, self.exists)
-        with lock_file(self.folder / "claims.lock"), raising_storage_lost(self.url):
+        with claims_lock(self.folder, private=self.private), raising_storage_lost(self.url):
             study_spec.create_or_load()
         leases = retry_while_locked(self._leases, self.url, _print)
         retry_while_locked(lambda: self._store_criteria(leases), self.url, _print)
@@ -186,7 +201,7 @@ class Coordinator:
     def _first_reading(self, leases: TrialLeases) -> list[FrozenTrial]:
         """Read the trials. In a large study, this takes seconds, so that the first worker is started before."""
         if retry_while_locked(leases.are_many, self.url, _print):
-            self.workers.start_worker()
+            self.workers.start(1)
         trials = retry_while_locked(leases.trials, self.url, _print)
         if stop_of(trials, self.settings) is not None:
             self.workers.stop()
@@ -201,7 +216,7 @@ class Coordinator:
             store_criteria(leases.study, self.settings)
 
     def _leases(self) -> TrialLeases:
-        name = self.workers.parent_name
+        name = self.workers.coordinator
         return TrialLeases(self.folder, self.url, self.name, name, private=self.private, wait_s=READ_WAIT_S)
 
     def check(self) -> None:
@@ -212,7 +227,8 @@ class Coordinator:
             StorageLost: The storage stays locked.
         """
         check_settings(self.config)
-        if self.machine.device not in ("auto", "cpu"):  # these always exist, and importing torch takes seconds
+        # The devices auto and cpu always exist, and importing torch takes seconds.
+        if self.sweeper.workers is WorkerEngine.local and self.machine.device not in ("auto", "cpu"):
             from mnist_compact.training.device import resolve_device
 
             resolve_device(self.machine.device)
@@ -265,7 +281,7 @@ class Coordinator:
             trials = retry_while_locked(leases.trials, self.url, view.message)
             if (ended_now := tally(trials).ended) != ended:
                 ended, deaths = ended_now, 0
-            view.update(trials)
+            view.update(trials, self.workers.queued)
             stop = stop_of(trials, self.settings)
             deaths += bool(died)
             for name, ending in died.items():
@@ -277,10 +293,11 @@ class Coordinator:
             if limit is not None and time.monotonic() - started > 60 * limit:
                 minutes = f"{limit:g} minute{'' if limit == 1 else 's'}"
                 return StopReason(f"the time limit of {minutes} is reached; {RERUN}")
-            if stop is not None and not self.workers:
+            if stop is not None and len(self.workers) == self.workers.queued:
                 return stop
-            while stop is None and len(self.workers) < self._needed(trials):
-                self.workers.start_worker()
+            missing = self._needed(trials) - len(self.workers)
+            if stop is None and missing > 0:
+                self.workers.start(missing)
             time.sleep(POLL_S)
 
 

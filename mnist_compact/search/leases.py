@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import Timeout
+from filelock import BaseFileLock, Timeout
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_compact.common.locks import lock_file
@@ -75,7 +75,7 @@ class TrialLeases:
         self.lock_path.parent.mkdir(parents=True, exist_ok=True)
         self.alive = lock_file(self.lock_path)  # held as long as this process is alive
         self.seen: dict[int, tuple[Any, float]] = {}  # trial → its lease, and when this lease was first seen
-        self.claims = lock_file(folder / "claims.lock")  # one proposal or claim at a time on this machine
+        self.claims = claims_lock(folder, private=private)
 
     def trials(self) -> list[FrozenTrial]:
         """Return all trials of the study.
@@ -152,7 +152,7 @@ class TrialLeases:
         for trial in trials:
             if trial.state is not TrialState.RUNNING or self._has_worker(trial):
                 continue
-            attempts, epoch = _failed_attempts(trial), _last_epoch(trial)
+            attempts, epoch = _failed_attempts(trial, self.parent_lock), _last_epoch(trial)
             if "overrides" not in trial.user_attrs:
                 self.discard(trial.number, "its worker died before the trial started")
             elif attempts >= MAX_ATTEMPTS:
@@ -215,8 +215,22 @@ class TrialLeases:
         self.study.tell(number, state=TrialState.FAIL)
 
 
+def claims_lock(folder: Path, *, private: bool) -> BaseFileLock:
+    """Return the lock for one proposal or claim at a time on this machine.
+
+    Machines that share the folder have a lock each, because a machine that dies may hold a lock of a network file
+    system for ever.
+    """
+    return lock_file(folder / ("claims.lock" if private else f"claims-{socket.gethostname()}.lock"))
+
+
 def lock_of(folder: Path, worker: str) -> Path:
     return (folder / "workers" / f"{worker}.lock").resolve()
+
+
+def heartbeat_of(folder: Path, coordinator: str) -> Path:
+    """Return the file of the heartbeat that workers on other machines watch."""
+    return folder / "workers" / f"{coordinator}.heartbeat"
 
 
 def mark_infrastructure_failure(lock: Path) -> None:
@@ -225,12 +239,12 @@ def mark_infrastructure_failure(lock: Path) -> None:
         lock.with_suffix(INFRASTRUCTURE_FAILURE).touch()
 
 
-def _failed_attempts(trial: FrozenTrial) -> int:
+def _failed_attempts(trial: FrozenTrial, own_parent: str | None) -> int:
     """Return the number of workers in a row that the trial may have killed, including the last one."""
     if _last_epoch(trial) > trial.user_attrs.get("attempts_since", 0):
         return 0
     attempts: int = trial.user_attrs.get("attempts", 0)
-    return attempts - (_had_infrastructure_failure(trial) or _lost_with_its_parent(trial))
+    return attempts - (_had_infrastructure_failure(trial) or _lost_with_its_parent(trial, own_parent))
 
 
 def _last_epoch(trial: FrozenTrial) -> int:
@@ -242,13 +256,18 @@ def _had_infrastructure_failure(trial: FrozenTrial) -> bool:
     return "lock" in lease and Path(lease["lock"]).with_suffix(INFRASTRUCTURE_FAILURE).exists()
 
 
-def _lost_with_its_parent(trial: FrozenTrial) -> bool:
+def _lost_with_its_parent(trial: FrozenTrial, own_parent: str | None) -> bool:
     """Return whether the coordinator has died as well, as in a power cut, which a trial alone cannot cause.
 
-    On another machine the coordinator must have died, because it would have replaced the worker within LEASE_S.
+    The coordinator of the worker that asks is alive. Any other one on another machine must have died, because it would
+    have replaced the worker within LEASE_S.
+
+    Args:
+        trial: A trial that lost its worker.
+        own_parent: The lock of the coordinator of the worker that asks.
     """
     lease = trial.user_attrs.get("lease", {})
-    if lease.get("parent_lock") is None:  # released, or leased by an earlier version
+    if lease.get("parent_lock") in (None, own_parent):  # None: released, or leased by an earlier version
         return False
     lock = Path(lease["parent_lock"])
     return lease["host"] != socket.gethostname() or not lock.exists() or _can_be_taken(lock)

@@ -13,6 +13,7 @@ from optuna.exceptions import ExperimentalWarning
 
 from mnist_compact.common.errors import ConfigError, Validator, check_installed
 from mnist_compact.config.error_messages import explain
+from mnist_compact.config.sweeper import WorkerEngine
 from mnist_compact.records.discovery import is_below
 from mnist_compact.search.branches import Conditions, Parameter
 from mnist_compact.search.builders import is_grid, pruner_of, sampler_of
@@ -20,6 +21,7 @@ from mnist_compact.search.consistency import check_space
 from mnist_compact.search.counts import CONSTRAINTS
 from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.prior import LEARNING, prior_trials
+from mnist_compact.search.slurm import check_slurm
 from mnist_compact.search.snapshot import Composer, ConfigSnapshot
 from mnist_compact.search.space import SearchSpace
 from mnist_compact.search.storage_urls import rule_broken_by, shown
@@ -56,9 +58,10 @@ def check_settings(config: DictConfig) -> None:
     validator.check(distinct, "prior", "must name each study once", [*sweeper.prior])
     within = name is None or is_below(name)
     validator.check(within, "study_name", f"must be the name of a folder in {sweeper.folder}", name)
-    if sweeper.storage is not None:
-        rule = rule_broken_by(sweeper.storage)
-        validator.check(rule is None, "storage", rule or "", shown(sweeper.storage))
+    rule = None if sweeper.storage is None else rule_broken_by(sweeper.storage)
+    validator.check(rule is None, "storage", rule or "", shown(sweeper.storage or ""))
+    if sweeper.workers is WorkerEngine.slurm:
+        check_slurm(sweeper, validator)
     primary = config.hydra.job.config_name
     if primary != "config":
         validator.found.append(

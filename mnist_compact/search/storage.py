@@ -51,7 +51,7 @@ def open_storage(url: str, *, create: bool = True, wait_s: float | None = None) 
         if create:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
-        return JournalStorage(_Journal(str(file)))
+        return JournalStorage(_Journal(str(file.absolute())))  # a relative lock of a dead process never expires
     if file is None:
         return _open_server(url)
     if not has_record_locks(file.parent):  # SQLite would report a locked database

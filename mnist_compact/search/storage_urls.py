@@ -35,6 +35,16 @@ def rule_broken_by(url: str) -> str | None:
     return None
 
 
+def sharing_rule_broken_by(url: str | None) -> str | None:
+    """Return the rule that a valid URL, or None for SQLite, breaks if workers on several machines are to open it."""
+    if url is not None and (url.startswith(JOURNAL) or make_url(url).get_backend_name() != "sqlite"):
+        return None
+    return (
+        "must be postgresql://… or mysql://… for a server, or journal:///path for a file on a file system of all "
+        "machines, because SQLite's locks do not hold between machines"
+    )
+
+
 def shown(url: str) -> str:
     """Return the URL for printing, without its password."""
     try:

@@ -19,7 +19,8 @@ from mnist_compact.callbacks.callback import Callback, CallbackList
 from mnist_compact.callbacks.config import build_callbacks
 from mnist_compact.callbacks.pruning import LeaseLost, PruningCallback
 from mnist_compact.common.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_WITHOUT_DATA, ConfigError
-from mnist_compact.common.orphans import end_with
+from mnist_compact.common.heartbeat import is_beating
+from mnist_compact.common.orphans import end_unless, end_with
 from mnist_compact.common.run_files import RECORD
 from mnist_compact.common.signals import interruptible
 from mnist_compact.common.streams import prepare_streams
@@ -31,7 +32,7 @@ from mnist_compact.records.record import NetworkFacts, RunRecord, Score, Status
 from mnist_compact.runs.trainer import resume, run
 from mnist_compact.search.builders import pruner_of
 from mnist_compact.search.counts import quieten, tally
-from mnist_compact.search.leases import TrialLeases
+from mnist_compact.search.leases import TrialLeases, heartbeat_of
 from mnist_compact.search.migrations import migrate_snapshot
 from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.proposals import Proposer, TrainedTrials, TrialJob
@@ -87,7 +88,7 @@ class Worker:
             StorageLost: The storage is missing or does not respond.
         """
         with self.leases.watch.guard(), self.leases.alive, self.leases.marking_infrastructure_failures():
-            end_with(self.spec.parent, self._release)  # a worker does not outlive its coordinator
+            self._end_with_coordinator()
             threading.Thread(target=self._beat, daemon=True).start()
             try:
                 while self.process_trial() or self._wait_for_other_workers():
@@ -95,6 +96,12 @@ class Worker:
             except (KeyboardInterrupt, WithoutData):  # at any moment of a trial, also before its first step
                 self._release()
                 raise
+
+    def _end_with_coordinator(self) -> None:
+        if self.spec.parent is None:
+            end_unless(is_beating(heartbeat_of(self.folder, self.spec.parent_name)), self._release)
+        else:
+            end_with(self.spec.parent, self._release)
 
     def process_trial(self) -> bool:
         """Process one trial: propose, lease, check and train it, and store its result.
@@ -220,7 +227,13 @@ class Worker:
                 print(f"no heartbeat: {error}", flush=True)
 
 
-def main() -> int:
+def run_worker(worker_spec: WorkerSpec) -> int:
+    """Run a worker until the study needs no more trials, or until SIGTERM or SIGINT, which release its trial.
+
+    Returns:
+        The exit code of its process.
+    """
+
     def stop(signal_number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
@@ -229,7 +242,7 @@ def main() -> int:
     prepare_streams()
     quieten()
     try:
-        Worker(WorkerSpec.read(Path(sys.argv[1]))).work()
+        Worker(worker_spec).work()
     except KeyboardInterrupt:
         return 0
     except ConfigError as error:
@@ -245,4 +258,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_worker(WorkerSpec.read(Path(sys.argv[1]))))

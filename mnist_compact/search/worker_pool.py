@@ -1,12 +1,11 @@
-"""The worker processes of one coordinator: start, reap, stop."""
+"""The workers of one coordinator: start, watch and stop them, by this machine or by a cluster's scheduler."""
 
 import os
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,64 +13,56 @@ from mnist_compact.common.cpu import threads_each
 from mnist_compact.common.errors import EXIT_FAILED, EXIT_REFUSED, EXIT_WITHOUT_DATA, ConfigError, ExecutionError
 from mnist_compact.runs.jobs import how_ended, import_path
 from mnist_compact.search.leases import lock_of, mark_infrastructure_failure
-from mnist_compact.search.stopping import StoppingCriteria
 from mnist_compact.search.worker_spec import WorkerSpec
-from mnist_compact.training.config import MachineConfig
 
 STOP_TIMEOUT_S = 20.0  # for workers that are asked to stop: they finish a step, not an epoch
 
 
-class WorkerPool:
-    """Runs at most `jobs` workers at a time. They share the cores evenly unless `machine.threads` is set."""
+class WorkerPool(ABC):
+    """The workers of one coordinator. Each engine implements `start`, `ended`, `stop` and `__len__`.
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        url: str,
-        study_name: str,
-        private: bool,
-        jobs: int,
-        settings: StoppingCriteria,
-        machine: MachineConfig,
-    ) -> None:
-        self.folder, self.url, self.study_name, self.private = folder, url, study_name, private
-        self.jobs, self.settings, self.machine = jobs, settings, machine
-        self.running: list[tuple[subprocess.Popen[bytes], str]] = []
+    A worker has a name, a log and a specification in the folder `workers` of the study.
+    """
+
+    def __init__(self, worker_spec: WorkerSpec, jobs: int) -> None:
+        """Prepare a pool without workers.
+
+        Args:
+            worker_spec: What all workers have in common; each gets a name.
+            jobs: The largest number of workers at a time.
+        """
+        self.spec, self.jobs = worker_spec, jobs
+        self.folder, self.coordinator = Path(worker_spec.folder), worker_spec.parent_name
         self.started = 0
-        token = secrets.token_hex(3)  # two machines may have the same host name and process id
-        self.parent_name = f"{socket.gethostname()}-{os.getpid()}-{token}"
 
+    @abstractmethod
     def __len__(self) -> int:
-        return len(self.running)
+        """Return the number of workers that have not ended, including those that wait for a place."""
 
-    def start_worker(self) -> None:
-        name = f"{self.parent_name}-{self.started}"
-        self.started += 1
-        threads = threads_each(self.jobs)
-        folder = self.folder / "workers"
-        folder.mkdir(exist_ok=True)
-        worker_spec = folder / f"{name}.json"
-        WorkerSpec(
-            folder=str(self.folder),
-            url=self.url,
-            study_name=self.study_name,
-            worker=name,
-            private=self.private,
-            machine=replace(self.machine, threads=self.machine.threads or threads),
-            parent=os.getpid(),
-            parent_name=self.parent_name,
-            settings=self.settings,
-        ).write(worker_spec)
-        with self._log(name).open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "mnist_compact.search.worker", str(worker_spec)],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **import_path(), "OMP_NUM_THREADS": str(threads)},
-                start_new_session=True,  # Ctrl-C must reach the coordinator only, which then stops the workers
-            )
-        self.running.append((process, name))
+    @property
+    def queued(self) -> int:
+        """The number of workers that wait for a place."""
+        return 0
+
+    @abstractmethod
+    def start(self, count: int) -> None:
+        """Start workers.
+
+        Raises:
+            ExecutionError: The engine refuses them.
+        """
+
+    @abstractmethod
+    def ended(self) -> dict[str, int | str]:
+        """Remove the workers that have ended.
+
+        Returns:
+            Name → exit code of each; a description if the exit code is unknown.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Let all workers release their trials and end; kill those that do not end in time."""
 
     def reap(self) -> dict[str, str]:
         """Remove the workers that have ended.
@@ -83,27 +74,72 @@ class WorkerPool:
             ConfigError: A worker has found an error in the configuration.
             ExecutionError: A worker could not load its data, which the next worker could not either.
         """
-        codes = [(process.poll(), name) for process, name in self.running]
-        self.running = [worker for worker, (code, _) in zip(self.running, codes, strict=True) if code is None]
-        for code, name in codes:
-            if code == EXIT_REFUSED:
+        ended = self.ended()
+        for name, ending in ended.items():
+            if ending == EXIT_REFUSED:
                 raise ConfigError([f"a worker has found an error: {self.last_log_line(name)}"])
-            if code == EXIT_WITHOUT_DATA:
+            if ending == EXIT_WITHOUT_DATA:
                 raise ExecutionError(
-                    f"the data cannot be loaded: {self.last_log_line(name)}; see {self._log(name)}", EXIT_FAILED
+                    f"the data cannot be loaded: {self.last_log_line(name)}; see {self.log_of(name)}", EXIT_FAILED
                 )
-        return {name: how_ended(code) for code, name in codes if code}
+        return {name: how_ended(code) if isinstance(code, int) else code for name, code in ended.items() if code}
 
     def last_log_line(self, name: str) -> str:
         """Return the last line of a worker's log."""
-        lines = self._log(name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        try:
+            lines = self.log_of(name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        except FileNotFoundError:  # of a worker on another machine, which has died before it began
+            return "(there is no log)"
         return lines[-1] if lines else "(the log is empty)"
 
-    def _log(self, name: str) -> Path:
+    def log_of(self, name: str) -> Path:
+        """Return the path of a worker's log."""
         return self.folder / "workers" / f"{name}.log"
 
+    def write_spec(self, worker_spec: WorkerSpec) -> Path:
+        """Write the specification of a worker, and return the path of its file."""
+        path = self.folder / "workers" / f"{worker_spec.worker}.json"
+        path.parent.mkdir(exist_ok=True)
+        worker_spec.write(path)
+        return path
+
+
+class LocalWorkers(WorkerPool):
+    """Workers that are processes of this machine. They share the cores evenly unless `machine.threads` is set."""
+
+    def __init__(self, worker_spec: WorkerSpec, jobs: int) -> None:
+        super().__init__(worker_spec, jobs)
+        self.running: list[tuple[subprocess.Popen[bytes], str]] = []
+
+    def __len__(self) -> int:
+        return len(self.running)
+
+    def start(self, count: int) -> None:
+        for _ in range(count):
+            self._start_one()
+
+    def _start_one(self) -> None:
+        name = f"{self.coordinator}-{self.started}"
+        self.started += 1
+        threads = threads_each(self.jobs)
+        machine = replace(self.spec.machine, threads=self.spec.machine.threads or threads)
+        path = self.write_spec(replace(self.spec, worker=name, machine=machine, parent=os.getpid()))
+        with self.log_of(name).open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mnist_compact.search.worker", str(path)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **import_path(), "OMP_NUM_THREADS": str(threads)},
+                start_new_session=True,  # Ctrl-C must reach the coordinator only, which then stops the workers
+            )
+        self.running.append((process, name))
+
+    def ended(self) -> dict[str, int | str]:
+        codes = [(process.poll(), name) for process, name in self.running]
+        self.running = [worker for worker, (code, _) in zip(self.running, codes, strict=True) if code is None]
+        return {name: code for code, name in codes if code is not None}
+
     def stop(self) -> None:
-        """Ask all workers to stop; kill those that do not within STOP_TIMEOUT_S."""
         for process, _ in self.running:
             process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_TIMEOUT_S

@@ -1,6 +1,7 @@
 """The specification of one worker, which the coordinator passes to the worker's process in a file."""
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,20 +11,21 @@ from mnist_compact.training.config import MachineConfig
 
 @dataclass(slots=True, frozen=True)
 class WorkerSpec:
-    folder: str
-    url: str
+    folder: str  # the study's folder
+    url: str  # the storage's URL
     study_name: str
-    worker: str
-    private: bool
+    worker: str  # the worker's name
+    private: bool  # whether only this machine uses the study
     machine: MachineConfig  # computes all trials of this worker
-    parent: int  # process id of the coordinator; a worker does not outlive it
-    parent_name: str  # unique, unlike the process id, also after a restart of the machine
+    parent: int | None  # process id of the coordinator, which a worker does not outlive; None: on another machine
+    parent_name: str  # name of the coordinator; unique, unlike the process id, also after a restart of the machine
     settings: StoppingCriteria
 
     def write(self, path: Path) -> None:
-        path.touch()
-        path.chmod(0o600)  # a URL may contain a password
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        """Write a new file that only this user can read at any moment, because a URL may contain a password."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(self), file)
 
     @classmethod
     def read(cls, path: Path) -> "WorkerSpec":

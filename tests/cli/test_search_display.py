@@ -50,6 +50,17 @@ def test_running_trials_show_epoch_and_score_at_every_width(tmp_path, width):
     assert rows[1][:3] == ["long-name/1", "3", "optim=sgd"], "no epoch is complete yet"
 
 
+def test_queued_workers_are_shown(tmp_path, capsys):
+    view = View("smoke", tmp_path, "sqlite:///study.db", SETTINGS, jobs=2)
+    for queued in (2, 2, 1, 0):
+        view.update([], queued)
+    assert capsys.readouterr().out.splitlines() == [f"{queued} of 2 workers queued" for queued in (2, 1, 0)]
+    view.queued = 1
+    console = Console(width=100, file=io.StringIO(), color_system=None)
+    console.print(view.picture([]))
+    assert "0 running, 0 refused, 1 worker queued" in console.file.getvalue()
+
+
 def test_sampled_number_is_printed_with_four_digits(tmp_path):
     text = "\n".join(drawn(tmp_path, trials([{}]), 200))
     assert "optim.lr=0.02012" in text

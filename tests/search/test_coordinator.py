@@ -21,14 +21,16 @@ FREE, FINITE = "model.dropout=interval(0.0,0.1)", "model.layers.conv1.width=rang
 class Workers:
     """A worker pool that only counts; all workers end when the search is done."""
 
+    queued = 0
+
     def __init__(self, jobs):
         self.jobs, self.started = jobs, 0
 
     def __len__(self):
         return self.started
 
-    def start_worker(self):
-        self.started += 1
+    def start(self, count):
+        self.started += count
 
     def reap(self):
         return {}
@@ -57,7 +59,7 @@ def started(configure, tmp_path, monkeypatch):
             return found
 
         with pytest.raises(KeyboardInterrupt):
-            search._watch(SimpleNamespace(trials=look), SimpleNamespace(update=lambda _: None, message=print))
+            search._watch(SimpleNamespace(trials=look), SimpleNamespace(update=lambda *_: None, message=print))
         return search.workers.started
 
     return counted
@@ -77,6 +79,19 @@ def test_no_more_workers_start_than_trials_are_left(started, words, ended, worke
     assert started(*words, ended=ended) == workers
 
 
+def test_search_ends_while_workers_are_still_queued(configure, tmp_path):
+    """Their places may come after days, and are not needed any more."""
+    words = ("hydra/sweeper=compact", f"hydra.sweeper.folder={tmp_path}", "hydra.sweeper.n_trials=1")
+    config = compose("config", overrides=["hydra/help=default", *words], return_hydra_config=True)
+    search, queued = Coordinator(config, ["data=synthetic", FREE]), []
+    search.workers = Workers(2)
+    search.workers.started = search.workers.queued = 2
+    leases = SimpleNamespace(trials=lambda: [create_trial(state=TrialState.COMPLETE, value=90.0)])
+    view = SimpleNamespace(update=lambda trials, waiting: queued.append(waiting), message=print)
+    assert search._watch(leases, view).reason == "the only trial has ended"
+    assert queued == [2]
+
+
 @pytest.mark.parametrize(
     ("many", "n_trials", "message"),
     [
@@ -90,7 +105,7 @@ def test_worker_of_a_large_study_starts_before_the_trials_are_read(configure, tm
     config = compose("config", overrides=[*words], return_hydra_config=True)
     search, done = Coordinator(config, ["data=synthetic", FREE]), []
     trials = [create_trial(state=TrialState.COMPLETE, value=90.0) for _ in range(2)]
-    search.workers = SimpleNamespace(start_worker=lambda: done.append("start"), stop=lambda: done.append("stop"))
+    search.workers = SimpleNamespace(start=lambda count: done.append("start"), stop=lambda: done.append("stop"))
     leases = SimpleNamespace(are_many=lambda: many, trials=lambda: done.append("read") or trials)
     assert search._first_reading(leases) is trials
     assert done == message

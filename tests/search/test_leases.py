@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import TrialState
 
 from mnist_compact.search.counts import tally
-from mnist_compact.search.leases import LEASE_S, MAX_ATTEMPTS, UNLEASED_S, TrialLeases
+from mnist_compact.search.leases import LEASE_S, MAX_ATTEMPTS, UNLEASED_S, TrialLeases, claims_lock
 from mnist_compact.search.stopping import StoppingCriteria, StopReason, stop_of
 from mnist_compact.search.storage import StorageLost
 
@@ -202,6 +202,37 @@ def test_expired_lease_of_another_machine_is_lost_with_its_parent(leases_of, mon
     assert own.reclaim(own.trials()) is None
     clock.monotonic += LEASE_S + 1
     assert own.reclaim(own.trials()) is not None
+
+
+def test_attempts_of_other_machines_count_while_their_own_coordinator_lives(leases_of, monkeypatch, clock):
+    """Its workers on the nodes of a cluster ask; it would have ended them if it were dead."""
+    with monkeypatch.context() as patch:
+        patch.setattr("socket.gethostname", lambda: "another_node")
+        trial = started_trial(leases_of("theirs", parent="parent"), folder="trials/0000")
+    own = leases_of("ours", parent="parent")
+    for attempts in range(2, MAX_ATTEMPTS + 1):
+        own.reclaim(own.trials())
+        clock.monotonic += LEASE_S + 1
+        assert own.reclaim(own.trials()) is not None
+        assert own.trials()[trial.number].user_attrs["attempts"] == attempts
+        with monkeypatch.context() as patch:
+            patch.setattr("socket.gethostname", lambda: "another_node")
+            own.lease(trial._trial_id)
+            own.note(trial._trial_id, lease={**own.trials()[trial.number].user_attrs["lease"], "worker": "theirs"})
+    own.reclaim(own.trials())
+    clock.monotonic += LEASE_S + 1
+    assert own.reclaim(own.trials()) is None
+    assert own.trials()[trial.number].state is TrialState.FAIL
+
+
+@pytest.mark.parametrize(("private", "shared"), [(True, True), (False, False)])
+def test_machines_that_share_the_folder_have_a_claims_lock_each(tmp_path, monkeypatch, private, shared):
+    """A machine that dies may hold a lock of a network file system for ever."""
+    paths = set()
+    for host in ("login", "node"):
+        monkeypatch.setattr("socket.gethostname", lambda host=host: host)
+        paths.add(claims_lock(tmp_path, private=private).lock_file)
+    assert (len(paths) == 1) == shared
 
 
 def test_attempts_that_finished_an_epoch_do_not_count(leases_of):

@@ -1,5 +1,6 @@
 """A worker in this process: pruned trials, lost leases, heartbeats."""
 
+import dataclasses
 import os
 import signal
 import threading
@@ -10,6 +11,7 @@ import pytest
 from hydra import compose
 from optuna.trial import TrialState
 
+from mnist_compact.common.heartbeat import Heartbeat
 from mnist_compact.records.record import RunRecord, Score, Status
 from mnist_compact.search import worker as worker_module
 from mnist_compact.search.create import StudySpec
@@ -181,6 +183,20 @@ def test_heartbeat_starts_with_the_worker(worker, monkeypatch):
     monkeypatch.setattr(worker, "process_trial", lambda: started.wait(60) and False)
     worker.work()
     assert started.is_set()
+
+
+def test_worker_elsewhere_ends_with_the_heartbeat_of_its_coordinator(worker, monkeypatch):
+    watched = []
+    monkeypatch.setattr(worker_module, "end_unless", lambda alive, at_last: watched.append((alive, at_last)))
+    worker.spec = dataclasses.replace(worker.spec, parent=None)
+    heartbeat = Heartbeat(worker.folder / "workers/parent.heartbeat")
+    heartbeat.start()
+    worker._end_with_coordinator()
+    ((alive, at_last),) = watched
+    assert alive()
+    heartbeat.stop()
+    assert not alive()
+    assert at_last == worker._release
 
 
 def test_several_heartbeats_fit_into_a_lease():

@@ -10,7 +10,8 @@ import pytest
 from mnist_compact.runs.jobs import how_ended
 from mnist_compact.search import worker_pool
 from mnist_compact.search.stopping import StoppingCriteria
-from mnist_compact.search.worker_pool import WorkerPool
+from mnist_compact.search.worker_pool import LocalWorkers
+from mnist_compact.search.worker_spec import WorkerSpec
 from mnist_compact.training.config import MachineConfig
 
 
@@ -29,7 +30,19 @@ def test_end_of_a_process_is_described(code, message):
 @pytest.fixture
 def pool(tmp_path):
     """A worker pool and a function that adds a process with the given code; the pool is stopped at the end."""
-    started = WorkerPool(tmp_path, url="", study_name="s", private=True, jobs=2, settings=None, machine=None)
+    limits = {"n_trials": 1, "target": None, "target_trials": 1, "max_failures": 1, "max_refusals": 1}
+    spec = WorkerSpec(
+        folder=str(tmp_path),
+        url="postgresql://ada:secret@host",
+        study_name="s",
+        worker="",
+        private=True,
+        machine=MachineConfig(name="auto"),
+        parent=None,
+        parent_name="ours",
+        settings=StoppingCriteria(**limits, maximize=True),
+    )
+    started = LocalWorkers(spec, jobs=2)
     (tmp_path / "workers").mkdir()
 
     def begin(name, code):
@@ -42,9 +55,7 @@ def pool(tmp_path):
 
 
 def test_worker_inherits_the_module_search_path(pool, monkeypatch):
-    started, _ = pool
-    limits = {"n_trials": 1, "target": None, "target_trials": 1, "max_failures": 1, "max_refusals": 1}
-    started.settings, started.machine, given = StoppingCriteria(**limits, maximize=True), MachineConfig(name="auto"), {}
+    (started, _), given = pool, {}
 
     def start(command, *, env, **_):
         given.update(env)
@@ -52,7 +63,7 @@ def test_worker_inherits_the_module_search_path(pool, monkeypatch):
 
     monkeypatch.setattr(worker_pool, "subprocess", SimpleNamespace(Popen=start, STDOUT=subprocess.STDOUT))
     monkeypatch.syspath_prepend("/only/here")
-    started.start_worker()
+    started.start(1)
     assert "/only/here" in given["PYTHONPATH"].split(os.pathsep)
 
 
