@@ -82,7 +82,7 @@ def test_no_more_workers_start_than_trials_are_left(started, words, ended, worke
 def test_search_ends_while_workers_are_still_queued(configure, tmp_path):
     """Their places may come after days, and are not needed any more."""
     words = ("hydra/sweeper=compact", f"hydra.sweeper.folder={tmp_path}", "hydra.sweeper.n_trials=1")
-    config = compose("config", overrides=["hydra/help=default", *words], return_hydra_config=True)
+    config = compose("config", overrides=[*words], return_hydra_config=True)
     search, queued = Coordinator(config, ["data=synthetic", FREE]), []
     search.workers = Workers(2)
     search.workers.started = search.workers.queued = 2

@@ -36,7 +36,7 @@ RATE, DROPOUT = f"optim.lr=choice({','.join(map(str, RATES))})", "model.dropout=
 RANGE = "tag(log,interval(0.001,1))"
 BY_OPTIMIZER = {name: {"when": {"optim": [name]}, "params": {"optim.lr": RANGE}} for name in ("sgd", "adamw")}
 EARLIER = "earlier.study.json.gz"
-HYDRA = ("hydra/help=default", "hydra/sweeper=compact", "hydra.sweeper.study_name=new")
+HYDRA = ("hydra/sweeper=compact", "hydra.sweeper.study_name=new")
 
 
 def score(rate):

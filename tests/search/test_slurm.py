@@ -228,7 +228,7 @@ def check(configure, monkeypatch):
 
     def checked(*words):
         slurm_words = ("hydra.sweeper.workers=slurm", "hydra.sweeper.n_jobs=2")
-        overrides = ["hydra/help=default", "hydra/sweeper=compact", *slurm_words, *words]
+        overrides = ["hydra/sweeper=compact", *slurm_words, *words]
         check_settings(compose("config", overrides=overrides, return_hydra_config=True))
 
     return checked
