@@ -86,8 +86,8 @@ FAULTS = (
     ),
     fault(
         "mnist_compact/search/builders.py",
-        "return RoundingSampler(sampler)",
-        "return sampler",
+        "if prior else RoundingSampler(sampler)",
+        "if prior else sampler",
         "proposed values are not rounded",
         PROPOSED,
     ),
