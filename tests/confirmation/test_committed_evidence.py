@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from mnist_compact.common.statistics import threshold_text
 from mnist_compact.confirmation.results import SeedResults
 from mnist_compact.confirmation.save_experiment import header
 from mnist_compact.confirmation.seed_pool import seed_folder, seeds_of
@@ -47,7 +48,8 @@ def test_readme_of_a_search_agrees_with_its_records(folder):
     seed_results, text = gathered(folder), read(folder.parents[1], "README.md")
     summary = seed_results.summary()
     start = text.index(f"{summary.mean:.3f} ± {summary.sd:.3f} %")
-    claim = re.split(r"99\.40(?!\d)", text[start:])[0]  # an interval may end at 99.406
+    threshold = re.escape(threshold_text(seed_results.threshold))
+    claim = re.split(rf"{threshold}(?!\d)", text[start:])[0]  # an interval may end at 99.406
     assert f"{summary.low:.3f}–{summary.high:.3f}" in claim
     assert f"lowest {summary.minimum:.2f}" in claim
     assert f"{seed_results.above()} of {summary.n}" in claim
@@ -70,7 +72,7 @@ def test_tables_of_results_agree_with_the_records(folder, document):
     assert f"{summary.mean:.3f} ± {summary.sd:.3f} %" in row
     assert f"| {seed_results.completed[0].parameters:,} |" in row
     if document == "docs/results.md":
-        above = f"{seed_results.above()} of {summary.n} above 99.40"
+        above = f"{seed_results.above()} of {summary.n} above {threshold_text(seed_results.threshold)}"
         assert f", lowest {summary.minimum:.2f}; {above} |" in row
 
 

@@ -90,7 +90,7 @@ def test_other_columns_are_not_columns_of_scores():
 def test_search_on_its_test_images_is_refused(configure):
     search = compose()  # registers the configurations that the composer requires
     assert search.data.role == "test"
-    settings = {"params": {}, "branches": {}}
+    settings = {"params": {}, "branches": {}, "prior": []}
     from omegaconf import OmegaConf
 
     composer = Composer(take_snapshot(OmegaConf.create(settings), []), ())
