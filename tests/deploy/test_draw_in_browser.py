@@ -30,6 +30,8 @@ LOGITS = """([network, images]) => {
     return images.map((each) => [
         ...mapsOf(network, values, Uint8Array.from(atob(each), (c) => c.charCodeAt(0))).at(-1)]);
 }"""
+PIXELS = "(it) => [...it.getContext('2d').getImageData(0, 0, it.width, it.height).data]"
+MARKED = [214, 0, 170, 255]  # red, green, blue and opacity of the unit whose field is outlined
 SEEN = """([levels, height, width]) => {
     const image = toMnist(Uint8Array.from(atob(levels), (c) => c.charCodeAt(0)), height, width);
     return image && [...image];
@@ -157,12 +159,17 @@ def test_drawn_digit_is_classified_as_in_python_and_announced(open_page, digit):
     assert int(np.argmax(widths)) == digit
     assert widths[digit] > 50
     expect(page.locator("#bars .best")).to_contain_text(str(digit))
+    drawn = [point for stroke in page.evaluate("drawing.strokes") for point in stroke]
+    for x, y in (point for points in DIGITS[digit] for point in points):
+        assert min(abs(x - column) + abs(y - row) for column, row in drawn) < 3  # where the mouse was
     levels = np.array(page.evaluate("[...drawing.levels]"), np.uint8).reshape(280, 280)
     pixels = page.locator("#image").evaluate("(it) => [...it.getContext('2d').getImageData(0, 0, 28, 28).data]")
     image = np.array(pixels).reshape(28, 28, 4)
     assert np.abs(image[:, :, 0] - to_mnist(levels).astype(int)).max() <= 1
     digits, confidence = load("under_8k").classify(to_mnist(levels)[None])
     assert answer.text_content() == f"This is a {digits.item()}: {100 * confidence.item():.1f} %"
+    maps = page.locator("#layers li").first.locator("canvas")  # of the first layer
+    assert len({tuple(maps.nth(i).evaluate(PIXELS)) for i in range(maps.count())}) > maps.count() // 2
     page.get_by_role("button", name="Undo").click()
     assert page.evaluate("drawing.strokes.length") == len(DIGITS[digit]) - 1
     if len(DIGITS[digit]) == 1:
@@ -178,6 +185,7 @@ def test_drawn_digit_is_classified_as_in_python_and_announced(open_page, digit):
 def test_finger_draws_on_a_phone_and_the_page_fits(open_page):
     page = open_page("phone")
     box = page.locator("#paper").bounding_box()
+    expect(page.locator("#paper")).to_have_css("touch-action", "none")  # otherwise a finger scrolls the page
     session = page.context.new_cdp_session(page)
 
     def touch(kind, *points):
@@ -224,6 +232,8 @@ def test_units_outline_their_receptive_fields(open_page):
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowUp")
     expect(label).to_have_text("Layer 1, row 13, column 15 depends on rows 13–15 and columns 15–17.")
+    pixels = np.array(page.locator("#layers li").first.locator("canvas").first.evaluate(PIXELS)).reshape(26, 26, 4)
+    assert [tuple(place) for place in np.argwhere((pixels == MARKED).all(2))] == [(12, 14)]
     outer, inner = page.locator("#image").bounding_box(), frame.bounding_box()
     assert inner["x"] - outer["x"] == pytest.approx(14 * outer["width"] / 28, abs=1)
     assert inner["y"] - outer["y"] == pytest.approx(12 * outer["height"] / 28, abs=1)

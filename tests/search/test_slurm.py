@@ -8,14 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 from hydra import compose
+from pool_spec import spec_of_pool
 
 from mnist_compact.common.errors import EXIT_WITHOUT_DATA, ConfigError, ExecutionError
 from mnist_compact.search import slurm, slurm_task
 from mnist_compact.search.preflight import check_settings
 from mnist_compact.search.slurm import TEMPLATE, SlurmWorkers, states_of
-from mnist_compact.search.stopping import StoppingCriteria
 from mnist_compact.search.worker_spec import WorkerSpec
-from mnist_compact.training.config import MachineConfig
 
 
 class Commands:
@@ -42,18 +41,7 @@ def commands(monkeypatch):
 
 @pytest.fixture
 def pool(commands, tmp_path):
-    limits = {"n_trials": 1, "target": None, "target_trials": 1, "max_failures": 1, "max_refusals": 1}
-    spec = WorkerSpec(
-        folder=str(tmp_path / "100%"),
-        url="postgresql://ada:secret@host",
-        study_name="s",
-        worker="",
-        private=False,
-        machine=MachineConfig(name="auto"),
-        parent=None,
-        parent_name="login-1-a",
-        settings=StoppingCriteria(**limits, maximize=True),
-    )
+    spec = spec_of_pool(tmp_path / "100%", "login-1-a", private=False)
     (tmp_path / "100%").mkdir()
     pool = SlurmWorkers(spec, jobs=3, template=TEMPLATE)
     yield pool

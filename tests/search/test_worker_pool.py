@@ -6,13 +6,11 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from pool_spec import spec_of_pool
 
 from mnist_compact.runs.jobs import how_ended
 from mnist_compact.search import worker_pool
-from mnist_compact.search.stopping import StoppingCriteria
 from mnist_compact.search.worker_pool import LocalWorkers
-from mnist_compact.search.worker_spec import WorkerSpec
-from mnist_compact.training.config import MachineConfig
 
 
 @pytest.mark.parametrize(
@@ -30,18 +28,7 @@ def test_end_of_a_process_is_described(code, message):
 @pytest.fixture
 def pool(tmp_path):
     """A worker pool and a function that adds a process with the given code; the pool is stopped at the end."""
-    limits = {"n_trials": 1, "target": None, "target_trials": 1, "max_failures": 1, "max_refusals": 1}
-    spec = WorkerSpec(
-        folder=str(tmp_path),
-        url="postgresql://ada:secret@host",
-        study_name="s",
-        worker="",
-        private=True,
-        machine=MachineConfig(name="auto"),
-        parent=None,
-        parent_name="ours",
-        settings=StoppingCriteria(**limits, maximize=True),
-    )
+    spec = spec_of_pool(tmp_path, "ours", private=True)
     started = LocalWorkers(spec, jobs=2)
     (tmp_path / "workers").mkdir()
 
