@@ -47,6 +47,15 @@ def test_resumed_grid_repeats_no_job_that_has_ended(type_in, tmp_path):
     assert len(RunRecord.read(grid / "1").continuations) == 1
 
 
+def test_grid_in_the_folder_of_another_is_refused(type_in, tmp_path):
+    type_in("-m", "hydra/launcher=basic", *SHORT, *GRID)
+    before = (tmp_path / "grid/0/result.json").read_bytes()
+    status, _, errors = type_in("-m", "hydra/launcher=basic", *SHORT, *GRID)
+    assert status == 2
+    assert "grid/0" in errors
+    assert (tmp_path / "grid/0/result.json").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("launcher", "given", "threads"),
     [
