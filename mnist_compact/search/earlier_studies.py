@@ -22,8 +22,10 @@ from mnist_compact.common.nested import flat
 from mnist_compact.common.wording import counted
 from mnist_compact.config.error_messages import explain
 from mnist_compact.config.schema import RunConfig, to_record
+from mnist_compact.records.discovery import EXPORTED
 from mnist_compact.search.builders import point_of, space_of
 from mnist_compact.search.counts import CONSTRAINTS, is_refused
+from mnist_compact.search.locate import database_of
 from mnist_compact.search.migrations import migrate_snapshot
 from mnist_compact.search.reading import study_named
 from mnist_compact.search.snapshot import PRIOR, Composer, ConfigSnapshot
@@ -89,6 +91,8 @@ def collect(
 
 def _earlier_trials(name: str, objectives: list[str], folder: Path, url: str | None) -> list[_EarlierTrial]:
     """Return the complete trials of an earlier study with their configurations, composed from its own snapshot."""
+    if url is None and not name.endswith(EXPORTED) and not database_of(folder, name).is_file():
+        raise ConfigError([f"{KEY} must name a study in {folder} or an exported file, got {name!r}"])
     with study_named(name, folder=folder, storage=url) as study:
         snapshot = study.user_attrs.get("frozen")
         trials = study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])

@@ -127,10 +127,13 @@ class Proposer:
         """Return a key that no other proposal has.
 
         Waiting trials are not counted, because starting one adds no trial. Machines propose at the same time, so that
-        their keys contain the worker's name.
+        their keys contain the worker's name. With prior trials the keys are others than those of the earlier study,
+        whose random points would otherwise be proposed again.
         """
-        started = sum(trial.state is not TrialState.WAITING for trial in self.leases.trials())
-        return str(started) if self.leases.private else f"{self.leases.worker}/{started}"
+        started = str(sum(trial.state is not TrialState.WAITING for trial in self.leases.trials()))
+        if self.prior:
+            started += f" after {len(self.prior)} prior trials"
+        return started if self.leases.private else f"{self.leases.worker}/{started}"
 
     def job_of(self, trial: FrozenTrial) -> TrialJob:
         """Return the job of a trial that another worker has started."""

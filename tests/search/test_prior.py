@@ -168,6 +168,22 @@ def test_prior_trials_are_not_results_of_the_study(snapshot_of, begin, tmp_path)
     assert trials[0].constraints == {"parameters": -999, "unbuildable": 0}
 
 
+def test_random_points_of_the_earlier_study_are_not_proposed_again(snapshot_of, begin):
+    earlier = proposed_rates(begin(snapshot_of(f"optim.lr={RANGE}"), name="earlier"), count=3)
+    prior = prior_of([{"optim.lr": rate} for rate in earlier])
+    rates = proposed_rates(begin(snapshot_of(f"optim.lr={RANGE}", prior=prior)), count=3)
+    assert {*rates}.isdisjoint(earlier)
+
+
+def test_study_that_does_not_exist_is_refused(snapshot_of):
+    snapshot = snapshot_of(RATE)
+    snapshot["settings"]["prior"] = ["nosuch"]
+    space = space_of(snapshot)
+    rule = r"^hydra\.sweeper\.prior must name a study in sweeps or an exported file, got 'nosuch'$"
+    with closing(Composer(snapshot, space.fixed)) as composer, pytest.raises(ConfigError, match=rule):
+        collect(snapshot, space, composer, folder=Path("sweeps"), url=None)
+
+
 def test_study_continues_without_the_earlier_study(export, configured):
     export(RATE, points=[{"optim.lr": 0.1}, {"optim.lr": 0.2}])
     words = ("hydra/sweeper/sampler=tpe", f"hydra.sweeper.prior=[{EARLIER}]")
