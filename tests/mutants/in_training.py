@@ -229,7 +229,7 @@ FAULTS = (
         WEIGHTS,
     ),
     fault(
-        SESSION,
+        EXPERIMENT,
         'derive_seed(run.seed, "weights")',
         'derive_seed(0, "weights")',
         "all seeds have the same initial weights",
