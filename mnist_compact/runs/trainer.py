@@ -25,8 +25,15 @@ from mnist_compact.runs.artifacts import metrics_row, network_facts, scores_of
 from mnist_compact.runs.folder_writer import RunFolderWriter, sole_writer
 from mnist_compact.training import checkpoint
 from mnist_compact.training.checkpoint import Progress
-from mnist_compact.training.config import MachineConfig
-from mnist_compact.training.device import autocast, describe_environment, memory_faults, prepared, resolve_device
+from mnist_compact.training.config import MachineConfig, Precision
+from mnist_compact.training.device import (
+    autocast,
+    describe_environment,
+    has_bfloat16,
+    memory_faults,
+    prepared,
+    resolve_device,
+)
 from mnist_compact.training.loop import Diverged, StepView, TrainingPlan, fit
 from mnist_compact.training.step import TrainState, WeightAverage
 
@@ -227,6 +234,8 @@ def _conduct(writer: RunFolderWriter, callback: Callback, pruning_callback: Prun
     try:
         writer.begin()
         device = writer.data.train.images.device
+        if writer.run.train.precision is Precision.bfloat16 and not has_bfloat16(device):
+            callback.on_message("this processor has no instructions for bfloat16: the run computes in float32")
         callback.on_run_start(
             RunInfo(
                 settings=to_record(writer.run),
