@@ -56,6 +56,7 @@ THIRD_PARTY = {
     "scipy": {"common", "confirmation", "robustness"},
     "onnx": {"deploy"},
     "onnxruntime": {"deploy"},
+    "ray": {"search"},
     "torch": {"callbacks", "cli", "data", "deploy", "models", "optim", "robustness", "runs", "training", "zoo"},
 }
 SOURCES = sorted(PACKAGE.rglob("*.py"))

@@ -13,6 +13,7 @@ class WorkerEngine(Enum):
 
     local = "local"  # the search itself, as processes of its machine
     slurm = "slurm"  # the scheduler of a cluster, as tasks of a job array
+    ray = "ray"  # Ray, as one task for each worker
 
 
 @dataclass
@@ -93,6 +94,9 @@ class CompactSweeperConfig:
     n_trials: int = 60  # trials of the study that end, complete, pruned or failed; refused proposals do not count
     workers: WorkerEngine = WorkerEngine.local  # what starts the workers
     slurm_template: str | None = None  # batch script, for workers=slurm; null = mnist_compact/search/slurm.sh
+    ray_address: str | None = None  # for workers=ray; null = RAY_ADDRESS if it is set, else a Ray on this machine
+    ray_cpus: int = 1  # CPUs of each worker, and its threads unless machine.threads is set; for workers=ray
+    ray_gpus: float = 0.0  # GPUs of each worker, which share one below 1; for workers=ray
     n_jobs: int = 0  # number of workers; 0 = one per core, only for workers=local
     target: float | None = None  # stop once the scores of `target_trials` trials are better than this; null = never
     target_trials: int = 1  # trials that must be better than `target` before the search stops
@@ -117,6 +121,6 @@ class CompactSweeperConfig:
 
 CONTINUABLE = {
     *("n_trials", "n_jobs", "target", "target_trials", "time_limit_minutes", "max_failures", "max_refusals", "storage"),
-    *("workers", "slurm_template"),
+    *("workers", "slurm_template", "ray_address", "ray_cpus", "ray_gpus"),
     "enqueue",  # new points are added to the study
 }

@@ -16,7 +16,13 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from mnist_compact.common.cpu import cores
-from mnist_compact.common.errors import EXIT_FAILED, EXIT_NO_COMPLETE_TRIAL, ConfigError, ExecutionError
+from mnist_compact.common.errors import (
+    EXIT_FAILED,
+    EXIT_NO_COMPLETE_TRIAL,
+    ConfigError,
+    ExecutionError,
+    check_installed,
+)
 from mnist_compact.common.signals import exit_on_signals
 from mnist_compact.common.wording import counted
 from mnist_compact.config.conversion import callbacks_of, machine_of
@@ -110,11 +116,23 @@ class Coordinator:
             private=self.private,
             machine=self.machine,
             parent=None,
+            remote=False,
             parent_name=name,
             settings=self.settings,
         )
         if self.sweeper.workers is WorkerEngine.slurm:
             return SlurmWorkers(worker_spec, self.sweeper.n_jobs, Path(self.sweeper.slurm_template or TEMPLATE))
+        if self.sweeper.workers is WorkerEngine.ray:
+            check_installed("hydra.sweeper.workers=ray", "ray", package="ray", extra="ray")
+            from mnist_compact.search.ray_workers import RayWorkers
+
+            return RayWorkers(
+                worker_spec,
+                self.sweeper.n_jobs,
+                address=self.sweeper.ray_address,
+                cpus=self.sweeper.ray_cpus,
+                gpus=self.sweeper.ray_gpus,
+            )
         return LocalWorkers(worker_spec, self.sweeper.n_jobs or cores())
 
     def search(self, view_class: type[View]) -> SearchResult:

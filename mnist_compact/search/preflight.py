@@ -21,6 +21,7 @@ from mnist_compact.search.consistency import check_space
 from mnist_compact.search.counts import CONSTRAINTS
 from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.prior import LEARNING, prior_trials
+from mnist_compact.search.remote_workers import check_remote
 from mnist_compact.search.slurm import check_slurm
 from mnist_compact.search.snapshot import Composer, ConfigSnapshot
 from mnist_compact.search.space import SearchSpace
@@ -42,7 +43,8 @@ def check_settings(config: DictConfig) -> None:
     distinct = len(set(sweeper.objectives)) == len(sweeper.objectives)
     validator.check(distinct, "objectives", "must name each objective once", [*sweeper.objectives])
     validator.check(bool(sweeper.objectives), "objectives", f"must name at least one of {known}", [])
-    for key, minimum in {"n_trials": 1, "n_jobs": 0, "target_trials": 1, "max_failures": 0, "max_refusals": 1}.items():
+    minima = {"n_trials": 1, "n_jobs": 0, "ray_cpus": 1, "target_trials": 1, "max_failures": 0, "max_refusals": 1}
+    for key, minimum in minima.items():
         validator.check(sweeper[key] >= minimum, key, f"must be at least {minimum}", sweeper[key])
     limit, target, name = sweeper.time_limit_minutes, sweeper.target, sweeper.study_name
     validator.check(limit is None or limit > 0, "time_limit_minutes", "must be above 0", limit)
@@ -62,6 +64,10 @@ def check_settings(config: DictConfig) -> None:
     validator.check(rule is None, "storage", rule or "", shown(sweeper.storage or ""))
     if sweeper.workers is WorkerEngine.slurm:
         check_slurm(sweeper, validator)
+    if sweeper.workers is WorkerEngine.ray:
+        check_remote(sweeper, validator)
+    is_share = 0 <= sweeper.ray_gpus <= 1 or (sweeper.ray_gpus > 1 and sweeper.ray_gpus % 1 == 0)
+    validator.check(is_share, "ray_gpus", "must be 0, a share below 1, or a whole number", sweeper.ray_gpus)
     primary = config.hydra.job.config_name
     if primary != "config":
         validator.found.append(

@@ -5,17 +5,15 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from mnist_compact.common.errors import EXIT_FAILED, ExecutionError, Validator
-from mnist_compact.common.heartbeat import Heartbeat
 from mnist_compact.runs.jobs import import_path
-from mnist_compact.search.leases import heartbeat_of, lock_of, mark_infrastructure_failure
-from mnist_compact.search.storage_urls import rule_broken_by, sharing_rule_broken_by, shown
-from mnist_compact.search.worker_pool import WorkerPool
+from mnist_compact.search.remote_workers import RemoteWorkers, check_remote
 from mnist_compact.search.worker_spec import WorkerSpec
 
 TEMPLATE = Path(__file__).with_name("slurm.sh")
@@ -35,17 +33,7 @@ ENDED = {
 
 def check_slurm(sweeper: DictConfig, validator: Validator) -> None:
     """Check the settings of a search with workers=slurm; errors are recorded in `validator`."""
-    url = sweeper.storage
-    if url is None or rule_broken_by(url) is None:
-        rule = sharing_rule_broken_by(url)
-        validator.check(rule is None, "storage", rule or "", None if url is None else shown(url))
-    is_public = url is not None and shown(url) != url and not OmegaConf.is_interpolation(sweeper, "storage")
-    rule = (
-        "must not contain a password, because other users of a cluster can see command lines: use ~/.pgpass or "
-        "PGPASSWORD, or '${oc.env:NAME}' for a URL in the environment variable NAME"
-    )
-    validator.check(not is_public, "storage", rule, shown(url or ""))
-    validator.check(sweeper.n_jobs != 0, "n_jobs", "must be at least 1 with workers=slurm", sweeper.n_jobs)
+    check_remote(sweeper, validator)
     template = Path(sweeper.slurm_template or TEMPLATE)
     runs_worker = template.is_file() and ARGUMENTS in template.read_text(encoding="utf-8", errors="replace")
     rule = f"must be a batch script that runs its arguments by {ARGUMENTS}"
@@ -54,8 +42,8 @@ def check_slurm(sweeper: DictConfig, validator: Validator) -> None:
     validator.check(not missing, "workers", f"must be local on a machine without {', '.join(missing)}", "slurm")
 
 
-class SlurmWorkers(WorkerPool):
-    """Workers that are tasks of job arrays. They watch the heartbeat of this process, which is on another machine."""
+class SlurmWorkers(RemoteWorkers):
+    """Workers that are tasks of job arrays."""
 
     def __init__(self, worker_spec: WorkerSpec, jobs: int, template: Path) -> None:
         """Prepare a pool without workers.
@@ -65,15 +53,10 @@ class SlurmWorkers(WorkerPool):
             jobs: The largest number of workers at a time.
             template: The batch script of a worker, which runs its arguments as a command.
         """
-        super().__init__(replace(worker_spec, folder=str(Path(worker_spec.folder).absolute())), jobs)
+        super().__init__(worker_spec, jobs)
         self.template, self.job_name = template, f"mnist_compact-{self.coordinator}"
-        self.tasks: dict[str, str] = {}  # task as squeue names it → the worker's name
-        self.states: dict[str, str] = {}  # task → Slurm's state
+        self.states: dict[str, str] = {}  # task as squeue names it → Slurm's state
         self.looked = time.monotonic()
-        self.heartbeat = Heartbeat(heartbeat_of(self.folder, self.coordinator))
-
-    def __len__(self) -> int:
-        return len(self.tasks)
 
     @property
     def queued(self) -> int:
@@ -120,29 +103,18 @@ class SlurmWorkers(WorkerPool):
         except (FileNotFoundError, ValueError):  # killed, or not even started; or killed while it wrote the file
             return f"ended without an exit code (Slurm's state: {state})"
 
-    def stop(self) -> None:
-        if not self.heartbeat.is_running:  # nothing was submitted
-            return
-        try:
-            done = _run("scancel", *self._ours())
-            if done.returncode and self.tasks:
-                command = f"scancel {' '.join(self._ours())}"
-                print(f"scancel failed: {done.stderr.strip()}; cancel the tasks by: {command}", flush=True)
-            else:
-                self._wait()
-        finally:
-            self.heartbeat.stop()  # ends the workers that Slurm has not ended
-            self.tasks.clear()
-
-    def _wait(self) -> None:
-        """Wait until no task is left. SIGTERM, which Slurm sends first, lets a worker release its trial."""
+    def cancel(self) -> Iterable[str]:
+        done = _run("scancel", *self._ours())  # sends SIGTERM first, which lets a worker release its trial
+        if done.returncode and self.tasks:
+            command = f"scancel {' '.join(self._ours())}"
+            print(f"scancel failed: {done.stderr.strip()}; cancel the tasks by: {command}", flush=True)
+            return []
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while self.tasks and time.monotonic() < deadline:
             self._look()
             if self.tasks:
                 time.sleep(STOP_POLL_S)
-        for name in self.tasks.values():
-            mark_infrastructure_failure(lock_of(self.folder, name))
+        return self.tasks.values()
 
     def _ours(self) -> tuple[str, ...]:
         """Return the options that select the jobs of this coordinator, also one whose number sbatch could not tell."""

@@ -98,9 +98,9 @@ class Worker:
                 raise
 
     def _end_with_coordinator(self) -> None:
-        if self.spec.parent is None:
+        if self.spec.remote:
             end_unless(is_beating(heartbeat_of(self.folder, self.spec.parent_name)), self._release)
-        else:
+        if self.spec.parent is not None:
             end_with(self.spec.parent, self._release)
 
     def process_trial(self) -> bool:

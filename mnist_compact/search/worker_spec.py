@@ -17,7 +17,8 @@ class WorkerSpec:
     worker: str  # the worker's name
     private: bool  # whether only this machine uses the study
     machine: MachineConfig  # computes all trials of this worker
-    parent: int | None  # process id of the coordinator, which a worker does not outlive; None: on another machine
+    parent: int | None  # process id of the process that started the worker, which it does not outlive; None: any
+    remote: bool  # whether a cluster runs the worker, which then watches the coordinator's heartbeat
     parent_name: str  # name of the coordinator; unique, unlike the process id, also after a restart of the machine
     settings: StoppingCriteria
 

@@ -49,6 +49,7 @@ STUDIES = {"under_8k": 56, "under_8k_2": 3, "smallest_4": 2}
 # These wait for a search, write into the package, or need a server, a cluster, an extra, or files of the reader.
 LEFT_OUT = (
     *("study watch", "zoo --add", "study import", "postgresql:", "mlflow]", "submitit_slurm", "workers=slurm"),
+    "workers=ray",
     *("model=mine", "mine_holdout", "m3_holdout", "optim=signsgd", "data=kmnist_holdout"),
 )
 SETTINGS = StoppingCriteria(n_trials=8, target=None, target_trials=1, max_failures=3, max_refusals=4, maximize=True)

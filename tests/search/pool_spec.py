@@ -17,6 +17,7 @@ def spec_of_pool(folder, coordinator, *, private):
         private=private,
         machine=MachineConfig(name="auto"),
         parent=None,
+        remote=False,
         parent_name=coordinator,
         settings=StoppingCriteria(**LIMITS, maximize=True),
     )

@@ -44,6 +44,7 @@ def worker(configure, tmp_path):
         private=True,
         machine=ONE_CORE,
         parent=os.getpid(),
+        remote=False,
         parent_name="parent",
         settings=SETTINGS,
     )
@@ -188,7 +189,7 @@ def test_heartbeat_starts_with_the_worker(worker, monkeypatch):
 def test_worker_elsewhere_ends_with_the_heartbeat_of_its_coordinator(worker, monkeypatch):
     watched = []
     monkeypatch.setattr(worker_module, "end_unless", lambda alive, at_last: watched.append((alive, at_last)))
-    worker.spec = dataclasses.replace(worker.spec, parent=None)
+    worker.spec = dataclasses.replace(worker.spec, parent=None, remote=True)
     heartbeat = Heartbeat(worker.folder / "workers/parent.heartbeat")
     heartbeat.start()
     worker._end_with_coordinator()
