@@ -11,17 +11,17 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.errors import OverrideParseException
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, open_dict, read_write
 
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.config.conversion import callbacks_of, check_names, to_run_config
 from mnist_compact.config.error_messages import check_question, explain
 from mnist_compact.config.schema import GROUPS, RunConfig
 from mnist_compact.hydra_ext.grid_snapshot import check_unchanged, write_snapshot
-from mnist_compact.hydra_ext.launcher import folder_of, shared
+from mnist_compact.hydra_ext.launcher import ProcessLauncher, folder_of, shared
 
 MOST_JOBS = 5_000  # all are composed and checked before the first is trained
 MANY_JOBS = 200  # from this number on, the check takes so long that it is announced
@@ -64,7 +64,18 @@ class GridSweeper(BasicSweeper):
         _check_size(overrides)
         batches = self.split_arguments(overrides, self.max_batch_size)
         self._check([job for batch in batches for job in batch])
+        if not isinstance(self.launcher, ProcessLauncher):
+            self._fix_folder()
         return super().sweep(arguments)
+
+    def _fix_folder(self) -> None:
+        """Make the path of the grid's folder absolute: a job on a cluster may have another working folder."""
+        assert self.config is not None
+        folder = str(Path(self.config.hydra.sweep.dir).absolute())
+        quoted = QuotedString(folder, Quote.single).with_quotes()
+        with read_write(self.config.hydra), open_dict(self.config.hydra):
+            self.config.hydra.sweep.dir = folder
+            self.config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted}")
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Do nothing: `sweep` checks all batches."""

@@ -73,9 +73,9 @@ class RayWorkers(RemoteWorkers):
                 logging_level="ERROR",
                 **({} if self.address else of_this_machine),
             )
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (ConnectionError, RuntimeError, ValueError, RayError) as error:
             where = f"at {self.address}" if self.address else "on this machine"
-            raise ExecutionError(f"Ray {where} does not respond: {error}", EXIT_FAILED) from error
+            raise ExecutionError(f"Ray {where} cannot be used: {error}", EXIT_FAILED) from error
         finally:
             if signal.getsignal(signal.SIGTERM) is not handler:  # Ray replaces it in the main thread
                 signal.signal(signal.SIGTERM, handler)

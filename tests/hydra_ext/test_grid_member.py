@@ -1,5 +1,6 @@
 """Jobs of a grid under Hydra's own launchers: log.txt, threads, and continuation of the grid."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -7,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from omegaconf import OmegaConf
 from processes import finish
 
@@ -25,6 +27,22 @@ def test_job_writes_its_log_and_prints_one_line(type_in, tmp_path):
         assert f"{seed}   {record.final.accuracy:.2f} %   {record.seconds:.1f} s\n" in out
         assert "completed after 2 epochs" in (tmp_path / "grid" / str(seed) / "log.txt").read_text()
     assert "completed after" not in out
+
+
+def test_folder_of_a_grid_does_not_depend_on_the_working_folder_of_a_job(type_in, tmp_path, monkeypatch):
+    launch, elsewhere = BasicLauncher.launch, tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def launched(*arguments, **options):  # as a cluster may do
+        with contextlib.chdir(elsewhere):
+            return launch(*arguments, **options)
+
+    monkeypatch.setattr(BasicLauncher, "launch", launched)
+    status, out, errors = type_in("-m", "hydra/launcher=basic", *SHORT, *GRID)
+    assert (status, errors) == (0, "")
+    assert "3 runs in grid\n" in out
+    assert RunRecord.read(tmp_path / "grid/2").status is Status.COMPLETED
+    assert [*elsewhere.iterdir()] == []
 
 
 def test_resumed_grid_repeats_no_job_that_has_ended(type_in, tmp_path):

@@ -158,9 +158,9 @@ def test_signal_handler_of_the_search_is_kept(ray, pool_at):
         signal.signal(signal.SIGTERM, before)
 
 
-def test_ray_that_does_not_respond_ends_the_search(ray, pool_at):
+def test_ray_that_cannot_be_used_ends_the_search(ray, pool_at):
     pool, ray.refusal = pool_at(address="there:6379"), ConnectionError("the reason")
-    with pytest.raises(ExecutionError, match="Ray at there:6379 does not respond: the reason"):
+    with pytest.raises(ExecutionError, match="Ray at there:6379 cannot be used: the reason"):
         pool.start(1)
     pool.stop()
     assert not pool.heartbeat.path.exists()
