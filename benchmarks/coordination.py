@@ -4,8 +4,9 @@ Each worker is a process with the code of a search: it proposes a trial, leases 
 PostgreSQL server on 127.0.0.1. Nothing is trained: a trial waits for a given time and has a random score. Each worker
 has a host name of its own, so that no two workers share the lock for proposals, like workers on different machines.
 
-- Growth: one worker, trials of no length, studies of different sizes. In each round it proposes once in each study.
-- Throughput: 1 to 256 workers, trials of no length.
+- Growth: one worker, trials of no length. In each round it proposes once in each of several studies, which differ in
+  the numbers of trials that have ended, and that are running elsewhere.
+- Throughput: 1 to 256 workers, trials of no length, in a study of 1,000 trials.
 - Load: 64 workers whose trials take five minutes each and report 15 epochs. All workers are within a trial when the
   measured time begins, each at a random moment of it, so that the requests arrive at the rate of a long search.
 """
@@ -30,11 +31,13 @@ from typing import Any
 from unittest import mock
 
 import psycopg
+from optuna.trial import TrialState
 
 from benchmarks.postgresql import Server, cpu_of, postgresql_server
 from benchmarks.studies import EPOCHS, synthetic_study
 from benchmarks.timing import Must, Samples, Spread, machine_line, paired, verdict
 from mnist_compact.records.record import NetworkFacts, RunRecord, Score, Status
+from mnist_compact.search import leases
 from mnist_compact.search.bulk import Database
 from mnist_compact.search.proposals import TrialJob
 from mnist_compact.search.stopping import StoppingCriteria
@@ -45,7 +48,11 @@ from mnist_compact.search.worker_spec import WorkerSpec
 from mnist_compact.training.config import MachineConfig
 
 FORK = multiprocessing.get_context("fork")  # a worker that imports torch itself takes seconds and 300 MB
-SIZES = (100, 1_000, 5_000, 20_000)  # trials of a study
+Studies = dict[str, tuple[int, int]]  # name → the number of trials that have ended, and that are running
+SMALLEST, TYPICAL, LARGEST = "100", "1,000", "20,000"
+STUDIES: Studies = {SMALLEST: (100, 0), TYPICAL: (1_000, 0), "5,000": (5_000, 0), LARGEST: (20_000, 0)} | {
+    f"1,000 and {running:,} running": (1_000, running) for running in (64, 256, 1_000)
+}
 WORKERS = (1, 4, 16, 64, 256)
 TRIAL_S = 300.0
 ENDLESS = 10**9
@@ -186,6 +193,12 @@ class MeasuredWorker(Worker):
         if end >= self.measured[1]:
             raise KeyboardInterrupt
 
+    def _release(self) -> None:
+        """Let the trial fail, so that the next workers propose trials of their own."""
+        for trial in self.leases.trials():
+            if leases.is_leased_by(self.spec.worker, trial):
+                self.leases.study.tell(trial.number, state=TrialState.FAIL)
+
     def _tell_result(self, job: TrialJob, record: RunRecord) -> None:
         super()._tell_result(job, record)
         self.usage.trials += time.perf_counter() < self.measured[1]
@@ -205,12 +218,16 @@ def _score(accuracy: float, epoch: int = EPOCHS) -> Score:
     )
 
 
-def create_studies(server: Server, sizes: Sequence[int]) -> None:
-    """Create a study of each size, which is also its name."""
+def create_studies(server: Server, studies: Studies) -> None:
+    """Create the studies."""
     database = open_storage(server.url)
     assert isinstance(database, Database)
-    for size in sizes:
-        store(parse(export_study(synthetic_study(size), "large")), database, str(size))
+    for name, (ended, running) in studies.items():
+        content = parse(export_study(synthetic_study(ended + running), "large"))
+        for trial in content.trials[ended:]:
+            trial.state, trial.values, trial.datetime_complete = TrialState.RUNNING, None, None
+            trial.user_attrs["lease"] = {"worker": f"w{trial.number}", "host": "elsewhere", "lock": "none"}
+        store(content, database, name)
     database.engine.dispose()  # forked processes must not use this connection
 
 
@@ -241,14 +258,14 @@ def _spec(folder: Path, url: str, study_name: str, worker: str) -> WorkerSpec:
     )  # fmt: skip
 
 
-def measure_growth(server: Server, folder: Path, sizes: Sequence[int], rounds: int) -> tuple[Samples, Samples]:
+def measure_growth(server: Server, folder: Path, studies: Studies, rounds: int) -> tuple[Samples, Samples]:
     """Let one worker propose in each study in turn.
 
     Returns:
-        The seconds of one proposal for each size in each round, and its CPU seconds.
+        The seconds of one proposal in each study and round, and its CPU seconds.
     """
-    wall: Samples = {str(size): [] for size in sizes}
-    cpu: Samples = {str(size): [] for size in sizes}
+    wall: Samples = {name: [] for name in studies}
+    cpu: Samples = {name: [] for name in studies}
     with _pool() as start:
         workers = {}
         for name in wall:
@@ -267,6 +284,7 @@ def measure_growth(server: Server, folder: Path, sizes: Sequence[int], rounds: i
 def _propose_on_demand(spec: WorkerSpec, connection: Any) -> None:
     worker = MeasuredWorker(spec, 0.0)
     worker.measured = 0.0, math.inf
+    leases.LEASE_S = math.inf  # the running trials of the study have no workers, and must not be reclaimed
     with worker.leases.alive:
         while connection.recv():
             before, cpu = len(worker.leases.trials()), time.process_time()
@@ -330,13 +348,13 @@ def _pool() -> Iterator[Callable[..., int]]:
 
 
 def limits(wall: Samples, cpu: Samples, load: Load) -> list[Must]:
-    """Return the limits. Growth is the median of the ratios of the rounds."""
-    smallest, *_, largest = wall
-    growth = f"of a proposal, {int(largest):,} trials / {int(smallest):,}"
+    """Return the limits. Growth is the median of the ratios of the rounds, without the large study in quick runs."""
+    largest = LARGEST if LARGEST in wall else TYPICAL
+    growth = f"of a proposal, {largest} trials / {SMALLEST}"
     share = Spread.of([load.coordination_share])
     return [
-        Must(f"seconds {growth}", paired(wall[largest], wall[smallest]), LARGEST_GROWTH),
-        Must(f"CPU seconds {growth}", paired(cpu[largest], cpu[smallest]), LARGEST_GROWTH),
+        Must(f"seconds {growth}", paired(wall[largest], wall[SMALLEST]), LARGEST_GROWTH),
+        Must(f"CPU seconds {growth}", paired(cpu[largest], cpu[SMALLEST]), LARGEST_GROWTH),
         Must(f"coordination of {load.workers} workers, trials of {TRIAL_S:g} s, % of the time", share, LARGEST_SHARE),
     ]
 
@@ -349,23 +367,23 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a limit is exceeded")
     options = parser.parse_args()
-    sizes = SIZES[:2] if options.quick else SIZES
+    names = [SMALLEST, TYPICAL] if options.quick else list(STUDIES)
+    studies = {name: STUDIES[name] for name in names}
     counts = WORKERS[:3] if options.quick else WORKERS
     rounds, seconds = (5, 10.0) if options.quick else (15, 30.0)
     with tempfile.TemporaryDirectory(prefix="pg") as data, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with postgresql_server(Path(data)) as server:
-            create_studies(server, sizes)
-            prepare_forks(server, folder, str(sizes[0]))
-            wall, cpu = measure_growth(server, folder, sizes, rounds)
-            study = str(sizes[1])
+            create_studies(server, studies)
+            prepare_forks(server, folder, SMALLEST)
+            wall, cpu = measure_growth(server, folder, studies, rounds)
+            steady = measure_load(
+                server, folder, TYPICAL, workers=64, trial_s=TRIAL_S, warm_up_s=0.0, measured_s=4 * seconds
+            )
             loads = [
-                measure_load(server, folder, study, workers=n, trial_s=0.0, warm_up_s=seconds / 2, measured_s=seconds)
+                measure_load(server, folder, TYPICAL, workers=n, trial_s=0.0, warm_up_s=seconds / 2, measured_s=seconds)
                 for n in counts
             ]
-            steady = measure_load(
-                server, folder, study, workers=64, trial_s=TRIAL_S, warm_up_s=0.0, measured_s=4 * seconds
-            )
     import torch
 
     from mnist_compact.training.device import describe_environment
@@ -384,12 +402,12 @@ def main() -> int:
         print(json.dumps(record, indent=2, ensure_ascii=False))
     else:
         print(f"{machine_line(environment)}\n{rounds} rounds; one proposal, median [lowest–highest]")
-        print("trials                 seconds             CPU seconds")
-        for size in wall:
-            print(f"{int(size):6,}  {Spread.of(wall[size]).text():>22}  {Spread.of(cpu[size]).text():>22}")
-        print(f"\ntrials of no length for {seconds:g} s, {sizes[1]:,} earlier trials\n{HEADER}")
-        print(*(load.text() for load in loads), sep="\n")
-        print(f"\ntrials of {TRIAL_S:g} s for {steady.measured_s:g} s\n{HEADER}\n{steady.text()}\n")
+        print(f"{'trials':22}  {'seconds':>22}  {'CPU seconds':>22}")
+        for name in studies:
+            print(f"{name:22}  {Spread.of(wall[name]).text():>22}  {Spread.of(cpu[name]).text():>22}")
+        print(f"\ntrials of {TRIAL_S:g} s for {steady.measured_s:g} s\n{HEADER}\n{steady.text()}")
+        print(f"\ntrials of no length for {seconds:g} s\n{HEADER}")
+        print(*(load.text() for load in loads), "", sep="\n")
         print(*(must.text() for must in musts), sep="\n")
     return verdict(musts, check=options.check)
 

@@ -35,8 +35,8 @@ def test_coordination_is_the_time_outside_trials():
 
 
 def test_growth_is_the_median_of_the_ratios_of_the_rounds():
-    wall = {"100": [1.0, 2.0, 1.0], "1000": [1.0, 1.0, 1.0], "20000": [3.0, 6.0, 5.0]}
-    cpu = {"100": [1.0, 1.0, 1.0], "1000": [1.0, 1.0, 1.0], "20000": [4.0, 5.0, 6.0]}
+    wall = {"100": [1.0, 2.0, 1.0], "1,000": [1.0, 1.0, 1.0], "20,000": [3.0, 6.0, 5.0]}
+    cpu = {"100": [1.0, 1.0, 1.0], "1,000": [1.0, 1.0, 1.0], "20,000": [4.0, 5.0, 6.0]}
     kept = limits(wall, cpu, load())
     assert [must.value.median for must in kept] == [3.0, 5.0, pytest.approx(1.5)]
     assert [must.kept for must in kept] == [True, False, True]
