@@ -206,6 +206,7 @@ def _pool() -> Iterator[Callable[..., int]]:
 
     def run(function: Callable[..., None], spec: WorkerSpec, *arguments: Any) -> None:
         socket.gethostname = lambda: spec.worker  # each worker is a machine of its own
+        tempfile.tempdir = spec.folder  # a process that is terminated does not remove its files
         with open(Path(spec.folder) / f"{spec.worker}.log", "w") as sys.stdout:
             function(spec, *arguments)
 
