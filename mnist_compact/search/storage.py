@@ -95,8 +95,11 @@ def _open_server(url: str) -> Database:
 
 
 def _open_with_ping(url: str) -> Database:
-    """Open a storage that replaces connections which the server has closed, for example at a restart."""
-    return Database(url, engine_kwargs={"pool_pre_ping": True})
+    """Open a storage that replaces connections which the server has closed, for example at a restart.
+
+    It keeps one idle connection, because a server allows few: PostgreSQL 100 by default.
+    """
+    return Database(url, engine_kwargs={"pool_pre_ping": True, "pool_size": 1})
 
 
 def retry_while_locked(read: Callable[[], T], url: str, report: Callable[[str], None]) -> T:

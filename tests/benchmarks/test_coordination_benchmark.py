@@ -8,7 +8,8 @@ from optuna.trial import TrialState
 
 pytest.importorskip("psycopg")
 
-from benchmarks.coordination import Load, MeasuredWorker, Usage, _spec, limits
+from benchmarks.coordination import Growth, Load, limits
+from benchmarks.measured_worker import MeasuredWorker, Usage, spec_of
 from benchmarks.studies import EPOCHS, synthetic_study
 from mnist_compact.search.bulk import Database
 from mnist_compact.search.storage import open_storage
@@ -35,12 +36,14 @@ def test_coordination_is_the_time_outside_trials():
 
 
 def test_growth_is_the_median_of_the_ratios_of_the_rounds():
-    wall = {"100": [1.0, 2.0, 1.0], "1000": [1.0, 1.0, 1.0], "20000": [3.0, 6.0, 5.0]}
-    cpu = {"100": [1.0, 1.0, 1.0], "1000": [1.0, 1.0, 1.0], "20000": [4.0, 5.0, 6.0]}
-    kept = limits(wall, cpu, load())
+    wall = {"100": [1.0, 2.0, 1.0], "1,000": [1.0, 1.0, 1.0], "20,000": [3.0, 6.0, 5.0]}
+    cpu = {"100": [1.0, 1.0, 1.0], "1,000": [1.0, 1.0, 1.0], "20,000": [4.0, 5.0, 6.0]}
+    growth = Growth(wall, cpu, {name: [0.0, 0.01, 0.05] for name in wall})
+    assert [line.split()[-1] for line in growth.text().splitlines()[1:]] == ["20"] * 3  # ms of the server
+    kept = limits(growth, load())
     assert [must.value.median for must in kept] == [3.0, 5.0, pytest.approx(1.5)]
     assert [must.kept for must in kept] == [True, False, True]
-    assert not limits(wall, cpu, load(trained_s=(99.0, 96.0)))[-1].kept  # 5 of 200 seconds are 2.5 %
+    assert not limits(growth, load(trained_s=(99.0, 96.0)))[-1].kept  # 5 of 200 seconds are 2.5 %
 
 
 def test_only_the_measured_time_counts():
@@ -56,7 +59,7 @@ def test_measured_worker_stores_a_trial_with_its_epochs(tmp_path):
     database = open_storage(url)
     assert isinstance(database, Database)
     store(parse(export_study(synthetic_study(3), "large")), database, "3")
-    worker = MeasuredWorker(_spec(tmp_path, url, "3", "w"), trial_s=0.001)
+    worker = MeasuredWorker(spec_of(tmp_path, url, "3", "w"), trial_s=0.001)
     worker.measured = 0.0, math.inf
     assert worker.process_trial()
     worker.proposer.composer.close()

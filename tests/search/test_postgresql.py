@@ -102,6 +102,7 @@ def test_machines_that_start_at_once_create_one_set_of_tables(server):
         rival.join()
     assert len(opened) == 3
     assert not opened[0].get_all_studies()
+    assert [storage.engine.pool.checkedin() for storage in opened] == [1, 1, 1], "a server allows few connections"
     for storage in opened:
         storage.remove_session()
         storage.engine.dispose()

@@ -41,7 +41,11 @@ def check(configure, tmp_path):
             r"^hydra\.sweeper\.rank_top needs a single objective, got 2$",
         ),
         (
-            ("hydra.sweeper.rank_top=2", "hydra.sweeper.workers=slurm", "hydra.sweeper.storage='journal:///shared/log'"),
+            (
+                "hydra.sweeper.rank_top=2",
+                "hydra.sweeper.workers=slurm",
+                "hydra.sweeper.storage='journal:///shared/log'",
+            ),
             r"hydra\.sweeper\.rank_top needs workers=local",
         ),
         (("train.epochs=20",), r"^train\.epochs must be at most budget\.max_epochs = 15, got 20$"),
