@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mnist_compact.common.errors import EXIT_FAILED, ExecutionError, Validator
 from mnist_compact.common.heartbeat import Heartbeat
+from mnist_compact.common.wording import counted
 from mnist_compact.runs.jobs import import_path
 from mnist_compact.search.leases import heartbeat_of, lock_of, mark_infrastructure_failure
 from mnist_compact.search.storage_urls import rule_broken_by, sharing_rule_broken_by, shown
@@ -92,7 +93,7 @@ class SlurmWorkers(WorkerPool):
         if done.returncode:
             raise ExecutionError(f"sbatch failed: {done.stderr.strip() or done.returncode}", EXIT_FAILED)
         job = done.stdout.strip().partition(";")[0]  # a cluster's name may follow
-        print(f"Slurm job {job}: {count} tasks submitted, named {self.job_name}", flush=True)
+        print(f"Slurm job {job}: {counted(count, 'task')} submitted, named {self.job_name}", flush=True)
         self.tasks |= {f"{job}_{task}": f"{array}_{task}" for task in range(count)}
         self.states |= {f"{job}_{task}": "PENDING" for task in range(count)}
         self.looked = time.monotonic()

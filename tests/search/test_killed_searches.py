@@ -96,9 +96,9 @@ def kill_after_next_epoch(folder, search, victims, generator):
     return bool(tally(trials_of(folder)).running and kill(victims()))
 
 
-def check_exact(folder, name="smoke", total=N):
+def check_exact(folder, name="smoke", total=N, url=None):
     """Exactly `total` trials count, each has a folder with its own record, and no point was tried twice."""
-    trials = trials_of(folder, name)
+    trials = trials_of(folder, name, url)
     counted = tally(trials)
     assert (counted.ended, counted.running) == (total, 0)
     trained = [trial for trial in trials if not is_refused(trial) and trial.state is not TrialState.WAITING]
