@@ -58,7 +58,8 @@ def search(cluster, tmp_path):
     yield started
     for each in searches:
         each.kill()
-        each.communicate()
+        each.wait()
+        each.stdout.close()
 
 
 def url_in(folder):
