@@ -148,5 +148,6 @@ def spec_of(folder: Path, url: str, study_name: str, worker: str) -> WorkerSpec:
     )
     return WorkerSpec(
         folder=str(home), url=url, study_name=study_name, worker=worker, private=False,
-        machine=MachineConfig(name="auto"), parent=os.getpid(), remote=False, parent_name="benchmark", settings=settings,
+        machine=MachineConfig(name="auto"), parent=os.getpid(), remote=False, parent_name="benchmark",
+        settings=settings,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""`python -m mnist_compact.study`: export, import, list, show and watch studies."""
+"""`python -m mnist_compact.study`: export, import, collect, list, show and watch studies."""
 
 import argparse
 import sys
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mnist_compact.common.command import run_command
-from mnist_compact.common.errors import ConfigError
+from mnist_compact.common.errors import EXIT_FAILED, ConfigError
 from mnist_compact.common.wording import counted
-from mnist_compact.records.discovery import DATABASE, EXPORTED
+from mnist_compact.records.discovery import DATABASE, EXPORTED, is_below
 from mnist_compact.search.locate import SWEEPS, database_of, files, from_file, storage_of, studies_at, studies_in
 
 if TYPE_CHECKING:
@@ -20,20 +20,24 @@ FEWEST = 3  # least number of trials for a rank correlation
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Export, import, list, show or watch studies.
+    """Export, import, collect, list, show or watch studies.
 
-    Errors of the user, such as a missing study or a damaged file, are printed on stderr, with exit code 2.
+    The exit code of `collect` is 1 if run folders are missing. Errors of the user, such as a missing study or a damaged
+    file, are printed on stderr, with exit code 2.
     """
     run_command("mnist-compact-study", lambda: _run(_parser().parse_args(argv)))
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace) -> int | None:
+    if arguments.command == "collect":
+        return _collect(arguments)
     {"export": _export, "import": _import, "list": _list, "show": _show, "watch": _watch}[arguments.command](arguments)
+    return None
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="mnist-compact-study", description="Export, import, list, show and watch the studies of searches."
+        prog="mnist-compact-study", description="Export, import, collect, list, show and watch the studies of searches."
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     location = argparse.ArgumentParser(add_help=False)
@@ -51,6 +55,20 @@ def _parser() -> argparse.ArgumentParser:
     import_parser = commands.add_parser("import", parents=[location], help="import an exported study, to continue it")
     import_parser.add_argument("file", type=Path, metavar="FILE", help="an exported study")
     import_parser.add_argument("--name", help="the study's new name (default: the exported name)")
+
+    collect = commands.add_parser(
+        "collect", parents=[location], help="copy the run folders of other machines into the study's folder"
+    )
+    collect.add_argument("name", metavar="NAME", help="the study")
+    collect.add_argument(
+        "--from",
+        dest="sources",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="DIR",
+        help="the study's folders of the other machines, or copies of them",
+    )
 
     list_parser = commands.add_parser("list", help="list studies")
     list_source = list_parser.add_mutually_exclusive_group()
@@ -84,6 +102,19 @@ def _import(arguments: argparse.Namespace) -> None:
 
     for line in import_file(arguments.file, arguments.folder, arguments.storage, arguments.name):
         print(line)
+
+
+def _collect(arguments: argparse.Namespace) -> int:
+    from mnist_compact.search.collecting import collect_trials
+    from mnist_compact.search.transfer import load
+
+    if not is_below(arguments.name):
+        raise ConfigError([f"NAME must be that of a folder in {arguments.folder}, got {arguments.name!r}"])
+    with storage_of(arguments.name, arguments.folder, arguments.storage) as storage:
+        study = load(storage, arguments.name)
+        lines, complete = collect_trials(study, arguments.folder / arguments.name, arguments.sources)
+    print("\n".join(lines))
+    return 0 if complete else EXIT_FAILED
 
 
 def _list(arguments: argparse.Namespace) -> None:

@@ -59,6 +59,30 @@ def _open_error(url: str, error: BaseException | None) -> Exception:
     return ConfigError([f"hydra.sweeper.storage cannot be opened, got {shown(url)} ({reason})"])
 
 
+def owner_of(folder: Path) -> str:
+    """Return the id of the study whose trials a folder contains; "" for studies of earlier versions."""
+    path = folder / OWNER
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def claim_folder(folder: Path, study_id: str) -> None:
+    """Write the study's id to the folder.
+
+    Raises:
+        ConfigError: The folder contains trials of another study, which would be mistaken for this study's.
+    """
+    if owner_of(folder) == study_id:
+        return
+    if any((folder / TRIALS).glob("*")):
+        raise _foreign_trials(folder)
+    with replacing(folder / OWNER) as temporary:
+        temporary.write_text(study_id, encoding="utf-8")
+
+
+def _foreign_trials(folder: Path) -> ConfigError:
+    return ConfigError([f"{folder} contains trials of another study: move them, or choose another study_name"])
+
+
 @dataclass(slots=True, frozen=True)
 class StudySpec:
     """The content of a study, and where it is stored.
@@ -94,29 +118,11 @@ class StudySpec:
         storage = self._open()
         while (study := self._load(storage)) is None:
             if trained:
-                raise self._foreign_trials()
+                raise _foreign_trials(self.folder)
             study = self._create(storage)
             if study is not None:
                 break
-        self._claim_folder(study.user_attrs.get("id", ""), trained=trained)
-
-    def _claim_folder(self, study_id: str, *, trained: bool) -> None:
-        """Write the study's id to the folder.
-
-        Raises:
-            ConfigError: The folder contains trials of another study, which would be mistaken for this study's.
-        """
-        path = self.folder / OWNER
-        owner = path.read_text(encoding="utf-8") if path.exists() else ""
-        if owner == study_id:
-            return
-        if trained:
-            raise self._foreign_trials()
-        with replacing(path) as temporary:
-            temporary.write_text(study_id, encoding="utf-8")
-
-    def _foreign_trials(self) -> ConfigError:
-        return ConfigError([f"{self.folder} contains trials of another study: move them, or choose another study_name"])
+        claim_folder(self.folder, study.user_attrs.get("id", ""))
 
     def _open(self) -> BaseStorage:
         try:

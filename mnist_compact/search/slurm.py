@@ -12,6 +12,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from mnist_compact.common.errors import EXIT_FAILED, ExecutionError, Validator
+from mnist_compact.common.wording import counted
 from mnist_compact.runs.jobs import import_path
 from mnist_compact.search.remote_workers import RemoteWorkers, check_remote
 from mnist_compact.search.worker_spec import WorkerSpec
@@ -75,7 +76,7 @@ class SlurmWorkers(RemoteWorkers):
         if done.returncode:
             raise ExecutionError(f"sbatch failed: {done.stderr.strip() or done.returncode}", EXIT_FAILED)
         job = done.stdout.strip().partition(";")[0]  # a cluster's name may follow
-        print(f"Slurm job {job}: {count} tasks submitted, named {self.job_name}", flush=True)
+        print(f"Slurm job {job}: {counted(count, 'task')} submitted, named {self.job_name}", flush=True)
         self.tasks |= {f"{job}_{task}": f"{array}_{task}" for task in range(count)}
         self.states |= {f"{job}_{task}": "PENDING" for task in range(count)}
         self.looked = time.monotonic()

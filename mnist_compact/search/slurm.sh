@@ -5,7 +5,8 @@
 #SBATCH --time=04:00:00
 #SBATCH --cpus-per-task=1
 #SBATCH --mem=4G
-# A minute before the time limit the worker is asked to end. It releases its trial, and the search submits a new worker.
+# A minute before the time limit, or up to a minute earlier, the worker is asked to end. It releases its trial, and the
+# search submits a new worker.
 #SBATCH --signal=B:TERM@60
 # A worker that was preempted, or whose node has failed, starts again.
 #SBATCH --requeue

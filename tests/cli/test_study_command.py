@@ -105,6 +105,24 @@ def cells(text, first):
     return next(" ".join(line.split()) for line in text.splitlines() if line.split()[:1] == [first])
 
 
+# collect
+
+
+def test_missing_run_folders_are_named_and_set_the_exit_code(here, capsys):
+    (here / "b/trials").mkdir(parents=True)
+    with pytest.raises(SystemExit) as stopped:
+        main(["collect", "probe", "--from", "b"])
+    assert stopped.value.code == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "study probe: 0 run folders copied to outputs/sweeps/probe/trials; 0 existed"
+    assert lines[1] == "4 complete trials of an unknown machine without a run folder: 0, 1, 2, 3"
+
+
+def test_collect_refuses_a_name_outside_the_folder(here, capsys):
+    message = refused(capsys, "collect", "../probe", "--from", "b")
+    assert message == "mnist-compact-study: NAME must be that of a folder in outputs/sweeps, got '../probe'\n"
+
+
 # export and import
 
 

@@ -28,13 +28,13 @@ N = 8
 KILLS = 12  # in a soak test
 
 
-def start(folder, *more, images=256, trials=N, env=None):
+def start(folder, *more, images=256, trials=N, env=None, stdout=subprocess.PIPE):
     command = [*LINE, f"data.train_images={images}", f"hydra.sweeper.n_trials={trials}", *more]
     return subprocess.Popen(
         command,
         cwd=folder,
         env=env,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.STDOUT,
         text=True,
         preexec_fn=_restore_signals,
@@ -214,9 +214,7 @@ def test_two_searches_share_one_total(tmp_path):
 @pytest.mark.soak
 def test_trials_of_a_killed_machine_are_reclaimed_by_another(tmp_path):
     """The machines share only a journal, so only the expired lease shows that one of them was killed."""
-    (tmp_path / "sitecustomize.py").write_text(
-        "import os, socket\nsocket.gethostname = lambda: os.environ['MACHINE']\n"
-    )
+    name_machines(tmp_path)
     url, line = f"journal://{tmp_path}/study.log", {"images": 4096, "trials": 6}
     searches = {}
     for name in ("killed", "left"):
@@ -236,6 +234,11 @@ def test_trials_of_a_killed_machine_are_reclaimed_by_another(tmp_path):
             json.loads((folder / "result.json").read_text()) for folder in folders if (folder / "result.json").exists()
         ]
         assert [record["status"] for record in records].count("completed") == 1
+
+
+def name_machines(folder):
+    """Let the environment variable MACHINE be the host name of processes that import from this folder."""
+    (folder / "sitecustomize.py").write_text("import os, socket\nsocket.gethostname = lambda: os.environ['MACHINE']\n")
 
 
 def machines_at_work(url):
