@@ -18,6 +18,7 @@ from typing import Any
 
 import hydra
 import optuna
+from hydra.core.global_hydra import GlobalHydra
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState, create_trial
 
@@ -48,9 +49,13 @@ def synthetic_study(trials: int) -> InMemoryStorage:
     """Create a study of complete trials with random points and scores, named `large`."""
     quieten()
     register()
-    with hydra.initialize_config_dir(str(configuration_folder())):
-        overrides = ["sweeps=smoke"]
-        config = hydra.compose("config", overrides=overrides, return_hydra_config=True)
+    previous = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(configuration_folder())):
+            config = hydra.compose("config", overrides=["sweeps=smoke"], return_hydra_config=True)
+    finally:
+        GlobalHydra.instance().hydra = previous
     frozen = take_snapshot(config.hydra.sweeper, WORDS)
     storage = InMemoryStorage()
     study = optuna.create_study(study_name="large", storage=storage, direction="maximize")

@@ -24,10 +24,11 @@ def test_heartbeat_changes_the_file_until_it_is_stopped(tmp_path, monkeypatch):
             changed.set()
 
     monkeypatch.setattr(Heartbeat, "_write", recorded)
+    others = {*threading.enumerate()}
     heartbeat.start()
     heartbeat.start()
     assert changed.wait(60)
-    (thread,) = [each for each in threading.enumerate() if each.name.endswith("(_beat)")]
+    (thread,) = {*threading.enumerate()} - others
     heartbeat.stop()
     thread.join(60)
     assert not heartbeat.path.exists()
