@@ -22,7 +22,7 @@ FAULTS = (
     ),
     fault(
         MOMENTS,
-        "rows.dtype.type(means[channel] * channels / (BLOCKS * totals.size))",
+        "number(means[channel] * channels / (BLOCKS * totals.size), rows)",
         "0.0",
         "a standard deviation much smaller than the mean is computed with few correct digits",
         f"{LAYERS}::test_moments_are_accurate_for_any_mean_and_spread",
