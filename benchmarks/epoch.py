@@ -1,11 +1,12 @@
 """What a training step costs: `python -m benchmarks.epoch [--quick] [--json] [--synthetic] [--check] [--threads N]`.
 
-Three networks (m3 with dropout 0.05, m3 without dropout, and the 8K model) are trained by three programs in one
-process, one after the other in each round: the usual torchvision pipeline (per-image transforms, DataLoader with 0 or
-2 workers, plain layers), this project's `train_epoch`, and as a floor only the network's convolutions in the faster
-memory layout. It also measures the same epoch with torch's BatchNorm and ReLU in place of the kernels (dropout
-remains this project's), the data work, the evaluation, and the peak memory of a whole run. The allocator settings of
-`prepare` affect all of them.
+Four networks (m3 with dropout 0.05, m3 without dropout, the 8K model, and experiment=under_8k) are trained by three
+programs in one process, one after the other in each round: the usual torchvision pipeline (per-image transforms,
+DataLoader with 0 or 2 workers, plain layers; not for under_8k, whose layers it does not know), this project's
+`train_epoch`, and as a floor only the network's convolutions in float32 in the faster memory layout. It also measures
+the same epoch in bfloat16 where the processor has such instructions, the same epoch with torch's BatchNorm and ReLU in
+place of the kernels (dropout remains this project's), the data work, the evaluation, and the peak memory of a whole
+run. The allocator settings of `prepare` affect all of them.
 """
 
 import argparse
@@ -20,13 +21,15 @@ from benchmarks.contenders import Floor, Ours, Reference, reference_loader
 from benchmarks.memory import RunMemory, memory_above_torch
 from benchmarks.setup import configured, images
 from benchmarks.timing import Measure, Must, Samples, Spread, fastest, interleave, machine_line, paired, verdict
-from mnist_compact.training.device import describe_environment, prepare
+from mnist_compact.training.device import describe_environment, has_bfloat16, prepare
 
 NETWORKS = {  # name → overrides of experiment=m3_reference
     "m3": (),
     "m3 without dropout": ("model.dropout=0",),
     "8K": ("model=compact",),
 }
+UNDER_8K = "under_8k"
+BFLOAT16 = ("train.precision=bfloat16",)
 LAYOUTS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 EPOCH_STEPS = 469  # 60,000 images in batches of 128
 
@@ -36,11 +39,13 @@ def contenders(batches: int, *, synthetic: bool) -> dict[str, Measure]:
     data, size = images(synthetic=synthetic), 128
     loaders = {workers: reference_loader(data, batches, size, workers) for workers in (0, 2)}
     measures: dict[str, Measure] = {}
-    for name, overrides in NETWORKS.items():
+    for name, overrides in {**NETWORKS, UNDER_8K: ("experiment=under_8k",)}.items():
         config = configured(*overrides)
         assert config.train.batch_size == size
         ours = Ours(config, data, batches)
         measures[f"{name}/ours"] = ours.train
+        if has_bfloat16(torch.device("cpu")):
+            measures[f"{name}/bfloat16"] = Ours(configured(*overrides, *BFLOAT16), data, batches).train
         measures[f"{name}/torch's norms"] = Ours(config, data, batches, norms_by_torch=True).train
         for layout, memory_format in LAYOUTS.items():
             measures[f"{name}/floor/{layout}"] = Floor(config.model.build(), size, memory_format, batches)
@@ -55,18 +60,27 @@ def contenders(batches: int, *, synthetic: bool) -> dict[str, Measure]:
 def summarise(samples: Samples) -> tuple[dict[str, dict[str, Any]], dict[str, Spread]]:
     """Return the times and ratios of each network, and the shares in per cent."""
     table: dict[str, dict[str, Any]] = {}
-    for name in NETWORKS:
-        ours = f"{name}/ours"
-        reference, floor = fastest(samples, f"{name}/reference"), fastest(samples, f"{name}/floor")
+    for name in [*NETWORKS, UNDER_8K]:
+        ours, floor = samples[f"{name}/ours"], fastest(samples, f"{name}/floor")
+        bfloat16, reference = samples.get(f"{name}/bfloat16"), None
         table[name] = {
-            "reference": Spread.of(samples[reference]),
-            "ours": Spread.of(samples[ours]),
+            "ours": Spread.of(ours),
             "floor": Spread.of(samples[floor]),
-            "reference/ours": paired(samples[reference], samples[ours]),
-            "ours/floor": paired(samples[ours], samples[floor]),
-            "torch's norms/ours": paired(samples[f"{name}/torch's norms"], samples[ours]),
-            "kinds": f"{reference.rpartition('/')[2]}, {floor.rpartition('/')[2]}",
+            "ours/floor": paired(ours, samples[floor]),
+            "torch's norms/ours": paired(samples[f"{name}/torch's norms"], ours),
         }
+        if name in NETWORKS:
+            reference = fastest(samples, f"{name}/reference")
+            table[name]["reference"] = Spread.of(samples[reference])
+            table[name]["reference/ours"] = paired(samples[reference], ours)
+        if bfloat16:
+            table[name]["bfloat16"] = Spread.of(bfloat16)
+            table[name]["ours/bfloat16"] = paired(ours, bfloat16)
+            table[name]["bfloat16/floor"] = paired(bfloat16, samples[floor])
+        if bfloat16 and reference:
+            table[name]["reference/bfloat16"] = paired(samples[reference], bfloat16)
+        kinds = [each.rpartition("/")[2] for each in (reference, floor) if each]
+        table[name]["kinds"] = ", ".join(kinds)
     step = samples["m3/ours"]
     shares = {
         "dropout": paired(samples["m3 without dropout/ours"], step, lambda without, ours: 100 * (1 - without / ours)),
@@ -77,7 +91,7 @@ def summarise(samples: Samples) -> tuple[dict[str, dict[str, Any]], dict[str, Sp
 
 
 def musts(table: dict[str, dict[str, Any]], shares: dict[str, Spread], memory: RunMemory) -> list[Must]:
-    return [
+    limits = [
         Must("reference/ours, m3", table["m3"]["reference/ours"], 4, at_least=True),
         Must("ours/floor, m3 without dropout", table["m3 without dropout"]["ours/floor"], 1.8),
         Must("dropout, % of the step", shares["dropout"], 15),
@@ -85,14 +99,26 @@ def musts(table: dict[str, dict[str, Any]], shares: dict[str, Spread], memory: R
         Must("evaluation of 10,000 images, % of a training epoch", shares["evaluation"], 6),
         Must("memory of a run above `import torch`, MB", Spread.of([memory.later]), 300),
     ]
+    if "bfloat16" in table["m3"]:
+        limits += [
+            Must("reference/bfloat16, m3", table["m3"]["reference/bfloat16"], 5.5, at_least=True),
+            Must("bfloat16/floor, m3 without dropout", table["m3 without dropout"]["bfloat16/floor"], 1.6),
+            Must("ours/bfloat16, under_8k", table[UNDER_8K]["ours/bfloat16"], 1.5, at_least=True),
+        ]
+    return limits
 
 
 def print_table(table: dict[str, dict[str, Any]], limits: list[Must]) -> None:
-    columns = ("reference", "ours", "floor", "reference/ours", "ours/floor", "torch's norms/ours")
-    print("ms a batch of 128; median [lowest–highest] of the rounds, ratios within a round\n")
-    print(f"{'':20}" + "".join(f"{column:>24}" for column in columns) + "  faster kinds")
-    for name, row in table.items():
-        print(f"{name:20}" + "".join(f"{row[column].text():>24}" for column in columns) + f"  {row['kinds']}")
+    print("ms a batch of 128; median [lowest–highest] of the rounds, ratios within a round")
+    for columns in (
+        ("reference", "ours", "bfloat16", "floor", "kinds"),
+        ("reference/ours", "ours/floor", "torch's norms/ours"),
+        ("reference/bfloat16", "bfloat16/floor", "ours/bfloat16"),
+    ):
+        print(f"\n{'':20}" + "".join(f"{column:>26}" for column in columns))
+        for name, row in table.items():
+            cells = [row.get(column, "") for column in columns]
+            print(f"{name:20}" + "".join(f"{c.text() if isinstance(c, Spread) else c:>26}" for c in cells))
     print()
     for must in limits:
         print(must.text())

@@ -41,6 +41,11 @@ WORDS = [
 
 def exported(path: Path, trials: int) -> None:
     """Write the study, named `large`, to an exported file."""
+    write(path, export_study(synthetic_study(trials), "large"))
+
+
+def synthetic_study(trials: int) -> InMemoryStorage:
+    """Create a study of complete trials with random points and scores, named `large`."""
     quieten()
     register()
     with hydra.initialize_config_dir(str(configuration_folder())):
@@ -54,7 +59,7 @@ def exported(path: Path, trials: int) -> None:
     for trial in _trials(frozen, trials):
         study.add_trial(trial)
     study.set_user_attr("founded", True)
-    write(path, export_study(storage, "large"))
+    return storage
 
 
 def _trials(frozen: dict[str, Any], count: int) -> Any:

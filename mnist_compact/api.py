@@ -143,7 +143,7 @@ def rank(
     top: int = RANKED_TRIALS,
     seeds: int = RANKING_SEEDS,
     by: str = "accuracy",
-    split: str = "holdout",
+    split: str | None = None,
     threshold: float = THRESHOLD,
     jobs: int = 0,
     folder: str | Path = FOLDER,
@@ -161,7 +161,8 @@ def rank(
         top: Number of trials to begin with.
         seeds: Seeds of each candidate in the first round.
         by: What the candidates are sorted by: "accuracy", or "calibrated_loss", which differs less from seed to seed.
-        split: The images that are scored: holdout or synthetic. The test images must not be used for a choice.
+        split: The images that are scored: holdout or synthetic; None = synthetic for a study of such images, otherwise
+            holdout. The test images must not be used for a choice.
         threshold: Accuracy in per cent that the tables count seeds above.
         jobs: Number of processes side by side; 0 means one for each core.
         folder: Folder of all confirmations.

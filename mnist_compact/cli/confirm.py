@@ -1,7 +1,6 @@
 """`python -m mnist_compact.confirm`: train one configuration with fresh seeds and test its mean accuracy."""
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "--split",
         choices=("test", "holdout", "synthetic"),
         help="images that are scored; with test, all 60,000 training images are used for training (default: test; with "
-        "--study: holdout)",
+        "--study: holdout, or synthetic for a study of synthetic images)",
     )
     parser.add_argument(
         "--jobs",
@@ -229,39 +228,26 @@ def _write_results(seed_results: "SeedResults", folder: Path, arguments: argpars
 
 def _rank(arguments: argparse.Namespace) -> int:
     from mnist_compact.callbacks.config import named_callbacks
-    from mnist_compact.cli.confirmation_display import show_round
-    from mnist_compact.confirmation.reranking import Ranking, rank_study
+    from mnist_compact.cli.ranking import rank_and_show
 
     others = ("versus", "save", "to", "export", "name", "plan", "stop")
     given = [f"--{word}" for word in others if getattr(arguments, word) is not None]
     if given:
         raise ConfigError([f"{', '.join(given)} cannot be used with --study; use it to confirm the winner"])
     named_callbacks(arguments.callback)
-    split, rounds = arguments.split or "holdout", []
-    for each in rank_study(
+    rank_and_show(
         arguments.study,
         top=arguments.top,
         seeds=RANKING_SEEDS if arguments.seeds is None else arguments.seeds,
         by=arguments.by,
-        split=split,
+        split=arguments.split,
         threshold=arguments.threshold,
         jobs=arguments.jobs,
         confirmations=arguments.folder,
         sweeps=arguments.sweeps,
         url=arguments.storage,
         callbacks=arguments.callback,
-    ):
-        rounds.append(each)
-        show_round(len(rounds), each.seeds, [seed_results for _, seed_results in each.candidates])
-    ranking = Ranking(arguments.study, rounds)
-    words = ["python", "-m", "mnist_compact.confirm", "--trial", ranking.trial]
-    for name, default in {"sweeps": Path(SWEEPS), "folder": Path(FOLDER), "storage": None}.items():
-        if getattr(arguments, name) != default:
-            words += [f"--{name}", str(getattr(arguments, name))]
-    if split == "synthetic":
-        words += ["--split", split]
-    images = "on the test images" if split == "holdout" else "with fresh seeds"
-    print(f"winner: {ranking.first.confirmation.source}. Confirm it {images}: {shlex.join(words)}")
+    )
     return 0
 
 

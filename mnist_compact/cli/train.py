@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import mnist_compact
 from mnist_compact.cli.help import help_text
+from mnist_compact.cli.ranking import rank_best
 from mnist_compact.common.errors import (
     EXIT_DIVERGED,
     EXIT_FAILED,
@@ -120,7 +121,7 @@ def _launch(arguments: list[str]) -> None:
     from mnist_compact.hydra_ext import grid_sweeper, launcher, search_sweeper
 
     registration.register()
-    search_sweeper.register(_search_view)
+    search_sweeper.register(_search_view, rank_best)
     launcher.register()
     grid_sweeper.register()
     # One token for all runs of a grid, which share a folder; Hydra resolves it once per run.
@@ -258,7 +259,7 @@ def _run_folder_command(command: str, arguments: list[str]) -> None:
         from mnist_compact.cli.search_display import View
         from mnist_compact.search.resuming import resume_study
 
-        resume_study(folder, given, View)
+        rank_best(resume_study(folder, given, View))
         return
     if command == "resume" and resume.is_grid(folder):
         _launch(resume.grid_line(folder, given))

@@ -16,6 +16,13 @@ class WorkerEngine(Enum):
     ray = "ray"  # Ray, as one task for each worker
 
 
+class RankedBy(Enum):
+    """What the trials of a ranking over several seeds are sorted by."""
+
+    accuracy = "accuracy"  # mean accuracy
+    calibrated_loss = "calibrated_loss"  # mean log-loss after calibration, which differs less from seed to seed
+
+
 @dataclass
 class PrunerConfig:
     _target_: str = MISSING
@@ -101,6 +108,8 @@ class CompactSweeperConfig:
     target: float | None = None  # stop once the scores of `target_trials` trials are better than this; null = never
     target_trials: int = 1  # trials that must be better than `target` before the search stops
     time_limit_minutes: float | None = None  # time limit of this command; null = no limit
+    rank_top: int = 0  # best trials that are trained with more seeds after the search; 0 = none, only for workers=local
+    rank_by: RankedBy = RankedBy.calibrated_loss  # what these trials are sorted by
     max_failures: int = 10  # the search stops once more than this number of trials of the study have failed
     max_refusals: int = 500  # the search stops after this number of refused proposals in a row
     storage: str | None = None  # Optuna URL or journal:///path; null = SQLite in the study's folder, if workers=local
@@ -121,6 +130,6 @@ class CompactSweeperConfig:
 
 CONTINUABLE = {
     *("n_trials", "n_jobs", "target", "target_trials", "time_limit_minutes", "max_failures", "max_refusals", "storage"),
-    *("workers", "slurm_template", "ray_address", "ray_cpus", "ray_gpus"),
+    *("rank_top", "rank_by", "workers", "slurm_template", "ray_address", "ray_cpus", "ray_gpus"),
     "enqueue",  # new points are added to the study
 }

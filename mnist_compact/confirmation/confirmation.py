@@ -88,9 +88,14 @@ class Confirmation:
             ranking=ranking,
         )
 
+    @property
+    def role(self) -> str:
+        """Role of the images that are scored: test, holdout or synthetic."""
+        return from_record(self.config).data.role
+
     def seeds(self, count: int) -> list[int]:
         """Return the first `count` seeds that were not used to choose the configuration."""
-        first = FIRST_RANKED if self.ranking else FIRST_SEED[from_record(self.config).data.role]
+        first = FIRST_RANKED if self.ranking else FIRST_SEED[self.role]
         fresh = (seed for seed in itertools.count(first) if seed not in self.used_seeds)
         return list(itertools.islice(fresh, count))
 

@@ -96,7 +96,7 @@ def rank_study(
     top: int,
     seeds: int,
     by: str,
-    split: str,
+    split: str | None,
     threshold: float,
     jobs: int,
     confirmations: Path,
@@ -111,7 +111,8 @@ def rank_study(
         top: Number of trials in the first round.
         seeds: Seeds of each trial in the first round.
         by: What the trials are sorted by, one of `RANKED_BY`.
-        split: The images that are scored: holdout or synthetic.
+        split: The images that are scored: holdout or synthetic; None = synthetic for a study of such images, otherwise
+            holdout.
         threshold: Accuracy in per cent that the tables count seeds above.
         jobs: Number of processes side by side; 0 means one for each core.
         confirmations: Folder of all confirmations.
@@ -135,6 +136,8 @@ def rank_study(
     if by not in RANKED_BY:
         raise ConfigError([f"--by must be one of {', '.join(RANKED_BY)}, got {by}"])
     best = sources.best_trials(study, top, sweeps, url)
+    if split is None:
+        split = "synthetic" if best[0].run.data.role == "synthetic" else "holdout"
     candidates = [prepare(source, split, confirmations, ranking=True) for source in best]
     for folder, candidate in candidates:
         create_or_load(candidate, folder)

@@ -19,6 +19,7 @@ class CompactSweeper(Sweeper):
     """Searches `hydra.sweeper.params` and the sweeps on the command line. See `CompactSweeperConfig`."""
 
     load_view: ClassVar[Callable[[], "type[View]"]]  # called when a search starts; set by `register`
+    rank_best: ClassVar[Callable[["SearchResult"], None]]  # called when a search has ended; set by `register`
 
     def __init__(self, **_: Any) -> None:
         """Ignore the settings: they are not resolved yet, and `setup` receives the configuration."""
@@ -39,14 +40,17 @@ class CompactSweeper(Sweeper):
         from mnist_compact.search.coordinator import Coordinator
 
         assert self.config is not None
-        return Coordinator(self.config, arguments).search(type(self).load_view())
+        search_result = Coordinator(self.config, arguments).search(type(self).load_view())
+        type(self).rank_best(search_result)
+        return search_result
 
 
-def register(load_view: Callable[[], "type[View]"]) -> None:
+def register(load_view: Callable[[], "type[View]"], rank_best: Callable[["SearchResult"], None]) -> None:
     """Register the sweeper with Hydra; its options are registered by `config.registration`.
 
     Args:
         load_view: Imports and returns the class that displays a search.
+        rank_best: Ranks the best trials of a search that asks for it.
     """
-    CompactSweeper.load_view = load_view
+    CompactSweeper.load_view, CompactSweeper.rank_best = load_view, rank_best
     Plugins.instance().register(CompactSweeper)

@@ -1,8 +1,8 @@
 """BatchNorm, ReLU and dropout as one layer, which runs on CPUs with the kernels of `kernels/batch_norm.py`.
 
 On a CPU, a compact network spends most of its time on moving activations and on drawing a random number for each of
-them, not on arithmetic. `benchmarks/README.md` has the figures. On other devices and in other precisions, torch's own
-layers run.
+them, not on arithmetic. `benchmarks/README.md` has the figures. On other devices and in double precision, torch's own
+layers run, and so they do for the evaluation of bfloat16.
 
 N is the number of images, C the number of channels, H and W are the height and width in px.
 """
@@ -90,7 +90,7 @@ class _NormDropout(torch.autograd.Function):
             )
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         of_x = torch.empty_like(gradient)  # other code may read the gradient too
-        of_weight, of_bias = torch.empty(2, gradient.shape[1], dtype=gradient.dtype)
+        of_weight, of_bias = torch.empty(2, gradient.shape[1], dtype=ctx.kept[2].dtype)
         gradients = (gradient, of_x, of_weight, of_bias)
         batch_norm.backward(gradient.dtype, *ctx.known, *(tensor.data_ptr() for tensor in gradients))
         return of_x, of_weight, of_bias, None, None, None
@@ -114,10 +114,10 @@ class NormDropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         norm = self.norm
-        if not fits(x) or norm.momentum is None:  # None: BatchNorm computes a cumulative mean
-            return self._plain(x)
         if not norm.training:
-            return self._plain(x) if torch.is_grad_enabled() else self._evaluate(x)
+            return self._evaluate(x) if fits(x) and not torch.is_grad_enabled() else self._plain(x)
+        if not fits(x, torch.bfloat16) or norm.momentum is None:  # None: BatchNorm computes a cumulative mean
+            return self._plain(x)
         p = self.dropout.p if self.dropout is not None and self.dropout.training else 0.0
         y: Tensor = _NormDropout.apply(x, norm.weight, norm.bias, norm, p, self.relu)
         assert norm.num_batches_tracked is not None

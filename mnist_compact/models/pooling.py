@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from mnist_compact.models.kernels.layout import fits
+from mnist_compact.models.kernels.numbers import narrowed, widened
 from mnist_compact.models.kernels.thread_pool import (
     BLOCKS,
     Array,
@@ -31,7 +32,7 @@ class MaxPool(nn.MaxPool2d):
         super().__init__(2)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not fits(x):
+        if not fits(x, torch.bfloat16):
             return super().forward(x)  # type: ignore[no-any-return]
         y: Tensor = _MaxPool.apply(x)
         return y
@@ -64,17 +65,17 @@ def _pool_row(top: Array, low: Array, out: Array, place: Array, channels: int) -
     for pair in range(out.size // channels):
         left, right, at = 2 * pair * channels, (2 * pair + 1) * channels, pair * channels
         for c in range(channels):
-            largest, which = top[left + c], np.uint8(0)
-            value = top[right + c]
+            largest, which = widened(top[left + c]), np.uint8(0)
+            value = widened(top[right + c])
             if value > largest or value != value:
                 largest, which = value, np.uint8(1)
-            value = low[left + c]
+            value = widened(low[left + c])
             if value > largest or value != value:
                 largest, which = value, np.uint8(2)
-            value = low[right + c]
+            value = widened(low[right + c])
             if value > largest or value != value:
                 largest, which = value, np.uint8(3)
-            out[at + c] = largest
+            out[at + c] = narrowed(largest, out)
             place[at + c] = which
 
 
@@ -97,8 +98,8 @@ def _unpool_row(gradient: Array, which: Array, top: Array, low: Array, channels:
 def _pool(at: Any) -> None:
     call = record_at(at)
     half_height, half_row = call.height // 2, call.width // 2 * call.channels
-    rows = matrix(call.rows, call.images * call.height, call.width * call.channels, call.one)
-    out = matrix(call.out, call.images * half_height, half_row, call.one)
+    rows = matrix(call.rows, call.images * call.height, call.width * call.channels, call.stored)
+    out = matrix(call.out, call.images * half_height, half_row, call.stored)
     place = matrix(call.place, call.images * half_height, half_row, np.uint8(1))
     first, last = my_blocks()
     for i in range(len(out) * first // BLOCKS, len(out) * last // BLOCKS):
@@ -109,8 +110,8 @@ def _pool(at: Any) -> None:
 def _unpool(at: Any) -> None:
     call = record_at(at)
     half_height, half_row = call.height // 2, call.width // 2 * call.channels
-    rows = matrix(call.rows, call.images * call.height, call.width * call.channels, call.one)
-    gradient = matrix(call.out, call.images * half_height, half_row, call.one)
+    rows = matrix(call.rows, call.images * call.height, call.width * call.channels, call.stored)
+    gradient = matrix(call.out, call.images * half_height, half_row, call.stored)
     place = matrix(call.place, call.images * half_height, half_row, np.uint8(1))
     first, last = my_blocks()
     for i in range(len(gradient) * first // BLOCKS, len(gradient) * last // BLOCKS):

@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from filelock import SoftFileLock, Timeout
 from torch import nn
 
@@ -17,11 +16,9 @@ from mnist_compact.common.atomic import sweep
 from mnist_compact.common.errors import EXIT_FAILED, ConfigError, ExecutionError
 from mnist_compact.common.locks import lock_file
 from mnist_compact.common.run_files import CORRECT, MISTAKES, WEIGHTS
-from mnist_compact.common.seeds import derive_seed
 from mnist_compact.config.schema import RunConfig
 from mnist_compact.data.datasets import Batches, Datasets
-from mnist_compact.models.network import INPUT_SHAPE
-from mnist_compact.models.summary import ModelSummary, summarize
+from mnist_compact.models.summary import ModelSummary
 from mnist_compact.records.record import RunRecord, Status
 from mnist_compact.runs.artifacts import (
     append_metrics,
@@ -37,7 +34,7 @@ from mnist_compact.runs.artifacts import (
 from mnist_compact.training import checkpoint
 from mnist_compact.training.checkpoint import Progress
 from mnist_compact.training.loop import EpochResult
-from mnist_compact.training.step import TrainState, WeightAverage
+from mnist_compact.training.step import TrainState
 
 LOCK = ".lock"  # exists in the run folder while a process trains there, and names the process
 PATIENCE_S = 3.0  # how long to wait for a process that is about to end
@@ -204,22 +201,3 @@ class RunFolderWriter:
             if weights in best:
                 checkpoint.save_weights(at_best, progress.best[weights], about)
         record.write(self.folder)
-
-
-def untrained(run: RunConfig, data: Datasets) -> tuple[TrainState, ModelSummary, Batches]:
-    """Return the initial state of a run.
-
-    Args:
-        run: The configuration.
-        data: The images, already on the device of the run.
-
-    Returns:
-        The untrained network with its optimizer, the model summary, and the batches.
-    """
-    torch.manual_seed(derive_seed(run.seed, "weights"))
-    model = run.model.build()
-    model_summary = summarize(model, INPUT_SHAPE)
-    model.to(data.train.images.device)
-    average = WeightAverage(model, run.train.average_decay) if run.train.average_epochs else None
-    train_state = TrainState(model, run.optim.build(model), average)
-    return train_state, model_summary, Batches(data, run.augment.build(), run.train.batch_size, run.seed)

@@ -6,24 +6,36 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mnist_compact.callbacks.callback import Callback, RunInfo
 from mnist_compact.callbacks.pruning import LeaseLost, PruningCallback, never_prune
 from mnist_compact.common.errors import ConfigError, UserError
 from mnist_compact.common.run_files import OVERWRITTEN, RECORD
+from mnist_compact.common.seeds import derive_seed
 from mnist_compact.common.signals import interruptible
 from mnist_compact.common.wording import counted
 from mnist_compact.config.conversion import from_record
 from mnist_compact.config.schema import RunConfig, to_record
-from mnist_compact.data.datasets import Datasets
-from mnist_compact.models.summary import count_parameters, planned
+from mnist_compact.data.datasets import Batches, Datasets
+from mnist_compact.models.network import INPUT_SHAPE
+from mnist_compact.models.summary import ModelSummary, count_parameters, planned, summarize
 from mnist_compact.records.record import Continuation, Normalisation, RunRecord, Status, final_of
 from mnist_compact.runs.artifacts import metrics_row, network_facts, scores_of
-from mnist_compact.runs.folder_writer import RunFolderWriter, sole_writer, untrained
+from mnist_compact.runs.folder_writer import RunFolderWriter, sole_writer
 from mnist_compact.training import checkpoint
 from mnist_compact.training.checkpoint import Progress
-from mnist_compact.training.config import MachineConfig
-from mnist_compact.training.device import autocast, describe_environment, memory_faults, prepared, resolve_device
+from mnist_compact.training.config import MachineConfig, Precision
+from mnist_compact.training.device import (
+    autocast,
+    describe_environment,
+    has_bfloat16,
+    memory_faults,
+    prepared,
+    resolve_device,
+)
 from mnist_compact.training.loop import Diverged, StepView, TrainingPlan, fit
+from mnist_compact.training.step import TrainState, WeightAverage
 
 MOST_PARAMETERS = 100_000_000  # 1.6 GB with gradients and an optimizer's moments
 
@@ -172,6 +184,25 @@ def resume(
             return _conduct(writer, callback, pruning_callback)
 
 
+def untrained(run: RunConfig, data: Datasets) -> tuple[TrainState, ModelSummary, Batches]:
+    """Return the initial state of a run.
+
+    Args:
+        run: The configuration.
+        data: The images, already on the device of the run.
+
+    Returns:
+        The untrained network with its optimizer, the model summary, and the batches.
+    """
+    torch.manual_seed(derive_seed(run.seed, "weights"))
+    model = run.model.build()
+    model_summary = summarize(model, INPUT_SHAPE)
+    model.to(data.train.images.device)
+    average = WeightAverage(model, run.train.average_decay) if run.train.average_epochs else None
+    train_state = TrainState(model, run.optim.build(model), average)
+    return train_state, model_summary, Batches(data, run.augment.build(), run.train.batch_size, run.seed)
+
+
 def _note_continuation(
     record: RunRecord,
     config: RunConfig,
@@ -203,6 +234,8 @@ def _conduct(writer: RunFolderWriter, callback: Callback, pruning_callback: Prun
     try:
         writer.begin()
         device = writer.data.train.images.device
+        if writer.run.train.precision is Precision.bfloat16 and not has_bfloat16(device):
+            callback.on_message("this processor has no instructions for bfloat16: the run computes in float32")
         callback.on_run_start(
             RunInfo(
                 settings=to_record(writer.run),

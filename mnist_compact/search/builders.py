@@ -10,7 +10,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
-from mnist_compact.search.prior import InformedSampler
+from mnist_compact.search.prior import LEARNING, InformedSampler
 from mnist_compact.search.rounding import RoundingSampler
 from mnist_compact.search.snapshot import ConfigSnapshot
 from mnist_compact.search.space import SearchSpace
@@ -41,7 +41,8 @@ def sampler_of(snapshot: ConfigSnapshot, seed_key: str, prior: Sequence[FrozenTr
     if node.get("warn_independent_sampling"):
         node["warn_independent_sampling"] = False  # each proposal has a new sampler, which would repeat the warning
     sampler: BaseSampler = instantiate(OmegaConf.create(node), _execution_whitelist_=WHITELIST)
-    return InformedSampler(sampler, prior) if prior else RoundingSampler(sampler)
+    learns = node["_target_"].endswith(LEARNING)
+    return InformedSampler(sampler, prior) if learns else RoundingSampler(sampler)
 
 
 def is_grid(snapshot: ConfigSnapshot) -> bool:

@@ -9,6 +9,7 @@ import math
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -116,16 +117,21 @@ class Database(RDBStorage):
         included_trial_ids: set[int],
         trial_id_greater_than: int,
     ) -> list[FrozenTrial]:
-        """Read all trials in bulk. Later incremental reads are small, and Optuna's own method handles them."""
-        if states is not None or trial_id_greater_than >= 0:
+        """Read trials in bulk: all, or those that may have changed since the last read.
+
+        Workers read all running trials several times for each proposal, so that with many workers this takes most of
+        the time of the coordination.
+        """
+        if states is not None:
             return super()._get_trials(study_id, states, included_trial_ids, trial_id_greater_than)
         try:
-            with (
-                announced("reading the study's trials"),
-                self.engine.connect().execution_options(yield_per=CHUNK) as connection,
-                collection_paused(),
-            ):
-                return _all_trials(connection, study_id)
+            with ExitStack() as opened:
+                connection = opened.enter_context(self.engine.connect())
+                opened.enter_context(collection_paused())
+                if trial_id_greater_than < 0:
+                    opened.enter_context(announced("reading the study's trials"))
+                    connection = connection.execution_options(yield_per=CHUNK)
+                return _read_trials(connection, study_id, included_trial_ids, trial_id_greater_than)
         except SQLAlchemyError as error:
             raise optuna.exceptions.StorageInternalError(str(error)) from error
 
@@ -187,19 +193,36 @@ ROWS: dict[Any, Callable[[FrozenTrial], Iterable[Row]]] = {
 }
 
 
-def _all_trials(connection: Connection, study_id: int) -> list[FrozenTrial]:
-    """Read plain rows of each table instead of one object per row."""
+def _read_trials(connection: Connection, study_id: int, included: set[int], after: int) -> list[FrozenTrial]:
+    """Read plain rows of each table instead of one object per row.
+
+    Args:
+        connection: A connection to the database.
+        study_id: The study.
+        included: Trials to read that are not after `after`.
+        after: All trials with a higher id are read; negative for all trials.
+    """
     studies = models.StudyModel.__table__.c
     if connection.execute(select(studies.study_id).where(studies.study_id == study_id)).first() is None:
         raise KeyError(f"there is no study with id {study_id}")
     trial = models.TrialModel.__table__.c
-    trial_ids = select(trial.trial_id).where(trial.study_id == study_id)
+    of_study = trial.study_id == study_id
+    if after >= 0:
+        of_study &= (trial.trial_id > after) | trial.trial_id.in_(included)
+    columns_of_trial = (trial.trial_id, trial.number, trial.state, trial.datetime_start, trial.datetime_complete)
+    # First, because a finished trial is never read again: its attributes and values were written before its state.
+    found = connection.execute(select(*columns_of_trial).where(of_study).order_by(trial.trial_id)).all()
+    if not found:
+        return []
+    ids: Any = [row.trial_id for row in found]
+    if len(ids) > CHUNK:  # databases limit the length of a statement
+        ids = select(trial.trial_id).where(of_study)
 
     def rows(model: Any, *names: str) -> Iterator[Any]:
-        """Yield the rows of all trials of the study, with the trial id first, in the order of the primary key."""
+        """Yield the rows of all these trials, with the trial id first, in the order of the primary key."""
         table = model.__table__
         columns = [type_coerce(table.c[name], String) if name.endswith("_type") else table.c[name] for name in names]
-        query = select(table.c.trial_id, *columns).where(table.c.trial_id.in_(trial_ids))
+        query = select(table.c.trial_id, *columns).where(table.c.trial_id.in_(ids))
         for chunk in connection.execute(query.order_by(*table.primary_key)).partitions():  # faster than row by row
             yield from chunk
 
@@ -217,8 +240,6 @@ def _all_trials(connection: Connection, study_id: int) -> list[FrozenTrial]:
         curves[trial_id][step] = NOT_FINITE.get(kind, value)
     user = _read_attributes(rows(models.TrialUserAttributeModel, "key", "value_json"))
     system = _read_attributes(rows(models.TrialSystemAttributeModel, "key", "value_json"))
-    columns_of_trial = (trial.trial_id, trial.number, trial.state, trial.datetime_start, trial.datetime_complete)
-    found = connection.execute(select(*columns_of_trial).where(trial.study_id == study_id).order_by(trial.trial_id))
     return [
         FrozenTrial(
             number=number,

@@ -58,12 +58,24 @@ RERUN = "rerun the command to continue"
 
 
 @dataclass(slots=True, frozen=True)
+class RankingPlan:
+    """The ranking of the best trials over several seeds that follows a search."""
+
+    top: int  # number of trials
+    by: str  # what they are sorted by
+    jobs: int  # processes side by side; 0 = one per core
+    sweeps: Path  # contains a folder for each study
+    url: str | None  # of the study; None = SQLite in its folder
+
+
+@dataclass(slots=True, frozen=True)
 class SearchResult:
     """The result of a search, returned to Hydra."""
 
     study_name: str
     folder: Path
     reason: str
+    ranking: RankingPlan | None = None
 
 
 class View(Protocol):
@@ -214,7 +226,12 @@ class Coordinator:
             raise ExecutionError(stop.reason, EXIT_FAILED)
         if not tally(retry_while_locked(leases.trials, self.url, view.message)).complete:
             raise ExecutionError(f"{stop.reason}, and no trial is complete", EXIT_NO_COMPLETE_TRIAL)
-        return SearchResult(self.name, self.folder, stop.reason)
+        return SearchResult(self.name, self.folder, stop.reason, self._ranking())
+
+    def _ranking(self) -> RankingPlan | None:
+        sweeper, url = self.sweeper, None if self.private else self.url
+        plan = RankingPlan(sweeper.rank_top, sweeper.rank_by.value, sweeper.n_jobs, Path(sweeper.folder), url)
+        return plan if plan.top else None
 
     def _first_reading(self, leases: TrialLeases) -> list[FrozenTrial]:
         """Read the trials. In a large study, this takes seconds, so that the first worker is started before."""

@@ -43,7 +43,15 @@ def check_settings(config: DictConfig) -> None:
     distinct = len(set(sweeper.objectives)) == len(sweeper.objectives)
     validator.check(distinct, "objectives", "must name each objective once", [*sweeper.objectives])
     validator.check(bool(sweeper.objectives), "objectives", f"must name at least one of {known}", [])
-    minima = {"n_trials": 1, "n_jobs": 0, "ray_cpus": 1, "target_trials": 1, "max_failures": 0, "max_refusals": 1}
+    minima = {
+        "n_trials": 1,
+        "n_jobs": 0,
+        "rank_top": 0,
+        "ray_cpus": 1,
+        "target_trials": 1,
+        "max_failures": 0,
+        "max_refusals": 1,
+    }
     for key, minimum in minima.items():
         validator.check(sweeper[key] >= minimum, key, f"must be at least {minimum}", sweeper[key])
     limit, target, name = sweeper.time_limit_minutes, sweeper.target, sweeper.study_name
@@ -53,6 +61,10 @@ def check_settings(config: DictConfig) -> None:
         if objective in OBJECTIVES:
             target_rule = f"{OBJECTIVES[objective].rule_of_target()} for {objective}"
             validator.check(OBJECTIVES[objective].can_be_passed(target), "target", target_rule, target)
+    ranks = sweeper.rank_top > 0
+    validator.check(not ranks or len(sweeper.objectives) < 2, "rank_top", "needs a single objective", sweeper.rank_top)
+    is_local = sweeper.workers is WorkerEngine.local
+    validator.check(not ranks or is_local, "rank_top", "needs workers=local, whose machine ranks", sweeper.rank_top)
     sampler = sweeper.sampler._target_.rpartition(".")[2]
     prior_rule = "needs hydra/sweeper/sampler=tpe_joint, tpe or gp, because other samplers ignore prior trials"
     validator.check(not sweeper.prior or sampler in LEARNING, "prior", prior_rule, sampler)

@@ -20,7 +20,7 @@ from mnist_compact.search.counts import CONSTRAINTS, FIXED, is_discarded, is_ref
 from mnist_compact.search.leases import TrialLeases
 from mnist_compact.search.objectives import OBJECTIVES
 from mnist_compact.search.prior import prior_trials
-from mnist_compact.search.rounding import comparable
+from mnist_compact.search.rounding import comparable, is_same_point
 from mnist_compact.search.snapshot import Composer, ConfigSnapshot
 from mnist_compact.search.space import contains
 
@@ -110,7 +110,7 @@ class Proposer:
         """Return whether an earlier trial has the same point. Of two at once, the later one is discarded."""
         earlier = self.leases.trials()[: trial.number]
         point = comparable(trial.params)  # once, because Optuna copies the parameters at every access
-        return any(comparable(other.params) == point and not is_discarded(other) for other in earlier)
+        return any(is_same_point(other.params, point) and not is_discarded(other) for other in earlier)
 
     def _queue_untried(self) -> bool:
         """Enqueue an untried point of a finite space. False if the space is exhausted."""

@@ -13,7 +13,7 @@ from mnist_compact.config.registration import register
 from mnist_compact.config.schema import configuration_folder
 from mnist_compact.config.sweeper import CONTINUABLE
 from mnist_compact.records.settings import is_machines
-from mnist_compact.search.coordinator import Coordinator, View
+from mnist_compact.search.coordinator import Coordinator, SearchResult, View
 from mnist_compact.search.locate import storage_of
 from mnist_compact.search.migrations import migrate_snapshot
 from mnist_compact.search.snapshot import ConfigSnapshot
@@ -23,7 +23,7 @@ from mnist_compact.search.transfer import load
 SWEEPER = "hydra.sweeper."
 
 
-def resume_study(folder: Path, given: dict[str, str], view_class: type[View]) -> None:
+def resume_study(folder: Path, given: dict[str, str], view_class: type[View]) -> SearchResult:
     """Continue the search whose trials lie in `folder`.
 
     Args:
@@ -31,6 +31,9 @@ def resume_study(folder: Path, given: dict[str, str], view_class: type[View]) ->
         given: Override key → value. `machine` and the settings of `hydra.sweeper` that may differ when a study is
             continued are accepted. Missing settings keep the values of the last search on this study.
         view_class: Displays the progress of the search.
+
+    Returns:
+        The result of the search.
 
     Raises:
         ConfigError: The study does not exist, was not created by this program, or `given` changes what it searches.
@@ -54,7 +57,7 @@ def resume_study(folder: Path, given: dict[str, str], view_class: type[View]) ->
     with open_dict(config):
         config.hydra.sweeper.study_name, config.hydra.sweeper.folder = home.name, str(folder.parent)
         config.hydra.sweeper.objectives = snapshot["settings"]["objectives"]
-    Coordinator(config, [], snapshot).search(view_class)
+    return Coordinator(config, [], snapshot).search(view_class)
 
 
 def _snapshot_of(study: Study, folder: Path) -> ConfigSnapshot:

@@ -72,4 +72,13 @@ def without_noise(value: float) -> float:
 
 def comparable(point: Mapping[str, Any]) -> dict[str, Any]:
     """Apply `without_noise` to a point's values; earlier versions stored the values of stepped ranges unrounded."""
-    return {name: without_noise(value) if isinstance(value, float) else value for name, value in point.items()}
+    return {name: _comparable_value(value) for name, value in point.items()}
+
+
+def is_same_point(params: Mapping[str, Any], point: Mapping[str, Any]) -> bool:
+    """Return whether `comparable(params)` equals `point`. Most points differ in the first value that is compared."""
+    return params.keys() == point.keys() and all(_comparable_value(params[name]) == point[name] for name in point)
+
+
+def _comparable_value(value: Any) -> Any:
+    return without_noise(value) if isinstance(value, float) else value

@@ -2,9 +2,11 @@
 
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, ProgrammingError, SQLAlchemyError
 
 from mnist_compact.common.errors import ConfigError, check_installed
+from mnist_compact.common.file_systems import network_file_system
 from mnist_compact.common.locks import has_record_locks
 from mnist_compact.search.bulk import Database
 from mnist_compact.search.storage_urls import JOURNAL, file_of, wait_of
@@ -38,7 +41,8 @@ def open_storage(url: str, *, create: bool = True, wait_s: float | None = None) 
 
     Args:
         url: An Optuna URL, or journal:///path.
-        create: Whether to create a missing file; otherwise it is an error.
+        create: Whether to create a missing file, and to warn of SQLite on a network file system. The workers of a
+            search do neither.
         wait_s: How long to wait for a locked SQLite file, in seconds; None for the URL's timeout.
 
     Raises:
@@ -61,6 +65,8 @@ def open_storage(url: str, *, create: bool = True, wait_s: float | None = None) 
                 f"none, with {JOURNAL}{file.absolute().parent}/study.log as hydra.sweeper.storage or --storage"
             ]
         )
+    if create:
+        _warn_of_network(file.absolute().parent)
 
     def connect() -> sqlite3.Connection:  # SQLAlchemy would create a missing file, also for a later connection
         uri = f"{file.resolve().as_uri()}?mode={'rwc' if create else 'rw'}"
@@ -68,6 +74,15 @@ def open_storage(url: str, *, create: bool = True, wait_s: float | None = None) 
         return sqlite3.connect(uri, uri=True, timeout=wait, check_same_thread=False)
 
     return Database(url, engine_kwargs={"creator": connect})
+
+
+@cache  # one warning
+def _warn_of_network(folder: Path) -> None:
+    kind = network_file_system(folder)
+    if kind is not None:
+        advice = f"keep the study on a local disk, or use {JOURNAL}{folder}/study.log or a PostgreSQL server"
+        where = f"{folder} is on a network file system ({kind})"
+        print(f"warning: {where}, on which SQLite can damage the study: {advice} as its storage", file=sys.stderr)
 
 
 def _open_server(url: str) -> Database:

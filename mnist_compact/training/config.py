@@ -10,7 +10,7 @@ class Precision(Enum):
     """Precision of the forward and backward pass in training. Evaluation always uses float32."""
 
     float32 = "float32"
-    bfloat16 = "bfloat16"  # autocast: convolutions and the head in bfloat16, weights and the loss in float32
+    bfloat16 = "bfloat16"  # convolutions and activations in bfloat16; norms compute in float32, as do head and loss
 
 
 @dataclass(kw_only=True, slots=True)

@@ -6,6 +6,7 @@ import platform
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from mnist_compact.common.errors import EXIT_FAILED, ConfigError, ExecutionError
 from mnist_compact.training.config import Precision
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # in /proc/cpuinfo of x86 and ARM processors
 PACKAGES = ("torch", "torchvision", "hydra-core", "optuna", "numpy", "numba")
 
 
@@ -136,10 +138,18 @@ def release_memory() -> None:
         libc.malloc_trim(0)
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether a device computes in bfloat16. A processor without such instructions would imitate them slowly."""
+    return device.type != "cpu" or not BFLOAT16_FLAGS.isdisjoint(_cpu_entry("flags", "Features").split())
+
+
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """Return the autocast context of a training step; it does nothing for float32."""
+    """Return the autocast context of a training step.
+
+    It does nothing for float32, nor on a processor without instructions for bfloat16.
+    """
     # Converted weights are not cached: the cache would outlive a captured step, and each is used only once per step.
-    enabled = precision is Precision.bfloat16
+    enabled = precision is Precision.bfloat16 and has_bfloat16(device)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)
 
 
@@ -150,21 +160,24 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
         "versions": {package: _version(package) for package in ("mnist-compact", *PACKAGES)},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": _cpu_entry("model name") or platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+        "has_bfloat16": has_bfloat16(device),
         "git_commit": commit,
         "git_dirty": dirty,
     }
 
 
-def _processor() -> str:
+@cache
+def _cpu_entry(*names: str) -> str:
+    """Return the first processor's entry of one of these names in /proc/cpuinfo; "" if there is none."""
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    for line in cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else ():
+        name, _, value = line.partition(":")
+        if name.strip() in names:
+            return value.strip()
+    return ""
 
 
 def _git_state() -> tuple[str | None, bool | None]:

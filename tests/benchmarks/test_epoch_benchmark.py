@@ -21,6 +21,9 @@ SAMPLES = {
     "8K/torch's norms": [10.0, 10.0, 10.0],
     "8K/floor/channels_last": [5.0, 5.0, 5.0],
     "8K/reference/0 workers": [40.0, 40.0, 40.0],
+    "under_8k/ours": [40.0, 40.0, 40.0],
+    "under_8k/torch's norms": [40.0, 40.0, 40.0],
+    "under_8k/floor/channels_last": [20.0, 20.0, 20.0],
     "data": [0.5, 1.0, 0.6],
     "evaluation": [234.5, 938.0, 328.3],
 }
@@ -35,6 +38,24 @@ def test_ratios_are_per_round_and_the_faster_kind_counts():
     assert shares["dropout"].median == pytest.approx(10)  # of 10, 20 and 10 %
     assert shares["data, metrics and logging"].median == pytest.approx(5)  # of 5, 5 and 6 %
     assert shares["evaluation"].median == pytest.approx(7)  # % of an epoch of 469 steps: of 5, 10 and 7
+
+
+def test_bfloat16_is_compared_with_float32_with_the_reference_and_with_the_floor_in_float32():
+    networks = ("m3", "m3 without dropout", "8K", "under_8k")
+    samples = SAMPLES | {f"{name}/bfloat16": [5.0, 10.0, 5.0] for name in networks}
+    table, shares = summarise(samples)
+    assert table["m3"]["reference/bfloat16"].median == pytest.approx(9)  # of 8, 10 and 9
+    assert table["m3"]["bfloat16/floor"].median == pytest.approx(0.625)  # of 1, 0.625 and 0.625
+    assert table["under_8k"]["ours/bfloat16"].median == pytest.approx(8)  # of 8, 4 and 8
+    memory = RunMemory(first=500.0, later=280.0)
+    added = {must.name for must in musts(table, shares, memory)} - {
+        must.name for must in musts(*summarise(SAMPLES), memory)
+    }
+    assert added == {
+        "reference/bfloat16, m3",
+        "bfloat16/floor, m3 without dropout",
+        "ours/bfloat16, under_8k",
+    }
 
 
 def test_exceeded_limit_sets_the_exit_status(capsys):

@@ -4,24 +4,29 @@ import dataclasses
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from seeds_by_hand import scored, write_seed
 
 from mnist_compact import load_runs, rank
 from mnist_compact.cli.confirm import main
+from mnist_compact.cli.ranking import rank_best
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.config import composition
 from mnist_compact.config.composition import compose
 from mnist_compact.config.schema import configuration_folder
+from mnist_compact.config.sweeper import RankedBy
 from mnist_compact.confirmation import save_experiment, seed_pool, sources
 from mnist_compact.confirmation.confirmation import Confirmation
+from mnist_compact.confirmation.defaults import RANKED_BY
 from mnist_compact.confirmation.preregistration import Preregistration
 from mnist_compact.confirmation.results import SeedResults
 from mnist_compact.confirmation.seed_pool import seed_folder
 from mnist_compact.confirmation.sources import ConfirmSource
 from mnist_compact.records.record import Status
 from mnist_compact.runs.artifacts import write_metrics
+from mnist_compact.search.coordinator import RankingPlan, SearchResult
 
 
 @pytest.fixture(autouse=True)
@@ -208,6 +213,33 @@ def test_ranking_prints_the_command_that_confirms_the_winner(capsys, trained, mo
     assert shown.index("<td>s:7</td>") < shown.index("<td>s:3</td>")
     with pytest.raises(ConfigError, match="the test images must not be used to choose"):
         rank("s", split="test")
+
+
+def test_search_ends_with_a_ranking_that_the_command_would_continue(capsys, trained, monkeypatch, here):
+    run = compose("data=synthetic")
+    best = [ConfirmSource(f"s-{number}", f"trial s:{number}", run, {0}) for number in (3, 7, 8)]
+    monkeypatch.setattr(sources, "best_trials", lambda study, top, sweeps, url: best[:top])
+    plan = RankingPlan(top=2, by="calibrated_loss", jobs=1, sweeps=Path("outputs/sweeps"), url=None)
+    trained(55.5, 55.6, 33.3, 33.4, calibrated_losses=(0.02, 0.02, 0.01, 0.01))
+    rank_best(SearchResult("s", Path("outputs/sweeps/s"), "ended", plan))
+    printed = capsys.readouterr().out
+    assert printed.startswith("the best 2 trials are ranked over several seeds by calibrated_loss\n")
+    assert printed.splitlines()[-1] == (
+        "winner: trial s:7. Confirm it with fresh seeds: python -m mnist_compact.confirm --trial s:7 --split synthetic"
+    )
+    trained()  # a seed that is trained now would fail
+    main(["--study", "s", "--top", "2", "--seeds", "2", "--by", "calibrated_loss"])
+    assert capsys.readouterr().out.splitlines()[-1] == printed.splitlines()[-1]
+
+
+def test_search_without_a_ranking_plan_ends(capsys, trained, here):
+    trained()
+    rank_best(SearchResult("s", Path("outputs/sweeps/s"), "ended"))
+    assert not capsys.readouterr().out
+
+
+def test_criteria_of_searches_and_of_the_command_are_the_same():
+    assert {each.value for each in RankedBy} == {*RANKED_BY}
 
 
 def test_ranking_sorts_by_the_given_criterion(capsys, trained, monkeypatch, here):

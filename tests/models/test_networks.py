@@ -189,6 +189,19 @@ def test_block_agrees_with_torch_in_every_order_with_dropout(activation, order, 
     assert whole == pytest.approx(0.75 if kind is DropoutKind.channel else 0, abs=0.1)
 
 
+@pytest.mark.parametrize("kind", HeadKind)
+def test_head_computes_in_float32_under_autocast(configure, kind):
+    network = configure("model=compact", f"model.head.kind={kind.value}").model.build()
+    features = []
+    network.head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = network(torch.randn(4, 1, 28, 28))
+        expected = nn.Sequential(network.head, nn.Flatten())(features[0])
+    assert expected.dtype == torch.bfloat16  # the autocast is on
+    assert features[0].dtype == logits.dtype == torch.float32
+    torch.testing.assert_close(logits, network.head(features[0]).flatten(1))
+
+
 def test_summary_does_not_change_the_network(configure):
     network = configure("model=m3").model.build().train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}

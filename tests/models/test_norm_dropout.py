@@ -9,7 +9,7 @@ from torch import nn
 
 from mnist_compact.models import norm_dropout
 from mnist_compact.models.blocks import Residual
-from mnist_compact.models.kernels import dropout
+from mnist_compact.models.kernels import batch_norm, dropout
 from mnist_compact.models.norm_dropout import Dropout, NormDropout, ReluPosition
 
 SHAPES = [(16, 8, 26, 26), (32, 10, 2, 2), (9, 14, 5, 7), (8, 3, 1, 1)]
@@ -33,7 +33,7 @@ def seed_drawn_after(seed):
 @pytest.mark.parametrize("p", [0.0, 0.05, 0.5])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_norm_dropout_agrees_with_batchnorm_relu_and_dropout(monkeypatch, shape, p, relu, memory_format):
-    monkeypatch.setattr(norm_dropout, "fits", lambda x: True)  # in double precision, for tight bounds
+    monkeypatch.setattr(norm_dropout, "fits", lambda x, *others: True)  # in double precision, for tight bounds
     torch.manual_seed(0)
     x = (2 * torch.randn(shape) + 1).double().contiguous(memory_format=memory_format)
     gradient = torch.randn(shape).double().contiguous(memory_format=memory_format)
@@ -62,6 +62,38 @@ def test_norm_dropout_agrees_with_batchnorm_relu_and_dropout(monkeypatch, shape,
         torch.testing.assert_close(actual.grad, theirs.grad)
     for name, buffer in plain.named_buffers():
         torch.testing.assert_close(ours.norm.get_buffer(name), buffer)
+
+
+@pytest.mark.parametrize("relu", ReluPosition)
+@pytest.mark.parametrize("p", [0.0, 0.3])
+def test_bfloat16_differs_from_float32_by_rounding_only(p, relu):
+    """The layer computes in float32, so outputs and gradients have the errors of one rounding to 8 significant bits."""
+    results = {}
+    for dtype in (torch.bfloat16, torch.float32):
+        torch.manual_seed(0)
+        layer = NormDropout(8, p, relu)
+        x = torch.randn(16, 8, 9, 9).bfloat16().to(dtype).to(memory_format=torch.channels_last).requires_grad_()
+        y = layer(x)
+        y.backward(torch.randn(y.shape).bfloat16().to(dtype))
+        assert y.dtype == x.grad.dtype == dtype
+        results[dtype] = [y, x.grad, *(each.grad for each in layer.parameters()), *layer.buffers()]
+    (y, of_x, *rest), (expected_y, expected_of_x, *expected_rest) = results.values()
+    torch.testing.assert_close(y.float(), expected_y, rtol=2**-8, atol=1e-6)
+    torch.testing.assert_close(of_x.float(), expected_of_x, rtol=2**-7, atol=2**-7)  # without dropout, one rounding
+    torch.testing.assert_close(rest, expected_rest, rtol=1e-5, atol=1e-5)
+
+
+def test_bfloat16_is_rounded_like_torch_rounds():
+    """Random bits include infinities, NaN and denormal numbers; one half of a last place is rounded to even."""
+    bits = np.random.default_rng(0).integers(2**32, size=100_000, dtype=np.uint32)
+    bits[::3] = (bits[::3] & 0xFFFF0000) | 0x8000
+    bits[1::9] |= 0x7F800000
+    rows = bits.view(np.float32).reshape(1000, 100)
+    zeros, ones, out = np.zeros(100), np.ones(100), np.empty(rows.shape, np.uint16)
+    batch_norm.affine(rows, out, zeros, ones, zeros, False, False, 0, len(rows))
+    expected, found = torch.from_numpy(rows).bfloat16(), torch.from_numpy(out).view(torch.bfloat16)
+    assert torch.equal(found.isnan(), expected.isnan())
+    assert torch.equal(found.nan_to_num(), expected.nan_to_num())
 
 
 @pytest.mark.parametrize("relu", ReluPosition)
@@ -128,14 +160,15 @@ def test_drop_guide_does_not_change_the_draws(p):
 
 
 @pytest.mark.parametrize("threads", [2, 3, 5, 17, 40])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("relu", ReluPosition)
-def test_results_do_not_depend_on_the_number_of_threads(relu, threads):
+def test_results_do_not_depend_on_the_number_of_threads(relu, dtype, threads):
     def everything(threads):
         torch.set_num_threads(threads)
         torch.manual_seed(0)
-        layer, x = NormDropout(6, 0.1, relu), torch.randn(11, 6, 9, 9).requires_grad_()
+        layer, x = NormDropout(6, 0.1, relu), torch.randn(11, 6, 9, 9).to(dtype).requires_grad_()
         y = layer(x)
-        y.backward(torch.randn(y.shape))
+        y.backward(torch.randn(y.shape).to(dtype))
         return [y, x.grad, *(p.grad for p in layer.parameters()), *layer.buffers()]
 
     for one, several in zip(everything(1), everything(threads), strict=True):
@@ -199,7 +232,7 @@ READERS = {
 @pytest.mark.parametrize("relu", ReluPosition)
 @pytest.mark.parametrize("p", [0.0, 0.5])
 def test_gradients_with_other_uses_of_input_and_output(monkeypatch, p, relu, readers):
-    monkeypatch.setattr(norm_dropout, "fits", lambda x: True)
+    monkeypatch.setattr(norm_dropout, "fits", lambda x, *others: True)
     torch.manual_seed(0)
     x = torch.randn(8, 4, 6, 6).double().to(memory_format=torch.channels_last)
     layer, plain = NormDropout(4, p, relu).double(), nn.BatchNorm2d(4).double()

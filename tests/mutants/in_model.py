@@ -35,6 +35,20 @@ FAULTS = (
         f"{LAYERS}::test_gradients_with_other_uses_of_input_and_output",
     ),
     fault(
+        "mnist_compact/models/kernels/numbers.py",
+        "bits + np.uint32(0x7FFF) + tie",
+        "bits",
+        "numbers are rounded towards zero to bfloat16",
+        f"{LAYERS}::test_bfloat16_is_rounded_like_torch_rounds",
+    ),
+    fault(
+        "mnist_compact/models/network.py",
+        "enabled=False",
+        "enabled=torch.is_autocast_enabled(images.device.type)",
+        "the head computes in bfloat16",
+        NETWORKS,
+    ),
+    fault(
         "mnist_compact/models/summary.py",
         "for n, trained in sizes if not trained)",
         "for n, trained in sizes if False)",

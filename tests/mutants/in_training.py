@@ -133,6 +133,13 @@ FAULTS = (
         MOVES,
     ),
     # The machine
+    fault(
+        MACHINE,
+        " and has_bfloat16(device)",
+        "",
+        "a processor without instructions for bfloat16 imitates them",
+        f"{RUNS}::test_processor_without_bfloat16_says_so_and_computes_in_float32",
+    ),
     fault(MACHINE, "precision is Precision.bfloat16", "False", "precision is ignored", SETTINGS),
     fault(
         MACHINE,
@@ -229,7 +236,7 @@ FAULTS = (
         WEIGHTS,
     ),
     fault(
-        SESSION,
+        EXPERIMENT,
         'derive_seed(run.seed, "weights")',
         'derive_seed(0, "weights")',
         "all seeds have the same initial weights",

@@ -298,6 +298,20 @@ def test_bfloat16_and_label_smoothing_train(configure, recording_callback, tmp_p
     assert record.status == "completed"
 
 
+def test_processor_without_bfloat16_says_so_and_computes_in_float32(
+    monkeypatch, configure, recording_callback, tmp_path
+):
+    monkeypatch.setattr("mnist_compact.training.device._cpu_entry", lambda *names: "fpu avx2 avx512f")
+    messages = []
+    callback = recording_callback()
+    callback.on_message = messages.append
+    for precision in ("float32", "bfloat16"):
+        record = run(configure(f"train.precision={precision}"), tmp_path / precision, callback)
+    assert messages == ["this processor has no instructions for bfloat16: the run computes in float32"]
+    assert record.environment["has_bfloat16"] is False
+    assert same(weights(tmp_path / "float32"), weights(tmp_path / "bfloat16"))
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_last_batch_may_contain_one_image(configure, recording_callback, tmp_path, precision):
     one_more = ("data=synthetic", "data.evaluation_images=40", "data.train_images=65", "train.epochs=1")

@@ -36,6 +36,14 @@ def check(configure, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (
+            ("hydra.sweeper.rank_top=2", "hydra.sweeper.objectives=[accuracy,parameters]"),
+            r"^hydra\.sweeper\.rank_top needs a single objective, got 2$",
+        ),
+        (
+            ("hydra.sweeper.rank_top=2", "hydra.sweeper.workers=slurm", "hydra.sweeper.storage='journal:///shared/log'"),
+            r"hydra\.sweeper\.rank_top needs workers=local",
+        ),
         (("train.epochs=20",), r"^train\.epochs must be at most budget\.max_epochs = 15, got 20$"),
         (("train.epochs=range(16,30)",), r"^train\.epochs must be at most"),
         (("train.epochs=20", MANY), r"^train\.epochs must be at most"),

@@ -32,7 +32,7 @@ class Hold(Callback):
 
 @pytest.fixture
 def search(tmp_path):
-    """Return a function that starts a search, whose trials wait after each epoch until the test lets them go on."""
+    """Return a function that starts a search with two workers whose trials wait after each epoch until released."""
     (tmp_path / "held_epochs.py").write_text(HELD_EPOCHS)
     searches = []
 

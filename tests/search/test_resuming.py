@@ -7,6 +7,7 @@ import pytest
 
 from mnist_compact.cli.study import main
 from mnist_compact.search import resuming
+from mnist_compact.search.coordinator import SearchResult
 from mnist_compact.search.create import StudySpec
 
 STUDIES = sorted((Path(__file__).parents[2] / "evidence").glob("*/*.study.json.gz"))
@@ -26,6 +27,7 @@ def searches(monkeypatch):
             self.name, self.folder, self.url, self.private, self.snapshot, self.points, self.exists
         ).create_or_load()
         started.append(self)
+        return SearchResult(self.name, self.folder, "not searched")
 
     monkeypatch.setattr(resuming.Coordinator, "search", search)
     return started

@@ -8,6 +8,7 @@ import sys
 import optuna
 import pytest
 
+from mnist_compact.common import file_systems
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.search.storage import open_storage
 
@@ -46,3 +47,25 @@ def test_study_without_file_locks_needs_a_journal(monkeypatch, tmp_path):
     study = optuna.create_study(study_name="s", storage=storage)
     study.add_trial(optuna.trial.create_trial(value=1.0))
     assert [trial.value for trial in optuna.load_study(study_name="s", storage=open_storage(url)).trials] == [1.0]
+
+
+def test_sqlite_on_a_network_file_system_gets_one_warning(monkeypatch, tmp_path, capsys):
+    table = tmp_path / "mountinfo"
+    table.write_text(f"30 1 0:26 / {tmp_path} rw,relatime shared:1 - nfs4 server:/home rw\n")
+    monkeypatch.setattr(file_systems, "MOUNTS", table)
+    url = f"sqlite:///{tmp_path}/study.db"
+    for create in (True, True, False):
+        open_storage(url, create=create).engine.dispose()
+    open_storage(f"journal://{tmp_path}/study.log")
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith(f"warning: {tmp_path} is on a network file system (nfs4), on which SQLite can damage")
+    assert f"journal://{tmp_path}/study.log" in warning
+
+
+def test_workers_do_not_repeat_the_warning_in_their_logs(monkeypatch, tmp_path, capsys):
+    url = f"sqlite:///{tmp_path}/study.db"
+    open_storage(url).engine.dispose()
+    capsys.readouterr()
+    monkeypatch.setattr("mnist_compact.search.storage.network_file_system", lambda folder: "nfs4")
+    open_storage(url, create=False).engine.dispose()
+    assert not capsys.readouterr().err

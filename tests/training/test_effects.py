@@ -241,7 +241,8 @@ def parts_of(settings):
 
 
 @pytest.mark.parametrize(("group", "option"), TESTED_OPTIONS)
-def test_every_setting_changes_the_run(configure, recording_callback, tmp_path, group, option):
+def test_every_setting_changes_the_run(monkeypatch, configure, recording_callback, tmp_path, group, option):
+    monkeypatch.setattr(device, "has_bfloat16", lambda device: True)  # torch imitates the instructions
     base = with_option(configure, group, option)
     assert getattr(base, group).name == option
     base = dataclasses.replace(base, **{group: switched_on(getattr(base, group))})

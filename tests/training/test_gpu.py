@@ -10,8 +10,7 @@ from torch import nn
 from mnist_compact.config.schema import configuration_folder
 from mnist_compact.data import augmentation
 from mnist_compact.records.record import Status
-from mnist_compact.runs.folder_writer import untrained
-from mnist_compact.runs.trainer import resume, run
+from mnist_compact.runs.trainer import resume, run, untrained
 from mnist_compact.training.config import Precision
 from mnist_compact.training.device import autocast, prepare
 from mnist_compact.training.evaluation import evaluate

@@ -103,7 +103,7 @@ class NoSynchronization(TorchDispatchMode):
 
 
 def test_no_step_synchronizes_with_the_device(monkeypatch, setting):
-    monkeypatch.setattr(norm_dropout, "fits", lambda x: False)  # as on a device other than the CPU
+    monkeypatch.setattr(norm_dropout, "fits", lambda x, *others: False)  # as on a device other than the CPU
     train_state, batches, plan = setting
     step, seen = CapturedStep(Step(train_state, 0.0, plan.autocast), batches.size, FakeGraphCapture()), []
     plan_of_last = deepcopy(plan)

@@ -12,6 +12,7 @@ import numpy as np
 
 from mnist_compact.models.kernels.dropout import GUIDE_SIZE, drop_block
 from mnist_compact.models.kernels.moments import add_gradient, add_moments, along, near_mean, over_blocks
+from mnist_compact.models.kernels.numbers import narrowed, number, widened
 from mnist_compact.models.kernels.thread_pool import (
     BLOCKS,
     Array,
@@ -43,13 +44,13 @@ def affine(
     middle, a, b = along(rows, centre), along(rows, scale), along(rows, shift)
     for i in range(start, end):
         for j in range(rows.shape[1]):
-            value = rows[i, j]
+            value = widened(rows[i, j])
             if relu_before:
-                value = np.maximum(value, rows.dtype.type(0))
+                value = np.maximum(value, number(0, rows))
             value = (value - middle[j]) * a[j] + b[j]
             if relu_after:
-                value = np.maximum(value, rows.dtype.type(0))
-            out[i, j] = value
+                value = np.maximum(value, number(0, rows))
+            out[i, j] = narrowed(value, out)
 
 
 @compiled
@@ -71,19 +72,19 @@ def _gradient_of_rows(
     middle, a, b, c = along(rows, centre), along(rows, scale), along(rows, slope), along(rows, constant)
     for i in range(start, end):
         for j in range(rows.shape[1]):
-            g = gradient[i, j]
-            if relu_after and out[i, j] == 0:
-                g = rows.dtype.type(0)
-            value = g * a[j] + (rows[i, j] - middle[j]) * b[j] + c[j]
-            if relu_before and rows[i, j] <= 0:
-                value = rows.dtype.type(0)
-            of_rows[i, j] = value
+            g = widened(gradient[i, j])
+            if relu_after and widened(out[i, j]) == 0:
+                g = number(0, rows)
+            value = g * a[j] + (widened(rows[i, j]) - middle[j]) * b[j] + c[j]
+            if relu_before and widened(rows[i, j]) <= 0:
+                value = number(0, rows)
+            of_rows[i, j] = narrowed(value, of_rows)
 
 
 def _forward(at: Any) -> None:
     call = record_at(at)
     height, width, channels = call.height, call.width, call.channels
-    rows, out = matrix(call.rows, height, width, call.one), matrix(call.out, height, width, call.one)
+    rows, out = matrix(call.rows, height, width, call.stored), matrix(call.out, height, width, call.stored)
     sums, squares = matrix(call.sums, BLOCKS, channels, 1.0), matrix(call.products, BLOCKS, channels, 1.0)
     near = near_mean(rows, channels, call.relu_before)
     first, last = my_blocks()
@@ -94,12 +95,12 @@ def _forward(at: Any) -> None:
     count, keep = height * width // channels, math.exp(call.log_keep)
     mean, variance = np.empty(channels), np.empty(channels)
     centre, scale, shift = np.empty(channels), np.empty(channels), np.empty(channels)
-    weight, bias = vector(call.weight, channels, call.one), vector(call.bias, channels, call.one)
+    weight, bias = vector(call.weight, channels, call.number), vector(call.bias, channels, call.number)
     for c in range(channels):
         distance, square = over_blocks(sums, c) / count, over_blocks(squares, c) / count
         mean[c] = near[c] + distance
         variance[c] = np.maximum(square - distance * distance, 0)
-        centre[c] = rows.dtype.type(mean[c])
+        centre[c] = number(mean[c], rows)
         scale[c] = weight[c] / np.sqrt(variance[c] + call.eps) / keep
         shift[c] = bias[c] / keep - (mean[c] - centre[c]) * scale[c]
     guide = vector(call.guide, GUIDE_SIZE, np.int32(1))
@@ -110,8 +111,8 @@ def _forward(at: Any) -> None:
             drop_block(out, block, call.seed, guide, call.log_keep)
     if first == 0 and last > 0:  # with more threads than blocks, threads without a block also start at 0
         of_mean, of_variance = vector(call.mean, channels, 1.0), vector(call.variance, channels, 1.0)
-        running_mean = vector(call.running_mean, channels, call.one)
-        running_variance = vector(call.running_variance, channels, call.one)
+        running_mean = vector(call.running_mean, channels, call.number)
+        running_variance = vector(call.running_variance, channels, call.number)
         for c in range(channels):
             of_mean[c], of_variance[c] = mean[c], variance[c]
             running_mean[c] += call.momentum * (mean[c] - running_mean[c])
@@ -122,17 +123,17 @@ def _forward(at: Any) -> None:
 def _backward(at: Any) -> None:
     call = record_at(at)
     height, width, channels = call.height, call.width, call.channels
-    rows, out = matrix(call.rows, height, width, call.one), matrix(call.out, height, width, call.one)
-    of_rows = matrix(call.of_rows, height, width, call.one)
+    rows, out = matrix(call.rows, height, width, call.stored), matrix(call.out, height, width, call.stored)
+    of_rows = matrix(call.of_rows, height, width, call.stored)
     sums_by_block = matrix(call.sums, BLOCKS, channels, 1.0)
     products_by_block = matrix(call.products, BLOCKS, channels, 1.0)
     mean, variance = vector(call.mean, channels, 1.0), vector(call.variance, channels, 1.0)
     centre = np.empty(channels)
     for c in range(channels):
-        centre[c] = rows.dtype.type(mean[c])
+        centre[c] = number(mean[c], rows)
     guide = vector(call.guide, GUIDE_SIZE, np.int32(1))
     draws = call.log_keep != 0 and not call.relu_after  # otherwise nothing was dropped, or a zero in `out` marks it
-    given = matrix(call.gradient, height, width, call.one)
+    given = matrix(call.gradient, height, width, call.stored)
     gradient = of_rows if draws else given
     first, last = my_blocks()
     for block in range(first, last):
@@ -158,7 +159,7 @@ def _backward(at: Any) -> None:
     count, keep = height * width // channels, math.exp(call.log_keep)
     scale, slope, constant = np.empty(channels), np.empty(channels), np.empty(channels)
     sums, normal = np.empty(channels), np.empty(channels)
-    weight = vector(call.weight, channels, call.one)
+    weight = vector(call.weight, channels, call.number)
     for c in range(channels):
         sums[c], product = over_blocks(sums_by_block, c), over_blocks(products_by_block, c)
         inverse = 1 / np.sqrt(variance[c] + call.eps)
@@ -174,7 +175,7 @@ def _backward(at: Any) -> None:
             *(call.relu_before, call.relu_after, start, end),
         )
     if first == 0 and last > 0:
-        of_weight, of_bias = vector(call.of_weight, channels, call.one), vector(call.of_bias, channels, call.one)
+        of_weight, of_bias = vector(call.of_weight, channels, call.number), vector(call.of_bias, channels, call.number)
         for c in range(channels):
             of_weight[c], of_bias[c] = normal[c] / keep, sums[c] / keep
 

@@ -6,9 +6,9 @@ from torch import Tensor
 from mnist_compact.models.kernels.thread_pool import Array
 
 
-def fits(x: Tensor) -> bool:
-    """Return whether the kernels can process this tensor."""
-    return x.device.type == "cpu" and x.dtype is torch.float32
+def fits(x: Tensor, *others: torch.dtype) -> bool:
+    """Return whether the kernels can process this tensor: on a CPU, in float32 or in one of the `others`."""
+    return x.device.type == "cpu" and (x.dtype is torch.float32 or x.dtype in others)
 
 
 def rows_of(images: Tensor) -> Array:

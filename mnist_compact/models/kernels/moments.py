@@ -1,8 +1,8 @@
 """Numerically stable sums per channel over a batch, in compiled loops.
 
-Short runs are summed in the matrix's own precision and added up in double precision. The summands are distances from a
-value near the channel's mean: E[x²] - E[x]² of the values themselves loses all digits if the spread is much smaller
-than the mean (Chan, Golub & LeVeque 1983, Algorithms for Computing the Sample Variance). Matrices are those of
+Short runs are summed in the precision of the computations and added up in double precision. The summands are distances
+from a value near the channel's mean: E[x²] - E[x]² of the values themselves loses all digits if the spread is much
+smaller than the mean (Chan, Golub & LeVeque 1983, Algorithms for Computing the Sample Variance). Matrices are those of
 `batch_norm.py`.
 
 All loops are over numbers: expressions over arrays include error messages, which took most of the compile time.
@@ -10,6 +10,7 @@ All loops are over numbers: expressions over arrays include error messages, whic
 
 import numpy as np
 
+from mnist_compact.models.kernels.numbers import number, numbers, widened
 from mnist_compact.models.kernels.thread_pool import BLOCKS, Array, compiled, rows_of_block
 
 RUN = 32  # rows that are summed before they are added to the double-precision totals
@@ -17,8 +18,8 @@ RUN = 32  # rows that are summed before they are added to the double-precision t
 
 @compiled
 def along(rows: Array, by_channel: Array) -> Array:
-    """Repeat values per channel (C,) along a row (W·C,), in the precision of `rows`."""
-    values = np.empty(rows.shape[1], rows.dtype)
+    """Repeat values per channel (C,) along a row (W·C,), in the precision of the computations."""
+    values = numbers(rows.shape[1], rows)
     for j in range(values.size):
         values[j] = by_channel[j % by_channel.size]
     return values
@@ -44,17 +45,17 @@ def over_blocks(by_block: Array, channel: int) -> float:
 
 @compiled
 def near_mean(rows: Array, channels: int, rectify: bool) -> Array:
-    """Estimate the mean per channel (C,) from the first row of every block, in the precision of `rows`."""
+    """Estimate the mean per channel (C,) from the first row of every block, in the precision of the computations."""
     totals = np.zeros(rows.shape[1])
     for block in range(BLOCKS):
         first = rows_of_block(block, len(rows))[0]
         for j in range(totals.size):
-            value = rows[first, j]
-            totals[j] += max(value, rows.dtype.type(0)) if rectify else value
+            value = widened(rows[first, j])
+            totals[j] += max(value, number(0, rows)) if rectify else value
     means = np.empty(channels)
     fold(totals, means)
     for channel in range(channels):
-        means[channel] = rows.dtype.type(means[channel] * channels / (BLOCKS * totals.size))
+        means[channel] = number(means[channel] * channels / (BLOCKS * totals.size), rows)
     return means
 
 
@@ -64,13 +65,15 @@ def add_moments(rows: Array, start: int, end: int, rectify: bool, centre: Array,
     width = rows.shape[1]
     middle = along(rows, centre)
     totals, totals_of_squares = np.zeros(width), np.zeros(width)
+    run, run_of_squares = numbers(width, rows), numbers(width, rows)
     for first in range(start, end, RUN):
-        run, run_of_squares = np.zeros(width, rows.dtype), np.zeros(width, rows.dtype)
+        for j in range(width):
+            run[j] = run_of_squares[j] = 0
         for i in range(first, min(first + RUN, end)):
             for j in range(width):
-                value = rows[i, j]
+                value = widened(rows[i, j])
                 if rectify:
-                    value = np.maximum(value, rows.dtype.type(0))
+                    value = np.maximum(value, number(0, rows))
                 value -= middle[j]
                 run[j] += value
                 run_of_squares[j] += value * value
@@ -98,16 +101,18 @@ def add_gradient(
     width = rows.shape[1]
     middle = along(rows, centre)
     totals, totals_of_products = np.zeros(width), np.zeros(width)
+    run, run_of_products = numbers(width, rows), numbers(width, rows)
     for first in range(start, end, RUN):
-        run, run_of_products = np.zeros(width, rows.dtype), np.zeros(width, rows.dtype)
+        for j in range(width):
+            run[j] = run_of_products[j] = 0
         for i in range(first, min(first + RUN, end)):
             for j in range(width):
-                g = gradient[i, j]
-                if relu_after and out[i, j] == 0:
-                    g = rows.dtype.type(0)
-                value = rows[i, j]
+                g = widened(gradient[i, j])
+                if relu_after and widened(out[i, j]) == 0:
+                    g = number(0, rows)
+                value = widened(rows[i, j])
                 if relu_before:
-                    value = np.maximum(value, rows.dtype.type(0))
+                    value = np.maximum(value, number(0, rows))
                 run[j] += g
                 run_of_products[j] += g * (value - middle[j])
         for j in range(width):

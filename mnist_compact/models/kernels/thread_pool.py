@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from numba import carray, from_dtype, njit, types  # type: ignore[attr-defined]
 from numba.core.ccallback import CFunc
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from mnist_compact.models.kernels.cache import cache_of
 
@@ -31,6 +31,16 @@ def compiled(function: Callable[..., Any]) -> Any:
     return dispatcher
 
 
+def compiled_for(stub: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a function that returns what compiled code runs in place of `stub`, for the types of its arguments."""
+    return overload(stub, jit_options=OPTIONS, strict=False)  # type: ignore[arg-type]
+
+
+NUMBERS: dict[torch.dtype, tuple[type, type]] = {  # type of the numbers in a matrix, type of the computations
+    torch.float32: (np.float32, np.float32),
+    torch.float64: (np.float64, np.float64),
+    torch.bfloat16: (np.uint16, np.float32),
+}
 BLOCKS = 16  # a matrix's rows are always split into this many parts: results do not depend on the number of threads
 
 _process = ctypes.CDLL(None) if os.name == "posix" else None
@@ -108,7 +118,8 @@ class ThreadPoolFunction:
 
     Args:
         body: The function; its argument is the address of a record.
-        fields: Names and types of the record's fields. A first field `one`, a 1 of the numbers' type, is added.
+        fields: Names and types of the record's fields. Two are added, whose values do not matter: `stored` has the type
+            of the numbers in a matrix, and `number` that of the computations (see `numbers.py`).
     """
 
     def __init__(self, body: Callable[[Any], None], fields: list[tuple[str, type]]) -> None:
@@ -120,7 +131,7 @@ class ThreadPoolFunction:
         if dtype not in self.known:
             self.known[dtype] = self._compile(dtype)
         function, layout = self.known[dtype]
-        call = np.array([(1, *values)], layout)
+        call = np.array([(1, 1, *values)], layout)
         address = call.__array_interface__["data"][0]
         threads = torch.get_num_threads()
         if HAS_THREAD_POOL and threads > 1:
@@ -129,8 +140,8 @@ class ThreadPoolFunction:
             function.ctypes(address)
 
     def _compile(self, dtype: torch.dtype) -> tuple[Any, np.dtype[Any]]:
-        number = {torch.float32: np.float32, torch.float64: np.float64}[dtype]
-        layout = np.dtype([("one", number), *self.fields], align=True)
+        stored, number = NUMBERS[dtype]
+        layout = np.dtype([("stored", stored), ("number", number), *self.fields], align=True)
         pointer: Any = types.CPointer
         signature = types.void(pointer(from_dtype(layout)))
         function: Any = CFunc(self.body, (signature.args, signature.return_type), locals={}, options=OPTIONS)
