@@ -584,12 +584,11 @@ def test_digit_is_drawn_on_the_page_of_runs(open_page: Open, make_run: MakeRun, 
     page.get_by_role("link", name="Draw a digit").press("Enter")
     drawing = page.frame_locator("#draw-frame")
     expect(drawing.locator("#layers li").last).to_be_visible()
-    drawing.locator("#paper").scroll_into_view_if_needed()
-    box = drawing.locator("#paper").bounding_box()
-    assert box is not None
-    page.mouse.move(box["x"] + 140, box["y"] + 50)
+    paper = drawing.locator("#paper")
+    paper.hover(position={"x": 140, "y": 50})  # waits until the frame has its final height
     page.mouse.down()
-    page.mouse.move(box["x"] + 140, box["y"] + 230, steps=5)
+    paper.hover(position={"x": 140, "y": 140})
+    paper.hover(position={"x": 140, "y": 230})
     page.mouse.up()
     expect(drawing.locator("#answer")).to_contain_text("This is a 1")
     scrolls = "() => document.documentElement.scrollHeight > innerHeight"
