@@ -68,7 +68,10 @@ def test_header_of_an_experiment_agrees_with_its_records(folder):
 def test_tables_of_results_agree_with_the_records(folder, document):
     seed_results, lines = gathered(folder), (ROOT / document).read_text(encoding="utf-8").splitlines()
     summary = seed_results.summary()
-    (row,) = [line.replace("**", "") for line in lines if re.match(rf"\| \[?`{folder.name}`", line)]
+    rows = [line.replace("**", "") for line in lines if re.match(rf"\| \[?`{folder.name}`", line)]
+    if document == "README.md" and not rows:
+        pytest.skip("the table of README.md has six networks")
+    (row,) = rows
     assert f"{summary.mean:.3f} ± {summary.sd:.3f} %" in row
     assert f"| {seed_results.completed[0].parameters:,} |" in row
     if document == "docs/results.md":
