@@ -33,6 +33,7 @@ from benchmarks.measured_worker import Interval, MeasuredWorker, Usage, spec_of
 from benchmarks.postgresql import Server, cpu_of, postgresql_server
 from benchmarks.studies import synthetic_study
 from benchmarks.timing import Must, Samples, Spread, machine_line, paired, verdict
+from mnist_compact.common.signals import exit_on_signals
 from mnist_compact.search import leases
 from mnist_compact.search.bulk import Database
 from mnist_compact.search.storage import open_storage
@@ -207,7 +208,8 @@ def _pool() -> Iterator[Callable[..., int]]:
     def run(function: Callable[..., None], spec: WorkerSpec, *arguments: Any) -> None:
         socket.gethostname = lambda: spec.worker  # each worker is a machine of its own
         tempfile.tempdir = spec.folder  # a process that is terminated does not remove its files
-        with open(Path(spec.folder) / f"{spec.worker}.log", "w") as sys.stdout:
+        with open(Path(spec.folder) / f"{spec.worker}.log", "w") as log:
+            sys.stdout = sys.stderr = log
             function(spec, *arguments)
 
     def start(*arguments: Any) -> int:
@@ -265,7 +267,11 @@ def main() -> int:
             print(*lines, sep="\n", flush=True)
 
     show(machine_line(environment))
-    with tempfile.TemporaryDirectory(prefix="pg") as data, tempfile.TemporaryDirectory() as name:
+    with (
+        exit_on_signals(),  # otherwise SIGTERM would leave the server and the workers running
+        tempfile.TemporaryDirectory(prefix="pg") as data,
+        tempfile.TemporaryDirectory() as name,
+    ):
         folder = Path(name)
         with postgresql_server(Path(data)) as server:
             create_studies(server, studies)

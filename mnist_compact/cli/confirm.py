@@ -228,14 +228,15 @@ def _write_results(seed_results: "SeedResults", folder: Path, arguments: argpars
 
 def _rank(arguments: argparse.Namespace) -> int:
     from mnist_compact.callbacks.config import named_callbacks
-    from mnist_compact.cli.ranking import rank_and_show
+    from mnist_compact.cli.ranking import show_ranking
+    from mnist_compact.confirmation.reranking import rank_study
 
     others = ("versus", "save", "to", "export", "name", "plan", "stop")
     given = [f"--{word}" for word in others if getattr(arguments, word) is not None]
     if given:
         raise ConfigError([f"{', '.join(given)} cannot be used with --study; use it to confirm the winner"])
     named_callbacks(arguments.callback)
-    rank_and_show(
+    rounds = rank_study(
         arguments.study,
         top=arguments.top,
         seeds=RANKING_SEEDS if arguments.seeds is None else arguments.seeds,
@@ -247,6 +248,9 @@ def _rank(arguments: argparse.Namespace) -> int:
         sweeps=arguments.sweeps,
         url=arguments.storage,
         callbacks=arguments.callback,
+    )
+    show_ranking(
+        arguments.study, rounds, confirmations=arguments.folder, sweeps=arguments.sweeps, url=arguments.storage
     )
     return 0
 

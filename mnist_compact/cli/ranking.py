@@ -1,7 +1,7 @@
 """Rankings on the command line: `python -m mnist_compact.confirm --study`, and the end of a search."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,47 +10,28 @@ from mnist_compact.confirmation.defaults import FOLDER, SEEDS_AFTER_SEARCH
 from mnist_compact.search.locate import SWEEPS
 
 if TYPE_CHECKING:
+    from mnist_compact.confirmation.reranking import Round
     from mnist_compact.search.coordinator import SearchResult
 
 
-def rank_and_show(
-    study: str,
-    *,
-    top: int,
-    seeds: int,
-    by: str,
-    split: str | None,
-    threshold: float,
-    jobs: int,
-    confirmations: Path,
-    sweeps: Path,
-    url: str | None,
-    callbacks: Sequence[str] = (),
-) -> None:
-    """Rank the best trials of a study, and print each round and the command that confirms the winner.
+def show_ranking(study: str, rounds: "Iterable[Round]", *, confirmations: Path, sweeps: Path, url: str | None) -> None:
+    """Print each round of a ranking as it ends, and the command that confirms the winner.
 
-    The arguments and errors are those of `rank_study`.
+    Args:
+        study: Name of the study, or the path of an exported study.
+        rounds: The rounds, from `rank_study`.
+        confirmations: Folder of all confirmations.
+        sweeps: Folder of all studies.
+        url: Optuna URL of the study, or journal:///path; None = in `sweeps`.
     """
     from mnist_compact.cli.confirmation_display import show_round
-    from mnist_compact.confirmation.reranking import Ranking, rank_study
+    from mnist_compact.confirmation.reranking import Ranking
 
-    rounds = []
-    for each in rank_study(
-        study,
-        top=top,
-        seeds=seeds,
-        by=by,
-        split=split,
-        threshold=threshold,
-        jobs=jobs,
-        confirmations=confirmations,
-        sweeps=sweeps,
-        url=url,
-        callbacks=callbacks,
-    ):
-        rounds.append(each)
-        show_round(len(rounds), each.seeds, [seed_results for _, seed_results in each.candidates])
-    ranking = Ranking(study, rounds)
+    ended = []
+    for each in rounds:
+        ended.append(each)
+        show_round(len(ended), each.seeds, [seed_results for _, seed_results in each.candidates])
+    ranking = Ranking(study, ended)
     words = ["python", "-m", "mnist_compact.confirm", "--trial", ranking.trial]
     for name, value, default in (
         ("sweeps", sweeps, Path(SWEEPS)),
@@ -71,16 +52,20 @@ def rank_best(search_result: "SearchResult") -> None:
     plan = search_result.ranking
     if plan is None:
         return
+    from mnist_compact.confirmation.reranking import rank_study
+
     print(f"the best {plan.top} trials are ranked over several seeds by {plan.by}", flush=True)
-    rank_and_show(
-        search_result.study_name,
+    study, confirmations = search_result.study_name, plan.sweeps.parent / Path(FOLDER).name
+    rounds = rank_study(
+        study,
         top=plan.top,
         seeds=SEEDS_AFTER_SEARCH,
         by=plan.by,
         split=None,
         threshold=THRESHOLD,
         jobs=plan.jobs,
-        confirmations=plan.sweeps.parent / Path(FOLDER).name,
+        confirmations=confirmations,
         sweeps=plan.sweeps,
         url=plan.url,
     )
+    show_ranking(study, rounds, confirmations=confirmations, sweeps=plan.sweeps, url=plan.url)

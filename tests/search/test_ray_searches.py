@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from optuna.trial import TrialState
 from processes import PATIENCE_S, wait_for
+from remote_searches import running, url_in
 from test_killed_searches import check_exact, finish, start, trials_of
 
 pytestmark = [
@@ -46,18 +46,6 @@ def search(tmp_path):
     for each in searches:
         each.kill()
         each.wait()
-
-
-def url_in(folder):
-    return f"journal://{folder}/study.log"
-
-
-def running(folder):
-    """The running trials that have finished an epoch."""
-    if not (folder / "outputs/sweeps/smoke/workers").exists():
-        return []
-    trials = trials_of(folder, url=url_in(folder))
-    return [trial for trial in trials if trial.state is TrialState.RUNNING and trial.intermediate_values]
 
 
 def descendants(pid):

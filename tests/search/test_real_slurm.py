@@ -9,6 +9,7 @@ import pytest
 from optuna.trial import TrialState
 from processes import PATIENCE_S, wait_for
 from real_slurm import RealSlurm, missing
+from remote_searches import running, url_in
 from test_killed_searches import check_exact, finish, start, trials_of
 
 from mnist_compact.search.slurm import TEMPLATE
@@ -60,18 +61,6 @@ def search(cluster, tmp_path):
         each.kill()
         each.wait()
         each.stdout.close()
-
-
-def url_in(folder):
-    return f"journal://{folder}/study.log"
-
-
-def running(folder):
-    """The running trials that have finished an epoch."""
-    if not (folder / "outputs/sweeps/smoke/workers").exists():
-        return []
-    trials = trials_of(folder, url=url_in(folder))
-    return [trial for trial in trials if trial.state is TrialState.RUNNING and trial.intermediate_values]
 
 
 def task_of(trial, job):
