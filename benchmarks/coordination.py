@@ -16,6 +16,7 @@ import gc
 import json
 import math
 import multiprocessing
+import signal
 import socket
 import statistics
 import sys
@@ -206,6 +207,7 @@ def _pool() -> Iterator[Callable[..., int]]:
     processes = []
 
     def run(function: Callable[..., None], spec: WorkerSpec, *arguments: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         socket.gethostname = lambda: spec.worker  # each worker is a machine of its own
         tempfile.tempdir = spec.folder  # a process that is terminated does not remove its files
         with open(Path(spec.folder) / f"{spec.worker}.log", "w") as log:
