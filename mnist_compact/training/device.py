@@ -18,7 +18,8 @@ from mnist_compact.common.errors import EXIT_FAILED, ConfigError, ExecutionError
 from mnist_compact.training.config import Precision
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
-BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # in /proc/cpuinfo of x86 and ARM processors
+CPUINFO = Path("/proc/cpuinfo")
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # of x86 and ARM processors in `CPUINFO`
 PACKAGES = ("torch", "torchvision", "hydra-core", "optuna", "numpy", "numba")
 
 
@@ -171,9 +172,8 @@ def describe_environment(device: torch.device) -> dict[str, Any]:
 
 @cache
 def _cpu_entry(*names: str) -> str:
-    """Return the first processor's entry of one of these names in /proc/cpuinfo; "" if there is none."""
-    cpuinfo = Path("/proc/cpuinfo")
-    for line in cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else ():
+    """Return the first processor's entry of one of these names in `CPUINFO`; "" if there is none."""
+    for line in CPUINFO.read_text(encoding="utf-8").splitlines() if CPUINFO.exists() else ():
         name, _, value = line.partition(":")
         if name.strip() in names:
             return value.strip()
