@@ -46,6 +46,7 @@ def search(tmp_path):
     for each in searches:
         each.kill()
         each.wait()
+        each.stdout.close()
 
 
 def descendants(pid):
