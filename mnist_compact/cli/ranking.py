@@ -26,6 +26,7 @@ def show_ranking(study: str, rounds: "Iterable[Round]", *, confirmations: Path, 
     """
     from mnist_compact.cli.confirmation_display import show_round
     from mnist_compact.confirmation.reranking import Ranking
+    from mnist_compact.search.storage_urls import shown
 
     ended = []
     for each in rounds:
@@ -36,7 +37,7 @@ def show_ranking(study: str, rounds: "Iterable[Round]", *, confirmations: Path, 
     for name, value, default in (
         ("sweeps", sweeps, Path(SWEEPS)),
         ("folder", confirmations, Path(FOLDER)),
-        ("storage", url, None),
+        ("storage", url and shown(url), None),
     ):
         if value != default:
             words += [f"--{name}", str(value)]
@@ -45,6 +46,8 @@ def show_ranking(study: str, rounds: "Iterable[Round]", *, confirmations: Path, 
         words += ["--split", "synthetic"]
     images = "with fresh seeds" if winner.role == "synthetic" else "on the test images"
     print(f"winner: {winner.source}. Confirm it {images}: {shlex.join(words)}")
+    if url and shown(url) != url:
+        print("replace *** by the password of the storage")
 
 
 def rank_best(search_result: "SearchResult") -> None:

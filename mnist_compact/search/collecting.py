@@ -52,7 +52,7 @@ def collect_trials(study: Study, folder: Path, sources: Sequence[Path]) -> tuple
         shutil.rmtree(left)  # of a process that was killed
     trials = study.get_trials(deepcopy=False)
     objectives = study.user_attrs["frozen"]["settings"]["objectives"]
-    copied, present, obstacles, missing = 0, 0, list[str](), list[FrozenTrial]()
+    copied, present, conflicts, missing = 0, 0, list[str](), list[FrozenTrial]()
     with interrupted_by_signals():
         for trial in trials:
             if trial.state not in ENDED_AS or is_refused(trial) or "overrides" not in trial.user_attrs:
@@ -66,7 +66,7 @@ def collect_trials(study: Study, folder: Path, sources: Sequence[Path]) -> tuple
             if target in found:
                 present += 1
             elif found and target.exists():
-                obstacles.append(f"{target} contains another attempt at the trial whose result is in {found[0]}")
+                conflicts.append(f"{target} contains another attempt at the trial whose result is in {found[0]}")
             elif found:
                 _copy(found[0], target)
                 copied += 1
@@ -75,11 +75,11 @@ def collect_trials(study: Study, folder: Path, sources: Sequence[Path]) -> tuple
     lines = [
         f"study {study.study_name}: {counted(copied, 'run folder')} copied to {folder / TRIALS}; {present:,} existed"
     ]
-    lines += [f"{obstacle}: move the former away and rerun the command" for obstacle in obstacles]
+    lines += [f"{conflict}: move the former away and rerun the command" for conflict in conflicts]
     lines += _missing(missing)
     if running := tally(trials).running:
         lines.append(f"{counted(running, 'trial')} still running: rerun the command when the search has ended")
-    return lines, not obstacles and not missing
+    return lines, not conflicts and not missing
 
 
 def _check(study: Study, sources: Sequence[Path]) -> None:

@@ -232,6 +232,19 @@ def test_search_ends_with_a_ranking_that_the_command_would_continue(capsys, trai
     assert capsys.readouterr().out.splitlines()[-1] == printed.splitlines()[-1]
 
 
+def test_ranking_of_a_search_does_not_print_the_password_of_its_storage(capsys, trained, monkeypatch, here):
+    best = [ConfirmSource("s-3", "trial s:3", compose("data=synthetic"), {0})]
+    monkeypatch.setattr(sources, "best_trials", lambda study, top, sweeps, url: best)
+    trained(55.5, 55.6, calibrated_losses=(0.01, 0.02))
+    url = "postgresql://ada:secret@host/studies"
+    plan = RankingPlan(top=1, by="calibrated_loss", jobs=1, sweeps=Path("outputs/sweeps"), url=url)
+    rank_best(SearchResult("s", Path("outputs/sweeps/s"), "ended", plan))
+    printed = capsys.readouterr().out
+    assert "secret" not in printed
+    assert "postgresql://ada:***@host/studies" in printed
+    assert printed.splitlines()[-1] == "replace *** by the password of the storage"
+
+
 def test_search_without_a_ranking_plan_ends(capsys, trained, here):
     trained()
     rank_best(SearchResult("s", Path("outputs/sweeps/s"), "ended"))
