@@ -23,6 +23,7 @@ from mnist_compact.search.bulk import Database
 from mnist_compact.search.storage_urls import JOURNAL, file_of, wait_of
 
 TABLE_ATTEMPTS = 9  # retries while other machines create a server's tables at the same time
+SILENT_S = 60  # a PostgreSQL connection ends if the other machine does not respond for this time
 STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError)  # raised by storages; such an error does not fail a trial
 
 T = TypeVar("T")
@@ -99,7 +100,29 @@ def _open_with_ping(url: str) -> Database:
 
     It keeps one idle connection, because a server allows few: PostgreSQL 100 by default.
     """
-    return Database(url, engine_kwargs={"pool_pre_ping": True, "pool_size": 1})
+    settings: dict[str, Any] = {"pool_pre_ping": True, "pool_size": 1}
+    parts = make_url(url)
+    if parts.get_driver_name() == "psycopg":
+        limits = {key: value for key, value in _limits_of_silence().items() if key not in parts.query}
+        settings |= {"connect_args": limits, "pool_events": [(_limit_idle_transactions, "connect")]}
+    return Database(url, engine_kwargs=settings)
+
+
+def _limits_of_silence() -> dict[str, int]:
+    """Parameters of a PostgreSQL connection by which this machine detects that the server's machine has died."""
+    third_s = SILENT_S // 3
+    keepalives = {"keepalives_idle": third_s, "keepalives_interval": third_s, "keepalives_count": 2}
+    return {"connect_timeout": SILENT_S, "tcp_user_timeout": 1000 * SILENT_S, **keepalives}
+
+
+def _limit_idle_transactions(connection: Any, _: Any) -> None:
+    """Let a PostgreSQL server end the transaction of a machine that has died or that was suspended.
+
+    The transaction may lock the study, so that no worker can propose a trial until the server's operating system gives
+    the connection up, by default after two hours.
+    """
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{SILENT_S}s'")
+    connection.commit()
 
 
 def retry_while_locked(read: Callable[[], T], url: str, report: Callable[[str], None]) -> T:

@@ -5,15 +5,19 @@ import os
 import shutil
 import subprocess
 import tempfile
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Thread
 
 import pytest
+from optuna.storages._rdb.models import StudyModel
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from processes import PATIENCE_S, kill, wait_for
+from sqlalchemy import select
 from test_killed_searches import finish, start, workers_of
 
+from mnist_compact.search import storage
 from mnist_compact.search.counts import tally
 from mnist_compact.search.locate import studies_at
 from mnist_compact.search.storage import open_storage
@@ -102,11 +106,45 @@ def test_machines_that_start_at_once_create_one_set_of_tables(server):
         rival.join()
     assert len(opened) == 3
     assert not opened[0].get_all_studies()
-    assert [storage.engine.pool.checkedin() for storage in opened] == [1, 1, 1], "a server allows few connections"
-    for storage in opened:
-        storage.remove_session()
-        storage.engine.dispose()
+    assert [each.engine.pool.checkedin() for each in opened] == [1, 1, 1], "a server allows few connections"
+    for each in opened:
+        dispose(each)
     gc.collect()  # within this test, which ignores its warnings
+
+
+def dispose(opened):
+    opened.remove_session()
+    opened.engine.dispose()
+
+
+@contextmanager
+def closing_storage(url):
+    opened = open_storage(url)
+    try:
+        yield opened
+    finally:
+        dispose(opened)
+
+
+def test_a_machine_that_dies_in_a_transaction_does_not_lock_the_study_for_long(server, monkeypatch):
+    monkeypatch.setattr(storage, "SILENT_S", 3)
+    url = server.new_database("dead")
+    with closing_storage(url) as dead, closing_storage(f"{url}&options=-clock_timeout%3D20s") as alive:
+        study = dead.create_new_study([StudyDirection.MAXIMIZE], "smoke")
+        connection = dead.engine.connect()  # never used again, as after a power failure
+        connection.execute(select(StudyModel).where(StudyModel.study_id == study).with_for_update())
+        assert alive.get_trial(alive.create_new_trial(study)).number == 0
+        connection.invalidate()
+        connection.close()
+
+
+def test_limits_of_silent_connections_can_be_set_in_the_url(server):
+    with closing_storage(f"{server.new_database('limits')}&connect_timeout=7") as opened:
+        raw = opened.engine.raw_connection()
+        parameters = raw.driver_connection.info.get_parameters()
+        shown = raw.driver_connection.execute("SHOW idle_in_transaction_session_timeout").fetchone()
+        raw.close()
+    assert (parameters["connect_timeout"], parameters["tcp_user_timeout"], shown) == ("7", "60000", ("1min",))
 
 
 @pytest.mark.slow

@@ -36,10 +36,13 @@ PATIENCE_S = 3 * 3600  # for all trials
 
 
 class Proxy:
-    """A network: connections to a port of 127.0.0.1 reach the server's socket until they are dropped."""
+    """A network: connections to a port of 127.0.0.1 reach the server's socket until they are dropped.
+
+    While `has_power` is false, the server is not told of connections that end, as if a machine had lost its power.
+    """
 
     def __init__(self, socket_path):
-        self.path, self.is_up, self.connections = str(socket_path), True, []
+        self.path, self.is_up, self.has_power, self.connections = str(socket_path), True, True, []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -58,8 +61,11 @@ class Proxy:
                     server.close()
                     continue
                 self.connections += [client, server]
-                for source, target in ((client, server), (server, client)):
-                    threading.Thread(target=_forward, args=(source, target), daemon=True).start()
+                threading.Thread(target=self._serve, args=(client, server), daemon=True).start()
+                threading.Thread(target=_forward, args=(server, client), daemon=True).start()
+
+    def _serve(self, client, server):
+        _forward(client, server, lambda: self.has_power)
 
     def drop(self, seconds):
         """Drop all connections, and accept none for a while."""
@@ -80,11 +86,13 @@ class Proxy:
         self._close_connections()
 
 
-def _forward(source, target):
-    with contextlib.suppress(OSError):
+def _forward(source, target, tells_end=lambda: True):
+    with contextlib.suppress(OSError):  # also of a process that was killed before it had read all
         while content := source.recv(65536):
             target.sendall(content)
-        target.shutdown(socket.SHUT_RDWR)
+    if tells_end():
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_RDWR)
 
 
 class Node:
@@ -148,7 +156,11 @@ def inject(fault, server, proxy, nodes, generator):
     if fault == "worker":
         return bool(kill(workers_of(node.folder)[:1]))
     if fault == "node":
-        return kill(workers_of(node.folder)) == 2
+        proxy.has_power = False
+        killed = kill(workers_of(node.folder))
+        time.sleep(1)
+        proxy.has_power = True
+        return killed == 2
     if fault == "coordinator":
         node.search.kill()
         return True
