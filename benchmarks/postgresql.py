@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,10 @@ class Server:
 
     def cpu_s(self) -> float:
         """Return the CPU seconds of the server and its connections so far (Linux only)."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return cpu_of([self.pid, *map(int, children)])
+        while True:
+            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            with suppress(FileNotFoundError, ProcessLookupError):  # a connection has just ended: list them again
+                return cpu_of(map(int, [*children, self.pid]))
 
 
 @contextmanager
