@@ -27,11 +27,13 @@ from mnist_compact.search.locate import studies_at
 pytestmark = [
     pytest.mark.process,
     pytest.mark.soak,
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system"),
     pytest.mark.skipif(BINARIES is None, reason="no PostgreSQL server is installed (Debian's package postgresql)"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),  # as in test_postgresql
 ]
 TRIALS = 204
-FAULTS = {"worker": 3, "node": 2, "coordinator": 1, "network": 1, "restart": 1, "failover": 1}
+FAULTS = {"worker": 3, "node": 2, "coordinator": 1, "network": 1, "restart": 1, "failover": 1, "full disk": 1}
+DISK_MB = 400  # for the server's data, and for a copy of them
 PATIENCE_S = 3 * 3600  # for all trials
 
 
@@ -127,13 +129,25 @@ class Node:
         self.log.close()
 
 
+@contextlib.contextmanager
+def small_disk():
+    """Mount a file system in memory on a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="pg") as folder:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", folder], check=True)
+        try:
+            yield Path(folder)
+        finally:
+            subprocess.run(["umount", folder], check=True)
+
+
 @pytest.fixture
 def cluster(tmp_path):
-    with tempfile.TemporaryDirectory(prefix="pg") as folder, contextlib.ExitStack() as stack:
-        server = Server(Path(folder))
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(small_disk())
+        server = Server(folder)
         stack.callback(lambda: server.stop())
         url = server.new_database("soak")
-        proxy = stack.enter_context(closing(Proxy(Path(folder) / ".s.PGSQL.5432")))
+        proxy = stack.enter_context(closing(Proxy(folder / ".s.PGSQL.5432")))
         name_machines(tmp_path)
         remote = f"postgresql://ada@127.0.0.1:{proxy.port}/soak"
         nodes = [stack.enter_context(closing(Node(tmp_path / name, remote))) for name in ("a", "b")]
@@ -148,6 +162,18 @@ def fail_over(server):
     shutil.rmtree(server.folder / "data")
     copy.rename(server.folder / "data")
     server.start()
+
+
+def fill_disk(server, nodes):
+    """Leave the server's disk full until a search has ended because of it."""
+    filler = server.folder / "filler"
+    with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    wait_for(lambda: any(node.search.poll() for node in nodes), PATIENCE_S)
+    filler.unlink()
+    with contextlib.suppress(subprocess.CalledProcessError):  # it still runs if only data files could not grow
+        server.start()
 
 
 def inject(fault, server, proxy, nodes, generator):
@@ -170,6 +196,8 @@ def inject(fault, server, proxy, nodes, generator):
         server.stop()
         time.sleep(generator.uniform(0, 5))
         server.start()
+    elif fault == "full disk":
+        fill_disk(server, nodes)
     else:
         fail_over(server)
     return True
