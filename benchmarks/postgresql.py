@@ -24,7 +24,7 @@ class Server:
         while True:
             children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
             with suppress(FileNotFoundError, ProcessLookupError):  # a connection has just ended: list them again
-                return cpu_of(map(int, [*children, self.pid]))
+                return cpu_of([*map(int, children), self.pid])
 
 
 @contextmanager
