@@ -138,7 +138,7 @@ def confirm(
 
 
 def rank(
-    study: str,
+    study: str | Sequence[str],
     *,
     top: int = RANKED_TRIALS,
     seeds: int = RANKING_SEEDS,
@@ -151,13 +151,13 @@ def rank(
     storage: str | None = None,
     callbacks: Sequence[str] = (),
 ) -> "Ranking":
-    """Rank the best trials of a study over several seeds, as `python -m mnist_compact.confirm --study` does.
+    """Rank the best trials of studies over several seeds, as `python -m mnist_compact.confirm --study` does.
 
     Every round keeps half of the candidates and doubles their seeds. `confirm(trial=ranking.trial)` confirms the
     winner. Calling it again with the same arguments continues after an interruption.
 
     Args:
-        study: Name of the study, or the path of an exported study.
+        study: Name of the study, or the path of an exported study; or several of them, to rank their trials together.
         top: Number of trials to begin with.
         seeds: Seeds of each candidate in the first round.
         by: What the candidates are sorted by: "accuracy", or "calibrated_loss", which differs less from seed to seed.
@@ -179,11 +179,11 @@ def rank(
         ExecutionError: Some seeds could not be trained.
     """
     from mnist_compact.callbacks.config import named_callbacks
-    from mnist_compact.confirmation.reranking import Ranking, rank_study
+    from mnist_compact.confirmation.reranking import Ranking, rank_studies
 
     named_callbacks(callbacks)  # checked before any seed is trained
-    rounds = rank_study(
-        study,
+    rounds = rank_studies(
+        [study] if isinstance(study, str) else study,
         top=top,
         seeds=seeds,
         by=by,
@@ -195,4 +195,4 @@ def rank(
         url=storage,
         callbacks=callbacks,
     )
-    return Ranking(study, [*rounds])
+    return Ranking([*rounds])

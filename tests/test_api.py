@@ -16,7 +16,7 @@ from mnist_compact import compose, confirm, load_network, load_runs, load_study,
 from mnist_compact.cli import confirm_seed
 from mnist_compact.common.errors import ConfigError, ExecutionError
 from mnist_compact.confirmation import seed_pool
-from mnist_compact.confirmation.reranking import Ranking, Round
+from mnist_compact.confirmation.reranking import Candidate, Ranking, Round
 from mnist_compact.records.record import RunRecord
 from mnist_compact.runs.jobs import JobResult
 
@@ -152,7 +152,7 @@ def test_results_of_a_confirmation_are_displayed(here, in_this_process):
     printed = str(results)
     assert printed.endswith(results.conclusion())
     assert len(printed) < 1000
-    assert str(Ranking("s", [Round(1, [(here, results)])])).startswith("round 1: 1 candidate, 1 seed each")
+    assert str(Ranking([Round(1, [Candidate("s:0", here, results)])])).startswith("round 1: 1 candidate, 1 seed each")
     assert (here / "outputs/confirmations/<i>/seeds/3000/correct.bits").exists()
     assert confirm(config, split="synthetic", seeds=2, threshold=99.9, name="<i>") == results, "nothing trained twice"
 

@@ -57,7 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     source.add_argument("--experiment", metavar="NAME", help="confirm the configuration in conf/experiment/NAME.yaml")
     source.add_argument(
-        "--study", metavar="STUDY", help="rank the best trials of a study again, on another held-out part"
+        "--study",
+        nargs="+",
+        metavar="STUDY",
+        help="rank the best trials of one or more studies again, on another held-out part",
     )
     parser.add_argument(
         "--top",
@@ -229,14 +232,14 @@ def _write_results(seed_results: "SeedResults", folder: Path, arguments: argpars
 def _rank(arguments: argparse.Namespace) -> int:
     from mnist_compact.callbacks.config import named_callbacks
     from mnist_compact.cli.ranking import show_ranking
-    from mnist_compact.confirmation.reranking import rank_study
+    from mnist_compact.confirmation.reranking import rank_studies
 
     others = ("versus", "save", "to", "export", "name", "plan", "stop")
     given = [f"--{word}" for word in others if getattr(arguments, word) is not None]
     if given:
         raise ConfigError([f"{', '.join(given)} cannot be used with --study; use it to confirm the winner"])
     named_callbacks(arguments.callback)
-    rounds = rank_study(
+    rounds = rank_studies(
         arguments.study,
         top=arguments.top,
         seeds=RANKING_SEEDS if arguments.seeds is None else arguments.seeds,
@@ -249,9 +252,7 @@ def _rank(arguments: argparse.Namespace) -> int:
         url=arguments.storage,
         callbacks=arguments.callback,
     )
-    show_ranking(
-        arguments.study, rounds, confirmations=arguments.folder, sweeps=arguments.sweeps, url=arguments.storage
-    )
+    show_ranking(rounds, confirmations=arguments.folder, sweeps=arguments.sweeps, url=arguments.storage)
     return 0
 
 

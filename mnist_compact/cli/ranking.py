@@ -14,15 +14,14 @@ if TYPE_CHECKING:
     from mnist_compact.search.coordinator import SearchResult
 
 
-def show_ranking(study: str, rounds: "Iterable[Round]", *, confirmations: Path, sweeps: Path, url: str | None) -> None:
+def show_ranking(rounds: "Iterable[Round]", *, confirmations: Path, sweeps: Path, url: str | None) -> None:
     """Print each round of a ranking as it ends, and the command that confirms the winner.
 
     Args:
-        study: Name of the study, or the path of an exported study.
-        rounds: The rounds, from `rank_study`.
+        rounds: The rounds, from `rank_studies`.
         confirmations: Folder of all confirmations.
         sweeps: Folder of all studies.
-        url: Optuna URL of the study, or journal:///path; None = in `sweeps`.
+        url: Optuna URL of the studies, or journal:///path; None = in `sweeps`.
     """
     from mnist_compact.cli.confirmation_display import show_round
     from mnist_compact.confirmation.reranking import Ranking
@@ -31,8 +30,8 @@ def show_ranking(study: str, rounds: "Iterable[Round]", *, confirmations: Path, 
     ended = []
     for each in rounds:
         ended.append(each)
-        show_round(len(ended), each.seeds, [seed_results for _, seed_results in each.candidates])
-    ranking = Ranking(study, ended)
+        show_round(len(ended), each.seeds, each.results)
+    ranking = Ranking(ended)
     words = ["python", "-m", "mnist_compact.confirm", "--trial", ranking.trial]
     for name, value, default in (
         ("sweeps", sweeps, Path(SWEEPS)),
@@ -55,12 +54,12 @@ def rank_best(search_result: "SearchResult") -> None:
     plan = search_result.ranking
     if plan is None:
         return
-    from mnist_compact.confirmation.reranking import rank_study
+    from mnist_compact.confirmation.reranking import rank_studies
 
     print(f"the best {plan.top} trials are ranked over several seeds by {plan.by}", flush=True)
-    study, confirmations = search_result.study_name, plan.sweeps.parent / Path(FOLDER).name
-    rounds = rank_study(
-        study,
+    confirmations = plan.sweeps.parent / Path(FOLDER).name
+    rounds = rank_studies(
+        [search_result.study_name],
         top=plan.top,
         seeds=SEEDS_AFTER_SEARCH,
         by=plan.by,
@@ -71,4 +70,4 @@ def rank_best(search_result: "SearchResult") -> None:
         sweeps=plan.sweeps,
         url=plan.url,
     )
-    show_ranking(study, rounds, confirmations=confirmations, sweeps=plan.sweeps, url=plan.url)
+    show_ranking(rounds, confirmations=confirmations, sweeps=plan.sweeps, url=plan.url)

@@ -5,7 +5,7 @@ ranking is successive halving (Jamieson & Talwalkar 2016): each round halves the
 uses another held-out part than the search, because the best of many scores is biased upward on the part of the search.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,16 +19,36 @@ from mnist_compact.confirmation.results import SeedResults
 
 
 @dataclass(slots=True, frozen=True)
+class Candidate:
+    """A candidate in one round of a ranking.
+
+    Attributes:
+        trial: The trial as `confirm(trial=…)` and `--trial` expect it: "STUDY:N".
+        folder: Folder of its confirmation.
+        results: Results of its seeds.
+    """
+
+    trial: str
+    folder: Path
+    results: SeedResults
+
+
+@dataclass(slots=True, frozen=True)
 class Round:
     """One round of a ranking.
 
     Attributes:
         seeds: Number of seeds of each candidate.
-        candidates: Folder and results of each candidate, the best first.
+        candidates: The candidates, the best first.
     """
 
     seeds: int
-    candidates: list[tuple[Path, SeedResults]]
+    candidates: list[Candidate]
+
+    @property
+    def results(self) -> list[SeedResults]:
+        """The results of all candidates, the best first."""
+        return [candidate.results for candidate in self.candidates]
 
 
 @dataclass(slots=True, frozen=True)
@@ -36,22 +56,20 @@ class Ranking:
     """A complete ranking.
 
     Attributes:
-        study: Name of the study, or the path of an exported study.
         rounds: All rounds.
     """
 
-    study: str
     rounds: list[Round]
 
     @property
     def first(self) -> SeedResults:
         """The results of the winner."""
-        return self.rounds[-1].candidates[0][1]
+        return self.rounds[-1].results[0]
 
     @property
     def trial(self) -> str:
         """The winner as `confirm(trial=…)` and `--trial` expect it: "STUDY:N"."""
-        return f"{self.study}:{self.first.confirmation.source.rpartition(':')[2]}"
+        return self.rounds[-1].candidates[0].trial
 
     def __repr__(self) -> str:
         """Return the table of each round."""
@@ -66,7 +84,7 @@ class Ranking:
         return rounds_to_html(self._results())
 
     def _results(self) -> list[tuple[int, list[SeedResults]]]:
-        return [(each.seeds, [seed_results for _, seed_results in each.candidates]) for each in self.rounds]
+        return [(each.seeds, each.results) for each in self.rounds]
 
 
 def rounds(candidates: int, seeds: int) -> list[tuple[int, int]]:
@@ -90,8 +108,8 @@ def rounds(candidates: int, seeds: int) -> list[tuple[int, int]]:
     return schedule
 
 
-def rank_study(
-    study: str,
+def rank_studies(
+    studies: Sequence[str],
     *,
     top: int,
     seeds: int,
@@ -104,27 +122,27 @@ def rank_study(
     url: str | None = None,
     callbacks: Sequence[str] = (),
 ) -> Iterator[Round]:
-    """Rank the best trials of a study. Each has its own folder in `confirmations`.
+    """Rank the best trials of one or more studies. Each has its own folder in `confirmations`.
 
     Args:
-        study: Name of the study, or the path of an exported study.
+        studies: Names of studies, or paths of exported studies.
         top: Number of trials in the first round.
         seeds: Seeds of each trial in the first round.
         by: What the trials are sorted by, one of `RANKED_BY`.
-        split: The images that are scored: holdout or synthetic; None = synthetic for a study of such images, otherwise
+        split: The images that are scored: holdout or synthetic; None = synthetic for studies of such images, otherwise
             holdout.
         threshold: Accuracy in per cent that the tables count seeds above.
         jobs: Number of processes side by side; 0 means one for each core.
         confirmations: Folder of all confirmations.
         sweeps: Folder of all studies.
-        url: Optuna URL of the study, or journal:///path.
+        url: Optuna URL of the studies, or journal:///path.
         callbacks: Callbacks of every seed's run, by the names of `named_callbacks`.
 
     Yields:
         Each round as it ends.
 
     Raises:
-        ConfigError: The study cannot be ranked, or not on this split. Nothing is written then.
+        ConfigError: The studies cannot be ranked, or not on this split. Nothing is written then.
         ExecutionError: A seed could not be trained, or no candidate completed all its seeds.
     """
     if split == "test":
@@ -135,17 +153,18 @@ def rank_study(
         raise ConfigError([f"--top and --seeds must be at least 1, got {top} and {seeds}"])
     if by not in RANKED_BY:
         raise ConfigError([f"--by must be one of {', '.join(RANKED_BY)}, got {by}"])
-    best = sources.best_trials(study, top, sweeps, url)
+    best = sources.best_trials(studies, top, sweeps, url)
     if split is None:
         split = "synthetic" if best[0].run.data.role == "synthetic" else "holdout"
-    candidates = [prepare(source, split, confirmations, ranking=True) for source in best]
-    for folder, candidate in candidates:
+    prepared = [prepare(source, split, confirmations, ranking=True) for source in best]
+    for folder, candidate in prepared:
         create_or_load(candidate, folder)
-    yield from rank([folder for folder, _ in candidates], seeds, jobs, threshold, callbacks, by)
+    trials = {folder: source.trial or "" for source, (folder, _) in zip(best, prepared, strict=True)}
+    yield from rank(trials, seeds, jobs, threshold, callbacks, by)
 
 
 def rank(
-    folders: list[Path],
+    trials: Mapping[Path, str],
     seeds: int,
     jobs: int,
     threshold: float = THRESHOLD,
@@ -155,7 +174,7 @@ def rank(
     """Train the missing seeds of each round, then yield the round.
 
     Args:
-        folders: Folder of each candidate's confirmation.
+        trials: Folder of each candidate's confirmation → the trial as STUDY:N.
         seeds: Seeds of each candidate in the first round.
         jobs: Number of processes side by side; 0 means one for each core.
         threshold: Accuracy in per cent that the tables count seeds above.
@@ -166,17 +185,20 @@ def rank(
         ConfigError: Runs of an earlier version have no calibrated log-loss.
         ExecutionError: A seed could not be trained, or no candidate completed all its seeds.
     """
-    remaining = folders
-    for count, each in rounds(len(folders), seeds):
+    remaining = [*trials]
+    for count, each in rounds(len(trials), seeds):
         requested = [(folder, Confirmation.read(folder).seeds(each)) for folder in remaining[:count]]
         errors = seed_pool.train(requested, jobs, callbacks)
         if errors:
             raise ExecutionError("\n".join(errors), EXIT_FAILED)
-        candidates = [(folder, SeedResults.gather(folder, chosen, threshold)) for folder, chosen in requested]
-        candidates.sort(key=lambda candidate: _order(candidate[1], by))
-        remaining = [folder for folder, _ in candidates]
+        candidates = [
+            Candidate(trials[folder], folder, SeedResults.gather(folder, chosen, threshold))
+            for folder, chosen in requested
+        ]
+        candidates.sort(key=lambda candidate: _order(candidate.results, by))
+        remaining = [candidate.folder for candidate in candidates]
         yield Round(each, candidates)
-    if candidates[0][1].failed:
+    if candidates[0].results.failed:
         raise ExecutionError("no candidate completed all its seeds", EXIT_FAILED)
 
 

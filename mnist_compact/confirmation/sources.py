@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.common.run_files import RECORD
@@ -31,12 +31,14 @@ class ConfirmSource:
         description: Where the configuration comes from.
         run: The configuration.
         used_seeds: Seeds that were used to choose the configuration.
+        trial: The trial as STUDY:N, with STUDY as it was given; None if the configuration is not that of a trial.
     """
 
     name: str
     description: str
     run: RunConfig
     used_seeds: set[int]
+    trial: str | None = None
 
 
 def of(
@@ -128,21 +130,44 @@ def of_trial(word: str, sweeps: Path, url: str | None = None) -> ConfirmSource:
     return of_trials(study, [number], sweeps, url)[0]
 
 
-def best_trials(study: str, top: int, sweeps: Path, url: str | None = None) -> list[ConfirmSource]:
-    """Return the configurations of the `top` complete trials with the best scores, best first.
+def best_trials(studies: Sequence[str], top: int, sweeps: Path, url: str | None = None) -> list[ConfirmSource]:
+    """Return the configurations of the `top` complete trials of all studies with the best scores, best first.
 
     Raises:
-        ConfigError: The study does not exist, has several objectives or no complete trial.
+        ConfigError: A study does not exist, has several objectives or no complete trial, or the studies have other
+            objectives or images than the first one.
     """
-    from mnist_compact.search.summary import best_trained
+    from optuna.study import StudyDirection
 
-    with _opened(study, sweeps, url) as opened:
-        if len(opened.directions) > 1:
-            raise ConfigError([f"--top requires a study with one objective; {study} has {len(opened.directions)}"])
-        numbers = [trial.number for trial in best_trained(opened)[:top]]
-    if not numbers:
-        raise ConfigError([f"{study} has no complete trial that this program trained"])
-    return of_trials(study, numbers, sweeps, url)
+    from mnist_compact.search.summary import best_trained, objectives
+
+    found: list[tuple[float, str, int]] = []
+    names: dict[str, list[str]] = {}
+    for study in dict.fromkeys(studies):
+        with _opened(study, sweeps, url) as opened:
+            names[study] = objectives(opened)
+            if len(opened.directions) > 1:
+                raise ConfigError([f"--top requires a study with one objective; {study} has {len(opened.directions)}"])
+            best = best_trained(opened)[:top]
+            sign = -1 if opened.direction is StudyDirection.MAXIMIZE else 1
+        if not best:
+            raise ConfigError([f"{study} has no complete trial that this program trained"])
+        found += [(sign * trial.values[0], study, trial.number) for trial in best]
+    _check_equal(names, "objective")
+    found.sort(key=lambda trial: trial[0])  # the first study precedes if scores are equal
+    chosen = {
+        study: of_trials(study, [number for _, other, number in found[:top] if other == study], sweeps, url)
+        for study in names
+    }
+    _check_equal({study: source.run.data for study, each in chosen.items() for source in each[:1]}, "data")
+    return [chosen[study].pop(0) for _, study, _ in found[:top]]
+
+
+def _check_equal(values: Mapping[str, Any], what: str) -> None:
+    first, *others = values
+    for study in others:
+        if values[study] != values[first]:
+            raise ConfigError([f"--study requires studies with the same {what}: that of {study} differs from {first}"])
 
 
 def of_trials(study: str, numbers: list[int], sweeps: Path, url: str | None = None) -> list[ConfirmSource]:
@@ -169,6 +194,7 @@ def of_trials(study: str, numbers: list[int], sweeps: Path, url: str | None = No
                     f"trial {opened.study_name}:{number}",
                     composer.run_config(_overrides(trials, study, number)),
                     used,
+                    f"{study}:{number}",
                 )
                 for number in numbers
             ]

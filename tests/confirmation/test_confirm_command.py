@@ -196,8 +196,8 @@ def test_saved_configuration_is_an_experiment(capsys, trained, tmp_path, monkeyp
 
 def test_ranking_prints_the_command_that_confirms_the_winner(capsys, trained, monkeypatch, here):
     run = compose("data=synthetic")
-    best = [ConfirmSource(f"s-{number}", f"trial s:{number}", run, {0}) for number in (3, 7)]
-    monkeypatch.setattr(sources, "best_trials", lambda study, top, sweeps, url: best[:top])
+    best = [ConfirmSource(f"s-{number}", f"trial s:{number}", run, {0}, f"s:{number}") for number in (3, 7)]
+    monkeypatch.setattr(sources, "best_trials", lambda studies, top, sweeps, url: best[:top])
     trained(33.3, 33.4, 55.5, 55.6)
     main(["--study", "s", "--seeds", "2", "--split", "synthetic", "--folder", "elsewhere"])
     assert capsys.readouterr().out.splitlines()[-1] == (
@@ -217,8 +217,8 @@ def test_ranking_prints_the_command_that_confirms_the_winner(capsys, trained, mo
 
 def test_search_ends_with_a_ranking_that_the_command_would_continue(capsys, trained, monkeypatch, here):
     run = compose("data=synthetic")
-    best = [ConfirmSource(f"s-{number}", f"trial s:{number}", run, {0}) for number in (3, 7, 8)]
-    monkeypatch.setattr(sources, "best_trials", lambda study, top, sweeps, url: best[:top])
+    best = [ConfirmSource(f"s-{number}", f"trial s:{number}", run, {0}, f"s:{number}") for number in (3, 7, 8)]
+    monkeypatch.setattr(sources, "best_trials", lambda studies, top, sweeps, url: best[:top])
     plan = RankingPlan(top=2, by="calibrated_loss", jobs=1, sweeps=Path("outputs/sweeps"), url=None)
     trained(55.5, 55.6, 33.3, 33.4, calibrated_losses=(0.02, 0.02, 0.01, 0.01))
     rank_best(SearchResult("s", Path("outputs/sweeps/s"), "ended", plan))
@@ -233,8 +233,8 @@ def test_search_ends_with_a_ranking_that_the_command_would_continue(capsys, trai
 
 
 def test_ranking_of_a_search_does_not_print_the_password_of_its_storage(capsys, trained, monkeypatch, here):
-    best = [ConfirmSource("s-3", "trial s:3", compose("data=synthetic"), {0})]
-    monkeypatch.setattr(sources, "best_trials", lambda study, top, sweeps, url: best)
+    best = [ConfirmSource("s-3", "trial s:3", compose("data=synthetic"), {0}, "s:3")]
+    monkeypatch.setattr(sources, "best_trials", lambda studies, top, sweeps, url: best)
     trained(55.5, 55.6, calibrated_losses=(0.01, 0.02))
     url = "postgresql://ada:secret@host/studies"
     plan = RankingPlan(top=1, by="calibrated_loss", jobs=1, sweeps=Path("outputs/sweeps"), url=url)
@@ -257,8 +257,8 @@ def test_criteria_of_searches_and_of_the_command_are_the_same():
 
 def test_ranking_sorts_by_the_given_criterion(capsys, trained, monkeypatch, here):
     run = compose("data=synthetic")
-    best = [ConfirmSource(f"s-{number}", f"trial s:{number}", run, {0}) for number in (3, 7)]
-    monkeypatch.setattr(sources, "best_trials", lambda study, top, sweeps, url: best[:top])
+    best = [ConfirmSource(f"s-{number}", f"trial s:{number}", run, {0}, f"s:{number}") for number in (3, 7)]
+    monkeypatch.setattr(sources, "best_trials", lambda studies, top, sweeps, url: best[:top])
     trained(33.3, 33.4, 55.5, 55.6, calibrated_losses=(0.01, 0.01, 0.02, 0.02))
     main(["--study", "s", "--seeds", "2", "--split", "synthetic", "--by", "calibrated_loss"])
     assert "winner: trial s:3." in capsys.readouterr().out
@@ -271,8 +271,8 @@ def test_ranking_sorts_by_the_given_criterion(capsys, trained, monkeypatch, here
 
 def test_ranking_uses_another_held_out_part(capsys, trained, monkeypatch, here):
     run = compose("data=holdout", "data.split_seed=4")
-    best = [ConfirmSource(f"s-{number}", f"trial s:{number}", run, {0}) for number in range(20)]
-    monkeypatch.setattr(sources, "best_trials", lambda study, top, sweeps, url: best[:top])
+    best = [ConfirmSource(f"s-{number}", f"trial s:{number}", run, {0}, f"s:{number}") for number in range(20)]
+    monkeypatch.setattr(sources, "best_trials", lambda studies, top, sweeps, url: best[:top])
     trained(*[99.1] * 32)
     main(["--study", "s"])
     homes = {folder.parent.name: seed_pool.seeds_of(folder.parent) for folder in here.rglob("confirmation.json")}

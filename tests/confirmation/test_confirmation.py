@@ -15,6 +15,7 @@ from mnist_compact.config.schema import to_record
 from mnist_compact.confirmation import sources
 from mnist_compact.confirmation.confirmation import Confirmation, comparable, create_or_load
 from mnist_compact.confirmation.preregistration import Preregistration
+from mnist_compact.search.bulk import METRIC_NAMES
 from mnist_compact.search.snapshot import take_snapshot
 
 
@@ -154,34 +155,45 @@ def test_experiment_source_is_the_composed_experiment():
 
 
 @pytest.fixture
-def study(tmp_path, configure):
-    """A study of four trials: 0 and 2 complete, 1 refused, 3 failed."""
+def make_study(tmp_path, configure):
+    """Return a function that makes a study of four trials: 0 and 2 complete, 1 refused, 3 failed."""
     from hydra_plugins.hydra_optuna_sweeper.config import TPESamplerConfig
     from omegaconf import OmegaConf
 
     from mnist_compact.config.sweeper import CompactSweeperConfig, NopPrunerConfig
 
-    sweeper = OmegaConf.structured(CompactSweeperConfig)
-    sweeper.sampler, sweeper.pruner = TPESamplerConfig(), NopPrunerConfig()
-    sweeper.params = {"optim.lr": "interval(0.001,0.1)", "seed": "range(3,9)"}
-    folder = tmp_path / "sweeps" / "probe"
-    folder.mkdir(parents=True)
-    made = optuna.create_study(storage=f"sqlite:///{folder}/study.db", study_name="probe", direction="maximize")
-    made.set_user_attr("frozen", take_snapshot(sweeper, ["model=m1", "data=holdout"]))
-    for lr, seed, score in ((0.01, 3, 98.0), (0.02, 4, None), (0.03, 3, 99.0), (0.04, 7, None)):
-        made.enqueue_trial({"optim.lr": lr, "seed": seed})
-        trial = made.ask(
-            {
-                "optim.lr": optuna.distributions.FloatDistribution(0.001, 0.1),
-                "seed": optuna.distributions.IntDistribution(3, 8),
-            }
-        )
-        if seed == 4:
-            trial.set_user_attr("refused", "too many parameters")
-            made.tell(trial, state=optuna.trial.TrialState.PRUNED)
-            continue
-        trial.set_user_attr("overrides", [f"optim.lr={lr}", f"seed={seed}"])
-        made.tell(trial, score, state=None if score else optuna.trial.TrialState.FAIL)
+    def make(name, *, scores=(98.0, 99.0), data="holdout", objective="accuracy"):
+        sweeper = OmegaConf.structured(CompactSweeperConfig)
+        sweeper.sampler, sweeper.pruner = TPESamplerConfig(), NopPrunerConfig()
+        sweeper.params = {"optim.lr": "interval(0.001,0.1)", "seed": "range(3,9)"}
+        folder = tmp_path / "sweeps" / name
+        folder.mkdir(parents=True)
+        direction = "maximize" if objective == "accuracy" else "minimize"
+        made = optuna.create_study(storage=f"sqlite:///{folder}/study.db", study_name=name, direction=direction)
+        made._storage.set_study_system_attr(made._study_id, METRIC_NAMES, [objective])
+        made.set_user_attr("frozen", take_snapshot(sweeper, ["model=m1", f"data={data}"]))
+        first, second = scores
+        for lr, seed, score in ((0.01, 3, first), (0.02, 4, None), (0.03, 3, second), (0.04, 7, None)):
+            made.enqueue_trial({"optim.lr": lr, "seed": seed})
+            trial = made.ask(
+                {
+                    "optim.lr": optuna.distributions.FloatDistribution(0.001, 0.1),
+                    "seed": optuna.distributions.IntDistribution(3, 8),
+                }
+            )
+            if seed == 4:
+                trial.set_user_attr("refused", "too many parameters")
+                made.tell(trial, state=optuna.trial.TrialState.PRUNED)
+                continue
+            trial.set_user_attr("overrides", [f"optim.lr={lr}", f"seed={seed}"])
+            made.tell(trial, score, state=None if score else optuna.trial.TrialState.FAIL)
+
+    return make
+
+
+@pytest.fixture
+def study(make_study, tmp_path):
+    make_study("probe")
     return tmp_path / "sweeps"
 
 
@@ -194,15 +206,37 @@ def test_trial_source_is_composed_from_the_snapshot(study):
 
 
 def test_best_trials_are_complete_and_sorted(study):
-    assert [source.name for source in sources.best_trials("probe", 5, study)] == ["probe-2", "probe-0"]
-    assert [source.name for source in sources.best_trials("probe", 1, study)] == ["probe-2"]
+    assert [source.name for source in sources.best_trials(["probe"], 5, study)] == ["probe-2", "probe-0"]
+    assert [source.name for source in sources.best_trials(["probe"], 1, study)] == ["probe-2"]
+
+
+def test_best_trials_of_several_studies_are_sorted_together(study, make_study):
+    make_study("other", scores=(98.5, 98.0))
+    best = sources.best_trials(["probe", "other"], 3, study)
+    assert [source.trial for source in best] == ["probe:2", "other:0", "probe:0"]
+    assert [source.run.optim.lr for source in best] == [0.03, 0.01, 0.01]
+
+
+def test_lower_values_are_better_for_an_objective_that_is_minimised(study, make_study):
+    for name, scores in (("a", (0.03, 0.01)), ("b", (0.02, 0.04))):
+        make_study(name, scores=scores, objective="loss")
+    assert [source.trial for source in sources.best_trials(["a", "b"], 2, study)] == ["a:2", "b:0"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "what"), [({"objective": "loss"}, "objective"), ({"data": "fashion_holdout"}, "data")]
+)
+def test_studies_that_cannot_be_compared_are_not_ranked_together(study, make_study, settings, what):
+    make_study("other", **settings)
+    with pytest.raises(ConfigError, match=f"studies with the same {what}: that of other differs from probe"):
+        sources.best_trials(["probe", "other"], 4, study)
 
 
 def test_trial_added_by_optuna_is_not_among_the_best(study):
     """It has no run of this program."""
     other = optuna.load_study(study_name="probe", storage=f"sqlite:///{study}/probe/study.db")
     other.add_trial(optuna.trial.create_trial(value=99.9))
-    assert [source.name for source in sources.best_trials("probe", 1, study)] == ["probe-2"]
+    assert [source.name for source in sources.best_trials(["probe"], 1, study)] == ["probe-2"]
 
 
 @pytest.mark.parametrize(
@@ -247,4 +281,4 @@ def test_study_is_found_in_another_storage(study, tmp_path):
     with pytest.raises(ConfigError, match=r"There is no study 'probe' in .* give --storage <URL>"):
         sources.of_trial("probe:2", study)
     assert sources.of_trial("probe:2", study, f"sqlite:///{elsewhere}").run.optim.lr == 0.03
-    assert [source.name for source in sources.best_trials("probe", 1, study, f"sqlite:///{elsewhere}")] == ["probe-2"]
+    assert [source.name for source in sources.best_trials(["probe"], 1, study, f"sqlite:///{elsewhere}")] == ["probe-2"]

@@ -118,9 +118,9 @@ def test_rank_sorts_by_mean_and_loss_and_halves_candidates(tmp_path, monkeypatch
         return []
 
     monkeypatch.setattr(reranking.seed_pool, "train", train)
-    done = list(reranking.rank(folders, 2, jobs=1))
+    done = list(reranking.rank(dict.fromkeys(folders, "s:0"), 2, jobs=1))
     assert trained == [{"a": 2, "b": 2, "c": 2, "d": 2, "e": 2}, {"b": 4, "c": 4, "a": 4}, {"b": 8, "c": 8}]
-    assert [[folder.name for folder, _ in each.candidates] for each in done] == [
+    assert [[candidate.folder.name for candidate in each.candidates] for each in done] == [
         ["b", "c", "a", "e", "d"],
         ["b", "c", "a"],
         ["b", "c"],
@@ -140,8 +140,8 @@ def ranked(tmp_path, monkeypatch):
                 else:
                     write_seed(tmp_path / name, seed, scored(accuracy))
         monkeypatch.setattr(reranking.seed_pool, "train", lambda wanted, jobs, callbacks: [])
-        first = next(reranking.rank([tmp_path / name for name in candidates], 2, jobs=1))
-        return [folder.name for folder, _ in first.candidates]
+        first = next(reranking.rank({tmp_path / name: f"s:{name}" for name in candidates}, 2, jobs=1))
+        return [candidate.trial.removeprefix("s:") for candidate in first.candidates]
 
     return rank
 
@@ -152,10 +152,10 @@ def test_ranking_by_calibrated_loss(tmp_path, monkeypatch):
         Confirmation.of(name, "a test", compose(), SPLIT, set()).write(tmp_path / name)
         for seed in (1000, 1001):
             write_seed(tmp_path / name, seed, scored(accuracy, calibrated_loss=loss))
-    folders = [tmp_path / name for name in "abc"]
+    folders = {tmp_path / name: f"s:{name}" for name in "abc"}
     first = next(reranking.rank(folders, 2, jobs=1, by="calibrated_loss"))
-    assert [folder.name for folder, _ in first.candidates] == ["b", "c", "a"]
-    assert [*ranking_table([results for _, results in first.candidates])["calibrated loss"]] == [0.019, 0.02, 0.021]
+    assert [candidate.trial for candidate in first.candidates] == ["s:b", "s:c", "s:a"]
+    assert [*ranking_table(first.results)["calibrated loss"]] == [0.019, 0.02, 0.021]
 
 
 def test_ranking_by_a_loss_that_earlier_records_lack_is_refused(tmp_path, monkeypatch):
@@ -164,7 +164,7 @@ def test_ranking_by_a_loss_that_earlier_records_lack_is_refused(tmp_path, monkey
     for seed in (1000, 1001):
         write_seed(tmp_path / "old", seed, scored(99.4))
     with pytest.raises(ConfigError, match="the runs of old were made by an earlier version"):
-        next(reranking.rank([tmp_path / "old"], 2, jobs=1, by="calibrated_loss"))
+        next(reranking.rank({tmp_path / "old": "s:0"}, 2, jobs=1, by="calibrated_loss"))
 
 
 def test_ranking_puts_diverged_seeds_behind_lower_means(ranked):
@@ -180,7 +180,7 @@ def test_ranking_without_a_complete_candidate_fails(tmp_path, monkeypatch):
         write_seed(tmp_path / name, 1000, scored(99.5))
         write_seed(tmp_path / name, 1001, status=Status.DIVERGED)
     with pytest.raises(ExecutionError, match="no candidate completed"):
-        list(reranking.rank([tmp_path / "a", tmp_path / "b"], 2, jobs=1))
+        list(reranking.rank({tmp_path / "a": "s:0", tmp_path / "b": "s:1"}, 2, jobs=1))
 
 
 # Saved experiments

@@ -155,7 +155,7 @@ def test_prior_trials_are_not_results_of_the_study(snapshot_of, begin, tmp_path)
     assert proposer.propose(2, 99) is None
     assert tally(proposer.leases.trials()).ended == counts(study)["complete"] == 2
     assert [trial.values for trial in best(study)] == [[60.0], [50.0]]
-    assert [source.name for source in best_trials("new", 8, Path("outputs/sweeps"))] == ["new-1", "new-0"]
+    assert [source.name for source in best_trials(["new"], 8, Path("outputs/sweeps"))] == ["new-1", "new-0"]
     write(tmp_path / "new.study.json.gz", export_study(proposer.leases.storage, "new"))
     import_file(tmp_path / "new.study.json.gz", tmp_path / "elsewhere", None, None)
     with opened(f"sqlite:///{tmp_path}/elsewhere/new/study.db") as storage:
