@@ -255,12 +255,14 @@ def main() -> int:
         prog="python -m benchmarks.coordination", description="Measure the coordination of many workers."
     )
     parser.add_argument("--quick", action="store_true", help="smaller studies, at most 16 workers, shorter times")
+    parser.add_argument("--workers", type=int, metavar="N", help="measure only N workers with trials of no length")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a limit is exceeded")
     options = parser.parse_args()
-    names = [SMALLEST, TYPICAL] if options.quick else list(STUDIES)
+    only_one_load = options.workers is not None
+    names = [SMALLEST, TYPICAL] if options.quick or only_one_load else list(STUDIES)
     studies = {name: STUDIES[name] for name in names}
-    counts = WORKERS[:3] if options.quick else WORKERS
+    counts = [options.workers] if only_one_load else WORKERS[:3] if options.quick else WORKERS
     rounds, seconds = (5, 10.0) if options.quick else (15, 30.0)
     environment = _environment()
 
@@ -278,12 +280,14 @@ def main() -> int:
         with postgresql_server(Path(data)) as server:
             create_studies(server, studies)
             prepare_forks(server, folder, SMALLEST)
-            growth = measure_growth(server, folder, studies, rounds)
-            show(f"one proposal; median [lowest–highest] of {rounds} rounds", growth.text(), "")
-            steady = measure_load(
-                server, folder, TYPICAL, workers=64, trial_s=TRIAL_S, warm_up_s=0.0, measured_s=4 * seconds
-            )
-            show(f"trials of {TRIAL_S:g} s, for {steady.measured_s:g} s", HEADER, steady.text(), "")
+            growth = steady = None
+            if not only_one_load:
+                growth = measure_growth(server, folder, studies, rounds)
+                show(f"one proposal; median [lowest–highest] of {rounds} rounds", growth.text(), "")
+                steady = measure_load(
+                    server, folder, TYPICAL, workers=64, trial_s=TRIAL_S, warm_up_s=0.0, measured_s=4 * seconds
+                )
+                show(f"trials of {TRIAL_S:g} s, for {steady.measured_s:g} s", HEADER, steady.text(), "")
             show(f"trials of no length, for {seconds:g} s", HEADER)
             loads = []
             for n in counts:
@@ -293,15 +297,15 @@ def main() -> int:
                     )
                 )
                 show(loads[-1].text())
-    musts = limits(growth, steady)
+    musts = limits(growth, steady) if growth and steady else []
     show("", *(must.text() for must in musts))
     if options.json:
         record = {
             "environment": environment,
             "limits": [must.record() for must in musts],
-            "growth": asdict(growth),
+            "growth": growth and asdict(growth),
             "throughput": [asdict(load) for load in loads],
-            "load": asdict(steady),
+            "load": steady and asdict(steady),
         }
         print(json.dumps(record, indent=2, ensure_ascii=False))
     return verdict(musts, check=options.check)
