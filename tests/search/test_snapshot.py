@@ -84,7 +84,9 @@ def test_value_may_move_between_a_file_and_its_defaults(sweeper):
     assert differences(now, then) == ["optim/own.yaml.nesterov: False → True"]
 
 
-@pytest.mark.parametrize("study", ["fast/fast", "recipe_m3/recipe_m3", "recipe_m3/recipe_m3_2"])
+@pytest.mark.parametrize(
+    "study", ["fast/fast", "recipe_m3/recipe_m3", "recipe_m3/recipe_m3_2", "recipe_m3/recipe_m3_3"]
+)
 def test_command_of_a_committed_study_continues_it(sweeper, study):
     """Those whose searches have not changed. `resume=` continues every committed study (test_resuming)."""
     then = migrate_snapshot(read(EVIDENCE / f"{study}.study.json.gz")["user_attrs"]["frozen"])
