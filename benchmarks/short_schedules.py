@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from optuna.trial import FrozenTrial
 
 from benchmarks.timing import machine_line
+from mnist_compact.common.errors import ConfigError
 from mnist_compact.config.schema import RunConfig
 from mnist_compact.confirmation import seed_pool
 from mnist_compact.confirmation.conduct import prepare
@@ -27,7 +29,8 @@ from mnist_compact.confirmation.confirmation import create_or_load
 from mnist_compact.confirmation.results import SeedResults
 from mnist_compact.confirmation.sources import ConfirmSource, of_trials
 from mnist_compact.search.locate import SWEEPS, from_file
-from mnist_compact.search.summary import best_trained
+from mnist_compact.search.summary import best_trained, objectives
+from mnist_compact.training.device import describe_environment
 
 FOLDER = Path("outputs/short_schedules")
 RESAMPLES = 2000
@@ -44,17 +47,22 @@ def shortened(run: RunConfig, epochs: int) -> RunConfig:
         return math.ceil(number * epochs / run.train.epochs)
 
     train = dataclasses.replace(run.train, epochs=epochs, average_epochs=scaled(run.train.average_epochs))
-    augment = run.augment
-    if hasattr(augment, "ease_off_epochs"):
-        augment = dataclasses.replace(augment, ease_off_epochs=scaled(augment.ease_off_epochs))
+    augment = dataclasses.replace(run.augment, ease_off_epochs=scaled(run.augment.ease_off_epochs))
     return dataclasses.replace(run, train=train, augment=augment)
 
 
 def points(files: Sequence[Path], most: int | None) -> list[tuple[ConfirmSource, FrozenTrial]]:
-    """Return the configurations and trials of all complete trials, the first `most` of them by study and number."""
+    """Return the configurations and trials of all complete trials, the first `most` of them by study and number.
+
+    Raises:
+        ConfigError: A file is not an exported study, or its objective is not the accuracy.
+    """
     found: list[tuple[ConfirmSource, FrozenTrial]] = []
     for file in files:
-        trials = sorted(best_trained(from_file(file)), key=lambda trial: trial.number)
+        study = from_file(file)
+        if objectives(study) != ["accuracy"]:
+            raise ConfigError([f"{file} must be a study of the accuracy, got {', '.join(objectives(study))}"])
+        trials = sorted(best_trained(study), key=lambda trial: trial.number)
         found += zip(of_trials(str(file), [trial.number for trial in trials], Path(SWEEPS)), trials, strict=True)
     return found[:most]
 
@@ -107,7 +115,10 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=FOLDER, metavar="DIR", help=f"default: {FOLDER}")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    found = points(options.files, options.points)
+    try:
+        found = points(options.files, options.points)
+    except ConfigError as error:
+        parser.error(str(error))
     final = pd.Series({source.name: trial.values[0] for source, trial in found})
     sources = {source.name: source for source, _ in found}
     results = []
@@ -119,7 +130,7 @@ def main() -> int:
         results += [
             {"epochs": epochs, "score": name, **(correlation(column, final) or {})} for name, column in scores.items()
         ]
-    environment = _environment()
+    environment = describe_environment(torch.device("cpu"))
     if options.json:
         print(json.dumps({"environment": environment, "correlations": results}, indent=2, ensure_ascii=False))
         return 0
@@ -130,14 +141,6 @@ def main() -> int:
         text = f"{row['correlation']:5.2f} [{row['low']:.2f}–{row['high']:.2f}]" if "n" in row else "too few points"
         print(f"{row['epochs']:6}  {row['score']:40}  {row.get('n', 0):3}  {text}")
     return 0
-
-
-def _environment() -> dict[str, Any]:
-    import torch
-
-    from mnist_compact.training.device import describe_environment
-
-    return describe_environment(torch.device("cpu"))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from mnist_compact.common.run_files import RECORD
 from mnist_compact.common.wording import counted
 from mnist_compact.config.conversion import from_record
 from mnist_compact.config.schema import RunConfig, to_record
+from mnist_compact.data.config import DataConfig
 from mnist_compact.records.discovery import DATABASE, EXPORTED, TRIALS
 from mnist_compact.records.record import RunRecord
 from mnist_compact.search.locate import from_file, storage_of, study_and_number
@@ -134,36 +135,42 @@ def best_trials(studies: Sequence[str], top: int, sweeps: Path, url: str | None 
     """Return the configurations of the `top` complete trials of all studies with the best scores, best first.
 
     Raises:
-        ConfigError: A study does not exist, has several objectives or no complete trial, or the studies have other
-            objectives or images than the first one.
+        ConfigError: A study does not exist, has several objectives or no complete trial; the studies differ in their
+            objectives or images; or two of them have the same name.
     """
     from optuna.study import StudyDirection
 
     from mnist_compact.search.summary import best_trained, objectives
 
-    found: list[tuple[float, str, int]] = []
-    names: dict[str, list[str]] = {}
-    for study in dict.fromkeys(studies):
+    found: list[tuple[float, ConfirmSource]] = []
+    names: dict[str, str] = {}
+    objective: dict[str, list[str]] = {}
+    data: dict[str, DataConfig] = {}
+    for study in studies:
         with _opened(study, sweeps, url) as opened:
-            names[study] = objectives(opened)
+            if opened.study_name in names:
+                other = names[opened.study_name]
+                raise ConfigError(
+                    [f"--study requires studies with different names; that of {study} and {other} is equal"]
+                )
+            names[opened.study_name], objective[study] = study, objectives(opened)
             if len(opened.directions) > 1:
                 raise ConfigError([f"--top requires a study with one objective; {study} has {len(opened.directions)}"])
             best = best_trained(opened)[:top]
             sign = -1 if opened.direction is StudyDirection.MAXIMIZE else 1
         if not best:
             raise ConfigError([f"{study} has no complete trial that this program trained"])
-        found += [(sign * trial.values[0], study, trial.number) for trial in best]
-    _check_equal(names, "objective")
-    found.sort(key=lambda trial: trial[0])  # the first study precedes if scores are equal
-    chosen = {
-        study: of_trials(study, [number for _, other, number in found[:top] if other == study], sweeps, url)
-        for study in names
-    }
-    _check_equal({study: source.run.data for study, each in chosen.items() for source in each[:1]}, "data")
-    return [chosen[study].pop(0) for _, study, _ in found[:top]]
+        configured = of_trials(study, [trial.number for trial in best], sweeps, url)
+        data[study] = configured[0].run.data
+        found += zip([sign * trial.values[0] for trial in best], configured, strict=True)
+    _check_equal(objective, "objective")
+    _check_equal(data, "data")
+    found.sort(key=lambda scored: scored[0])  # the first study precedes if scores are equal
+    return [source for _, source in found[:top]]
 
 
 def _check_equal(values: Mapping[str, Any], what: str) -> None:
+    """Check that all studies, the keys of `values`, have the same value."""
     first, *others = values
     for study in others:
         if values[study] != values[first]:

@@ -232,6 +232,18 @@ def test_studies_that_cannot_be_compared_are_not_ranked_together(study, make_stu
         sources.best_trials(["probe", "other"], 4, study)
 
 
+def test_data_are_compared_although_no_trial_of_a_study_is_among_the_best(study, make_study):
+    make_study("other", scores=(90.0, 91.0), data="fashion_holdout")
+    with pytest.raises(ConfigError, match="studies with the same data"):
+        sources.best_trials(["probe", "other"], 1, study)
+
+
+def test_studies_of_the_same_name_are_not_ranked_together(study):
+    """Their trials would share the folders of the ranking."""
+    with pytest.raises(ConfigError, match="studies with different names; that of probe and probe is equal"):
+        sources.best_trials(["probe", "probe"], 2, study)
+
+
 def test_trial_added_by_optuna_is_not_among_the_best(study):
     """It has no run of this program."""
     other = optuna.load_study(study_name="probe", storage=f"sqlite:///{study}/probe/study.db")
