@@ -143,17 +143,15 @@ def best_trials(studies: Sequence[str], top: int, sweeps: Path, url: str | None 
     from mnist_compact.search.summary import best_trained, objectives
 
     found: list[tuple[float, ConfirmSource]] = []
-    names: dict[str, str] = {}
+    names: set[str] = set()
     objective: dict[str, list[str]] = {}
     data: dict[str, DataConfig] = {}
     for study in studies:
         with _opened(study, sweeps, url) as opened:
             if opened.study_name in names:
-                other = names[opened.study_name]
-                raise ConfigError(
-                    [f"--study requires studies with different names; that of {study} and {other} is equal"]
-                )
-            names[opened.study_name], objective[study] = study, objectives(opened)
+                raise ConfigError([f"--study must name each study once, got {opened.study_name} twice"])
+            names.add(opened.study_name)
+            objective[study] = objectives(opened)
             if len(opened.directions) > 1:
                 raise ConfigError([f"--top requires a study with one objective; {study} has {len(opened.directions)}"])
             best = best_trained(opened)[:top]

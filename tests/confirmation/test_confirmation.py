@@ -238,9 +238,9 @@ def test_data_are_compared_although_no_trial_of_a_study_is_among_the_best(study,
         sources.best_trials(["probe", "other"], 1, study)
 
 
-def test_studies_of_the_same_name_are_not_ranked_together(study):
+def test_study_that_is_named_twice_is_not_ranked(study):
     """Their trials would share the folders of the ranking."""
-    with pytest.raises(ConfigError, match="studies with different names; that of probe and probe is equal"):
+    with pytest.raises(ConfigError, match="must name each study once, got probe twice"):
         sources.best_trials(["probe", "probe"], 2, study)
 
 
