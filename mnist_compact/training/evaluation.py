@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mnist_compact.data.datasets import Datasets, Split
 
-BATCH = 500  # images per batch: activations of a few MB fit into the processor's cache
+BATCH = 250  # images per batch: activations of a few MB fit into the processor's cache
 COLDEST, HOTTEST = 0.05, 20.0  # range of the fitted temperature
 
 
