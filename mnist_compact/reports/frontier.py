@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from mnist_compact.common.atomic import replacing
 from mnist_compact.common.errors import UserError
 from mnist_compact.common.statistics import FEWEST, THRESHOLD
-from mnist_compact.reports.page.confirmations import confirmations
-from mnist_compact.reports.page.document import published
+from mnist_compact.reports.confirmations import confirmations
 from mnist_compact.reports.plots import DPI
+from mnist_compact.reports.published import published
 
 if TYPE_CHECKING:
     import pandas as pd

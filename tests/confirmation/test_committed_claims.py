@@ -7,7 +7,7 @@ import pytest
 
 from mnist_compact.common.statistics import THRESHOLD
 from mnist_compact.records.discovery import EXPORTED
-from mnist_compact.reports.page.document import published
+from mnist_compact.reports.published import published
 from mnist_compact.reports.tables import load_runs
 from mnist_compact.search import transfer
 

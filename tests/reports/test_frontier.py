@@ -10,7 +10,7 @@ from PIL import Image
 from mnist_compact.cli.report import main
 from mnist_compact.common.statistics import FEWEST, Summary
 from mnist_compact.reports.frontier import best_by_size, frontier_figure, frontier_points
-from mnist_compact.reports.page.document import published
+from mnist_compact.reports.published import published
 from mnist_compact.reports.tables import load_runs
 
 MakeRun = Callable[..., Path]

@@ -22,13 +22,14 @@ from optuna.trial import TrialState
 from mnist_compact.cli.report import main
 from mnist_compact.common.statistics import Summary
 from mnist_compact.deploy.drawing_page import drawing_page
+from mnist_compact.reports.confirmations import confirmations
 from mnist_compact.reports.page import details as details_of
 from mnist_compact.reports.page.columns import column, runs_table
-from mnist_compact.reports.page.confirmations import confirmations
 from mnist_compact.reports.page.details import details
-from mnist_compact.reports.page.document import SCRIPTS, page_data, published, render
+from mnist_compact.reports.page.document import SCRIPTS, page_data, render
 from mnist_compact.reports.page.studies import EXPORTED, FEWEST, studies
 from mnist_compact.reports.plots import read_mistakes
+from mnist_compact.reports.published import published
 from mnist_compact.reports.tables import load_runs
 from mnist_compact.search.transfer import export_study, write
 from mnist_compact.zoo.registry import load

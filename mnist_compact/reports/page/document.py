@@ -1,6 +1,5 @@
 """Assembly of the page: data, style and scripts are embedded in page.html."""
 
-import csv
 import html
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,10 +12,11 @@ from mnist_compact.common.atomic import replacing
 from mnist_compact.common.html_template import embedded_json, filled
 from mnist_compact.common.statistics import THRESHOLD
 from mnist_compact.common.wording import counted
+from mnist_compact.reports.confirmations import confirmations
 from mnist_compact.reports.page.columns import runs_table
-from mnist_compact.reports.page.confirmations import confirmations
 from mnist_compact.reports.page.details import details
 from mnist_compact.reports.page.studies import studies
+from mnist_compact.reports.published import published
 from mnist_compact.reports.tables import UNREADABLE, common_folder
 
 if TYPE_CHECKING:
@@ -124,19 +124,6 @@ def page_data(
         "corner_below": CORNER_BELOW,
         "notes": notes,
     }
-
-
-def published() -> list[Json]:
-    """Return published results of others on the test images, one entry per figure.
-
-    `at` is the epoch choice (last or best), or "" if the source does not state it; `bound` is "more than" if the source
-    states only a lower bound.
-    """
-    text = files("mnist_compact.reports").joinpath("public_results.csv").read_text(encoding="utf-8")
-    return [
-        {**row, "parameters": int(row["parameters"]), "accuracy": float(row["accuracy"])}
-        for row in csv.DictReader(text.splitlines())
-    ]
 
 
 def render(data: Json) -> str:

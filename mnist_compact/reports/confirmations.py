@@ -1,4 +1,4 @@
-"""Confirmations as JSON for the page: the score of every seed, with mean and interval."""
+"""Confirmations as JSON: the score of every seed, with mean and interval."""
 
 import math
 from dataclasses import asdict
