@@ -6,6 +6,7 @@ time, use of the cores and overhead. With --record the curves are recorded.
 """
 
 import argparse
+import itertools
 import json
 import sys
 from dataclasses import asdict
@@ -24,6 +25,7 @@ from benchmarks.search.report import as_record, as_text
 from benchmarks.timing import Must, Spread, machine_line, verdict
 from mnist_compact.common.cpu import cores
 from mnist_compact.common.errors import ConfigError
+from mnist_compact.search.snapshot import ConfigSnapshot
 from mnist_compact.training.device import describe_environment
 
 OURS = "ours"  # `hydra/sweeper=compact` with its defaults
@@ -76,14 +78,17 @@ def replays(question: SearchQuestion, options: argparse.Namespace) -> int:
     missing = sum(point not in curves.at for point in question.grid())
     if missing:
         raise ConfigError([f"{options.curves} lacks {missing} points; --record trains them"])
-    ours = {
-        OURS: question.snapshot(sampler=options.sampler),
-        "ours, rates by branches": question.snapshot(sampler=options.sampler, branched=True),
-        **{f"ours, {pruner}": question.snapshot(sampler=options.sampler, pruner=pruner) for pruner in options.pruners},
-    }
+    ours, earlier = dict[str, ConfigSnapshot](), dict[str, ConfigSnapshot]()
+    before = question.of_earlier_study().snapshot(sampler=options.sampler)
+    for pruner, branched, prior in itertools.product((None, *options.pruners), (False, True), (False, True)):
+        kinds = {"branches": branched, "prior": prior, pruner: pruner is not None}
+        name = ", ".join([OURS, *(str(kind) for kind, chosen in kinds.items() if chosen)])
+        ours[name] = question.snapshot(sampler=options.sampler, pruner=pruner, branched=branched)
+        if prior:
+            earlier[name] = before
     stock = question.snapshot(sampler=options.stock_sampler or options.sampler)
     count = options.replays or (20 if options.quick else 100)
-    found = Contest(curves, stock, ours, WORKERS).replays(count, cores())
+    found = Contest(curves, stock, ours, WORKERS, earlier).replays(count, cores())
     results = [ContenderResult.of(name, found.costs) for name in found.costs]
     ours_by_default = results[1]
     musts = [

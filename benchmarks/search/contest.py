@@ -5,21 +5,26 @@ import multiprocessing
 import statistics
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
+from optuna.trial import FrozenTrial
 
 from benchmarks.search.curves import Curve, Curves
 from benchmarks.search.replay import Cost, Play, Replay, with_barrier, without_barrier
 from benchmarks.timing import Spread
+from mnist_compact.search.builders import space_of
 from mnist_compact.search.counts import quieten
-from mnist_compact.search.snapshot import ConfigSnapshot
+from mnist_compact.search.prior import prior_trials
+from mnist_compact.search.snapshot import PRIOR, ConfigSnapshot
+from mnist_compact.search.space import contains
 
 STOCK = "stock"
 STOCK_TRIALS = 24
 WORKERS = 2
 MOST_TRIALS = 96  # a search that has trained the epochs of this number of trials counts as never reaching the target
+EARLIER_SEEDS = 1_000_000  # the seeds of the earlier studies begin here
 DRAWS = 10_000  # bootstrap samples
 
 
@@ -37,6 +42,7 @@ class Contest:
     stock: ConfigSnapshot
     ours: Mapping[str, ConfigSnapshot]  # contender → the config snapshot of its study
     workers: int
+    earlier: Mapping[str, ConfigSnapshot] = field(default_factory=dict)  # contender → snapshot of its earlier study
 
     def play_stock(self, seed: int) -> Replay:
         quieten()
@@ -45,15 +51,27 @@ class Contest:
     def play_ours(self, task: tuple[str, int, float]) -> Cost | None:
         """Return the cost of a search until it reaches the target, or None if it never does.
 
+        The cost of an earlier study is not included, and its curves are not dealt again.
+
         Args:
             task: The contender's name, the seed and the target.
         """
         quieten()
         name, seed, target = task
         most = MOST_TRIALS * self.curves.epochs
-        snapshot = self.ours[name]
+        snapshot, play, prior = self.ours[name], self.deal(), list[FrozenTrial]()
+        if name in self.earlier:
+            before = without_barrier(
+                self.earlier[name],
+                play,
+                seed=EARLIER_SEEDS + seed,
+                workers=self.workers,
+                target=math.inf,
+                most_epochs=STOCK_TRIALS * self.curves.epochs,
+            )
+            prior = as_prior(before.found, snapshot)
         played = without_barrier(
-            snapshot, self.deal(), seed=seed, workers=self.workers, target=target, most_epochs=most
+            snapshot, play, seed=seed, workers=self.workers, target=target, most_epochs=most, prior=prior
         )
         return played.until(target)
 
@@ -75,6 +93,17 @@ class Contest:
                 tasks = [(name, seed, target) for seed in range(count)]
                 costs[name] = list(_with_progress(pool.imap(self.play_ours, tasks), name, count))
         return Replays(target, costs)
+
+
+def as_prior(found: Iterable[FrozenTrial], snapshot: ConfigSnapshot) -> list[FrozenTrial]:
+    """Return the trials of an earlier study that are points of the space of a new study, as its prior trials."""
+    space, entries = space_of(snapshot), []
+    for trial in found:
+        searched = space.searched_at(trial.params, lambda key: None)
+        if all(contains(parameter.distribution, trial.params[parameter.key]) for parameter in searched):
+            params = {parameter.name: trial.params[parameter.key] for parameter in searched}
+            entries.append({"params": params, "values": trial.values, "constraints": {}})
+    return prior_trials({**snapshot, PRIOR: entries}, space)
 
 
 T = TypeVar("T")

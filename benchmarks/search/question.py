@@ -68,6 +68,7 @@ class SearchQuestion:
     params: Mapping[str, str]
     branches: Mapping[str, Any]
     axes: tuple[Axis, ...]
+    earlier: Mapping[str, str]
     synthetic: bool = False  # generated images instead of MNIST
 
     @classmethod
@@ -77,10 +78,14 @@ class SearchQuestion:
         dimensions = SearchSpace.parse(params, {}, []).parameters
         axes = tuple(Axis.of(found.key, found.distribution, levels.get(found.key)) for found in dimensions)
         overrides = (*(SYNTHETIC if synthetic else content["data"]), *content["overrides"])
-        return cls(overrides, params, content["branches"], axes, synthetic)
+        return cls(overrides, params, content["branches"], axes, content["earlier"], synthetic)
 
     def shortened(self, epochs: int) -> "SearchQuestion":
         return replace(self, overrides=(*self.overrides, f"train.epochs={epochs}"))
+
+    def of_earlier_study(self) -> "SearchQuestion":
+        """Return the question of the earlier study, which is a part of this one."""
+        return replace(self, params={**self.params, **self.earlier})
 
     def grid(self) -> Iterator[Point]:
         return itertools.product(*(axis.levels for axis in self.axes))

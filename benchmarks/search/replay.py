@@ -18,9 +18,10 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from optuna.samplers import BaseSampler
 from optuna.study import Study
-from optuna.trial import Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mnist_compact.search.builders import WHITELIST, pruner_of, space_of
+from mnist_compact.search.prior import InformedSampler
 from mnist_compact.search.snapshot import ConfigSnapshot
 
 
@@ -55,6 +56,7 @@ class Replay:
     epoch_ends: tuple[float, ...]  # the ends of all epochs of all trials, s
     completed: tuple[Completed, ...]
     trials: int  # number of started trials
+    found: tuple[FrozenTrial, ...] = ()  # the complete trials
 
     def best_of(self, trials: int) -> float:
         """Return the best score of the first `trials` complete trials."""
@@ -102,11 +104,18 @@ class Running:
 
 
 def without_barrier(
-    snapshot: ConfigSnapshot, play: Play, *, seed: int, workers: int, target: float, most_epochs: int
+    snapshot: ConfigSnapshot,
+    play: Play,
+    *,
+    seed: int,
+    workers: int,
+    target: float,
+    most_epochs: int,
+    prior: Sequence[FrozenTrial] = (),
 ) -> Replay:
     """Replay this package's search until a complete trial reaches the target, or `most_epochs` have been trained.
 
-    The replay also ends when no curve is left.
+    The replay also ends when no curve is left. The sampler learns from the prior trials, as with `hydra.sweeper.prior`.
     """
     space, pruner, study = space_of(snapshot), pruner_of(snapshot), new_study(seed)
     ends: list[float] = []
@@ -115,7 +124,7 @@ def without_barrier(
 
     def begin(moment: float) -> None:
         # A new sampler for every trial, as in `Proposer`.
-        study.sampler = sampler_of(snapshot, f"{seed}/{len(study.trials)}")
+        study.sampler = InformedSampler(sampler_of(snapshot, f"{seed}/{len(study.trials)}"), prior)
         trial = study.ask()
         curve = play(space.suggest(trial, _nothing))
         if curve is not None:
@@ -141,7 +150,8 @@ def without_barrier(
         else:
             running.epoch += 1
             heapq.heappush(queue, (running.epoch_end_s, number, running))
-    return Replay(tuple(ends), tuple(completed), len(study.trials))
+    found = tuple(study.get_trials(states=(TrialState.COMPLETE,)))
+    return Replay(tuple(ends), tuple(completed), len(study.trials), found)
 
 
 def new_study(seed: int) -> Study:

@@ -96,7 +96,7 @@ def database_of(folder: Path, name: str) -> Path:
         ConfigError: The name, which may come from a file, would lead out of `folder`.
     """
     if not is_below(name):
-        raise ConfigError([f"a study's name must be that of a folder in {folder}, got {name!r}; give --name <name>"])
+        raise ConfigError([f"a study's name must be that of a folder in {folder}, got {name!r}"])
     return folder / name / DATABASE
 
 

@@ -4,13 +4,14 @@ import itertools
 import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
 from benchmarks.search import replay
-from benchmarks.search.contest import STOCK, ContenderResult, Contest, ratio_of_medians
+from benchmarks.search.contest import STOCK, ContenderResult, Contest, as_prior, ratio_of_medians
 from benchmarks.search.curves import Curve, Curves
 from benchmarks.search.question import SearchQuestion, pruner_overrides
 from benchmarks.search.real import overhead
@@ -141,6 +142,43 @@ def test_replay_depends_only_on_its_seed():
 
     assert proposals(0) == proposals(0)
     assert proposals(0)[:2] != proposals(1)[:2]
+
+
+def test_sampler_learns_from_the_trials_of_an_earlier_study():
+    quieten()
+    question = SearchQuestion.read()
+    given = []
+
+    def play(overrides):
+        given.append(dict(override.split("=") for override in overrides))
+        return Course(1.0, (0.1,))
+
+    narrow = question.of_earlier_study().snapshot(sampler="tpe_joint")
+    options = {"seed": 0, "workers": 1, "target": 1.0}
+    before = without_barrier(narrow, play, **options, most_epochs=30)
+    assert {trial["model.layers.conv1.width"] for trial in given} == {"4"}
+    for trial in before.found:
+        trial.values = [float(trial.params["train.batch_size"] == 16)]
+    study = question.snapshot(sampler="tpe_joint")
+    small = []
+    for prior in (as_prior(before.found, study), []):
+        given.clear()
+        without_barrier(study, play, **options, most_epochs=6, prior=prior)
+        small.append(sum(trial["train.batch_size"] == "16" for trial in given))
+    assert len(before.found) == 30
+    assert small[0] > small[1], "the prior trials say that batches of 16 are the best"
+
+
+def test_earlier_trial_outside_of_a_branch_is_left_out():
+    quieten()
+    question = SearchQuestion.read()
+    common = {"model.layers.conv1.width": 4, "train.batch_size": 16, "augment.shift_fraction": 0.1}
+    found = [  # the branch of adamw ends at 0.064
+        SimpleNamespace(values=[97.0], params={**common, "optim": "adamw", "optim.lr": rate}) for rate in (0.2, 0.01)
+    ]
+    (kept,) = as_prior(found, question.snapshot(sampler="tpe_joint", branched=True))
+    assert (kept.number, kept.value, kept.params["optim"]) == (-1, 97.0, "adamw")
+    assert len(as_prior(found, question.snapshot(sampler="tpe_joint"))) == 2
 
 
 # The search and its curves
