@@ -44,6 +44,15 @@ def with_machine(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**groups, "machine": machine}
 
 
+def option_name(chosen: Mapping[str, Any]) -> Any:
+    """Return the name of the option of a config group in a record.
+
+    The option `stages` of the models once had named layers. Its settings are those of the option `compact` now.
+    """
+    name = chosen.get("name")
+    return "compact" if (name, chosen.get("kind")) == ("stages", "compact") else name
+
+
 def with_threshold(plan: Mapping[str, Any]) -> dict[str, Any]:
     """Return a preregistration in which the threshold has its present name; version 1 named it `bar`."""
     return {"threshold" if key == "bar" else key: value for key, value in plan.items()}

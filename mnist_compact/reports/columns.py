@@ -10,6 +10,7 @@ from typing import Any
 
 from mnist_compact.records.discovery import Origin
 from mnist_compact.records.metrics import epochs_to_converge
+from mnist_compact.records.migrations import option_name
 from mnist_compact.records.record import RunRecord, Status
 from mnist_compact.records.settings import GROUPS
 
@@ -45,7 +46,7 @@ class FoundRun:
     def option(self, group: str) -> Any:
         """Return the name of the option of a config group; None if the group is not in the record."""
         chosen = self.record.config.get(group)
-        return chosen.get("name") if isinstance(chosen, dict) else chosen
+        return option_name(chosen) if isinstance(chosen, dict) else chosen
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)

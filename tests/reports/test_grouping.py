@@ -17,6 +17,7 @@ from mnist_compact.reports.tables import epochs_of, load_runs
 MakeRun = Callable[..., Path]
 Settings = Callable[..., dict[str, Any]]
 MakeScore = Callable[..., Score]
+EVIDENCE = Path(__file__).parents[2] / "evidence"
 NO_IDENTITY = (
     *("seed", "experiment", MACHINE),  # runs of one group may differ in these
     *(f"{group}__kind" for group in GROUPS),  # changes with the name of the option
@@ -102,6 +103,14 @@ def test_every_setting_distinguishes_configurations(
     table, notes = by_configuration(load_runs(tmp_path))
     assert table["test n"].tolist() == [1] * (1 + len(leaves))
     assert notes == []
+
+
+def test_networks_of_former_stages_have_the_name_of_their_settings() -> None:
+    """`model=stages` once had named layers: a comparison with today's networks does not list the settings of each."""
+    former = EVIDENCE / "under_8k/confirmations/under_8k/seeds/1000"
+    table, _ = by_configuration(load_runs(former, EVIDENCE / "frontier/confirmations/under_3k/seeds/1000"))
+    assert table["model"].tolist() == ["compact", "stages"]
+    assert not [name for name in table.columns if name.startswith("model.")]
 
 
 def test_machine_makes_no_group_and_no_difference(seeds: Callable[..., None], tmp_path: Path) -> None:
