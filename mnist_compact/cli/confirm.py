@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from mnist_compact.search.locate import SWEEPS
 
 if TYPE_CHECKING:
     from mnist_compact.confirmation.conduct import ConfirmSpec
+    from mnist_compact.confirmation.reranking import Round
     from mnist_compact.confirmation.results import SeedResults
 
 
@@ -234,7 +235,7 @@ def _rank(arguments: argparse.Namespace) -> int:
     from mnist_compact.cli.ranking import show_ranking
     from mnist_compact.confirmation.reranking import rank_studies
 
-    others = ("versus", "save", "to", "export", "name", "plan", "stop")
+    others = ("versus", "save", "to", "name", "plan", "stop")
     given = [f"--{word}" for word in others if getattr(arguments, word) is not None]
     if given:
         raise ConfigError([f"{', '.join(given)} cannot be used with --study; use it to confirm the winner"])
@@ -252,8 +253,22 @@ def _rank(arguments: argparse.Namespace) -> int:
         url=arguments.storage,
         callbacks=arguments.callback,
     )
+    if arguments.export is not None:
+        rounds = _exported(rounds, arguments.export)
     show_ranking(rounds, confirmations=arguments.folder, sweeps=arguments.sweeps, url=arguments.storage)
+    if arguments.export is not None:
+        print(f"records in {arguments.export}")
     return 0
+
+
+def _exported(rounds: "Iterator[Round]", to: Path) -> "Iterator[Round]":
+    """Export the candidates of each round as it ends, so that an interruption loses none."""
+    from mnist_compact.confirmation.export import export
+
+    for each in rounds:
+        for candidate in each.candidates:
+            export(candidate.results, candidate.folder, to)
+        yield each
 
 
 def _folder_of(word: str, confirmations: Path) -> Path:

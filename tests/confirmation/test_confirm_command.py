@@ -199,11 +199,15 @@ def test_ranking_prints_the_command_that_confirms_the_winner(capsys, trained, mo
     best = [ConfirmSource(f"s-{number}", f"trial s:{number}", run, {0}, f"s:{number}") for number in (3, 7)]
     monkeypatch.setattr(sources, "best_trials", lambda studies, top, sweeps, url: best[:top])
     trained(33.3, 33.4, 55.5, 55.6)
-    main(["--study", "s", "--seeds", "2", "--split", "synthetic", "--folder", "elsewhere"])
-    assert capsys.readouterr().out.splitlines()[-1] == (
+    main(["--study", "s", "--seeds", "2", "--split", "synthetic", "--folder", "elsewhere", "--export", "kept"])
+    assert capsys.readouterr().out.splitlines()[-2:] == [
         "winner: trial s:7. Confirm it with fresh seeds: "
-        "python -m mnist_compact.confirm --trial s:7 --folder elsewhere --split synthetic"
-    )
+        "python -m mnist_compact.confirm --trial s:7 --folder elsewhere --split synthetic",
+        "records in kept",
+    ]
+    kept = load_runs(here / "kept")
+    assert kept["kind"].tolist() == ["ranking"] * 4
+    assert sorted(kept["synthetic_accuracy_last"]) == [33.3, 33.4, 55.5, 55.6]
     assert seed_pool.seeds_of(here / "elsewhere/s-7-ranking") == [100, 101]
     trained()
     ranking = rank("s", seeds=2, split="synthetic", folder="elsewhere")
