@@ -45,7 +45,7 @@ class Scores:
 
 def train_ours(task: Task) -> Scores:
     """Train with this project, in bfloat16 if the side is named so, on held-out images if precisions are compared."""
-    from mnist_compact.cli.run_display import TerminalCallback
+    from mnist_compact.callbacks.callback import Callback
     from mnist_compact.runs.trainer import run
 
     chosen = [f"experiment={task.experiment}", f"seed={task.seed}", "machine.threads=1"]
@@ -55,7 +55,7 @@ def train_ours(task: Task) -> Scores:
         chosen += [f"train.epochs={task.epochs}"]
     config = configured(*chosen)
     with tempfile.TemporaryDirectory() as folder:
-        record = run(config, Path(folder) / "run", TerminalCallback())
+        record = run(config, Path(folder) / "run", Callback())  # which prints nothing
     weights = "averaged" if config.train.average_epochs else "raw"
     score = record.score(config.data.role, weights=weights)
     assert score is not None

@@ -257,7 +257,7 @@ def _rank(arguments: argparse.Namespace) -> int:
         rounds = _exported(rounds, arguments.export)
     show_ranking(rounds, confirmations=arguments.folder, sweeps=arguments.sweeps, url=arguments.storage)
     if arguments.export is not None:
-        print(f"records in {arguments.export}")
+        print(f"records in {arguments.export / 'confirmations'}")
     return 0
 
 

@@ -26,7 +26,7 @@ from mnist_compact.common.run_files import RECORD
 from mnist_compact.common.versioned_json import fields_of
 from mnist_compact.common.wording import counted
 from mnist_compact.records.checks import contradictions_of, faults_of
-from mnist_compact.records.migrations import MIGRATIONS
+from mnist_compact.records.migrations import MIGRATIONS, option_name
 
 SCHEMA_VERSION = 3
 
@@ -181,7 +181,7 @@ class RunRecord:
     def _option(self, key: str) -> Any:
         """Return the name of a config group's option, or the value of a key that is not a group."""
         value = self.config[key]
-        return value.get("name") if isinstance(value, dict) else value
+        return option_name(value) if isinstance(value, dict) else value
 
     def _summary(self) -> list[str]:
         size = f"{self.network.parameters:,} parameters, {self.network.macs:,} multiply-accumulates per image"

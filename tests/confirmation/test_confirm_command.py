@@ -203,7 +203,7 @@ def test_ranking_prints_the_command_that_confirms_the_winner(capsys, trained, mo
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "winner: trial s:7. Confirm it with fresh seeds: "
         "python -m mnist_compact.confirm --trial s:7 --folder elsewhere --split synthetic",
-        "records in kept",
+        "records in kept/confirmations",
     ]
     kept = load_runs(here / "kept")
     assert kept["kind"].tolist() == ["ranking"] * 4
