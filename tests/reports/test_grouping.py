@@ -111,6 +111,7 @@ def test_networks_of_former_stages_have_the_name_of_their_settings() -> None:
     table, _ = by_configuration(load_runs(former, EVIDENCE / "frontier/confirmations/under_3k/seeds/1000"))
     assert table["model"].tolist() == ["compact", "stages"]
     assert not [name for name in table.columns if name.startswith("model.")]
+    assert "model compact" in repr(RunRecord.read(former))
 
 
 def test_machine_makes_no_group_and_no_difference(seeds: Callable[..., None], tmp_path: Path) -> None:
