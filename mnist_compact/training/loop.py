@@ -13,8 +13,12 @@ from mnist_compact.common.wording import counted
 from mnist_compact.data.datasets import Batches
 from mnist_compact.optim.optimizers import Optimizer
 from mnist_compact.optim.schedules import Schedule
-from mnist_compact.training.evaluation import BATCH, Evaluation, estimate_batchnorm, evaluate
+from mnist_compact.training.evaluation import Evaluation, estimate_batchnorm, evaluate
 from mnist_compact.training.step import Step, TrainState, fastest_step
+
+# Images per batch in the estimate of the BatchNorm statistics of averaged weights. Another number changes the
+# statistics, and with them the results of committed experiments.
+ESTIMATION_BATCH = 500
 
 
 class Diverged(ArithmeticError):
@@ -93,7 +97,7 @@ def fit(
         train_epoch(step, batches, plan, epoch, on_step)
         evaluation, averaged = evaluate(train_state.model, batches.data), None
         if train_state.average is not None and epoch >= plan.average_from:
-            estimate_batchnorm(train_state.average.module, batches.plain(BATCH))
+            estimate_batchnorm(train_state.average.module, batches.plain(ESTIMATION_BATCH))
             averaged = evaluate(train_state.average.module, batches.data)
         if not all(math.isfinite(found.loss) for found in (evaluation, averaged) if found is not None):
             raise Diverged(f"the loss of evaluation was not finite after epoch {epoch}")

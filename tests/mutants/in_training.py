@@ -164,7 +164,7 @@ FAULTS = (
     ),
     fault(
         LOOP,
-        "            estimate_batchnorm(train_state.average.module, batches.plain(BATCH))\n",
+        "            estimate_batchnorm(train_state.average.module, batches.plain(ESTIMATION_BATCH))\n",
         "",
         "the averaged network keeps its initial BatchNorm statistics",
     ),

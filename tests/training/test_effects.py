@@ -10,6 +10,7 @@ import yaml
 from safetensors.torch import load_file
 from torch import nn
 
+from mnist_compact.callbacks.callback import Callback
 from mnist_compact.common.errors import ConfigError
 from mnist_compact.common.seeds import derive_seed
 from mnist_compact.config.schema import GROUPS, configuration_folder
@@ -19,7 +20,7 @@ from mnist_compact.models.stages import StagesConfig
 from mnist_compact.records.record import RunRecord
 from mnist_compact.records.settings import MACHINE
 from mnist_compact.runs.trainer import resume, run
-from mnist_compact.training import device
+from mnist_compact.training import device, evaluation
 from mnist_compact.training.loop import TrainingPlan, train_epoch
 from mnist_compact.training.step import Step, TrainState
 
@@ -311,3 +312,14 @@ def test_dropout_differs_by_epoch_and_is_repeatable(configure):
     assert 0.4 < dropped[0].float().mean() < 0.6
     assert torch.equal(dropped[0], dropped[2])
     assert not torch.equal(dropped[0], dropped[1])
+
+
+def test_size_of_evaluated_batches_does_not_change_averaged_weights(configure, tmp_path, monkeypatch):
+    config = configure("data=synthetic", "train.epochs=1", "train.average_epochs=1")
+    weights = []
+    for size in (evaluation.BATCH, 64):
+        monkeypatch.setattr(evaluation, "BATCH", size)
+        run(config, tmp_path / str(size), Callback())
+        weights.append(load_file(tmp_path / str(size) / "weights/averaged_last.safetensors"))
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
