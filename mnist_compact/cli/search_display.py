@@ -89,15 +89,21 @@ class View:
         if self.live is not None:
             self.live.stop()
 
-    def end(self, study: Study, reason: str) -> None:
-        """Print why the search ended, its best trials, and the commands for the next steps."""
+    def end(self, study: Study, reason: str, *, ranks: bool) -> None:
+        """Print why the search ended, its best trials, and the commands for the next steps.
+
+        Args:
+            study: The study.
+            reason: Why the search ended.
+            ranks: Whether this process ranks the best trials next, so that no command for it is needed.
+        """
         trials = study.get_trials(deepcopy=False)
         summary, found = findings(study, self.settings)
         self._report_ended(trials)
         for line in (f"{reason}: {_counts(tally(trials))}", *summary):
             self.message(line)
         self._list(found)
-        for line in self._next_steps(best_trained(study)[:1], objectives=len(study.directions)):
+        for line in self._next_steps(best_trained(study)[:1], can_rank=len(study.directions) == 1 and not ranks):
             self.message(line)
 
     def _list(self, found: Sequence[FrozenTrial]) -> None:
@@ -112,10 +118,10 @@ class View:
         if shared:
             self.message(f"  shared by all of these: {shared}")
 
-    def _next_steps(self, found: Sequence[FrozenTrial], objectives: int) -> list[str]:
+    def _next_steps(self, found: Sequence[FrozenTrial], can_rank: bool) -> list[str]:
         """Describe the best trial's folder and score, and list commands for the next steps.
 
-        Only commands that work as printed are listed: `rerun` needs the trial's folder, and a ranking one objective.
+        Only commands that work as printed are listed: `rerun` needs the trial's folder. `can_rank` says whether a ranking is among them.
         """
         lines = []
         for trial in found:
@@ -130,7 +136,7 @@ class View:
                     lines.append(f"to rerun it: python -m mnist_compact {shlex.quote(f'rerun={home}')}")
             word = shlex.quote(f"{self.name}:{trial.number}")
             lines.append(f"to repeat it over fresh seeds: python -m mnist_compact.confirm --trial {word}{options}")
-            if objectives == 1:
+            if can_rank:
                 ranking = f"python -m mnist_compact.confirm --study {shlex.quote(self.name)} --top 8{options}"
                 lines.append(f"to rank the best trials over fresh seeds: {ranking}")
             if shown(self.url) != self.url:

@@ -29,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int | None:
+    if "name" in arguments and arguments.command != "import":
+        _accept_folder(arguments)
     if arguments.command == "collect":
         return _collect(arguments)
     {"export": _export, "import": _import, "list": _list, "show": _show, "watch": _watch}[arguments.command](arguments)
@@ -49,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     export = commands.add_parser("export", parents=[location], help="write a study to one small file")
-    export.add_argument("name", metavar="NAME", help="the study to export")
+    export.add_argument("name", metavar="NAME", help="the study to export, or its folder")
     export.add_argument("--out", type=Path, metavar="FILE", help=f"default: NAME{EXPORTED}")
 
     import_parser = commands.add_parser("import", parents=[location], help="import an exported study, to continue it")
@@ -59,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     collect = commands.add_parser(
         "collect", parents=[location], help="copy the run folders of other machines into the study's folder"
     )
-    collect.add_argument("name", metavar="NAME", help="the study")
+    collect.add_argument("name", metavar="NAME", help="the study, or its folder")
     collect.add_argument(
         "--from",
         dest="sources",
@@ -78,13 +80,20 @@ def _parser() -> argparse.ArgumentParser:
     list_source.add_argument("--storage", metavar="URL", help="an Optuna URL or journal:///path instead")
 
     show = commands.add_parser("show", parents=[location], help="show what a study searched and found")
-    show.add_argument("name", metavar="NAME", help=f"a study, or a file that ends in {EXPORTED}")
+    show.add_argument("name", metavar="NAME", help=f"a study, its folder, or a file that ends in {EXPORTED}")
     show.add_argument("--top", type=int, default=10, metavar="K", help="number of best trials to list (default: 10)")
     show.add_argument("--format", choices=("table", "markdown", "csv"), default="table", help="csv: only the trials")
 
     watch = commands.add_parser("watch", parents=[location], help="display a search that another process runs")
-    watch.add_argument("name", metavar="NAME", help="the study to display")
+    watch.add_argument("name", metavar="NAME", help="the study to display, or its folder")
     return parser
+
+
+def _accept_folder(arguments: argparse.Namespace) -> None:
+    """Accept the folder of a study, whose path the shell completes, in place of the study's name."""
+    given = Path(arguments.name)
+    if given.name != arguments.name and not arguments.storage and (given / DATABASE).is_file():
+        arguments.folder, arguments.name = given.parent, given.name
 
 
 def _export(arguments: argparse.Namespace) -> None:

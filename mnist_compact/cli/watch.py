@@ -34,7 +34,7 @@ def watch(study: Study, folder: Path, url: str) -> None:
             status = search_status(trials, view.settings)
             if status.stop is not None and not status.running:
                 view.close()
-                view.end(study, status.stop.reason)
+                view.end(study, status.stop.reason, ranks=False)
                 return
             view.show(trials)
             time.sleep(REFRESH_S)

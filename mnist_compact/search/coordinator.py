@@ -86,7 +86,7 @@ class View(Protocol):
     def message(self, line: str) -> None: ...
     def update(self, trials: Sequence[FrozenTrial], queued: int) -> None: ...
     def close(self) -> None: ...
-    def end(self, study: Study, reason: str) -> None: ...
+    def end(self, study: Study, reason: str, *, ranks: bool) -> None: ...
 
 
 class Coordinator:
@@ -220,7 +220,8 @@ class Coordinator:
             finally:  # also if the terminal was closed and writing to it fails
                 self.workers.stop()
             if reason:
-                retry_while_locked(lambda: self._conclude(leases, view, reason), self.url, view.message)
+                ranks = stop is not None and not stop.failed and self.sweeper.rank_top > 0
+                retry_while_locked(lambda: self._conclude(leases, view, reason, ranks), self.url, view.message)
         assert stop is not None
         if stop.failed:
             raise ExecutionError(stop.reason, EXIT_FAILED)
@@ -242,9 +243,9 @@ class Coordinator:
             self.workers.stop()
         return trials
 
-    def _conclude(self, leases: TrialLeases, view: View, reason: str) -> None:
+    def _conclude(self, leases: TrialLeases, view: View, reason: str, ranks: bool) -> None:
         with leases.watch.guard():
-            view.end(leases.study, reason)
+            view.end(leases.study, reason, ranks=ranks)
 
     def _store_criteria(self, leases: TrialLeases) -> None:
         with leases.watch.guard():

@@ -127,7 +127,7 @@ def test_summary_lists_differences_of_trials_past_the_target(tmp_path, capsys, w
     if width:
         view.console = Console(width=width, force_terminal=True, color_system=None)
     view.reported = {0, 1, 2}
-    view.end(study, "done")
+    view.end(study, "done", ranks=False)
     lines = capsys.readouterr().out.splitlines()
     first = lines.index("2 trials better than 99.3:") + 1
     best, other, alike = lines[first : first + 3]
@@ -152,7 +152,7 @@ def test_without_a_complete_trial_causes_are_listed_by_frequency():
     assert findings(study, SETTINGS)[0][1:] == ["  2 x the loss was not finite", "  1 x killed"]
 
 
-def next_steps(tmp_path, capsys, scored="holdout, averaged weights, epoch 15", values=(99.5,), url=None, there=True):
+def next_steps(tmp_path, capsys, scored="holdout, averaged weights, epoch 15", values=(99.5,), url=None, there=True, ranks=False):
     """The last lines of a search with one complete trial."""
     study = optuna.create_study(directions=["maximize"] * len(values))
     attributes = {"folder": "trials/0000", "scored": scored, "overrides": OVERRIDES}
@@ -162,7 +162,7 @@ def next_steps(tmp_path, capsys, scored="holdout, averaged weights, epoch 15", v
         (tmp_path / "trials/0000/result.json").touch()
     view = View("smoke", tmp_path, url or f"sqlite:///{tmp_path}/study.db", SETTINGS, jobs=2)
     view.reported = {0}
-    view.end(study, "done")
+    view.end(study, "done", ranks=ranks)
     lines = capsys.readouterr().out.splitlines()
     return lines[next(place for place, line in enumerate(lines) if line.startswith("trial 0 ")) :]
 
@@ -184,6 +184,10 @@ def test_next_steps_of_a_search_on_synthetic_data_name_the_split(tmp_path, capsy
 
 def test_next_steps_of_several_objectives_have_no_ranking(tmp_path, capsys):
     assert not any("--top" in line for line in next_steps(tmp_path, capsys, values=(99.5, 7000.0)))
+
+
+def test_next_steps_have_no_ranking_if_it_follows_the_search(tmp_path, capsys):
+    assert not any("--top" in line for line in next_steps(tmp_path, capsys, ranks=True))
 
 
 def test_next_steps_without_the_trials_folder_have_no_rerun(tmp_path, capsys):

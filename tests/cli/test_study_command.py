@@ -138,6 +138,12 @@ def test_study_is_exported_and_imported(here, capsys):
     assert (here / "back/again.study.json.gz").read_bytes() == (here / "probe.study.json.gz").read_bytes()
 
 
+def test_the_folder_of_a_study_is_accepted_for_its_name(here, capsys):
+    (here / "outputs/sweeps").rename(here / "moved")
+    assert output_of(capsys, "show", "moved/probe/") == output_of(capsys, "show", "probe", "--folder", "moved")
+    assert output_of(capsys, "export", "moved/probe").startswith("probe.study.json.gz: 6 trials, ")
+
+
 def test_import_under_another_name_creates_another_study(here, capsys):
     output_of(capsys, "export", "probe")
     assert " resume=outputs/sweeps/other " in output_of(capsys, "import", "probe.study.json.gz", "--name", "other")
