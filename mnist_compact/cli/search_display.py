@@ -121,7 +121,8 @@ class View:
     def _next_steps(self, found: Sequence[FrozenTrial], can_rank: bool) -> list[str]:
         """Describe the best trial's folder and score, and list commands for the next steps.
 
-        Only commands that work as printed are listed: `rerun` needs the trial's folder. `can_rank` says whether a ranking is among them.
+        Only commands that work as printed are listed: `rerun` needs the trial's folder. `can_rank` says whether a
+        command for a ranking is listed.
         """
         lines = []
         for trial in found:

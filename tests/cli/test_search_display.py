@@ -152,7 +152,9 @@ def test_without_a_complete_trial_causes_are_listed_by_frequency():
     assert findings(study, SETTINGS)[0][1:] == ["  2 x the loss was not finite", "  1 x killed"]
 
 
-def next_steps(tmp_path, capsys, scored="holdout, averaged weights, epoch 15", values=(99.5,), url=None, there=True, ranks=False):
+def next_steps(
+    tmp_path, capsys, scored="holdout, averaged weights, epoch 15", values=(99.5,), url=None, there=True, ranks=False
+):
     """The last lines of a search with one complete trial."""
     study = optuna.create_study(directions=["maximize"] * len(values))
     attributes = {"folder": "trials/0000", "scored": scored, "overrides": OVERRIDES}
