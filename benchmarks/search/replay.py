@@ -20,8 +20,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from mnist_compact.search.builders import WHITELIST, pruner_of, space_of
-from mnist_compact.search.prior import InformedSampler
+from mnist_compact.search.builders import WHITELIST, pruner_of, sampler_of, space_of
 from mnist_compact.search.snapshot import ConfigSnapshot
 
 
@@ -74,7 +73,7 @@ class Replay:
 def with_barrier(snapshot: ConfigSnapshot, play: Play, *, seed: int, workers: int, trials: int) -> Replay:
     """Replay the stock sweeper for `trials` trials."""
     space, study = space_of(snapshot), new_study(seed)
-    study.sampler = sampler_of(snapshot, seed)
+    study.sampler = stock_sampler(snapshot, seed)
     ends: list[float] = []
     completed: list[Completed] = []
     clock = 0.0
@@ -118,13 +117,13 @@ def without_barrier(
     The replay also ends when no curve is left. The sampler learns from the prior trials, as with `hydra.sweeper.prior`.
     """
     space, pruner, study = space_of(snapshot), pruner_of(snapshot), new_study(seed)
+    seeded: ConfigSnapshot = {**snapshot, "settings": {**snapshot["settings"], "seed": seed}}
     ends: list[float] = []
     completed: list[Completed] = []
     queue: list[tuple[float, int, Running]] = []  # sorted by the end of the current epoch
 
     def begin(moment: float) -> None:
-        # A new sampler for every trial, as in `Proposer`.
-        study.sampler = InformedSampler(sampler_of(snapshot, f"{seed}/{len(study.trials)}"), prior)
+        study.sampler = sampler_of(seeded, str(len(study.trials)), prior)  # a new one for every trial, as in `Proposer`
         trial = study.ask()
         curve = play(space.suggest(trial, _nothing))
         if curve is not None:
@@ -159,7 +158,8 @@ def new_study(seed: int) -> Study:
     return optuna.create_study(study_name=f"replay {seed}", direction="maximize")
 
 
-def sampler_of(snapshot: ConfigSnapshot, seed: int | str) -> BaseSampler:
+def stock_sampler(snapshot: ConfigSnapshot, seed: int) -> BaseSampler:
+    """Return Optuna's own sampler, one for the whole search, as the stock sweeper has it."""
     node = {**snapshot["settings"]["sampler"], "seed": random.Random(seed).getrandbits(31)}
     sampler: BaseSampler = instantiate(OmegaConf.create(node), _execution_whitelist_=WHITELIST)
     return sampler

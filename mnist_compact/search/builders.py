@@ -10,6 +10,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
+from mnist_compact.search.gaussian_process import GaussianProcessSampler
 from mnist_compact.search.prior import LEARNING, InformedSampler
 from mnist_compact.search.rounding import RoundingSampler
 from mnist_compact.search.snapshot import ConfigSnapshot
@@ -41,6 +42,8 @@ def sampler_of(snapshot: ConfigSnapshot, seed_key: str, prior: Sequence[FrozenTr
     if node.get("warn_independent_sampling"):
         node["warn_independent_sampling"] = False  # each proposal has a new sampler, which would repeat the warning
     sampler: BaseSampler = instantiate(OmegaConf.create(node), _execution_whitelist_=WHITELIST)
+    if node["_target_"].endswith("GPSampler"):
+        return GaussianProcessSampler(sampler, prior, space_of(snapshot).all_parameters())
     learns = node["_target_"].endswith(LEARNING)
     return InformedSampler(sampler, prior) if learns else RoundingSampler(sampler)
 

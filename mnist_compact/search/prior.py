@@ -63,8 +63,12 @@ class InformedSampler(RoundingSampler):
     def _seen_by(self, study: Study, trial: FrozenTrial) -> "StudyForSampler":
         """Return the same trials for the whole of a proposal: Optuna would read them for each group of parameters."""
         if self._seen is None or self._seen[0] != trial._trial_id:
-            self._seen = trial._trial_id, StudyForSampler(study, self.prior)
+            self._seen = trial._trial_id, self._view(study)
         return self._seen[1]
+
+    def _view(self, study: Study) -> "StudyForSampler":
+        """Return what the sampler learns from."""
+        return StudyForSampler(study, self.prior)
 
 
 class StudyForSampler(Study):

@@ -114,7 +114,8 @@ class Spy(optuna.samplers.RandomSampler):
 
 def test_replayed_sampler_sees_the_results_of_a_real_search(monkeypatch):
     Spy.seen = []
-    monkeypatch.setattr(replay, "sampler_of", lambda snapshot, seed: Spy(seed=0))
+    monkeypatch.setattr(replay, "stock_sampler", lambda snapshot, seed: Spy(seed=0))
+    monkeypatch.setattr(replay, "sampler_of", lambda snapshot, key, prior: Spy(seed=0))
     with_barrier(snapshot(), dealt(*UNEVEN), seed=0, workers=2, trials=4)
     assert Spy.seen == [(0, 0, 2), (0, 0, 2), (2, 0, 2), (2, 0, 2)], "it is asked for both before either suggests"
     Spy.seen = []
