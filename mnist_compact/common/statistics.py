@@ -62,6 +62,19 @@ class Summary:
         return f" (only an indication: fewer than {FEWEST} seeds)" if self.n < FEWEST else ""
 
 
+def normal_scores(values: Sequence[float]) -> list[float]:
+    """Return the normal quantiles of the ranks of values, at (rank - 0.5) / n; equal values share their mean rank.
+
+    Example:
+        >>> [round(score, 3) for score in normal_scores([99.1, 99.3, 9.8])]
+        [0.0, 0.967, -0.967]
+    """
+    from scipy.stats import rankdata
+
+    quantile = statistics.NormalDist().inv_cdf
+    return [quantile((rank - 0.5) / len(values)) for rank in rankdata(values)]
+
+
 def threshold_text(threshold: float) -> str:
     """Return a threshold with two decimals, like accuracies, or with more if it needs them.
 

@@ -14,6 +14,7 @@ from optuna.samplers import BaseSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from mnist_compact.common.statistics import normal_scores
 from mnist_compact.search.branches import Parameter
 from mnist_compact.search.counts import is_refused
 from mnist_compact.search.prior import InformedSampler, StudyForSampler
@@ -70,13 +71,11 @@ def set_normal_scores(trials: Sequence[FrozenTrial]) -> None:
 
     A refused trial was never trained. It gets 0, the mean, because the sampler learns from its constraints.
     """
-    from scipy.special import ndtri
-    from scipy.stats import rankdata
-
     complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     trained = [trial for trial in complete if not is_refused(trial)]
-    ranks = rankdata([trial.values for trial in trained], axis=0) if trained else []
+    scores = zip(*map(normal_scores, zip(*(trial.values for trial in trained), strict=True)), strict=True)
+    for trial, values in zip(trained, list(scores), strict=True):
+        trial.values = list(values)
     for trial in complete:
-        trial.values = [0.0] * len(trial.values)
-    for trial, rank in zip(trained, ranks, strict=True):
-        trial.values = ndtri((rank - 0.5) / len(trained)).tolist()
+        if is_refused(trial):
+            trial.values = [0.0] * len(trial.values)

@@ -1,7 +1,7 @@
 import pytest
 from scipy import stats
 
-from mnist_compact.common.statistics import THRESHOLD, Summary, above
+from mnist_compact.common.statistics import THRESHOLD, Summary, above, normal_scores
 
 
 def test_interval_agrees_with_a_worked_example():
@@ -50,3 +50,9 @@ def test_above_the_threshold_means_at_least_one_image_more():
     assert max(at_the_bar) > THRESHOLD  # in binary
     assert above(at_the_bar, THRESHOLD) == 0
     assert above([*at_the_bar, 100 * 9941 / 10_000], THRESHOLD) == 1
+
+
+def test_normal_scores_agree_with_scipy():
+    values = [97.0, 98.0, 30.0, 98.0, 12.5]
+    assert normal_scores(values) == pytest.approx(stats.norm.ppf((stats.rankdata(values) - 0.5) / 5))
+    assert normal_scores([]) == []

@@ -69,14 +69,6 @@ def test_prior_trials_replace_start_up_trials():
     assert median(abs(math.log10(point[f"{point['optim']}:optim.lr"] / BEST[point["optim"]])) for point in found) < 0.2
 
 
-def test_normal_scores_are_the_quantiles_of_the_ranks():
-    trials = [trial("sgd", 0.1, value) for value in (97.0, 98.0, 30.0, 98.0)]
-    set_normal_scores(trials)
-    # Blom's and other definitions differ in the offset of the rank; here it is (rank - 0.5) / n.
-    expected = [NormalDist().inv_cdf((rank - 0.5) / 4) for rank in (2, 3.5, 1, 3.5)]
-    assert [t.value for t in trials] == pytest.approx(expected)
-
-
 def test_each_objective_has_its_own_ranks():
     trials = [create_trial(values=values) for values in ([97.0, 9000.0], [98.0, 7000.0], [96.0, 8000.0])]
     set_normal_scores(trials)
