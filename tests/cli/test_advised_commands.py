@@ -206,7 +206,7 @@ def test_commands_at_the_end_of_a_run_are_accepted(accepted, status, tmp_path):
 def test_commands_at_the_end_of_a_search_are_accepted(accepted, capsys, name):
     folder = Path("outputs/sweeps") / name
     url = f"sqlite:///{folder}/study.db"
-    View(name, folder, url, SETTINGS, jobs=2).end(transfer.load(RDBStorage(url), name), "done")
+    View(name, folder, url, SETTINGS, jobs=2).end(transfer.load(RDBStorage(url), name), "done", ranks=False)
     lines = advised(capsys.readouterr().out)
     assert len(lines) == (1 if name == "smallest_4" else 2)
     for line in lines:
@@ -222,7 +222,7 @@ def test_commands_at_the_end_of_a_synthetic_search_are_accepted(accepted, capsys
         attributes = {"folder": "trials/0000", "scored": "synthetic, raw weights, epoch 1", "overrides": []}
         found.add_trial(create_trial(state=TrialState.COMPLETE, value=98.0, user_attrs=attributes))
         write_run(parent.folder / "trials/0000")
-        shown(parent.name, parent.folder, parent.url, parent.settings, 2).end(found, "done")
+        shown(parent.name, parent.folder, parent.url, parent.settings, 2).end(found, "done", ranks=False)
         return SearchResult(parent.name, parent.folder, "done")
 
     monkeypatch.setattr(Coordinator, "search", search)
