@@ -217,6 +217,21 @@ FAULTS = (
         "a search learns from trials outside its space",
         PRIORS,
     ),
+    # The Gaussian process
+    fault(
+        "mnist_compact/search/gaussian_process.py",
+        "set_normal_scores(view.seen)",
+        "pass",
+        "a diverged trial hides the differences between good ones from the Gaussian process",
+        "tests/search/test_gaussian_process.py",
+    ),
+    fault(
+        "mnist_compact/search/gaussian_process.py",
+        "if is_refused(trial):",
+        "if False:",
+        "the Gaussian process takes the placeholder score of a refused trial for a measured one",
+        "tests/search/test_gaussian_process.py",
+    ),
     # Constraints for the sampler
     fault(
         PROPOSALS,
