@@ -240,10 +240,11 @@ def _rank(arguments: argparse.Namespace) -> int:
     if given:
         raise ConfigError([f"{', '.join(given)} cannot be used with --study; use it to confirm the winner"])
     named_callbacks(arguments.callback)
+    seeds = RANKING_SEEDS if arguments.seeds is None else arguments.seeds
     rounds = rank_studies(
         arguments.study,
         top=arguments.top,
-        seeds=RANKING_SEEDS if arguments.seeds is None else arguments.seeds,
+        seeds=seeds,
         by=arguments.by,
         split=arguments.split,
         threshold=arguments.threshold,
@@ -255,7 +256,14 @@ def _rank(arguments: argparse.Namespace) -> int:
     )
     if arguments.export is not None:
         rounds = _exported(rounds, arguments.export)
-    show_ranking(rounds, confirmations=arguments.folder, sweeps=arguments.sweeps, url=arguments.storage)
+    show_ranking(
+        rounds,
+        top=arguments.top,
+        seeds=seeds,
+        confirmations=arguments.folder,
+        sweeps=arguments.sweeps,
+        url=arguments.storage,
+    )
     if arguments.export is not None:
         print(f"records in {arguments.export / 'confirmations'}")
     return 0

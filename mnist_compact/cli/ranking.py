@@ -14,19 +14,24 @@ if TYPE_CHECKING:
     from mnist_compact.search.coordinator import SearchResult
 
 
-def show_ranking(rounds: "Iterable[Round]", *, confirmations: Path, sweeps: Path, url: str | None) -> None:
-    """Print each round of a ranking as it ends, and the command that confirms the winner.
+def show_ranking(
+    rounds: "Iterable[Round]", *, top: int, seeds: int, confirmations: Path, sweeps: Path, url: str | None
+) -> None:
+    """Print the rounds of a ranking, the results of each as it ends, and the command that confirms the winner.
 
     Args:
         rounds: The rounds, from `rank_studies`.
+        top: Number of trials in the first round.
+        seeds: Seeds of each trial in the first round.
         confirmations: Folder of all confirmations.
         sweeps: Folder of all studies.
         url: Optuna URL of the studies, or journal:///path; None = in `sweeps`.
     """
     from mnist_compact.cli.confirmation_display import show_round
-    from mnist_compact.confirmation.reranking import Ranking
+    from mnist_compact.confirmation.reranking import Ranking, schedule_text
     from mnist_compact.search.storage_urls import shown
 
+    print(f"ranking in {schedule_text(top, seeds)}", flush=True)
     ended = []
     for each in rounds:
         ended.append(each)
@@ -70,4 +75,11 @@ def rank_best(search_result: "SearchResult") -> None:
         sweeps=plan.sweeps,
         url=plan.url,
     )
-    show_ranking(rounds, confirmations=confirmations, sweeps=plan.sweeps, url=plan.url)
+    show_ranking(
+        rounds,
+        top=plan.top,
+        seeds=SEEDS_AFTER_SEARCH,
+        confirmations=confirmations,
+        sweeps=plan.sweeps,
+        url=plan.url,
+    )

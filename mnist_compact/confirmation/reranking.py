@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mnist_compact.common.errors import EXIT_FAILED, ConfigError, ExecutionError
 from mnist_compact.common.statistics import THRESHOLD
+from mnist_compact.common.wording import counted
 from mnist_compact.confirmation import seed_pool, sources
 from mnist_compact.confirmation.conduct import prepare
 from mnist_compact.confirmation.confirmation import Confirmation, create_or_load
@@ -108,6 +109,21 @@ def rounds(candidates: int, seeds: int) -> list[tuple[int, int]]:
     return schedule
 
 
+def schedule_text(candidates: int, seeds: int) -> str:
+    """Describe the rounds of a ranking and the number of its runs.
+
+    Example:
+        >>> schedule_text(4, 1)
+        '2 rounds: 4 trials with 1 seed each, 2 with 2 seeds; at most 6 runs'
+    """
+    schedule = rounds(candidates, seeds)
+    (count, each), *later = schedule
+    parts = [f"{counted(count, 'trial')} with {counted(each, 'seed')} each"]
+    parts += [f"{count} with {each} seeds" for count, each in later]
+    runs = count * each + sum(count * each // 2 for count, each in later)  # each round doubles the seeds
+    return f"{counted(len(schedule), 'round')}: {', '.join(parts)}; at most {counted(runs, 'run')}"
+
+
 def rank_studies(
     studies: Sequence[str],
     *,
@@ -138,12 +154,12 @@ def rank_studies(
         url: Optuna URL of the studies, or journal:///path.
         callbacks: Callbacks of every seed's run, by the names of `named_callbacks`.
 
-    Yields:
-        Each round as it ends.
+    Returns:
+        An iterator that trains the next round and yields it.
 
     Raises:
         ConfigError: The studies cannot be ranked, or not on this split. Nothing is written then.
-        ExecutionError: A seed could not be trained, or no candidate completed all its seeds.
+        ExecutionError: A seed could not be trained, or no candidate completed all its seeds (by the iterator).
     """
     if split == "test":
         raise ConfigError(
@@ -160,7 +176,7 @@ def rank_studies(
     for folder, candidate in prepared:
         create_or_load(candidate, folder)
     trials = {folder: source.trial or "" for source, (folder, _) in zip(best, prepared, strict=True)}
-    yield from rank(trials, seeds, jobs, threshold, callbacks, by)
+    return rank(trials, seeds, jobs, threshold, callbacks, by)
 
 
 def rank(

@@ -200,7 +200,10 @@ def test_ranking_prints_the_command_that_confirms_the_winner(capsys, trained, mo
     monkeypatch.setattr(sources, "best_trials", lambda studies, top, sweeps, url: best[:top])
     trained(33.3, 33.4, 55.5, 55.6)
     main(["--study", "s", "--seeds", "2", "--split", "synthetic", "--folder", "elsewhere", "--export", "kept"])
-    assert capsys.readouterr().out.splitlines()[-2:] == [
+    lines = capsys.readouterr().out.splitlines()
+    schedule = "12 trials with 2 seeds each, 6 with 4 seeds, 3 with 8 seeds, 2 with 16 seeds"
+    assert lines[0] == f"ranking in 4 rounds: {schedule}; at most 64 runs"
+    assert lines[-2:] == [
         "winner: trial s:7. Confirm it with fresh seeds: "
         "python -m mnist_compact.confirm --trial s:7 --folder elsewhere --split synthetic",
         "records in kept/confirmations",
