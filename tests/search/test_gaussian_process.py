@@ -77,7 +77,7 @@ def test_each_objective_has_its_own_ranks():
 
 
 def test_refused_trials_have_the_mean_score_and_change_no_other():
-    trained, refused = [trial("sgd", 0.1, value) for value in (97.0, 98.0)], trial("sgd", 0.1, 0.0)
+    trained, refused = [trial("sgd", 0.1, value) for value in (97.0, 98.0)], trial("sgd", 0.1, 12.0)
     refused.set_user_attr("refused", "over budget")
     set_normal_scores([*trained, refused])
     alone = [trial("sgd", 0.1, value) for value in (97.0, 98.0)]
