@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import optuna
@@ -31,6 +32,9 @@ class Workers:
 
     def start(self, count):
         self.started += count
+
+    def stop(self):
+        pass
 
     def reap(self):
         return {}
@@ -90,6 +94,28 @@ def test_search_ends_while_workers_are_still_queued(configure, tmp_path):
     view = SimpleNamespace(update=lambda trials, waiting: queued.append(waiting), message=print)
     assert search._watch(leases, view).reason == "the only trial has ended"
     assert queued == [2]
+
+
+@pytest.mark.parametrize("top", [0, 2])
+def test_display_is_told_whether_a_ranking_follows(configure, tmp_path, top):
+    words = (f"hydra.sweeper.folder={tmp_path}", "hydra.sweeper.n_trials=1", f"hydra.sweeper.rank_top={top}")
+    config = compose("config", overrides=["hydra/sweeper=compact", *words], return_hydra_config=True)
+    search, told = Coordinator(config, ["data=synthetic", FREE]), []
+    search.check()
+    search.workers = Workers(1)
+    trials = [create_trial(state=TrialState.COMPLETE, value=90.0)]
+    guarded = SimpleNamespace(guard=nullcontext)
+    leases = SimpleNamespace(trials=lambda: trials, are_many=lambda: False, study=None, watch=guarded)
+
+    class Shown:
+        def __init__(self, *_):
+            self.begin = self.message = self.update = self.close = lambda *_: None
+
+        def end(self, study, reason, *, ranks):
+            told.append(ranks)
+
+    result = search._run(leases, Shown)
+    assert told == [result.ranking is not None] == [top > 0]
 
 
 @pytest.mark.parametrize(
